@@ -1,0 +1,1 @@
+"""Dataset to models to bundle: every stage is a module, every recipe a module of `recipes`."""

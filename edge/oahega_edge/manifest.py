@@ -1,0 +1,285 @@
+"""What a bundle says of its models. The trainer writes it, the device reads it, nobody guesses.
+
+Everything that must be equal on both sides stands here: input format, resize and crop, tensor
+roles, anchors, labels, temperature, the expected answer to a golden input.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FORMAT_VERSION = 1
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name inside the bundle's folder: no separator, so that no manifest can point outside it."""
+Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+
+
+class Value(BaseModel):
+    """Frozen and closed: an unknown key is an error, not a wish."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Quantization(Value):
+    """real = scale * (stored - zero_point), per tensor."""
+
+    scale: Positive
+    zero_point: Annotated[int, Field(ge=-128, le=255)]
+
+
+class InputTensor(Value):
+    """The one input of a model: 1 x height x width x channels."""
+
+    width: Annotated[int, Field(ge=8, le=4096)]
+    height: Annotated[int, Field(ge=8, le=4096)]
+    colour: Literal["rgb", "grey"]
+    """grey is Rec. 601 luma as OpenCV's COLOR_RGB2GRAY rounds it."""
+    dtype: Literal["int8", "uint8", "float32"]
+    quantization: Quantization | None = None
+    """None for float32 only."""
+    pixel_scale: Positive
+    pixel_offset: Finite
+    """The network's real input is pixel * pixel_scale + pixel_offset, pixel 0..255."""
+
+    @model_validator(mode="after")
+    def _quantized_iff_integer(self) -> Self:
+        if (self.dtype == "float32") != (self.quantization is None):
+            raise ValueError(f"input dtype {self.dtype} and quantization {self.quantization} do not fit")
+        return self
+
+    @property
+    def channels(self) -> int:
+        """3 for rgb, 1 for grey."""
+        return 3 if self.colour == "rgb" else 1
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """As the TFLite file states it."""
+        return 1, self.height, self.width, self.channels
+
+
+class OutputTensor(Value):
+    """One output, found in the file by its name and used by its role."""
+
+    role: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    tensor: str
+    """Name of the output in the file's signature `serving_default`, or of the tensor itself."""
+    shape: tuple[Annotated[int, Field(ge=1)], ...]
+    dtype: Literal["int8", "uint8", "float32"]
+    quantization: Quantization | None = None
+
+    @model_validator(mode="after")
+    def _quantized_iff_integer(self) -> Self:
+        if (self.dtype == "float32") != (self.quantization is None):
+            raise ValueError(f"output {self.role}: dtype {self.dtype} and quantization do not fit")
+        return self
+
+
+class ModelFile(Value):
+    """One file of the bundle."""
+
+    file: FileName
+    sha256: Sha256
+
+
+class GoldenSample(Value):
+    """Expected stored values at some flat indices of one output."""
+
+    role: str
+    index: tuple[Annotated[int, Field(ge=0)], ...]
+    value: tuple[Finite, ...]
+
+    @model_validator(mode="after")
+    def _as_many(self) -> Self:
+        if len(self.index) != len(self.value):
+            raise ValueError(f"golden {self.role}: {len(self.index)} indices, {len(self.value)} values")
+        return self
+
+
+class Golden(Value):
+    """The self-test: a seeded pattern (`preprocess.golden_pixels`) and what the model makes of it."""
+
+    seed: Annotated[int, Field(ge=0)]
+    tolerance: Positive
+    """Largest allowed difference: quantization steps for integer outputs (runtimes differ by up to 9 on
+    one file), units of the output for float32."""
+    samples: Annotated[tuple[GoldenSample, ...], Field(min_length=1)]
+
+
+class Resize(Value):
+    """How the picture is brought to the detector's input."""
+
+    kernel: Literal["area", "linear"]
+    """OpenCV's INTER_AREA or INTER_LINEAR."""
+    fit: Literal["letterbox", "squeeze"]
+    """letterbox keeps the aspect and fills right and bottom with `pad`; squeeze does not keep it."""
+    pad: Annotated[int, Field(ge=0, le=255)] = 114
+
+
+class Crop(Value):
+    """How a face is cut from the full frame: a square around the box's middle."""
+
+    scale: Positive
+    """Side of the square in units of the box's longer side; 1.2 is a margin of a tenth on each side."""
+    shift: Finite = 0.0
+    """The square's middle is moved down by this share of the longer side (up when negative)."""
+    kernel: Literal["area", "linear"]
+    border: Literal["replicate"] = "replicate"
+    """What lies outside the frame repeats its edge pixels."""
+
+
+class Anchor(Value):
+    """One anchor shape of a level; it answers for one label only."""
+
+    label: Label
+    width: Positive
+    height: Positive
+    """Pixels of the detector's input."""
+
+
+class AnchorLevel(Value):
+    """One feature map: ceil(height / stride) x ceil(width / stride) cells, middle at (i + 0.5) * stride."""
+
+    stride: Annotated[int, Field(ge=2, le=512)]
+    anchors: Annotated[tuple[Anchor, ...], Field(min_length=1)]
+
+
+class SsdDecoder(Value):
+    """SSD boxes: roles `boxes` (1, N, 4: dy, dx, dh, dw) and `scores` (1, N, 1: logit of the anchor's label).
+
+    N runs over levels, rows, columns, anchors. The box's middle is anchor middle + d * center_variance *
+    anchor size, its size anchor size * exp(d * size_variance).
+    """
+
+    kind: Literal["ssd"] = "ssd"
+    levels: Annotated[tuple[AnchorLevel, ...], Field(min_length=1)]
+    center_variance: Positive
+    size_variance: Positive
+
+
+class SuggestedDetection(Value):
+    """Defaults that the settings may override."""
+
+    score: dict[Label, Share]
+    """Smallest score per label."""
+    nms_iou: Share
+
+
+class SuggestedDecision(Value):
+    """Defaults that the settings may override."""
+
+    threshold: Share
+    frames: Annotated[int, Field(ge=1, le=1000)]
+
+
+class ModelCard(Value):
+    """Where a model comes from and what it reached, measured on the exported file."""
+
+    recipe: str
+    commit: str
+    created: str
+    data: tuple[str, ...]
+    """Each set with its terms, in one sentence."""
+    metrics: dict[str, float | int | str]
+
+
+class DetectorEntry(Value):
+    """The face-and-person detector."""
+
+    cpu: ModelFile
+    edgetpu: ModelFile | None = None
+    input: InputTensor
+    resize: Resize
+    outputs: tuple[OutputTensor, ...]
+    labels: Annotated[tuple[Label, ...], Field(min_length=1)]
+    decoder: SsdDecoder
+    suggested: SuggestedDetection
+    golden: Golden
+    card: ModelCard
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        anchor_labels = {anchor.label for level in self.decoder.levels for anchor in level.anchors}
+        if anchor_labels != set(self.labels):
+            raise ValueError(
+                f"detector labels {sorted(self.labels)} differ from its anchors' {sorted(anchor_labels)}"
+            )
+        if set(self.suggested.score) != set(self.labels):
+            raise ValueError(
+                f"suggested scores name {sorted(self.suggested.score)}, the labels are {sorted(self.labels)}"
+            )
+        count = self.anchor_count
+        for role, width in (("boxes", 4), ("scores", 1)):
+            shape = _role(self.outputs, role).shape
+            if shape != (1, count, width):
+                raise ValueError(f"output {role} has shape {shape}, the anchors need {(1, count, width)}")
+        return self
+
+    @property
+    def anchor_count(self) -> int:
+        """N: anchors over all levels."""
+        return sum(
+            math.ceil(self.input.height / level.stride)
+            * math.ceil(self.input.width / level.stride)
+            * len(level.anchors)
+            for level in self.decoder.levels
+        )
+
+
+class EmotionEntry(Value):
+    """The emotion classifier; role `logits` (1, labels)."""
+
+    cpu: ModelFile
+    edgetpu: ModelFile | None = None
+    input: InputTensor
+    crop: Crop
+    outputs: tuple[OutputTensor, ...]
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
+    temperature: Positive
+    """Probabilities are softmax(logits / temperature); fitted on the exported file."""
+    suggested: SuggestedDecision
+    golden: Golden
+    card: ModelCard
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"emotion labels repeat: {list(self.labels)}")
+        shape = _role(self.outputs, "logits").shape
+        if shape != (1, len(self.labels)):
+            raise ValueError(f"output logits has shape {shape}, there are {len(self.labels)} labels")
+        return self
+
+
+class Manifest(Value):
+    """`manifest.json`: the bundle in one page."""
+
+    format_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")]
+    created: str
+    """UTC, RFC 3339."""
+    terms: tuple[str, ...]
+    """Terms of the training data, for `check` and `info`."""
+    detector: DetectorEntry
+    emotion: EmotionEntry
+
+
+def _role(outputs: tuple[OutputTensor, ...], role: str) -> OutputTensor:
+    found = [output for output in outputs if output.role == role]
+    if len(found) != 1:
+        raise ValueError(f"exactly one output must have the role {role!r}, {len(found)} have")
+    return found[0]
+
+
+def output_of(entry: DetectorEntry | EmotionEntry, role: str) -> OutputTensor:
+    """The output with this role; the validators made sure that there is exactly one."""
+    return _role(entry.outputs, role)
