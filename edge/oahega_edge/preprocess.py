@@ -30,7 +30,8 @@ class Placement:
 
     def to_picture(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Boxes (n, 4: left, top, right, bottom) from units of the input to units of the picture."""
-        return boxes / np.array([self.width, self.height, self.width, self.height])
+        scale = np.array([self.width, self.height, self.width, self.height])
+        return np.asarray(boxes / scale, np.float64)
 
 
 def fit_picture(pixels: Pixels, input_: InputTensor, resize: Resize) -> tuple[Pixels, Placement]:
@@ -80,7 +81,7 @@ def crop_face(pixels: Pixels, box: Box, input_: InputTensor, crop: Crop) -> NDAr
     if 0 in inside.shape:
         raise ValueError(f"face box {box} lies outside the {frame_width}x{frame_height} picture")
     if inside.shape[:2] != (side, side):
-        inside = cv2.copyMakeBorder(
+        padded = cv2.copyMakeBorder(
             inside,
             max(0, -top),
             side - inside.shape[0] - max(0, -top),
@@ -88,6 +89,7 @@ def crop_face(pixels: Pixels, box: Box, input_: InputTensor, crop: Crop) -> NDAr
             side - inside.shape[1] - max(0, -left),
             cv2.BORDER_REPLICATE,
         )
+        inside = np.asarray(padded, np.uint8)
     return as_classifier_input(inside, input_, crop.kernel)
 
 
@@ -137,7 +139,7 @@ def golden_pixels(input_: InputTensor, seed: int) -> NDArray[np.uint8]:
     smooth = (upper * (256 - fr) + lower * fr) >> 16
     grain = _noise(f"grain {seed}", (height, width, channels)).astype(np.int32) - 128
     pixels = np.clip(smooth + (grain >> 3), 0, 255).astype(np.uint8)
-    return pixels if channels == 3 else pixels[:, :, 0]
+    return pixels if channels == 3 else np.ascontiguousarray(pixels[:, :, 0])
 
 
 def _noise(seed: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:

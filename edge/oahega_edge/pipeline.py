@@ -1,0 +1,196 @@
+"""From a frame to decisions: detect, track, crop, classify, average, decide. Pure but for the models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_edge.classification import probabilities
+from oahega_edge.detection import Decoder, Detection
+from oahega_edge.frame import Frame, Pixels
+from oahega_edge.geometry import Box
+from oahega_edge.manifest import DetectorEntry, EmotionEntry
+from oahega_edge.preprocess import Quantizer, crop_face, fit_picture
+from oahega_edge.runtimes import Model
+from oahega_edge.smoothing import Average, Window
+from oahega_edge.stopwatch import Stopwatch
+from oahega_edge.tracking import Track, Tracker
+from oahega_edge.trigger import Decision, Sighting, Trigger, TriggerRules
+
+FACE = "face"
+PERSON = "person"
+
+
+class FaceDetector:
+    """A frame in, detections out."""
+
+    def __init__(self, entry: DetectorEntry, model: Model, decoder: Decoder, watch: Stopwatch) -> None:
+        self._entry = entry
+        self._model = model
+        self._decode = decoder
+        self._quantize = Quantizer(entry.input)
+        self._watch = watch
+
+    def __call__(self, frame: Frame) -> list[Detection]:
+        """Faces and people, in unit coordinates of the frame."""
+        with self._watch.stage("detector_input"):
+            view = frame.pixels if frame.overview is None else frame.overview
+            small, placement = fit_picture(view, self._entry.input, self._entry.resize)
+            tensor = self._quantize(small)
+        with self._watch.stage("detector"):
+            outputs = self._model.run(tensor)
+        with self._watch.stage("decode"):
+            return self._decode(outputs, placement)
+
+
+class EmotionClassifier:
+    """A frame and a face's box in, calibrated probabilities out."""
+
+    def __init__(self, entry: EmotionEntry, model: Model, watch: Stopwatch) -> None:
+        self._entry = entry
+        self._model = model
+        self._quantize = Quantizer(entry.input)
+        self._watch = watch
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the probabilities."""
+        return self._entry.labels
+
+    def __call__(self, pixels: Pixels, box: Box) -> NDArray[np.float64]:
+        """Probabilities (labels,) of the face at `box`."""
+        with self._watch.stage("emotion_input"):
+            tensor = self._quantize(crop_face(pixels, box, self._entry.input, self._entry.crop))
+        with self._watch.stage("emotion"):
+            outputs = self._model.run(tensor)
+        return probabilities(outputs["logits"], self._entry)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFace:
+    """One face as it stands in this frame."""
+
+    track: int
+    box: Box
+    score: float
+    """The detector's."""
+    average: Average | None
+    """None when the face is too small to be read."""
+    emotion: str
+    """What holds for this face now, a label or `uncertain`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one frame brought."""
+
+    faces: tuple[TrackedFace, ...]
+    people: int
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of one face."""
+
+    window: Window
+    trigger: Trigger
+    average: Average | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRules:
+    """Which faces are read at all."""
+
+    min_height_px: float
+    """Lower faces are counted and not classified."""
+    masks: tuple[Box, ...] = ()
+    """Faces and people whose middle lies in one of these are not seen."""
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """One camera's chain. `process` is called with frames in order, from one thread."""
+
+    detector: Callable[[Frame], list[Detection]]
+    classifier: EmotionClassifier
+    tracker: Tracker
+    new_window: Callable[[], Window]
+    trigger_rules: TriggerRules
+    face_rules: FaceRules
+    watch: Stopwatch
+    _memories: dict[int, _Memory] = field(default_factory=dict)
+
+    def process(self, frame: Frame) -> Step:
+        """Everything that this frame brings."""
+        found = [d for d in self.detector(frame) if not self._masked(d.box)]
+        with self.watch.stage("track"):
+            faces = [d for d in found if d.label == FACE]
+            seen, ended = self.tracker.update(faces, frame.captured_at)
+        decisions = [self._forget(track) for track in ended]
+        decisions += [self._read(track, frame) for track in seen]
+        return Step(
+            faces=tuple(self._face(track) for track in seen),
+            people=sum(d.label == PERSON for d in found),
+            decisions=tuple(d for d in decisions if d is not None),
+        )
+
+    def finish(self) -> tuple[Decision, ...]:
+        """The last word on every face, when the source ends or the camera closes."""
+        decisions = [memory.trigger.end() for memory in self._memories.values()]
+        self._memories.clear()
+        self.tracker.clear()
+        return tuple(d for d in decisions if d is not None)
+
+    def set_threshold(self, threshold: float) -> None:
+        """Change the paper's threshold while running."""
+        self.trigger_rules = replace(self.trigger_rules, threshold=threshold)
+        for memory in self._memories.values():
+            memory.trigger.rules = self.trigger_rules
+
+    def set_frames(self, frames: int, new_window: Callable[[], Window]) -> None:
+        """Change the paper's N while running."""
+        self.new_window = new_window
+        for memory in self._memories.values():
+            memory.window.resize(frames)
+
+    def _masked(self, box: Box) -> bool:
+        x, y = box.center
+        return any(m.left <= x < m.right and m.top <= y < m.bottom for m in self.face_rules.masks)
+
+    def _read(self, track: Track, frame: Frame) -> Decision | None:
+        """Classify one face, if it is large enough and inside the picture."""
+        memory = self._memories.get(track.id) or self._remember(track)
+        if track.box.height * frame.height < self.face_rules.min_height_px or track.box.clipped() is None:
+            return None
+        scores = self.classifier(frame.pixels, track.box)
+        with self.watch.stage("decide"):
+            memory.average = memory.window.add(scores, frame.captured_at)
+            return memory.trigger.see(Sighting(memory.average, track.box, frame.taken_at, frame.captured_at))
+
+    def _remember(self, track: Track) -> _Memory:
+        trigger = Trigger(str(track.id), self.classifier.labels, self.trigger_rules)
+        return self._memories.setdefault(track.id, _Memory(self.new_window(), trigger))
+
+    def _forget(self, track: Track) -> Decision | None:
+        memory = self._memories.pop(track.id, None)
+        return None if memory is None else memory.trigger.end()
+
+    def _face(self, track: Track) -> TrackedFace:
+        memory = self._memories[track.id]
+        return TrackedFace(track.id, track.box, track.score, memory.average, memory.trigger.current)
+
+
+def dominant(faces: Sequence[TrackedFace]) -> TrackedFace | None:
+    """The face that stands for the picture: the largest."""
+    return max(faces, key=lambda face: face.box.area, default=None)
+
+
+def scores_of(face: TrackedFace, labels: Sequence[str]) -> Mapping[str, float]:
+    """The averaged probabilities by label; empty when the face was not read."""
+    if face.average is None:
+        return {}
+    return dict(zip(labels, face.average.scores.tolist(), strict=True))

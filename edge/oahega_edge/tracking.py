@@ -1,0 +1,117 @@
+"""Faces from frame to frame: which detection is the same face as before.
+
+Two rounds of matching by overlap, as in ByteTrack: first the sure detections, then the unsure ones,
+which may keep a track alive but never start one. A track's motion is carried on at constant speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_edge.detection import Detection
+from oahega_edge.geometry import Box, iou_matrix
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """One face while it is in view. Its id means nothing outside this run of the daemon."""
+
+    id: int
+    box: Box
+    score: float
+    first_seen: float
+    """Monotonic seconds."""
+    last_seen: float
+    hits: int = 1
+    """Frames in which it was detected."""
+    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    """Of the box's middle, in pictures per second."""
+
+    def predicted(self, now: float) -> Box:
+        """Where the face should be at `now`."""
+        dx, dy = (self.velocity * (now - self.last_seen)).tolist()
+        return Box(self.box.left + dx, self.box.top + dy, self.box.right + dx, self.box.bottom + dy)
+
+    def seen(self, detection: Detection, now: float) -> None:
+        """Take over a detection as this face's newest box."""
+        elapsed = now - self.last_seen
+        if elapsed > 0:
+            moved = np.subtract(detection.box.center, self.box.center) / elapsed
+            self.velocity = 0.5 * self.velocity + 0.5 * moved
+        self.box, self.score, self.last_seen = detection.box, detection.score, now
+        self.hits += 1
+
+
+class Tracker:
+    """Keeps the tracks of one label."""
+
+    def __init__(self, *, match_iou: float, start_score: float, start_hits: int, lost_after: float) -> None:
+        """`match_iou`: least overlap of one face in two frames; `start_score`: least score to start a track;
+        `start_hits`: detections until a track counts, against single false alarms; `lost_after`: seconds
+        unseen until it ends.
+        """
+        self._match_iou = match_iou
+        self._start_score = start_score
+        self._start_hits = start_hits
+        self._lost_after = lost_after
+        self._tracks: list[Track] = []
+        self._next_id = 1
+
+    @property
+    def tracks(self) -> list[Track]:
+        """Confirmed tracks, seen in this frame or not."""
+        return [track for track in self._tracks if track.hits >= self._start_hits]
+
+    def update(self, detections: Sequence[Detection], now: float) -> tuple[list[Track], list[Track]]:
+        """Confirmed tracks that are seen at `now`, and confirmed tracks that ended."""
+        sure = [d for d in detections if d.score >= self._start_score]
+        unsure = [d for d in detections if d.score < self._start_score]
+        waiting = list(self._tracks)
+        left_over, waiting = self._match(sure, waiting, now)
+        _, waiting = self._match(unsure, waiting, now)
+        self._start(left_over, now)
+        ended = [t for t in waiting if now - t.last_seen > self._patience(t)]
+        self._tracks = [t for t in self._tracks if t not in ended]
+        return (
+            [t for t in self.tracks if t.last_seen == now],
+            [t for t in ended if t.hits >= self._start_hits],
+        )
+
+    def clear(self) -> None:
+        """Forget every track, as when the camera was closed."""
+        self._tracks = []
+
+    def _patience(self, track: Track) -> float:
+        """A track not yet confirmed must be seen again at once."""
+        return self._lost_after if track.hits >= self._start_hits else 0.0
+
+    def _start(self, detections: Sequence[Detection], now: float) -> None:
+        for detection in detections:
+            self._tracks.append(Track(self._next_id, detection.box, detection.score, now, now))
+            self._next_id += 1
+
+    def _match(
+        self, detections: list[Detection], tracks: list[Track], now: float
+    ) -> tuple[list[Detection], list[Track]]:
+        """Pair detections with tracks, greatest overlap first; what is left of both."""
+        if not detections or not tracks:
+            return detections, tracks
+        overlap = iou_matrix(_rows([t.predicted(now) for t in tracks]), _rows([d.box for d in detections]))
+        free_tracks, free_detections = set(range(len(tracks))), set(range(len(detections)))
+        for flat in np.argsort(-overlap, axis=None, kind="stable"):
+            row, column = divmod(int(flat), len(detections))
+            if overlap[row, column] < self._match_iou:
+                break
+            if row in free_tracks and column in free_detections:
+                tracks[row].seen(detections[column], now)
+                free_tracks.remove(row)
+                free_detections.remove(column)
+        return [detections[i] for i in sorted(free_detections)], [tracks[i] for i in sorted(free_tracks)]
+
+
+def _rows(boxes: Sequence[Box]) -> NDArray[np.float64]:
+    return np.array([(b.left, b.top, b.right, b.bottom) for b in boxes])
