@@ -104,7 +104,8 @@ def self_test(entry: DetectorEntry | EmotionEntry, model: Model) -> float:
         if not difference <= entry.golden.tolerance:  # NaN must fail as well
             raise BundleError(
                 f"{entry.cpu.file} fails its self-test on {model.accelerator}: output {sample.role} "
-                f"is off by {difference:g} steps, {entry.golden.tolerance:g} are allowed; copy the bundle again"
+                f"is off by {difference:g} steps, {entry.golden.tolerance:g} are allowed; "
+                "copy the bundle again"
             )
         worst = max(worst, difference / entry.golden.tolerance)
     return worst
@@ -132,7 +133,8 @@ def _check_sums(path: Path, manifest_digest: str) -> None:
     if sums.get(MANIFEST) != manifest_digest:
         raise BundleError(
             f"{path / MANIFEST} was changed after the bundle was made (sha256 {manifest_digest[:12]}..., "
-            f"{SUMS} says {str(sums.get(MANIFEST))[:12]}...); change settings in edge.toml, or make the bundle again"
+            f"{SUMS} says {str(sums.get(MANIFEST))[:12]}...); change settings in edge.toml, "
+            "or make the bundle again"
         )
 
 

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Compile pyproject.toml into the pinned files of this folder. Needs `uv` (pip install uv).
+# dev.txt comes first; the smaller environments take its versions, so that one venv serves all.
+set -eu
+cd "$(dirname "$0")/.."
+compile() {
+    out="requirements/$1"
+    shift
+    uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+        --no-header --no-annotate --no-strip-extras -o "$out" "$@"
+}
+compile dev.txt --universal --python-version 3.11 --extra dev
+compile device.txt --universal --python-version 3.11 --extra litert --group build-backend -c requirements/dev.txt
+compile demo.txt --universal --python-version 3.11 --extra demo --group build-backend -c requirements/dev.txt
+compile tflite-py311.txt --python-version 3.11 --extra tflite --group build-backend --group contract
