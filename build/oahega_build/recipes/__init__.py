@@ -1,0 +1,73 @@
+"""Recipes: modules that hold one `RECIPE` and whose docstring states command, cost and expected result."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from oahega_build.errors import RecipeError
+
+R = TypeVar("R")
+
+
+def load_recipe(name: str, kind: type[R], overrides: Sequence[str] = ()) -> R:
+    """`RECIPE` of the packaged recipe `name`, or of the Python file `name` when it ends in `.py`.
+
+    `overrides` are `field=value` texts; each value is read as the field's present type.
+    Raises RecipeError when there is none, it is not a `kind`, or a field is unknown.
+    """
+    recipe = getattr(_module(name), "RECIPE", None)
+    if not isinstance(recipe, kind):
+        raise RecipeError(
+            f"recipe {name} holds {type(recipe).__name__}, this stage needs a RECIPE of {kind.__name__}"
+        )
+    for override in overrides:
+        recipe = _with(recipe, override)
+    return recipe
+
+
+def _module(name: str) -> types.ModuleType:
+    if name.endswith(".py"):
+        return _module_from_file(Path(name))
+    if not name.isidentifier() or importlib.util.find_spec(f"{__name__}.{name}") is None:
+        packaged = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+        raise RecipeError(
+            f"there is no recipe {name!r}; packaged are {', '.join(packaged)}, or give a .py file"
+        )
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def _module_from_file(path: Path) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise RecipeError(f"there is no recipe file {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _with(recipe: R, override: str) -> R:
+    field, equals, text = override.partition("=")
+    names = [f.name for f in dataclasses.fields(recipe)]  # type: ignore[arg-type]
+    if not equals or field not in names:
+        raise RecipeError(f"--set {override!r} names no field of the recipe; there are {', '.join(names)}")
+    try:
+        value = _read(text, getattr(recipe, field))
+    except ValueError as error:
+        raise RecipeError(f"--set {override!r}: {error}") from error
+    return dataclasses.replace(recipe, **{field: value})  # type: ignore[type-var]
+
+
+def _read(text: str, present: Any) -> Any:
+    if isinstance(present, bool):
+        if text not in ("true", "false"):
+            raise ValueError("give true or false")
+        return text == "true"
+    if isinstance(present, int | float | str):
+        return type(present)(text)
+    raise ValueError(f"a {type(present).__name__} cannot be set here; write a recipe of your own")

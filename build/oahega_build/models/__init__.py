@@ -1,0 +1,1 @@
+"""The networks, in plain Keras layers that every TFLite converter understands."""

@@ -1,0 +1,176 @@
+"""MobileNetV1's blocks in plain Keras layers, shared by the detector and the classifier.
+
+Howard et al. 2017, table 1. Every convolution pads SAME and ends in ReLU6, so that the whole trunk
+maps to int8 and to the Edge TPU. Layers carry the names that `warmstart` fills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One step of a trunk."""
+
+    channels: int
+    """Output channels, before the width multiplier."""
+    stride: int = 1
+    kind: str = "separable"
+    """`separable`: depthwise 3x3, then pointwise 1x1 (MobileNetV1). `dense`: one full 3x3 convolution,
+    which costs more weights and is cheaper to train and to run where the channels are few."""
+    residual: bool = False
+    """Add the block's input to its output; needs stride 1 and equal channels."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("separable", "dense"):
+            raise ValueError(f"block kind must be separable or dense, got {self.kind!r}")
+
+
+MOBILENET_V1 = tuple(
+    Block(channels, stride)
+    for channels, stride in (
+        (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
+        (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
+    )
+)  # fmt: skip
+"""The thirteen separable blocks of the paper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A backbone without a head."""
+
+    width: float = 1.0
+    """Multiplier on every channel count."""
+    stem_channels: int = 32
+    stem_stride: int = 2
+    """1 keeps the detail of small inputs (48 px)."""
+    blocks: Sequence[Block] = MOBILENET_V1
+    batch_norm: bool = True
+    """False: convolutions with bias only, as in a file whose batch norm is folded."""
+    l2: float = 0.0
+    """Weight decay on pointwise and dense kernels; depthwise ones are left alone (section 3 there)."""
+
+    def channels(self, of: int) -> int:
+        """Channels after the width multiplier, as the paper's code rounds them."""
+        return max(8, int(of * self.width))
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMaps:
+    """What a trunk made of its input."""
+
+    last: keras.KerasTensor
+    by_stride: dict[int, keras.KerasTensor]
+    """The deepest map of each stride, in units of input pixels per cell."""
+
+
+def build_trunk(pixels: keras.KerasTensor, trunk: Trunk, until_stride: int | None = None) -> FeatureMaps:
+    """`pixels` (n, height, width, channels) through the trunk; cells of stride s lie SAME-padded.
+
+    `until_stride` leaves out the blocks that would go deeper than that stride.
+    """
+    stride = trunk.stem_stride
+    x = _convolution(pixels, trunk, "stem", trunk.channels(trunk.stem_channels), 3, trunk.stem_stride)
+    by_stride = {stride: x}
+    for number, block in enumerate(trunk.blocks, start=1):
+        if until_stride is not None and stride * block.stride > until_stride:
+            break
+        stride *= block.stride
+        x = _block(x, trunk, block, f"block{number}")
+        by_stride[stride] = x
+    return FeatureMaps(x, by_stride)
+
+
+def convolution_names(trunk: Trunk) -> list[str]:
+    """Names of the convolution layers in the order of the data, stem first."""
+    names = ["stem"]
+    for number, block in enumerate(trunk.blocks, start=1):
+        if block.kind == "dense":
+            names.append(f"block{number}_dense")
+        else:
+            names += [f"block{number}_depthwise", f"block{number}_pointwise"]
+    return names
+
+
+def classifier(
+    input_shape: tuple[int, int, int],
+    trunk: Trunk,
+    classes: int,
+    dropout: float = 0.0,
+    hidden: Iterable[int] = (),
+) -> keras.Model:
+    """Trunk, global average pooling, dense layers, `logits` (n, classes).
+
+    The last step is a 1x1 convolution and not a Dense layer, because the converter quantizes a
+    Dense layer's weights per channel, which the Edge TPU compiler refuses.
+    """
+    pixels = keras.Input(input_shape, name="pixels")
+    x = build_trunk(pixels, trunk).last
+    x = layers.GlobalAveragePooling2D(keepdims=True, name="pool")(x)
+    decay = keras.regularizers.L2(trunk.l2) if trunk.l2 else None
+    for number, units in enumerate(hidden, start=1):
+        x = layers.Dropout(dropout, name=f"hidden{number}_dropout")(x)
+        x = layers.Conv2D(units, 1, kernel_regularizer=decay, name=f"hidden{number}")(x)
+        x = layers.ReLU(6, name=f"hidden{number}_relu")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    x = layers.Conv2D(classes, 1, kernel_regularizer=decay, name="last", dtype="float32")(x)
+    logits = layers.Reshape((classes,), name="logits", dtype="float32")(x)
+    return keras.Model(pixels, logits, name="mobilenet_classifier")
+
+
+def _block(x: keras.KerasTensor, trunk: Trunk, block: Block, name: str) -> keras.KerasTensor:
+    before = x
+    channels = trunk.channels(block.channels)
+    if block.kind == "dense":
+        x = _convolution(x, trunk, f"{name}_dense", channels, 3, block.stride)
+    else:
+        x = _depthwise(x, trunk, f"{name}_depthwise", block.stride)
+        x = _convolution(x, trunk, f"{name}_pointwise", channels, 1, 1)
+    if not block.residual:
+        return x
+    if block.stride != 1 or before.shape[-1] != channels:
+        raise ValueError(
+            f"{name} cannot be residual: stride {block.stride}, {before.shape[-1]} -> {channels}"
+        )
+    return layers.Add(name=f"{name}_add")([x, before])
+
+
+def _convolution(
+    x: keras.KerasTensor, trunk: Trunk, name: str, channels: int, size: int, stride: int
+) -> keras.KerasTensor:
+    decay = keras.regularizers.L2(trunk.l2) if trunk.l2 else None
+    x = layers.Conv2D(
+        channels,
+        size,
+        stride,
+        padding="same",
+        use_bias=not trunk.batch_norm,
+        kernel_regularizer=decay,
+        name=name,
+    )(x)
+    return _activation(x, trunk, name)
+
+
+def _depthwise(x: keras.KerasTensor, trunk: Trunk, name: str, stride: int) -> keras.KerasTensor:
+    x = layers.DepthwiseConv2D(
+        3,
+        stride,
+        padding="same",
+        use_bias=not trunk.batch_norm,
+        name=name,
+        # Depthwise convolutions in bfloat16 are slower on CPUs than in float32.
+        dtype="float32",
+    )(x)
+    return _activation(x, trunk, name)
+
+
+def _activation(x: keras.KerasTensor, trunk: Trunk, name: str) -> keras.KerasTensor:
+    if trunk.batch_norm:
+        x = layers.BatchNormalization(name=f"{name}_norm")(x)
+    return layers.ReLU(6, name=f"{name}_relu")(x)

@@ -1,0 +1,133 @@
+"""ImageNet weights from a quantized MobileNetV1 `.tflite` into our Keras layers.
+
+The files (google-coral/test_data) have their batch norm folded into the convolutions: kernels and
+biases only. Into a trunk without batch norm they go as they are; into one with batch norm the kernel
+goes as it is and the norm starts as the identity plus the bias, so that training can go on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from oahega_build.errors import DataError, RecipeError
+from oahega_build.models.mobilenet import Trunk, convolution_names
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """One convolution of a file, in real numbers."""
+
+    name: str
+    """Of its output tensor in the file."""
+    depthwise: bool
+    kernel: NDArray[np.float32]
+    """Keras's layout: (height, width, in, out), or (height, width, in, 1) when depthwise."""
+    bias: NDArray[np.float32]
+    input_index: int
+    """Tensor index of the activations that enter."""
+    output_index: int
+    """Tensor index of the activations after ReLU6."""
+
+
+def read_convolutions(path: Path) -> list[Convolution]:
+    """Every convolution of a MobileNetV1 file in the order of the data, the classifier's 1x1 excluded.
+
+    Raises DataError when the file cannot be read or holds no convolutions.
+    """
+    interpreter = open_tflite(path)
+    details = {d["index"]: d for d in interpreter.get_tensor_details()}
+    found = []
+    for operation in interpreter._get_ops_details():  # the only way to see which weights belong together
+        if operation["op_name"] not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            continue
+        activations, kernel, bias = (int(i) for i in operation["inputs"][:3])
+        depthwise = operation["op_name"] == "DEPTHWISE_CONV_2D"
+        output = int(operation["outputs"][0])
+        if details[output]["shape"][1] == 1 and details[activations]["shape"][1] == 1:
+            continue  # after the pooling: the 1000 classes
+        found.append(
+            Convolution(
+                name=details[output]["name"],
+                depthwise=depthwise,
+                # TFLite keeps (out, height, width, in), and (1, height, width, out) when depthwise.
+                kernel=dequantized(interpreter, details[kernel]).transpose(1, 2, 3, 0),
+                bias=dequantized(interpreter, details[bias]),
+                input_index=activations,
+                output_index=output,
+            )
+        )
+    if not found:
+        raise DataError(f"{path} holds no convolutions to start from; give a MobileNetV1 .tflite")
+    return found
+
+
+def warm_start(model: keras.Model, trunk: Trunk, path: Path) -> list[str]:
+    """Fill the trunk's layers of `model` from the file; returns the names of the filled layers.
+
+    The file's pixels run from -1 to 1, RGB: train with pixel_scale 1/127.5 and pixel_offset -1. A grey
+    stem takes the sum of the three colour kernels, which answers to a grey picture as the colour stem
+    does. Layers that `model` does not have (a cut trunk) are left out. Raises RecipeError when a
+    kernel's shape does not fit (another width, dense blocks).
+    """
+    present = {layer.name: layer for layer in model.layers}
+    filled = []
+    for name, convolution in zip(convolution_names(trunk), read_convolutions(path), strict=False):
+        if name not in present:
+            break
+        _fill(present, name, convolution, path)
+        filled.append(name)
+    return filled
+
+
+def _fill(present: dict[str, Any], name: str, convolution: Convolution, path: Path) -> None:
+    layer = present[name]
+    kernel = convolution.kernel
+    expected = tuple(layer.weights[0].shape)
+    if name == "stem" and expected[2] == 1 and kernel.shape[2] == 3:
+        kernel = kernel.sum(axis=2, keepdims=True)
+    if kernel.shape != expected:
+        raise RecipeError(f"layer {name} has shape {expected}, {path.name} has {kernel.shape} there")
+    if layer.use_bias:
+        layer.set_weights([kernel, convolution.bias])
+        return
+    layer.set_weights([kernel])
+    norm = present[f"{name}_norm"]
+    channels = len(convolution.bias)
+    # gamma / sqrt(variance + epsilon) = 1, beta = bias: the same answer as the folded convolution.
+    gamma = np.full(channels, np.sqrt(1 + norm.epsilon), np.float32)
+    norm.set_weights([gamma, convolution.bias, np.zeros(channels, np.float32), np.ones(channels, np.float32)])
+
+
+def open_tflite(path: Path) -> Interpreter:
+    """An allocated interpreter that keeps every intermediate tensor, so that layers can be compared."""
+    try:
+        with warnings.catch_warnings():
+            # It warns that kept tensors cost memory, which is what is wanted here.
+            warnings.simplefilter("ignore", UserWarning)
+            interpreter = Interpreter(str(path), num_threads=1, experimental_preserve_all_tensors=True)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read as a TFLite file: {error}") from error
+    return interpreter
+
+
+def dequantized(interpreter: Interpreter, details: dict[str, Any]) -> NDArray[np.float32]:
+    """The present value of a tensor in real numbers."""
+    stored = interpreter.get_tensor(details["index"])
+    parameters = details["quantization_parameters"]
+    scales, zeros = parameters["scales"], parameters["zero_points"]
+    if len(scales) == 0:
+        return np.asarray(stored, np.float32)
+    shape = [1] * stored.ndim
+    if len(scales) > 1:
+        shape[parameters["quantized_dimension"]] = len(scales)
+    real = (stored.astype(np.float64) - zeros.reshape(shape)) * scales.reshape(shape)
+    return real.astype(np.float32)
