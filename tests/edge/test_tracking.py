@@ -1,0 +1,75 @@
+import pytest
+from oahega_edge.detection import Detection
+from oahega_edge.geometry import Box
+from oahega_edge.tracking import Tracker
+
+
+def face(x: float, score: float = 0.9, size: float = 0.2) -> Detection:
+    return Detection("face", Box(x, 0.3, x + size, 0.3 + size), score)
+
+
+def tracker(**changes: float) -> Tracker:
+    rules = {"match_iou": 0.3, "start_score": 0.5, "start_hits": 1, "lost_after": 1.0} | changes
+    return Tracker(**rules)  # type: ignore[arg-type]
+
+
+def test_a_face_keeps_its_id_while_it_moves() -> None:
+    tracks = tracker()
+
+    ids = {tracks.update([face(0.1 + 0.02 * i)], i / 10)[0][0].id for i in range(20)}
+
+    assert ids == {1}
+
+
+def test_two_faces_that_cross_keep_their_ids() -> None:
+    """Constant speed tells them apart where overlap alone would not."""
+    tracks = tracker(match_iou=0.2)
+    start: dict[int, float] = {}
+    for i in range(31):
+        left, right = face(0.1 + 0.02 * i), face(0.7 - 0.02 * i)
+        seen, _ = tracks.update([right, left] if i % 2 else [left, right], i / 10)
+        if i == 0:
+            start = {t.id: t.box.left for t in seen}
+
+    end = {t.id: t.box.left for t in seen}
+
+    assert len(start) == len(end) == 2
+    assert all(abs(end[i] - (0.8 - start[i])) < 1e-6 for i in start)
+
+
+def test_a_single_false_alarm_is_no_face() -> None:
+    tracks = tracker(start_hits=2)
+
+    seen_once, _ = tracks.update([face(0.1)], 0.0)
+    seen_never, ended = tracks.update([], 0.1)
+    seen_elsewhere, _ = tracks.update([face(0.7)], 0.2)
+
+    assert seen_once == seen_never == ended == seen_elsewhere == []
+
+
+def test_an_unsure_detection_keeps_a_face_and_starts_none() -> None:
+    tracks = tracker()
+    tracks.update([face(0.1)], 0.0)
+
+    seen, _ = tracks.update([face(0.1, score=0.3), face(0.7, score=0.3)], 0.1)
+
+    assert [t.id for t in seen] == [1]
+
+
+def test_a_face_ends_once_it_is_unseen_for_longer_than_it_may() -> None:
+    tracks = tracker(lost_after=0.5)
+    tracks.update([face(0.1)], 0.0)
+
+    assert tracks.update([], 0.5) == ([], [])
+    _, ended = tracks.update([], 0.6)
+
+    assert [t.id for t in ended] == [1]
+    assert tracks.update([face(0.1)], 0.7)[0][0].id == 2
+
+
+def test_a_predicted_box_moves_with_the_face() -> None:
+    tracks = tracker()
+    for i in range(10):
+        (track,), _ = tracks.update([face(0.1 + 0.01 * i)], i / 10)
+
+    assert track.predicted(1.9).left == pytest.approx(0.29, abs=0.01)
