@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from oahega_edge.errors import BundleError, RuntimeMissing, SettingsError
+
+if TYPE_CHECKING:
+    from oahega_edge.manifest import InputTensor, OutputTensor
+    from oahega_edge.runtimes.wiring import Wiring
 
 Tensor = NDArray[Any]
 
@@ -14,16 +22,86 @@ Tensor = NDArray[Any]
 class Model(Protocol):
     """A loaded network. `run` may be called from one thread at a time."""
 
-    accelerator: str
-    """`cpu`, `edgetpu-usb` or `edgetpu-pci`."""
+    @property
+    def accelerator(self) -> str:
+        """`cpu`, `edgetpu-usb` or `edgetpu-pci`."""
+        ...
 
     def run(self, tensor: NDArray[np.int8] | NDArray[np.uint8] | NDArray[np.float32]) -> Mapping[str, Tensor]:
         """Invoke on one input of the manifest's shape and dtype; outputs by role, as the file gives them.
 
-        Quantized outputs stay quantized. Raises AcceleratorError when the accelerator fails.
+        Quantized outputs stay quantized, and the arrays are the caller's. Raises AcceleratorError when the
+        accelerator fails, ValueError for an input of another shape or dtype and after `close`.
         """
         ...
 
     def close(self) -> None:
         """Release the interpreter; may be called twice."""
         ...
+
+
+def open_model(
+    path: Path,
+    outputs: tuple[OutputTensor, ...],
+    input_: InputTensor,
+    *,
+    runtime: str = "auto",
+    threads: int = 1,
+    accelerator: str = "cpu",
+) -> Model:
+    """Open one file of a bundle in this process.
+
+    `runtime`: auto (LiteRT, else tflite-runtime), litert or tflite. `accelerator`: cpu, usb, pci, or with
+    the number of the device, usb:0. Raises BundleError where the file is broken, disagrees with the
+    manifest or is compiled for something else; RuntimeMissing; AcceleratorError where there is none.
+    """
+    from oahega_edge.runtimes.wiring import wire
+    from oahega_edge.tflite_file import read_tflite
+
+    facts = read_tflite(path)
+    _check_target(path, facts.compiled_for_edgetpu, accelerator)
+    wiring = wire(path, facts, input_, outputs)
+    return _open_cpu(path, wiring, runtime, threads)
+
+
+def _check_target(path: Path, for_edgetpu: bool, accelerator: str) -> None:
+    if not re.fullmatch(r"cpu|(usb|pci)(:\d+)?", accelerator):
+        raise SettingsError(f"accelerator {accelerator!r} is unknown; choose cpu, usb, pci or e.g. usb:0")
+    if for_edgetpu and accelerator == "cpu":
+        raise BundleError(
+            f"model {path} is compiled for the Edge TPU and the accelerator is cpu; "
+            "use the bundle's CPU file, or attach a Coral and set the accelerator to usb or pci"
+        )
+    if not for_edgetpu and accelerator != "cpu":
+        raise BundleError(
+            f"model {path} is not compiled for the Edge TPU and the accelerator is {accelerator}; "
+            "use the bundle's *_edgetpu.tflite, or set the accelerator to cpu"
+        )
+
+
+def _open_cpu(path: Path, wiring: Wiring, runtime: str, threads: int) -> Model:
+    match runtime:
+        case "litert":
+            from oahega_edge.runtimes.litert import open_litert
+
+            return open_litert(path, wiring, threads)
+        case "tflite":
+            from oahega_edge.runtimes.tflite import open_tflite
+
+            return open_tflite(path, wiring, threads)
+        case "auto":
+            return _open_first(path, wiring, threads)
+        case _:
+            raise SettingsError(f"runtime {runtime!r} is unknown; choose auto, litert or tflite")
+
+
+def _open_first(path: Path, wiring: Wiring, threads: int) -> Model:
+    reasons = []
+    for runtime in ("litert", "tflite"):
+        try:
+            return _open_cpu(path, wiring, runtime, threads)
+        except RuntimeMissing as missing:
+            reasons.append(str(missing))
+    raise RuntimeMissing(
+        f"no TFLite runtime works here; pip install 'oahega-edge[litert]' ({'; '.join(reasons)})"
+    )
