@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from oahega_edge.errors import CameraError
 from oahega_edge.frame import Frame
+from oahega_edge.geometry import Box
 
 
 class Camera(Protocol):
@@ -31,3 +35,75 @@ class Camera(Protocol):
         EndOfSource after a file's last frame.
         """
         ...
+
+
+POSSIBLE_SOURCES = (
+    "picamera or picamera:1 (Raspberry Pi camera), 0 or /dev/video0 (USB camera), rtsp://... or http://... "
+    "(network camera), the path of a video, an animated GIF, a picture or a folder of pictures, "
+    "loop:PATH (a file played for ever in real time)"
+)
+
+
+def open_camera(
+    source: str,
+    *,
+    rotate: int = 0,
+    mirror: bool = False,
+    width: int | None = None,
+    height: int | None = None,
+    fps: float | None = None,
+    roi: Box | None = None,
+    started_at: datetime | None = None,
+) -> Camera:
+    """The camera that `source` names, ready for `with`. Raises CameraError when nothing is named by it.
+
+    `rotate` in degrees clockwise, `mirror`, and `roi` (unit coordinates of the turned and mirrored picture)
+    apply to every source. `width`, `height`, `fps` are wishes to live devices; `fps` is also the rate of
+    pictures and of files that state no times. `started_at` is the UTC moment of a file's second 0.
+    """
+    from oahega_edge.cameras.orientation import oriented
+
+    camera = _adapter(source, width=width, height=height, fps=fps, started_at=started_at)
+    return oriented(camera, rotate=rotate, mirror=mirror, roi=roi)
+
+
+def _adapter(
+    source: str, *, width: int | None, height: int | None, fps: float | None, started_at: datetime | None
+) -> Camera:
+    """One `case` per adapter, imported where it is chosen: no camera's library is loaded for another."""
+    match source.split(":", 1):
+        case ["picamera"] | ["picamera", "0" | "1" | "2" | "3"] as name:
+            from oahega_edge.cameras.picamera import PiCamera
+
+            number = int(name[1]) if len(name) == 2 else 0
+            return PiCamera(number, width=width, height=height, fps=fps)
+        case [number] if number.isdecimal():
+            from oahega_edge.cameras.opencv import OpenCvCamera
+
+            return OpenCvCamera(int(number), width=width, height=height, fps=fps)
+        case [device] if device.startswith("/dev/"):
+            from oahega_edge.cameras.opencv import OpenCvCamera
+
+            return OpenCvCamera(device, width=width, height=height, fps=fps)
+        case ["rtsp" | "rtsps" | "http" | "https", _]:
+            from oahega_edge.cameras.opencv import OpenCvCamera
+
+            return OpenCvCamera(source)
+        case ["loop", path]:
+            from oahega_edge.cameras.loop import LoopedFile
+
+            return LoopedFile(_file(path, fps, started_at))
+        case _:
+            return _file(source, fps, started_at)
+
+
+def _file(source: str, fps: float | None, started_at: datetime | None) -> Camera:
+    path = Path(source).expanduser()
+    if not source or not path.exists():
+        raise CameraError(f"camera source {source!r} is no file and no device; possible: {POSSIBLE_SOURCES}")
+    from oahega_edge.cameras.pictures import PICTURE_SUFFIXES, Pictures
+    from oahega_edge.cameras.video import VideoFile
+
+    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
+        return Pictures(path, fps=fps, started_at=started_at)
+    return VideoFile(path, fps=fps, started_at=started_at)

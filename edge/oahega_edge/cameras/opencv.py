@@ -1,0 +1,205 @@
+"""USB cameras (V4L2) and network streams (RTSP, HTTP) through OpenCV."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import cv2
+
+from oahega_edge.cameras.capture import as_rgb, open_capture
+from oahega_edge.cameras.latest import Latest
+from oahega_edge.errors import CameraError, CameraStalled
+from oahega_edge.frame import Frame
+
+OPEN_SECONDS = 10.0
+"""How long opening may take; RTSP cameras answer within 1-3 s."""
+READ_SECONDS = 5.0
+"""How long FFmpeg waits for a network stream's next byte before the device counts as gone."""
+CLOSE_SECONDS = 2.0
+"""How long closing waits for the thread before it leaves it to end by itself."""
+
+log = logging.getLogger(__name__)
+
+
+class OpenCvCamera:
+    """A live camera read by its own thread into a one-slot mailbox.
+
+    The thread opens, reads and releases the capture alone: releasing it under a running `read` crashes,
+    and either call may hang in a driver.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        source: str | int,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        fps: float | None = None,
+        open_seconds: float = OPEN_SECONDS,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        """`source`: a V4L2 number, a /dev/ path, or a URL; size and rate are wishes, for V4L2 only."""
+        self._source = source
+        self._wishes = (width, height, fps)
+        self._open_seconds = open_seconds
+        self._read_seconds = read_seconds
+        self._reader: _Reader | None = None
+
+    @property
+    def name(self) -> str:
+        """The source without a password in it, for logs."""
+        return without_password(str(self._source))
+
+    @property
+    def dropped(self) -> int:
+        """Frames that came since opening and were replaced before they were read."""
+        return 0 if self._reader is None else self._reader.frames.dropped
+
+    def __enter__(self) -> Self:
+        self.__exit__(None, None, None)
+        self._reader = _Reader(self._open, self.name)
+        if not self._reader.opened.wait(self._open_seconds):
+            self._close()
+            raise CameraError(
+                f"camera {self.name} did not open within {self._open_seconds:g} s; {self._remedy()}"
+            )
+        if self._reader.capture_failed:
+            self._close()
+            raise CameraError(f"camera {self.name} cannot be opened; {self._remedy()}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def read(self, timeout: float) -> Frame:
+        """The newest frame not yet read. Raises CameraStalled, or CameraError when the device is gone."""
+        if self._reader is None:
+            raise CameraError(f"camera {self.name} is not open; use it in a `with` block")
+        try:
+            return self._reader.frames.take(timeout)
+        except TimeoutError:
+            raise CameraStalled(
+                f"camera {self.name} gave no frame within {timeout:g} s; check its cable and power"
+            ) from None
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.stop()
+            self._reader = None
+
+    def _open(self) -> cv2.VideoCapture | None:
+        if isinstance(self._source, str) and "://" in self._source:
+            return self._open_stream(self._source)
+        capture = open_capture(self._source, cv2.CAP_V4L2)
+        if capture is not None:
+            self._wish(capture)
+        return capture
+
+    def _open_stream(self, url: str) -> cv2.VideoCapture | None:
+        if url.startswith("rtsp"):
+            # Over UDP each lost packet tears a frame. FFmpeg takes options only through this variable.
+            os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
+        return open_capture(url, cv2.CAP_FFMPEG, self._timeouts())
+
+    def _timeouts(self) -> Sequence[int]:
+        return (
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+            round(self._open_seconds * 1000),
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+            round(self._read_seconds * 1000),
+        )
+
+    def _wish(self, capture: cv2.VideoCapture) -> None:
+        """Drivers round these or ignore them; what comes is what the frames say."""
+        width, height, fps = self._wishes
+        # Raw YUYV at more than 640x480 exceeds USB 2: without MJPG such cameras fall to 5-10 fps.
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+        for prop, value in (
+            (cv2.CAP_PROP_FRAME_WIDTH, width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, height),
+            (cv2.CAP_PROP_FPS, fps),
+            (cv2.CAP_PROP_BUFFERSIZE, 2),
+        ):
+            if value is not None:
+                capture.set(prop, value)
+
+    def _remedy(self) -> str:
+        if isinstance(self._source, str) and "://" in self._source:
+            return (
+                "check the address, the user and password in it, and that the camera answers on the network"
+            )
+        return (
+            "check that it is plugged in (`ls /dev/video*`), that no other program uses it, and that this "
+            "user is in the group `video`"
+        )
+
+
+class _Reader:
+    """The thread of one opened capture."""
+
+    def __init__(self, open_: Callable[[], cv2.VideoCapture | None], name: str) -> None:
+        self.frames: Latest[Frame] = Latest()
+        self.opened = threading.Event()
+        self.capture_failed = False
+        self._open = open_
+        self._name = name
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end and wait a moment; a thread that hangs in a driver is left behind."""
+        self._stopping.set()
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            log.warning("camera %s hangs in its driver; its thread is left behind", self._name)
+
+    def _run(self) -> None:
+        capture = self._open()
+        self.capture_failed = capture is None
+        self.opened.set()
+        if capture is None:
+            return
+        try:
+            self._read_until_stopped(capture)
+        finally:
+            capture.release()
+
+    def _read_until_stopped(self, capture: cv2.VideoCapture) -> None:
+        sequence = 0
+        while not self._stopping.is_set():
+            try:
+                grabbed = capture.grab()
+                captured_at, taken_at = time.monotonic(), datetime.now(UTC)
+                ok, bgr = capture.retrieve() if grabbed else (False, None)
+            except cv2.error as error:
+                self.frames.fail(CameraError(f"camera {self._name} gives broken data: {error}; reopen it"))
+                return
+            if not ok:
+                self.frames.fail(
+                    CameraError(f"camera {self._name} is gone or its stream ended; check its cable and power")
+                )
+                return
+            self.frames.put(Frame(as_rgb(bgr), captured_at, taken_at, sequence))
+            sequence += 1
+
+
+def without_password(source: str) -> str:
+    """`rtsp://user:secret@host/x` -> `rtsp://user:***@host/x`."""
+    try:
+        password = urlsplit(source).password
+    except ValueError:
+        return source
+    return source.replace(f":{password}@", ":***@") if password else source

@@ -1,0 +1,93 @@
+"""A folder of pictures, or one picture, as a clip at a stated rate."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+
+from oahega_edge.cameras.capture import as_rgb
+from oahega_edge.errors import CameraError, EndOfSource
+from oahega_edge.frame import Frame, Pixels
+
+PICTURE_SUFFIXES = frozenset(
+    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".jp2"}
+)
+"""Lower case; a GIF is a clip, see `video.py`."""
+USUAL_FPS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Pictures:
+    """The pictures of a folder sorted by name, each once; their sizes may differ."""
+
+    live = False
+
+    def __init__(self, path: Path, *, fps: float | None = None, started_at: datetime | None = None) -> None:
+        """`path`: a folder or one file; `fps`: pictures per second of the clip's time, default 5."""
+        self._path = path
+        self._fps = fps or USUAL_FPS
+        self._started_at = started_at
+        self._names: list[Path] | None = None
+
+    def __enter__(self) -> Self:
+        self._names = self._list()
+        self._next = 0
+        self._readable = 0
+        self._start = self._started_at or datetime.now(UTC)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._names = None
+
+    def read(self, timeout: float) -> Frame:
+        """The next readable picture; an unreadable one is logged, skipped, and leaves a gap in `sequence`."""
+        if self._names is None:
+            raise CameraError(f"folder {self._path} is not open; use it in a `with` block")
+        while self._next < len(self._names):
+            sequence, path = self._next, self._names[self._next]
+            self._next += 1
+            pixels = read_picture(path)
+            if pixels is not None:
+                self._readable += 1
+                seconds = sequence / self._fps
+                return Frame(pixels, seconds, self._start + timedelta(seconds=seconds), sequence)
+            log.warning("picture %s cannot be read and is skipped", path)
+        if not self._readable:
+            raise CameraError(
+                f"none of the {len(self._names)} pictures of {self._path} can be read; replace them"
+            )
+        raise EndOfSource(f"{self._path} has ended after {self._readable} pictures")
+
+    def _list(self) -> list[Path]:
+        try:
+            names = sorted(self._path.iterdir()) if self._path.is_dir() else [self._path]
+            names = [name for name in names if name.stat() and name.suffix.lower() in PICTURE_SUFFIXES]
+        except OSError as error:
+            raise CameraError(
+                f"{self._path} cannot be read: {error.strerror}; give a picture or a folder of pictures"
+            ) from error
+        if not names:
+            raise CameraError(
+                f"folder {self._path} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}); "
+                "put some in, or name another"
+            )
+        return names
+
+
+def read_picture(path: Path) -> Pixels | None:
+    """The file as RGB, turned as its EXIF says; None when it cannot be decoded."""
+    try:
+        data = np.fromfile(path, np.uint8)
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except (OSError, cv2.error):  # gone meanwhile; absurd dimensions
+        return None
+    return None if bgr is None else as_rgb(bgr)

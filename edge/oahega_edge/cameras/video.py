@@ -1,0 +1,144 @@
+"""A video file or an animated GIF, read in lock step with the clip's own time.
+
+The FFmpeg inside OpenCV's wheels decodes GIF as well, with each frame's own duration (the same times
+in 4.8 and 4.14, where `cv2.imread` differs).
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+
+from oahega_edge.cameras.capture import as_rgb, open_capture
+from oahega_edge.errors import CameraError, EndOfSource
+from oahega_edge.frame import Frame
+
+USUAL_FPS = 25.0
+"""For streams without any times, such as bare MJPEG or H.264."""
+
+
+class VideoFile:
+    """Every frame of a file, once, in order."""
+
+    live = False
+
+    def __init__(self, path: Path, *, fps: float | None = None, started_at: datetime | None = None) -> None:
+        """`fps`: for files that state no times; `started_at`: UTC of the clip's second 0, default now."""
+        self._path = path
+        self._stated_fps = fps
+        self._started_at = started_at
+        self._capture: cv2.VideoCapture | None = None
+
+    def __enter__(self) -> Self:
+        self.__exit__(None, None, None)
+        _refuse_non_file(self._path)
+        capture = open_capture(str(self._path), cv2.CAP_FFMPEG)
+        if capture is None:
+            raise CameraError(
+                f"video {self._path} cannot be read: not a video that FFmpeg knows, or cut off; "
+                "try another player on it, or copy it again"
+            )
+        self._capture = capture
+        self._clock = _ClipClock(self._stated_fps or _sane_fps(capture) or USUAL_FPS)
+        self._expected = _sane_count(capture)
+        self._sequence = -1
+        self._start = self._started_at or datetime.now(UTC)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def read(self, timeout: float) -> Frame:
+        """The next frame; the file waits for the reader, so `timeout` has no meaning here."""
+        if self._capture is None:
+            raise CameraError(f"video {self._path} is not open; use it in a `with` block")
+        ok, bgr = self._capture.read()
+        if not ok:
+            self._raise_end()
+        self._sequence += 1
+        seconds = self._clock.next(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+        return Frame(as_rgb(bgr), seconds, self._start + timedelta(seconds=seconds), self._sequence)
+
+    def _raise_end(self) -> None:
+        frames = self._sequence + 1
+        if frames == 0:
+            raise CameraError(f"video {self._path} holds no frame that can be decoded; copy it again")
+        if self._is_short(frames) or _is_cut_gif(self._path):
+            raise CameraError(
+                f"video {self._path} is cut off: it ends after {frames} frames "
+                f"({self._clock.seconds:.1f} s); copy it again"
+            )
+        raise EndOfSource(f"{self._path} has ended after {frames} frames")
+
+    def _is_short(self, frames: int) -> bool:
+        """Both the number of frames and the time fall clearly short of what the container states.
+
+        Either alone may: many containers state a length only, and the last frame may stand for long.
+        """
+        fewest = 0.9 * self._expected - 2
+        return frames < fewest and (self._clock.seconds + self._clock.interval) * self._clock.fps < fewest
+
+
+class _ClipClock:
+    """The container's time per frame from 0, or frame number over fps where it has none.
+
+    Bare MJPEG gives times near -8e12 s in OpenCV 4.8; only the differences mean something.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self.fps = fps
+        self.interval = 1 / fps
+        self.seconds = -1.0
+        self._first = 0.0
+
+    def next(self, position: float) -> float:
+        if self.seconds < 0:
+            self._first = position if math.isfinite(position) else 0.0
+            self.seconds = 0.0
+            return 0.0
+        seconds = position - self._first
+        if not self.seconds < seconds < self.seconds + 3600:
+            seconds = self.seconds + self.interval
+        self.seconds = seconds
+        return seconds
+
+
+def _refuse_non_file(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise CameraError(
+            f"video {path} cannot be opened: {error.strerror}; give the path of a file"
+        ) from error
+    if path.is_dir():
+        raise CameraError(f"video {path} is a folder; give a file, or a folder that holds pictures")
+    if path.is_file() and size == 0:
+        raise CameraError(f"video {path} is empty (0 bytes); copy it again")
+
+
+def _sane_fps(capture: cv2.VideoCapture) -> float | None:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return fps if math.isfinite(fps) and 0.01 <= fps <= 1000 else None
+
+
+def _sane_count(capture: cv2.VideoCapture) -> float:
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    return count if math.isfinite(count) and 0 < count < 1e9 else 0.0
+
+
+def _is_cut_gif(path: Path) -> bool:
+    """A GIF states no length; whole ones end with a trailer byte (GIF89a, section 27)."""
+    with path.open("rb") as file:
+        if file.read(4) != b"GIF8":
+            return False
+        file.seek(-min(64, path.stat().st_size), 2)
+        return not file.read().rstrip(b"\0\r\n").endswith(b";")
