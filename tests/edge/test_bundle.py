@@ -1,0 +1,152 @@
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from oahega_edge.bundle import Bundle, load_bundle, seal, self_test
+from oahega_edge.errors import BundleError
+from oahega_edge.runtimes import open_model
+
+from mini_bundle import change, make_bundle
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("sound") / "bundle")
+
+
+@pytest.fixture
+def folder(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "bundle"))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+    return str(caught.value)
+
+
+def test_a_sound_bundle_loads_and_passes_its_self_test(folder: Path) -> None:
+    bundle = load_bundle(folder)
+
+    for entry in (bundle.manifest.detector, bundle.manifest.emotion):
+        model = open_model(bundle.file(entry.cpu), entry.outputs, entry.input)
+        assert self_test(entry, model) <= 1
+        model.close()
+
+
+def test_a_missing_model_is_named(folder: Path) -> None:
+    (folder / "emotion.tflite").unlink()
+
+    assert "emotion.tflite cannot be read" in refusal(folder)
+
+
+def test_an_empty_model_is_named(folder: Path) -> None:
+    (folder / "emotion.tflite").write_bytes(b"")
+
+    assert "emotion.tflite is empty" in refusal(folder)
+
+
+def test_a_truncated_model_is_not_the_one_named(folder: Path) -> None:
+    file = folder / "detector.tflite"
+    file.write_bytes(file.read_bytes()[:-100])
+
+    assert "detector.tflite is not the one the manifest names" in refusal(folder)
+
+
+def test_a_manifest_edited_by_hand_is_refused(folder: Path) -> None:
+    file = folder / "manifest.json"
+    file.write_text(file.read_text().replace('"temperature": 1.0', '"temperature": 0.5'))
+
+    assert "was changed after the bundle was made" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("format_version", 2, "format version 2, this release reads 1"),
+        ("emotion.labels", ["happy", "sad"], "there are 2 labels"),
+        ("emotion.labels", ["happy", "happy", "sad"], "labels repeat"),
+        ("emotion.temperature", float("nan"), "temperature"),
+        ("emotion.input.quantization.scale", float("nan"), "emotion.input.quantization.scale"),
+        ("emotion.input.quantization.scale", 0, "emotion.input.quantization.scale"),
+        ("emotion.cpu.file", "../../etc/passwd", "emotion.cpu.file"),
+        ("detector.labels", ["face"], "differ from its anchors'"),
+        ("detector.input.width", 128, "the anchors need"),
+        ("detector.resize.kernel", "lanczos", "detector.resize.kernel"),
+        ("surprise", 1, "surprise"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(folder: Path, path: str, value: object, reason: str) -> None:
+    change(folder, path, value)
+
+    assert reason in refusal(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, '{"format_version": 1}'])
+def test_what_is_no_manifest_is_refused(folder: Path, text: str) -> None:
+    (folder / "manifest.json").write_text(text)
+    seal(folder)
+
+    assert "manifest.json" in refusal(folder)
+
+
+def test_a_folder_without_digests_is_refused(folder: Path) -> None:
+    (folder / "SHA256SUMS").unlink()
+
+    assert "no readable SHA256SUMS" in refusal(folder)
+
+
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    assert "is not a folder" in refusal(tmp_path / "nowhere")
+
+
+def test_a_wrong_shape_is_found_when_the_model_is_opened(folder: Path) -> None:
+    """The manifest agrees with itself, the file does not agree with it."""
+    change(folder, "emotion.input.width", 96)
+    bundle = load_bundle(folder)
+    entry = bundle.manifest.emotion
+
+    with pytest.raises(BundleError, match=r"emotion\.tflite"):
+        open_model(bundle.file(entry.cpu), entry.outputs, entry.input)
+
+
+def test_the_self_test_fails_for_one_flipped_bit_of_consequence(folder: Path, tmp_path: Path) -> None:
+    """Some byte of the file is such a weight; the manifest's digest is not what finds it here."""
+    bundle = load_bundle(folder)
+    sound = bundle.file(bundle.manifest.emotion.cpu).read_bytes()
+
+    found = any(fails_self_test(bundle, flipped, tmp_path) for flipped in with_one_bit_flipped(sound))
+
+    assert found
+
+
+def with_one_bit_flipped(data: bytes) -> Iterator[bytes]:
+    for position in range(0, len(data), 11):
+        yield data[:position] + bytes([data[position] ^ 0x80]) + data[position + 1 :]
+
+
+def fails_self_test(bundle: Bundle, data: bytes, folder: Path) -> bool:
+    entry = bundle.manifest.emotion
+    file = folder / "flipped.tflite"
+    file.write_bytes(data)
+    try:
+        model = open_model(file, entry.outputs, entry.input)
+    except BundleError:
+        return False  # not a weight: the file itself is broken
+    try:
+        self_test(entry, model)
+    except BundleError:
+        return True
+    finally:
+        model.close()
+    return False
+
+
+def test_a_manifest_survives_being_written_and_read(folder: Path) -> None:
+    manifest = load_bundle(folder).manifest
+
+    again = type(manifest).model_validate_json(json.dumps(manifest.model_dump(mode="json")))
+
+    assert again == manifest

@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+from oahega_edge.detection import (
+    Decoder,
+    anchor_boxes,
+    anchor_labels,
+    decode_boxes,
+    encode_boxes,
+    non_maximum_suppression,
+)
+from oahega_edge.manifest import DetectorEntry, output_of
+from oahega_edge.preprocess import Placement
+
+from mini_bundle import detector_entry
+
+ENTRY = DetectorEntry.model_validate(detector_entry())
+WHOLE = Placement(1.0, 1.0)
+
+
+def stored(role: str, real: np.ndarray) -> np.ndarray:
+    quantization = output_of(ENTRY, role).quantization
+    assert quantization is not None
+    return np.clip(np.round(real / quantization.scale) + quantization.zero_point, -128, 127).astype(np.int8)
+
+
+def quiet() -> dict[str, np.ndarray]:
+    """Every anchor on its place and nearly sure to be nothing."""
+    return {"boxes": np.zeros((1, 128, 4), np.int8), "scores": np.full((1, 128, 1), -128, np.int8)}
+
+
+def test_anchors_run_over_rows_columns_and_shapes_and_know_their_label() -> None:
+    anchors = anchor_boxes(ENTRY.input, ENTRY.decoder)
+    labels = anchor_labels(ENTRY.input, ENTRY.decoder)
+
+    assert anchors.shape == (128, 4)
+    assert anchors[0] * 64 == pytest.approx([4, 4, 12, 14])
+    assert anchors[3] * 64 == pytest.approx([12, 4, 12, 30])
+    assert anchors[16] * 64 == pytest.approx([4, 12, 12, 14])
+    assert labels[:3] == ["face", "person", "face"]
+
+
+def test_decoding_undoes_encoding() -> None:
+    anchors = anchor_boxes(ENTRY.input, ENTRY.decoder)
+    random = np.random.default_rng(0)
+    low = random.uniform(0, 0.5, (128, 2))
+    boxes = np.concatenate([low, low + random.uniform(0.05, 0.5, (128, 2))], axis=1)
+
+    assert decode_boxes(encode_boxes(boxes, anchors, ENTRY.decoder), anchors, ENTRY.decoder) == pytest.approx(
+        boxes
+    )
+
+
+def test_a_box_is_decoded_by_hand() -> None:
+    """dy, dx, dh, dw on an anchor of 0.2 x 0.4 at (0.5, 0.5), variances 0.1 and 0.2."""
+    anchor = np.array([[0.5, 0.5, 0.2, 0.4]])
+    offsets = np.array([[1.0, -1.0, math.log(2) / 0.2, 0.0]])
+
+    (box,) = decode_boxes(offsets, anchor, ENTRY.decoder)
+
+    assert box == pytest.approx([0.38, 0.14, 0.58, 0.94])
+
+
+def test_suppression_keeps_the_best_of_each_heap() -> None:
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [0, 0, 10, 9]], float)
+
+    kept = non_maximum_suppression(boxes, np.array([0.6, 0.9, 0.5, 0.4]), 0.5)
+
+    assert kept.tolist() == [1, 2]
+
+
+def test_a_quiet_picture_gives_nothing() -> None:
+    assert Decoder(ENTRY, {"face": 0.9, "person": 0.9}, 0.5)(quiet(), WHOLE) == []
+
+
+def test_a_face_and_a_person_at_one_place_are_both_found() -> None:
+    outputs = quiet()
+    outputs["scores"][0, [40, 41]] = 127
+
+    found = Decoder(ENTRY, {"face": 0.501, "person": 0.501}, 0.5)(outputs, WHOLE)
+
+    assert [d.label for d in found] == ["face", "person"]
+
+
+def test_each_label_has_its_own_least_score() -> None:
+    outputs = quiet()
+    outputs["scores"][0, [40, 41]] = 127
+
+    found = Decoder(ENTRY, {"face": 0.99, "person": 0.501}, 0.5)(outputs, WHOLE)
+
+    assert [d.label for d in found] == ["person"]
+
+
+def test_a_letterboxed_box_comes_back_in_units_of_the_picture() -> None:
+    outputs = quiet()
+    outputs["scores"][0, 40] = 127
+    decode = Decoder(ENTRY, {"face": 0.501, "person": 0.501}, 0.5)
+
+    (whole,), (boxed,) = decode(outputs, WHOLE), decode(outputs, Placement(1.0, 0.5))
+
+    assert boxed.box.top == pytest.approx(whole.box.top * 2)
+    assert boxed.box.left == pytest.approx(whole.box.left)
+
+
+def test_what_lies_in_the_letterbox_alone_is_dropped() -> None:
+    outputs = quiet()
+    outputs["scores"][0, 7 * 16] = 127
+
+    assert Decoder(ENTRY, {"face": 0.501, "person": 0.501}, 0.5)(outputs, Placement(1.0, 0.5)) == []
