@@ -183,5 +183,5 @@ def test_without_any_runtime_the_remedy_is_named():
 
 @pytest.mark.skipif(runs_here("tflite"), reason="tflite-runtime is installed here")
 def test_a_runtime_that_is_asked_for_and_absent_is_named():
-    with pytest.raises(RuntimeMissing, match="tflite-runtime cannot be imported"):
+    with pytest.raises(RuntimeMissing, match="the runtime tflite cannot be imported"):
         opened(tiny("tiny_emotion"), runtime="tflite")

@@ -55,13 +55,24 @@ def open_model(
     the number of the device, usb:0. Raises BundleError where the file is broken, disagrees with the
     manifest or is compiled for something else; RuntimeMissing; AcceleratorError where there is none.
     """
+    wiring = checked_wiring(path, outputs, input_, accelerator)
+    if accelerator != "cpu":
+        from oahega_edge.runtimes.edgetpu import open_edgetpu
+
+        return open_edgetpu(path, wiring, accelerator, runtime=runtime)
+    return _open_cpu(path, wiring, runtime, threads)
+
+
+def checked_wiring(
+    path: Path, outputs: tuple[OutputTensor, ...], input_: InputTensor, accelerator: str
+) -> Wiring:
+    """The file's tensors by role, once file, manifest and accelerator are known to belong together."""
     from oahega_edge.runtimes.wiring import wire
     from oahega_edge.tflite_file import read_tflite
 
     facts = read_tflite(path)
     _check_target(path, facts.compiled_for_edgetpu, accelerator)
-    wiring = wire(path, facts, input_, outputs)
-    return _open_cpu(path, wiring, runtime, threads)
+    return wire(path, facts, input_, outputs)
 
 
 def _check_target(path: Path, for_edgetpu: bool, accelerator: str) -> None:

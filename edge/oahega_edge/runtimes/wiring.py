@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,12 @@ class Wire:
     """In the interpreter."""
     shape: tuple[int, ...]
     dtype: str
+    """numpy's name of it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,15 @@ class Wiring:
 
     input: Wire
     outputs: tuple[Wire, ...]
+
+    @property
+    def output_indices(self) -> list[int]:
+        """In the interpreter, in the order of `outputs`."""
+        return [output.index for output in self.outputs]
+
+    def by_role(self, arrays: Iterable[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Outputs in the order of `outputs` to outputs by role."""
+        return {output.role: array for output, array in zip(self.outputs, arrays, strict=True)}
 
     def checked(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """The input, once it is what the model takes; ValueError otherwise."""
