@@ -19,6 +19,7 @@ from oahega_edge.trigger import UNCERTAIN
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _INK = (255, 255, 255)
 _PAPER = (24, 24, 27)
+LONE_FRAME_S = 1.0
 _PALETTE = (
     (239, 83, 80),
     (255, 202, 40),
@@ -83,31 +84,44 @@ def _text(canvas: Pixels, text: str, at: tuple[int, int], unit: float) -> None:
 
 
 class VideoFile:
-    """Writes annotated frames to an MP4 that the user named."""
+    """Writes annotated frames to an MP4 that the user named, at the pace of the first two."""
 
-    def __init__(self, path: Path, fps: float) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._fps = fps
         self._writer: cv2.VideoWriter | None = None
+        self._first: tuple[Pixels, float] | None = None
 
     def __enter__(self) -> Self:
-        """Nothing is created before the first frame, whose size the file takes."""
+        """Nothing is created before there are frames, whose size the file takes."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Finish the file."""
+        if self._first is not None and self._writer is None:
+            self._open(self._first[0], LONE_FRAME_S)
         if self._writer is not None:
             self._writer.release()
 
-    def write(self, pixels: Pixels) -> None:
-        """Append one RGB frame."""
+    def write(self, pixels: Pixels, at: float) -> None:
+        """Append one RGB frame that was taken at second `at` of the clip."""
         if self._writer is None:
-            size = (pixels.shape[1], pixels.shape[0])
-            self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
-            if not self._writer.isOpened():
-                raise EdgeError(
-                    f"video {self._path} cannot be written; name a writable path that ends in .mp4"
-                )
+            if self._first is None:
+                self._first = (pixels, at)
+                return
+            self._open(self._first[0], max(at - self._first[1], 1e-3))
+        self._append(pixels)
+
+    def _open(self, pixels: Pixels, interval: float) -> None:
+        size = (pixels.shape[1], pixels.shape[0])
+        self._writer = cv2.VideoWriter(
+            str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), min(1 / interval, 120.0), size
+        )
+        if not self._writer.isOpened():
+            raise EdgeError(f"video {self._path} cannot be written; name a writable path that ends in .mp4")
+        self._append(pixels)
+
+    def _append(self, pixels: Pixels) -> None:
+        assert self._writer is not None
         self._writer.write(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))

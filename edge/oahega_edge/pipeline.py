@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,19 @@ class FaceDetector:
             outputs = self._model.run(tensor)
         with self._watch.stage("decode"):
             return self._decode(outputs, placement)
+
+
+class Classifier(Protocol):
+    """Reads one face."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the probabilities."""
+        ...
+
+    def __call__(self, pixels: Pixels, box: Box) -> NDArray[np.float64]:
+        """Probabilities (labels,) of the face at `box` of a full frame (height, width, 3)."""
+        ...
 
 
 class EmotionClassifier:
@@ -116,9 +130,12 @@ class Pipeline:
     """One camera's chain. `process` is called with frames in order, from one thread."""
 
     detector: Callable[[Frame], list[Detection]]
-    classifier: EmotionClassifier
+    classifier: Classifier
     tracker: Tracker
-    new_window: Callable[[], Window]
+    new_window: Callable[[int], Window]
+    """Makes the window of a new face, given N."""
+    frames: int
+    """N of the paper."""
     trigger_rules: TriggerRules
     face_rules: FaceRules
     watch: Stopwatch
@@ -145,17 +162,13 @@ class Pipeline:
         self.tracker.clear()
         return tuple(d for d in decisions if d is not None)
 
-    def set_threshold(self, threshold: float) -> None:
-        """Change the paper's threshold while running."""
+    def adjust(self, *, frames: int, threshold: float) -> None:
+        """Change the paper's two settings while running."""
+        self.frames = frames
         self.trigger_rules = replace(self.trigger_rules, threshold=threshold)
         for memory in self._memories.values():
-            memory.trigger.rules = self.trigger_rules
-
-    def set_frames(self, frames: int, new_window: Callable[[], Window]) -> None:
-        """Change the paper's N while running."""
-        self.new_window = new_window
-        for memory in self._memories.values():
             memory.window.resize(frames)
+            memory.trigger.rules = self.trigger_rules
 
     def _masked(self, box: Box) -> bool:
         x, y = box.center
@@ -173,7 +186,7 @@ class Pipeline:
 
     def _remember(self, track: Track) -> _Memory:
         trigger = Trigger(str(track.id), self.classifier.labels, self.trigger_rules)
-        return self._memories.setdefault(track.id, _Memory(self.new_window(), trigger))
+        return self._memories.setdefault(track.id, _Memory(self.new_window(self.frames), trigger))
 
     def _forget(self, track: Track) -> Decision | None:
         memory = self._memories.pop(track.id, None)

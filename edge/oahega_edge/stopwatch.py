@@ -17,6 +17,10 @@ class Stopwatch:
 
     def __init__(self, clock: Callable[[], float], kept: int = KEPT) -> None:
         self._clock = clock
+        self.clear(kept)
+
+    def clear(self, kept: int = KEPT) -> None:
+        """Forget all measurements; from now on keep this many per stage."""
         self._times: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=kept))
 
     @contextmanager

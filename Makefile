@@ -1,0 +1,55 @@
+# The verbs. Everything lives in .venv; `make demo` and `make test` need only Python 3.11+, make and git.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+SOURCE ?=
+
+.PHONY: help demo test check bench requirements wheelhouse fleet-test soak clean
+
+help:
+	@echo "make demo [SOURCE=0|clip.mp4]  the whole chain with an embedded broker, on a drawn-up clip, camera or file"
+	@echo "make test                      all tests but the long ones"
+	@echo "make check                     linters and types"
+	@echo "make bench [SOURCE=clip.mp4]   times of every stage on this machine"
+	@echo "make fleet-test                Ansible against real systemd hosts (root, Debian)"
+	@echo "make soak                      the long tests: soak, outage, fuzzing"
+	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   wheels for devices without internet"
+	@echo "make requirements              compile the pinned environments anew"
+
+# The development environment holds the demo's, so whichever comes first is enough for the demo.
+$(VENV)/dev: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(VENV)/dev $(VENV)/demo
+
+$(VENV)/demo: requirements/demo.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(VENV)/demo
+
+demo: $(VENV)/demo
+	$(BIN)/oahega-edge demo $(if $(SOURCE),--source "$(SOURCE)")
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest -m "not long" --durations=10
+
+check: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/demo
+	$(BIN)/oahega-edge bench $(if $(SOURCE),"$(SOURCE)",demo)
+
+soak: $(VENV)/dev
+	$(BIN)/python -m pytest -m long --durations=0
+
+requirements: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet uv
+	PATH="$(CURDIR)/$(BIN):$$PATH" requirements/compile.sh
+
+clean:
+	rm -rf $(VENV) .venv-* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

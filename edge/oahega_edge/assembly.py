@@ -1,0 +1,323 @@
+"""Builds the parts from settings, for `cli` alone: the one place that knows every adapter."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+
+import oahega_edge
+from oahega_edge.bundle import DEFAULT_BUNDLE, Bundle, load_bundle, self_test
+from oahega_edge.cameras import Camera, open_camera
+from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
+from oahega_edge.control import ControlServer, socket_path
+from oahega_edge.daemon import Daemon, Rhythm
+from oahega_edge.detection import Decoder
+from oahega_edge.errors import SettingsError
+from oahega_edge.events import EventStamp, ModelIdentity, StampClocks
+from oahega_edge.geometry import Box
+from oahega_edge.health import (
+    CameraCounts,
+    Identity,
+    Reporter,
+    active_accelerator,
+    monotonic,
+    read_board,
+    time_is_synced,
+    utc_now,
+)
+from oahega_edge.manifest import DetectorEntry, EmotionEntry
+from oahega_edge.messages import COMMANDS, AcceleratorHealth, Adjustable
+from oahega_edge.mute import MuteSwitch
+from oahega_edge.pipeline import EmotionClassifier, FaceDetector, FaceRules, Pipeline
+from oahega_edge.publishers import Publisher
+from oahega_edge.publishers.jsonlines import JsonLinesPublisher
+from oahega_edge.publishers.mqtt import MqttOptions, MqttPublisher
+from oahega_edge.publishers.store import StoreOptions
+from oahega_edge.runtimes import Model, open_model
+from oahega_edge.settings import Layers, Settings
+from oahega_edge.smoothing import Window
+from oahega_edge.stopwatch import Stopwatch
+from oahega_edge.supervisor import find_supervisor
+from oahega_edge.tracking import Tracker
+from oahega_edge.trigger import TriggerRules
+
+UNSURE = 0.6
+"""A detection that scores at least this share of the least score may keep a track alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Settings with the bundle that completed them."""
+
+    bundle: Bundle
+    layers: Layers
+    settings: Settings
+
+
+def read_setup(layers: Layers) -> Setup:
+    """Load the bundle that the layers name, take its suggestions, check everything."""
+    bundle = load_bundle(layers.bundle_path() or DEFAULT_BUNDLE)
+    complete = layers.with_suggestions(bundle.manifest)
+    return Setup(bundle, complete, complete.resolve())
+
+
+class Models:
+    """Both networks of a bundle, opened and self-tested."""
+
+    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """BundleError when a file does not fit or fails its self-test."""
+        manifest = self._bundle.manifest
+        with ExitStack() as stack:
+            self.detector = self._open(manifest.detector, stack)
+            self.emotion = self._open(manifest.emotion, stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close both."""
+        self._stack.close()
+
+    def _open(self, entry: DetectorEntry | EmotionEntry, stack: ExitStack) -> Model:
+        runtime = self._settings.runtime
+        model = open_model(
+            self._bundle.file(entry.cpu),
+            entry.outputs,
+            entry.input,
+            runtime=runtime.library,
+            threads=runtime.threads,
+        )
+        stack.callback(model.close)
+        self_test(entry, model)
+        return model
+
+    def health(self) -> AcceleratorHealth:
+        """What the models run on now."""
+        return AcceleratorHealth(
+            active=active_accelerator(self.detector.accelerator), wanted=self._settings.runtime.accelerator
+        )
+
+
+def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Stopwatch) -> Pipeline:
+    """The chain for one camera."""
+    manifest, detection = bundle.manifest, settings.detection
+    cv2.setNumThreads(settings.runtime.threads)
+    scores = {"face": detection.face_score * UNSURE, "person": detection.person_score}
+    decoder = Decoder(manifest.detector, scores, detection.nms_iou)
+    smoothing = settings.smoothing
+    return Pipeline(
+        detector=FaceDetector(manifest.detector, models.detector, decoder, watch),
+        classifier=EmotionClassifier(manifest.emotion, models.emotion, watch),
+        tracker=Tracker(
+            match_iou=settings.tracking.match_iou,
+            start_score=detection.face_score,
+            start_hits=settings.tracking.start_hits,
+            lost_after=settings.tracking.lost_after_ms / 1000,
+        ),
+        new_window=lambda frames: Window(
+            frames=frames, max_age=smoothing.max_age_ms / 1000, mean=smoothing.mean
+        ),
+        frames=smoothing.frames,
+        trigger_rules=trigger_rules(settings),
+        face_rules=FaceRules(detection.min_face_px, tuple(Box(*mask) for mask in detection.masks)),
+        watch=watch,
+    )
+
+
+def trigger_rules(settings: Settings) -> TriggerRules:
+    """The decision's rules in seconds."""
+    trigger = settings.trigger
+    return TriggerRules(
+        threshold=trigger.threshold,
+        hysteresis=trigger.hysteresis,
+        dwell=trigger.dwell_ms / 1000,
+        heartbeat=trigger.heartbeat_s,
+        min_interval=trigger.min_interval_ms / 1000,
+        min_frames=min(trigger.min_frames, settings.smoothing.frames),
+    )
+
+
+def make_camera(settings: Settings, source: str | None = None) -> Camera:
+    """The camera of the settings, or another source with the same orientation."""
+    camera = settings.camera
+    return open_camera(
+        source or camera.source,
+        rotate=camera.rotate,
+        mirror=camera.mirror,
+        width=camera.width,
+        height=camera.height,
+        fps=camera.fps,
+        roi=Box(*camera.roi),
+    )
+
+
+def make_identity(setup: Setup) -> Identity:
+    """Who this run of the daemon is."""
+    bundle, settings = setup.bundle, setup.settings
+    return Identity(
+        device=settings.device.name,
+        release=oahega_edge.__version__,
+        boot_id=str(uuid.uuid4()),
+        started=utc_now(),
+        labels=bundle.manifest.emotion.labels,
+        bundle=ModelIdentity(
+            name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256
+        ),
+        terms=bundle.manifest.terms,
+        context=settings.deployment.context,
+        settings=settings.model_dump(mode="json"),
+        commands=COMMANDS if settings.mqtt.commands else (),
+    )
+
+
+def make_stamp(identity: Identity) -> EventStamp:
+    """Gives events their ids and numbers."""
+    clocks = StampClocks(wall=utc_now, random=os.urandom)
+    return EventStamp(identity.device, identity.boot_id, identity.bundle, clocks)
+
+
+def adjustable(settings: Settings) -> Adjustable:
+    """The paper's two settings."""
+    return Adjustable(frames=settings.smoothing.frames, threshold=settings.trigger.threshold)
+
+
+def state_folder(settings: Settings, environment: Mapping[str, str]) -> Path | None:
+    """Where the daemon may write: the settings', systemd's, or nowhere."""
+    if settings.store.path:
+        return Path(settings.store.path)
+    given = environment.get("STATE_DIRECTORY", "").split(":")[0]
+    return Path(given) if given else None
+
+
+@contextmanager
+def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Event) -> Iterator[Daemon]:
+    """The whole service, models open and tested, control socket listening."""
+    settings = setup.settings
+    folder = state_folder(settings, environment)
+    mute = MuteSwitch(folder)
+    watch = Stopwatch(monotonic)
+    with ExitStack() as stack:
+        models = stack.enter_context(Models(setup.bundle, settings))
+        identity = make_identity(setup)
+        camera = _lasting(make_camera(settings), settings)
+        reporter = Reporter(
+            identity=identity,
+            clock=monotonic,
+            wall=utc_now,
+            accelerator=models.health,
+            watch=watch,
+            camera=CameraCounts(expected_fps=settings.camera.fps),
+            board=read_board,
+        )
+        daemon = Daemon(
+            camera=camera,
+            pipeline=make_pipeline(setup.bundle, models, settings, watch),
+            stamp=make_stamp(identity),
+            publisher=make_publisher(settings, folder, environment),
+            supervisor=find_supervisor(environment),
+            mute=mute,
+            reporter=reporter,
+            rhythm=Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3),
+            stop=stop,
+            time_synced=time_is_synced,
+            adjustable=adjustable(settings),
+        )
+        stack.enter_context(ControlServer(socket_path(environment), _control(daemon)))
+        yield daemon
+
+
+def make_publisher(settings: Settings, folder: Path | None, environment: Mapping[str, str]) -> Publisher:
+    """MQTT where a broker is named, else JSON lines on standard output."""
+    if not settings.mqtt.host:
+        return JsonLinesPublisher(sys.stdout)
+    return MqttPublisher(mqtt_options(settings, environment), store_options(settings, folder))
+
+
+def mqtt_options(settings: Settings, environment: Mapping[str, str]) -> MqttOptions:
+    """The broker of the settings, with the password read from its file."""
+    mqtt = settings.mqtt
+    return MqttOptions(
+        host=mqtt.host,
+        port=mqtt.port,
+        client_id=f"oahega-{settings.device.name}",
+        username=mqtt.username or None,
+        password=_password(settings, environment),
+        tls=mqtt.tls,
+        ca_file=mqtt.ca_file or None,
+        cert_file=mqtt.cert_file or None,
+        key_file=mqtt.key_file or None,
+        keepalive_s=mqtt.keepalive_s,
+        device=settings.device.name,
+        root=mqtt.root,
+        will_delay_s=mqtt.will_delay_s,
+        event_expiry_s=mqtt.event_expiry_s,
+        state_expiry_s=mqtt.state_expiry_s,
+        commands=mqtt.commands,
+        discovery=mqtt.discovery,
+        discovery_prefix=mqtt.discovery_prefix,
+    )
+
+
+def store_options(settings: Settings, folder: Path | None) -> StoreOptions:
+    """Where events wait for the broker."""
+    store = settings.store
+    return StoreOptions(
+        policy=store.policy, folder=folder, max_events=store.max_events, max_age_s=store.max_age_s
+    )
+
+
+def _password(settings: Settings, environment: Mapping[str, str]) -> str | None:
+    """From the file that the settings name, else from systemd's credential."""
+    named = settings.mqtt.password_file
+    credentials = environment.get("CREDENTIALS_DIRECTORY", "")
+    file = Path(named) if named else Path(credentials) / "mqtt-password" if credentials else None
+    if file is None or (not named and not file.exists()):
+        return None
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"mqtt.password_file = {str(file)!r}: cannot be read ({error})") from error
+
+
+def _lasting(camera: Camera, settings: Settings) -> Camera:
+    """A live camera that is reopened when it stalls; files are not."""
+    if not camera.live:
+        return camera
+    return RecoveringCamera(
+        camera, Ladder(stall_after=settings.camera.stall_s, attempts=settings.camera.attempts)
+    )
+
+
+def _control(daemon: Daemon) -> Callable[[str], Mapping[str, object]]:
+    """What the local control socket answers."""
+
+    def handle(request: str) -> Mapping[str, object]:
+        match request:
+            case "status":
+                return daemon.snapshot()
+            case "mute":
+                daemon.mute.mute()
+                return {"muted": True}
+            case "unmute":
+                daemon.mute.unmute()
+                return {"muted": False}
+            case _:
+                return {"error": f"unknown request {request!r}; known: status, mute, unmute"}
+
+    return handle

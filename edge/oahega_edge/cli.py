@@ -1,0 +1,259 @@
+"""The verbs. JSON lines on standard output for machines, prose on standard error for people."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+import oahega_edge
+from oahega_edge.errors import EdgeError
+from oahega_edge.settings import Layers, Settings, read_layers
+
+_log = logging.getLogger("oahega_edge")
+
+app = typer.Typer(
+    name="oahega-edge",
+    help="Facial expressions from a camera to MQTT.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Settings file instead of /etc/oahega-edge/edge.toml.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override one setting.")
+]
+SourceArgument = Annotated[str, typer.Argument(help="A video, GIF, picture, folder, stream or camera.")]
+
+OFFLINE_VERB = "deployment.context=development"
+"""`replay` and `bench` look at files that somebody chose; only `run` must say where it watches."""
+
+
+def main() -> None:
+    """Run the verb; a foreseen failure is one line (several for settings) and its exit code."""
+    try:
+        app()
+    except EdgeError as error:
+        for line in str(error).splitlines():
+            print(f"oahega-edge: {line}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        # The reader of our output has gone; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the release and exit.")] = False,
+) -> None:
+    """Facial expressions from a camera to MQTT."""
+    if show:
+        print(oahega_edge.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Watch the camera and publish events until stopped."""
+    from oahega_edge.assembly import make_daemon, read_setup
+
+    setup = read_setup(_layers(config, settings))
+    _log_to_stderr(setup.settings)
+    with make_daemon(setup, os.environ, _stop_on_signals()) as daemon:
+        daemon.run()
+
+
+@app.command()
+def replay(
+    source: SourceArgument,
+    annotate: Annotated[Path | None, typer.Option(metavar="OUT.mp4", help="Draw what is seen.")] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Send a file through the chain; events on standard output, the same on every run."""
+    from oahega_edge.assembly import read_setup
+    from oahega_edge.replay import replay_source
+
+    setup = read_setup(_layers(config, settings, OFFLINE_VERB))
+    _log_to_stderr(setup.settings)
+    summary = replay_source(setup, source, annotate, sys.stdout)
+    print(summary, file=sys.stderr)
+
+
+@app.command()
+def bench(
+    source: SourceArgument,
+    steps: Annotated[int, typer.Option(min=10, help="Frames to measure.")] = 300,
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Bring frames to this size first; empty: as they are.")
+    ] = "640x480",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Time every stage on this machine: a table, and JSON on standard output."""
+    from oahega_edge.assembly import Models, make_camera, make_identity, make_pipeline, make_stamp, read_setup
+    from oahega_edge.bench import as_table, run_bench
+    from oahega_edge.stopwatch import Stopwatch
+
+    layers = _layers(config, [f"runtime.threads={threads}", *(settings or [])], OFFLINE_VERB)
+    setup = read_setup(layers)
+    camera = make_camera(setup.settings, source)
+    with Models(setup.bundle, setup.settings) as models:
+        watch = Stopwatch(time.perf_counter)
+        pipeline = make_pipeline(setup.bundle, models, setup.settings, watch)
+        stamp = make_stamp(make_identity(setup))
+        result = run_bench(camera, pipeline, stamp, steps=steps, size=_size(size))
+    print(as_table(result), file=sys.stderr)
+    print(json.dumps(result.as_json()))
+
+
+@app.command()
+def check(
+    camera: Annotated[
+        bool, typer.Option("--camera", help="Show what the camera gives, line by line, until Ctrl-C.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=0, help="End --camera after this long; 0: never.")] = 0,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Check settings, bundle and models, without publishing anything."""
+    from oahega_edge.assembly import read_setup
+    from oahega_edge.checks import check_camera, check_models
+
+    setup = read_setup(_layers(config, settings))
+    _log_to_stderr(setup.settings)
+    for line in check_models(setup):
+        print(line, file=sys.stderr)
+    if camera:
+        stop = _stop_on_signals()
+        for sight in check_camera(setup, seconds or float("inf"), stop):
+            print(json.dumps(sight.as_json()), flush=True)
+            print(sight.as_line(), file=sys.stderr)
+    print("all is well", file=sys.stderr)
+
+
+@app.command(name="config")
+def show_config(config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Print every setting as JSON with where it comes from."""
+    from oahega_edge.assembly import read_setup
+
+    setup = read_setup(_layers(config, settings))
+    values = setup.settings.model_dump(mode="json")
+    origins = setup.layers.merged()
+    described = {
+        section: {key: {"value": value, "from": origins[section][key][1]} for key, value in keys.items()}
+        for section, keys in values.items()
+    }
+    print(json.dumps(described, indent=2))
+
+
+@app.command()
+def listen(
+    broker: Annotated[str, typer.Argument(metavar="BROKER", help="host or host:port.")],
+    root: Annotated[str, typer.Option(help="Beginning of the topics.")] = "oahega/v1",
+    device: Annotated[str, typer.Option(help="One device; + for all.")] = "+",
+    machine: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0, help="End after this long.")] = None,
+    username: Annotated[str, typer.Option(help="To be let in.")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="Holds the password.")] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="Trust only this authority.")] = None,
+) -> None:
+    """Show what a subscriber receives from a broker."""
+    from oahega_edge.listen import Listener, view_for
+    from oahega_edge.listen import listen as listen_to
+    from oahega_edge.publishers.connection import BrokerOptions
+
+    host, _, port = broker.rpartition(":") if ":" in broker else (broker, "", "1883")
+    if not (host and port.isdecimal()):
+        raise typer.BadParameter(f"{broker!r} is no broker; write host or host:port")
+    options = BrokerOptions(
+        host=host,
+        port=int(port),
+        client_id=f"oahega-listen-{os.getpid()}",
+        username=username or None,
+        password=password_file.read_text().strip() if password_file else None,
+        ca_file=str(ca_file) if ca_file else None,
+    )
+    logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
+    with Listener(options, root, device) as listener:
+        summary = listen_to(listener, view_for(sys.stdout, lines_for_machines=machine), seconds=seconds)
+    for sentence in summary.sentences():
+        print(sentence, file=sys.stderr)
+
+
+@app.command()
+def status() -> None:
+    """Ask the running daemon how it does."""
+    print(json.dumps(_ask("status"), indent=2))
+
+
+@app.command()
+def mute() -> None:
+    """Close the camera now; holds over restarts until `unmute`."""
+    _ask("mute")
+    print("muted", file=sys.stderr)
+
+
+@app.command()
+def unmute() -> None:
+    """Open the camera again."""
+    _ask("unmute")
+    print("unmuted", file=sys.stderr)
+
+
+def _ask(request: str) -> dict[str, Any]:
+    from oahega_edge.control import ask, socket_path
+
+    return ask(socket_path(os.environ), request)
+
+
+def _layers(config: Path | None, assignments: list[str] | None, *weaker: str) -> Layers:
+    """`weaker` assignments give way to the user's own."""
+    return read_layers(config, os.environ, [*weaker, *(assignments or [])])
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    width, by, height = text.lower().partition("x")
+    if not (by and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise typer.BadParameter(f"{text!r} is no size; write it as 640x480")
+    return int(width), int(height)
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    """No time of our own under systemd: the journal has one."""
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    logging.basicConfig(
+        level=settings.logging.level.upper(),
+        format="%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> Any:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    return stop
