@@ -41,12 +41,11 @@ def train_emotion(
     override: Overrides = None,
 ) -> None:
     """Train the emotion classifier and export it: emotion.tflite and entry.json."""
-    from oahega_build import train_emotion as stage
+    from oahega_build.emotion_recipe import EmotionRecipe
     from oahega_build.recipes import load_recipe
+    from oahega_build.train_emotion import train
 
-    chosen = load_recipe(recipe, stage.EmotionRecipe, override or ())
-    finished = stage.train(chosen, recipe, data, artifacts, run)
-    print(finished)
+    print(train(load_recipe(recipe, EmotionRecipe, override or ()), recipe, data, artifacts, run))
 
 
 def main() -> None:

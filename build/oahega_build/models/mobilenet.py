@@ -53,6 +53,9 @@ class Trunk:
     blocks: Sequence[Block] = MOBILENET_V1
     batch_norm: bool = True
     """False: convolutions with bias only, as in a file whose batch norm is folded."""
+    precision: str = "float32"
+    """Keras policy of the full and pointwise convolutions: `mixed_bfloat16` trains nets of dense blocks
+    twice as fast on CPUs that multiply bfloat16; the rest stays float32, which is faster there."""
     l2: float = 0.0
     """Weight decay on pointwise and dense kernels; depthwise ones are left alone (section 3 there)."""
 
@@ -99,7 +102,7 @@ def convolution_names(trunk: Trunk) -> list[str]:
 
 
 def classifier(
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int | None, int | None, int],
     trunk: Trunk,
     classes: int,
     dropout: float = 0.0,
@@ -119,8 +122,8 @@ def classifier(
         x = layers.Conv2D(units, 1, kernel_regularizer=decay, name=f"hidden{number}")(x)
         x = layers.ReLU(6, name=f"hidden{number}_relu")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
-    x = layers.Conv2D(classes, 1, kernel_regularizer=decay, name="last", dtype="float32")(x)
-    logits = layers.Reshape((classes,), name="logits", dtype="float32")(x)
+    x = layers.Conv2D(classes, 1, kernel_regularizer=decay, name="last")(x)
+    logits = layers.Reshape((classes,), name="logits")(x)
     return keras.Model(pixels, logits, name="mobilenet_classifier")
 
 
@@ -153,6 +156,7 @@ def _convolution(
         use_bias=not trunk.batch_norm,
         kernel_regularizer=decay,
         name=name,
+        dtype=trunk.precision,
     )(x)
     return _activation(x, trunk, name)
 
@@ -164,8 +168,6 @@ def _depthwise(x: keras.KerasTensor, trunk: Trunk, name: str, stride: int) -> ke
         padding="same",
         use_bias=not trunk.batch_norm,
         name=name,
-        # Depthwise convolutions in bfloat16 are slower on CPUs than in float32.
-        dtype="float32",
     )(x)
     return _activation(x, trunk, name)
 

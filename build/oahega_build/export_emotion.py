@@ -1,0 +1,104 @@
+"""A trained classifier to its file, its calibration and its manifest entry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from oahega_build import artifacts
+from oahega_build.calibrate import fit_temperature, suggested_threshold
+from oahega_build.dataset import Dataset, Sample
+from oahega_build.emotion_inputs import crop_sample
+from oahega_build.emotion_network import predict
+from oahega_build.emotion_recipe import PIXEL_OFFSET, PIXEL_SCALE, EmotionRecipe, float_input
+from oahega_build.evaluate_emotion import file_logits, summary
+from oahega_build.quantize import golden, input_tensor, output_tensors, to_int8
+from oahega_edge.classification import softmax
+from oahega_edge.manifest import EmotionEntry, ModelCard, ModelFile, SuggestedDecision
+
+REPRESENTATIVE = 400
+"""Training pictures that fix the ranges of the int8 activations."""
+SUGGESTED_FRAMES = 5
+MODEL_NAME = "emotion.tflite"
+
+
+def export(
+    folder: Path,
+    recipe: EmotionRecipe,
+    recipe_name: str,
+    model: keras.Model,
+    dataset: Dataset,
+    chosen_on: tuple[Sequence[Sample], Sequence[Sample]],
+) -> EmotionEntry:
+    """Write `folder/emotion.tflite`, `entry.json` and `metrics.json`; all figures from the held-out part."""
+    training, held_out = chosen_on
+    input_ = float_input(recipe)
+    samples = _spread(training, REPRESENTATIVE)
+    data = to_int8(model, (crop_sample(s.pixels, recipe.framing, input_) for s in samples), input_)
+    artifacts.write_bytes(folder / MODEL_NAME, data)
+    outputs = output_tensors(data, {"logits": "logits"})
+    exported_input = input_tensor(data, recipe.colour, PIXEL_SCALE, PIXEL_OFFSET)
+    entry = EmotionEntry(
+        cpu=ModelFile(file=MODEL_NAME, sha256=artifacts.sha256_of(folder / MODEL_NAME)),
+        input=exported_input,
+        crop=recipe.framing.crop,
+        outputs=outputs,
+        labels=dataset.labels,
+        temperature=1.0,
+        suggested=SuggestedDecision(threshold=0.5, frames=SUGGESTED_FRAMES),
+        golden=golden(data, exported_input, outputs),
+        card=ModelCard(
+            recipe=recipe_name,
+            commit=artifacts.commit(),
+            created=artifacts.now(),
+            data=(_described(dataset),),
+            metrics={},
+        ),
+    )
+    logits = file_logits(data, entry, [crop_sample(s.pixels, recipe.framing, input_) for s in held_out])
+    labels = np.array([sample.label for sample in held_out])
+    entry = _calibrated(entry, logits, labels)
+    metrics = summary(softmax(logits, entry.temperature), labels)
+    float_accuracy = float((predict(model, held_out, recipe).argmax(axis=1) == labels).mean())
+    card = {f"held_out_{name}": round(value, 4) for name, value in metrics.items()}
+    card |= {
+        "held_out_accuracy_float": round(float_accuracy, 4),
+        "bytes": len(data),
+        "held_out_pictures": len(labels),
+    }
+    entry = entry.model_copy(update={"card": entry.card.model_copy(update={"metrics": card})})
+    artifacts.write_json(folder / "metrics.json", card)
+    artifacts.write_json(folder / "entry.json", entry.model_dump(mode="json"))
+    return entry
+
+
+def _calibrated(entry: EmotionEntry, logits: np.ndarray, labels: np.ndarray) -> EmotionEntry:
+    temperature = fit_temperature(logits, labels)
+    threshold = suggested_threshold(softmax(logits, temperature), labels)
+    suggested = SuggestedDecision(threshold=threshold, frames=SUGGESTED_FRAMES)
+    return entry.model_copy(update={"temperature": temperature, "suggested": suggested})
+
+
+def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """About `count` samples, evenly over the classes as they come."""
+    step = max(1, len(samples) // count)
+    return list(samples[::step])
+
+
+def _described(dataset: Dataset) -> str:
+    terms = dataset.root / "TERMS.txt"
+    said = (
+        terms.read_text().strip()
+        if terms.is_file()
+        else KNOWN_TERMS.get(dataset.root.name, "terms not stated")
+    )
+    return f"{dataset.root.name}: {len(dataset.train)} pictures in {len(dataset.labels)} classes; {said}"
+
+
+KNOWN_TERMS = {
+    "ferplus": "FER2013 photographs (no licence: research, not for redistribution) with the FER+ votes "
+    "(MIT, microsoft/FERPlus)",
+}
