@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from mini_bundle import change, make_bundle
 from oahega_edge.bundle import Bundle, load_bundle, seal, self_test
 from oahega_edge.errors import BundleError
 from oahega_edge.runtimes import open_model
-
-from mini_bundle import change, make_bundle
 
 
 @pytest.fixture(scope="module")

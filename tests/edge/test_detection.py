@@ -2,6 +2,8 @@ import math
 
 import numpy as np
 import pytest
+
+from mini_bundle import detector_entry
 from oahega_edge.detection import (
     Decoder,
     anchor_boxes,
@@ -12,8 +14,6 @@ from oahega_edge.detection import (
 )
 from oahega_edge.manifest import DetectorEntry, output_of
 from oahega_edge.preprocess import Placement
-
-from mini_bundle import detector_entry
 
 ENTRY = DetectorEntry.model_validate(detector_entry())
 WHOLE = Placement(1.0, 1.0)

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+
 from oahega_edge.geometry import Box, iou_matrix
 
 

@@ -2,6 +2,7 @@ import hashlib
 
 import numpy as np
 import pytest
+
 from oahega_edge.geometry import Box
 from oahega_edge.manifest import Crop, InputTensor, Quantization, Resize
 from oahega_edge.preprocess import Quantizer, crop_face, crop_square, fit_picture, golden_pixels

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from oahega_edge.errors import SettingsError
 from oahega_edge.settings import Layers, Settings, host_name, read_layers
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from oahega_edge.smoothing import Window
 
 

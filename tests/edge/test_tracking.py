@@ -1,4 +1,5 @@
 import pytest
+
 from oahega_edge.detection import Detection
 from oahega_edge.geometry import Box
 from oahega_edge.tracking import Tracker

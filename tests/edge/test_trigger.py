@@ -2,6 +2,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+
 from oahega_edge.geometry import Box
 from oahega_edge.smoothing import Average
 from oahega_edge.trigger import Decision, Sighting, Trigger, TriggerRules
