@@ -14,6 +14,7 @@ from oahega_edge.frame import Frame
 from oahega_edge.health import CameraState, Reporter
 from oahega_edge.messages import Adjustable, State
 from oahega_edge.mute import MuteSwitch
+from oahega_edge.picture_quality import FrameWatch, Problem
 from oahega_edge.pipeline import Pipeline, Step
 from oahega_edge.publishers import Command, Publisher
 from oahega_edge.supervisor import Supervisor
@@ -51,6 +52,8 @@ class Daemon:
     stop: threading.Event
     time_synced: Callable[[], bool]
     adjustable: Adjustable
+    frame_watch: FrameWatch = field(default_factory=FrameWatch)
+    _problems: frozenset[Problem] = frozenset()
     _volatile: set[str] = field(default_factory=set)
     _step: Step | None = None
     _said: State | None = None
@@ -116,12 +119,31 @@ class Daemon:
         counts, clock = self.reporter.camera, self.reporter.clock
         started = clock()
         self._enter("live")
-        self._step = self.pipeline.process(frame)
         counts.frames += 1
+        if self._is_broken(frame, started):
+            return
+        self._step = self.pipeline.process(frame)
         exposed = frame.captured_at if self.camera.live else started
         for decision in self._step.decisions:
             self._publish(decision, exposed)
         self._declared(f"{len(self._step.faces)} faces, {self._step.people} people")
+
+    def _is_broken(self, frame: Frame, now: float) -> bool:
+        """A frozen or torn picture of a live camera shows nobody's face as it is now."""
+        if not self.camera.live:
+            return False
+        problems = self.frame_watch.see(frame, now)
+        for problem in sorted(problems - self._problems):
+            _log.warning("camera: the picture is %s", problem)
+        for problem in sorted(self._problems - problems):
+            _log.info("camera: the picture is no longer %s", problem)
+        self._problems = problems
+        if not problems & {Problem.FROZEN, Problem.TORN}:
+            return False
+        if Problem.FROZEN in problems:
+            self._close_tracks()
+        self._declared(f"the camera's picture is {' and '.join(sorted(problems))}")
+        return True
 
     def _without_picture(self, reason: CameraStalled) -> None:
         if self.reporter.camera.state != "stalled":

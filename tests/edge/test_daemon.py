@@ -16,6 +16,7 @@ from oahega_edge.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.health import CameraCounts, Identity, Reporter
 from oahega_edge.messages import AcceleratorHealth, Adjustable, System
 from oahega_edge.mute import MuteSwitch
+from oahega_edge.picture_quality import FrameWatch
 from oahega_edge.publishers import Command
 from oahega_edge.publishers.recording import RecordingPublisher
 from oahega_edge.stopwatch import Stopwatch
@@ -243,3 +244,17 @@ def test_health_is_said_at_its_interval_with_the_rates_since_the_last(tmp_path: 
     assert len(healths) >= 3
     assert healths[-1].camera.state == "live"
     assert healths[-1].fps > 0
+
+
+def test_a_frozen_picture_is_not_an_emotion(tmp_path: Path) -> None:
+    """The driver repeats its last buffer: the faces in it get their last word, and no new one."""
+    lit = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    camera = FakeCamera(frames_of([lit] * 60), live=True)
+    bench = Bench(camera, tmp_path)
+    bench.daemon.frame_watch = FrameWatch(frozen_after=1.0)
+    bench.daemon.camera = StopsAfter(camera, 60, bench.stop.set)  # type: ignore[assignment]
+
+    bench.daemon.run()
+
+    assert [e.phase for e in bench.publisher.events] == ["new", "end"]
+    assert "the camera's picture is frozen" in bench.supervisor.said
