@@ -11,10 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from edge.tiny import NAMES, Tiny, tiny
 
+from edge.tiny import NAMES, Tiny, tiny
+from oahega_edge.errors import AcceleratorError
 from oahega_edge.runtimes import Model, open_model
 from oahega_edge.runtimes.fake import FakeModel
+from oahega_edge.runtimes.fallback import Fallback
+from oahega_edge.runtimes.isolated import ModelSpec, open_isolated
 
 Opener = Callable[[Tiny], Model]
 
@@ -121,6 +124,35 @@ PROMISES = (
 
 def in_process(runtime: str) -> Opener:
     return lambda subject: open_model(subject.path, subject.outputs, subject.input, runtime=runtime)
+
+
+def isolated(subject: Tiny) -> Model:
+    spec = ModelSpec(subject.path, subject.outputs, subject.input)
+    return open_isolated({"model": spec}, runtime="litert")["model"]
+
+
+def fallback(subject: Tiny) -> Model:
+    """On its accelerator, which is a child on the CPU."""
+    group = Fallback(
+        {"model": in_process("litert")(subject)},
+        lambda: {"model": isolated(subject)},
+        lambda models: models["model"].run(subject.tensor()),
+    )
+    group.start(30)
+    assert not group.degraded, group.reason
+    return group.models["model"]
+
+
+def fallen_back(subject: Tiny) -> Model:
+    """On the CPU, because there is no accelerator."""
+
+    def absent() -> dict[str, Model]:
+        raise AcceleratorError("no Edge TPU answers as usb")
+
+    group = Fallback({"model": in_process("litert")(subject)}, absent, lambda models: None)
+    group.start(30)
+    assert group.degraded
+    return group.models["model"]
 
 
 def fake(subject: Tiny) -> Model:

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from edge.runtime_contract import PROMISES, Opener, fake, in_process
-from edge.tiny import NAMES, Tiny, tiny
 
+from edge.runtime_contract import PROMISES, Opener, fake, fallback, fallen_back, in_process, isolated
+from edge.tiny import NAMES, Tiny, tiny
 from oahega_edge.errors import BundleError, RuntimeMissing, SettingsError
 from oahega_edge.manifest import Quantization
 from oahega_edge.runtimes import open_model
@@ -19,7 +19,14 @@ from oahega_edge.runtimes import open_model
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("OAHEGA_SHARED", ROOT / "../shared"))
 
-ADAPTERS: dict[str, Opener] = {"fake": fake, "litert": in_process("litert"), "tflite": in_process("tflite")}
+ADAPTERS: dict[str, Opener] = {
+    "fake": fake,
+    "litert": in_process("litert"),
+    "tflite": in_process("tflite"),
+    "isolated": isolated,
+    "fallback": fallback,
+    "fallen-back": fallen_back,
+}
 
 
 def runs_here(adapter: str) -> bool:

@@ -6,6 +6,7 @@ isolated.py; in this process it serves `bench` and the trainer.
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from oahega_edge.runtimes.cpu import first_line
 from oahega_edge.runtimes.inprocess import InProcessModel
 from oahega_edge.runtimes.interpreter import EDGETPU_LIBRARY, Session, load_runtime
 from oahega_edge.runtimes.wiring import Wiring
+
+log = logging.getLogger(__name__)
 
 _USB_IDS = {("1a6e", "089a"), ("18d1", "9302")}
 """Before and after the first use: the firmware that libedgetpu uploads makes it another device."""
@@ -33,7 +36,8 @@ def open_edgetpu(
             f"the Edge TPU needs a TFLite runtime and none can be imported ({error}); "
             "pip install 'oahega-edge[tflite]' or 'oahega-edge[litert]'"
         ) from None
-    check_pair(loaded.package, loaded.version, installed_libedgetpu())
+    if doubt := check_pair(loaded.package, loaded.version, installed_libedgetpu()):
+        log.warning("%s", doubt)
     try:
         interpreter = loaded.open(str(path), device=device, library=library)
         session = Session(interpreter, wiring.input.index, wiring.output_indices)

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from oahega_edge.errors import AcceleratorError
 from oahega_edge.runtimes.interpreter import Session
 from oahega_edge.runtimes.wiring import Wiring
 
@@ -24,7 +25,11 @@ class InProcessModel:
         """See `Model.run`."""
         if self._session is None:
             raise ValueError("the model is closed")
-        return self._wiring.by_role(self._session.run(self._wiring.checked(tensor)))
+        checked = self._wiring.checked(tensor)
+        try:
+            return self._wiring.by_role(self._session.run(checked))
+        except RuntimeError as error:
+            raise AcceleratorError(f"inference on {self.accelerator} failed: {error}") from error
 
     def close(self) -> None:
         """Release the interpreter."""

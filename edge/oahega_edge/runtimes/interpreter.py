@@ -6,6 +6,7 @@ environment that cannot import the package. Errors stay those of the libraries; 
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 from importlib import metadata
@@ -43,6 +44,8 @@ class Runtime:
             return self._module.Interpreter(model_path=path, num_threads=threads)
         if self._coral is not None:
             return self._coral.make_interpreter(path, device=device)
+        # The runtime loads it, too, but when that fails its half-made Delegate complains on its own.
+        ctypes.CDLL(library)
         delegate = self._module.load_delegate(library, {"device": device})
         return self._module.Interpreter(model_path=path, experimental_delegates=[delegate])
 
