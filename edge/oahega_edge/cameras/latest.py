@@ -48,5 +48,5 @@ class Latest(Generic[Item]):
                 item, self._item = self._item, None
                 return item
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(None)  # raised at each call: it must not grow
             raise TimeoutError

@@ -7,9 +7,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import cv2
@@ -88,11 +89,12 @@ class OpenCvCamera:
         if self._reader is None:
             raise CameraError(f"camera {self.name} is not open; use it in a `with` block")
         try:
-            return self._reader.frames.take(timeout)
+            grabbed = self._reader.frames.take(timeout)
         except TimeoutError:
             raise CameraStalled(
                 f"camera {self.name} gave no frame within {timeout:g} s; check its cable and power"
             ) from None
+        return Frame(as_rgb(grabbed.bgr), grabbed.captured_at, grabbed.taken_at, grabbed.sequence)
 
     def _close(self) -> None:
         if self._reader is not None:
@@ -146,11 +148,21 @@ class OpenCvCamera:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Grabbed:
+    """A frame before its colours are put in order: dropped ones never are."""
+
+    bgr: Any
+    captured_at: float
+    taken_at: datetime
+    sequence: int
+
+
 class _Reader:
     """The thread of one opened capture."""
 
     def __init__(self, open_: Callable[[], cv2.VideoCapture | None], name: str) -> None:
-        self.frames: Latest[Frame] = Latest()
+        self.frames: Latest[_Grabbed] = Latest()
         self.opened = threading.Event()
         self.capture_failed = False
         self._open = open_
@@ -192,7 +204,7 @@ class _Reader:
                     CameraError(f"camera {self._name} is gone or its stream ended; check its cable and power")
                 )
                 return
-            self.frames.put(Frame(as_rgb(bgr), captured_at, taken_at, sequence))
+            self.frames.put(_Grabbed(bgr, captured_at, taken_at, sequence))
             sequence += 1
 
 

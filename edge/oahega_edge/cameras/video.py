@@ -19,7 +19,8 @@ from oahega_edge.errors import CameraError, EndOfSource
 from oahega_edge.frame import Frame
 
 USUAL_FPS = 25.0
-"""For streams without any times, such as bare MJPEG or H.264."""
+BARE_SUFFIXES = frozenset({".264", ".265", ".h264", ".h265", ".hevc", ".mjpeg", ".mjpg"})
+"""Streams without a container, as cameras write them: they state no times, FFmpeg makes some up."""
 
 
 class VideoFile:
@@ -44,7 +45,8 @@ class VideoFile:
                 "try another player on it, or copy it again"
             )
         self._capture = capture
-        self._clock = _ClipClock(self._stated_fps or _sane_fps(capture) or USUAL_FPS)
+        fps = self._stated_fps or _sane_fps(capture) or USUAL_FPS
+        self._clock = _ClipClock(fps, has_times=self._path.suffix.lower() not in BARE_SUFFIXES)
         self._expected = _sane_count(capture)
         self._sequence = -1
         self._start = self._started_at or datetime.now(UTC)
@@ -89,13 +91,11 @@ class VideoFile:
 
 
 class _ClipClock:
-    """The container's time per frame from 0, or frame number over fps where it has none.
+    """The container's time per frame from 0, or frame number over fps where it has none."""
 
-    Bare MJPEG gives times near -8e12 s in OpenCV 4.8; only the differences mean something.
-    """
-
-    def __init__(self, fps: float) -> None:
+    def __init__(self, fps: float, *, has_times: bool) -> None:
         self.fps = fps
+        self._has_times = has_times
         self.interval = 1 / fps
         self.seconds = -1.0
         self._first = 0.0
@@ -106,7 +106,7 @@ class _ClipClock:
             self.seconds = 0.0
             return 0.0
         seconds = position - self._first
-        if not self.seconds < seconds < self.seconds + 3600:
+        if not self._has_times or not self.seconds < seconds < self.seconds + 3600:
             seconds = self.seconds + self.interval
         self.seconds = seconds
         return seconds

@@ -1,0 +1,273 @@
+"""A live camera that comes back by itself: reopen, reset, pause and try again, give up.
+
+Opening and closing a broken device may hang in its driver, so both happen in a thread of their own;
+`read` keeps its timeout throughout, and the daemon goes on pinging its watchdog in a declared state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+from oahega_edge.cameras import Camera
+from oahega_edge.errors import CameraError, CameraStalled, EndOfSource
+from oahega_edge.frame import Frame
+
+log = logging.getLogger(__name__)
+
+Background = Callable[[Callable[[], None]], "Future[None]"]
+"""Starts a piece of work elsewhere and returns at once."""
+
+
+class CameraState(StrEnum):
+    """Where on the ladder the camera stands."""
+
+    CLOSED = "closed"
+    OPENING = "opening"
+    """For the first time."""
+    OK = "ok"
+    """Frames come."""
+    REOPENING = "reopening"
+    """Closing and opening, or waiting for the first frame after it."""
+    WAITING = "waiting"
+    """A pause before the next attempt."""
+    FAILED = "failed"
+    """For good: the process should end and be started anew."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ladder:
+    """How patient to be."""
+
+    stall_after: float = 5.0
+    """Seconds without a frame until an open camera counts as stalled."""
+    first_pause: float = 1.0
+    """Seconds before the third attempt; the first two follow at once, the second with a reset."""
+    longest_pause: float = 30.0
+    """Pauses double up to this."""
+    attempts: int = 10
+    """Attempts in a row before giving up; with these defaults that is after about three minutes."""
+    settled_after: float = 10.0
+    """Seconds of frames after which the next loss counts from one again."""
+    longest_step: float = 30.0
+    """Seconds that closing and opening may take; a longer one hangs in the kernel and never ends."""
+
+    def pause_before(self, attempt: int) -> float:
+        """Seconds before the n-th attempt in a row, counted from 1."""
+        if attempt <= 2:
+            return 0.0
+        return float(min(self.longest_pause, self.first_pause * 2.0 ** min(attempt - 3, 60)))
+
+
+def in_thread(work: Callable[[], None]) -> Future[None]:
+    """Run `work` in a daemon thread, which cannot keep the process from ending."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name="camera recovery", daemon=True).start()
+    return future
+
+
+class RecoveringCamera:
+    """A live camera inside the ladder. Opening never fails: an absent camera is waited for."""
+
+    live = True
+
+    def __init__(
+        self,
+        camera: Camera,
+        ladder: Ladder | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        in_background: Background = in_thread,
+    ) -> None:
+        self.state = CameraState.CLOSED
+        self.reason = ""
+        """Of the last trouble, in one sentence; empty while all is well."""
+        self.stalls = 0
+        """How often a working camera was lost."""
+        self.reopens = 0
+        """Attempts to open it again."""
+        self._camera = camera
+        self._ladder = ladder or Ladder()
+        self._clock = clock
+        self._sleep = sleep
+        self._in_background = in_background
+        self._work: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._closed = threading.Event()
+        self._failure: CameraError | None = None
+        self._attempt = 0
+        self._lost_at: float | None = None
+        self._next_attempt_at: float | None = None
+        self._first_sequence = 0
+        self._last_sequence = -1
+        self.reason = ""
+        self.state = CameraState.OPENING
+        self._start(self._open)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.state is CameraState.CLOSED:
+            return
+        self.state = CameraState.CLOSED
+        self._closed.set()
+        if self._work is None or _is_over(self._work, 2.0):  # else the thread closes it when it gets there
+            self._camera.__exit__(kind, error, trace)
+
+    def read(self, timeout: float) -> Frame:
+        """The newest frame. Raises CameraStalled while the ladder is climbed, CameraError at its top."""
+        if self.state is CameraState.CLOSED:
+            raise CameraError("the camera is not open; use it in a `with` block")
+        deadline = self._clock() + timeout
+        while not self._is_ready(max(0.0, deadline - self._clock())):
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
+            if self._clock() >= deadline:
+                raise CameraStalled(f"camera is {self.state}: {self.reason or 'it takes its time'}")
+        return self._read(max(0.0, deadline - self._clock()))
+
+    def reopen(self, reason: str) -> None:
+        """Distrust the camera although it delivers, e.g. because its picture is frozen."""
+        if self.state is CameraState.OK:
+            self._lost(CameraError(reason))
+
+    def _is_ready(self, seconds: float) -> bool:
+        """Climb for at most `seconds`; True when the camera can be read."""
+        if self._failure is not None:
+            return False
+        if self._next_attempt_at is not None:
+            pause = self._next_attempt_at - self._clock()
+            if pause > 0:
+                self._sleep(min(pause, seconds))
+            if self._clock() < self._next_attempt_at:
+                return False
+            self._next_attempt_at = None
+            self._start_attempt()
+        return self._work is None or self._has_opened(self._work, seconds)
+
+    def _has_opened(self, work: Future[None], seconds: float) -> bool:
+        if not _is_over(work, seconds):
+            if self._clock() - self._step_began > self._ladder.longest_step:
+                self._give_up("its driver hangs")
+            return False
+        self._work = None
+        error = work.exception()
+        if error is None:
+            self._last_frame_at = self._clock()
+            return True
+        if not isinstance(error, CameraError):
+            raise error
+        self._lost(error)
+        return False
+
+    def _read(self, timeout: float) -> Frame:
+        try:
+            frame = self._camera.read(timeout)
+        except EndOfSource:
+            raise
+        except CameraStalled as error:
+            if self._clock() - self._last_frame_at >= self._ladder.stall_after:
+                self._lost(error)
+            raise
+        except CameraError as error:
+            self._lost(error)
+            raise CameraStalled(f"camera is {self.state}: {error}") from error
+        return self._accept(frame)
+
+    def _accept(self, frame: Frame) -> Frame:
+        now = self._last_frame_at = self._clock()
+        if self.state is not CameraState.OK:
+            self._say_back(now)
+            self.state, self.reason = CameraState.OK, ""
+            self._ok_since = now
+            # A reopened camera counts from 0 again; ours goes on, with a gap.
+            self._first_sequence = self._last_sequence + 1 + (self._last_sequence >= 0) - frame.sequence
+        if now - self._ok_since >= self._ladder.settled_after:
+            self._attempt = 0
+        self._last_sequence = self._first_sequence + frame.sequence
+        return dataclasses.replace(frame, sequence=self._last_sequence)
+
+    def _say_back(self, now: float) -> None:
+        if self._lost_at is not None:
+            log.info("camera is back after %.1f s and %d attempts", now - self._lost_at, self._attempt)
+            self._lost_at = None
+
+    def _lost(self, error: CameraError) -> None:
+        """One rung up: plan the next attempt, or give up."""
+        if self._lost_at is None:
+            self._lost_at = self._clock()
+            log.warning("camera is lost, it will be opened again: %s", error)
+        self.stalls += self.state is CameraState.OK
+        self.reason = str(error)
+        self._attempt += 1
+        if self._attempt > self._ladder.attempts:
+            self._give_up(self.reason)
+            return
+        pause = self._ladder.pause_before(self._attempt)
+        self._next_attempt_at = self._clock() + pause
+        self.state = CameraState.WAITING if pause else CameraState.REOPENING
+
+    def _start_attempt(self) -> None:
+        self.reopens += 1
+        self.state = CameraState.REOPENING
+        self._start(self._reset_and_open if self._attempt >= 2 else self._reopen)
+
+    def _give_up(self, reason: str) -> None:
+        lasted = self._clock() - (self._step_began if self._lost_at is None else self._lost_at)
+        self.state, self.reason = CameraState.FAILED, reason
+        self._failure = CameraError(
+            f"camera is lost for good after {max(0, self._attempt - 1)} attempts in {lasted:.0f} s "
+            f"({reason}); restart the service, then the machine"
+        )
+
+    def _start(self, step: Callable[[], None]) -> None:
+        closed = self._closed
+
+        def work() -> None:
+            step()
+            if closed.is_set():
+                self._camera.__exit__(None, None, None)
+
+        self._step_began = self._clock()
+        self._work = self._in_background(work)
+
+    def _open(self) -> None:
+        self._camera.__enter__()
+
+    def _reopen(self) -> None:
+        self._camera.__exit__(None, None, None)
+        self._camera.__enter__()
+
+    def _reset_and_open(self) -> None:
+        self._camera.__exit__(None, None, None)
+        reset = getattr(self._camera, "reset", None)
+        if reset is not None:
+            reset()
+        self._camera.__enter__()
+
+
+def _is_over(work: Future[None], seconds: float) -> bool:
+    try:
+        work.exception(seconds)
+    except TimeoutError:
+        return False
+    return True
