@@ -1,0 +1,3 @@
+from brokers import mosquitto
+
+__all__ = ["mosquitto"]

@@ -1,0 +1,132 @@
+"""Events and messages as a device would make them, for the tests of the MQTT side."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from oahega_edge.events import Event, EventStamp, ModelIdentity, StampClocks
+from oahega_edge.geometry import Box
+from oahega_edge.messages import (
+    AcceleratorHealth,
+    Adjustable,
+    CameraHealth,
+    Delivery,
+    Health,
+    Info,
+    Latency,
+    State,
+)
+from oahega_edge.publishers.connection import Pauses
+from oahega_edge.publishers.mqtt import MqttOptions
+from oahega_edge.trigger import Decision, Phase
+
+DEVICE = "kiosk-1"
+BASE = f"oahega/v1/{DEVICE}"
+NOON = datetime(2026, 11, 24, 12, 0, 0, 123_000, tzinfo=UTC)
+MODEL = ModelIdentity(name="default", version="1.2", sha256="a" * 64)
+QUICK = Pauses(first_s=0.1, largest_s=0.3, taken_over_s=0.5, taken_over_largest_s=1.0, random=lambda: 1.0)
+
+
+def options(port: int, **changes: object) -> MqttOptions:
+    given: dict[str, object] = {
+        "host": "127.0.0.1",
+        "port": port,
+        "device": DEVICE,
+        "client_id": f"oahega-{DEVICE}",
+        "will_delay_s": 0,
+        "session_expiry_s": 5,
+    }
+    return MqttOptions(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def decision(track: str = "t1", phase: Phase = "update", emotion: str = "happy") -> Decision:
+    return Decision(
+        track=track,
+        phase=phase,
+        emotion=emotion,
+        confidence=0.71234,
+        scores={"happy": 0.71234, "sad": 0.18766, "neutral": 0.1},
+        frames=8,
+        window_ms=480,
+        threshold=0.6,
+        box=Box(0.25, 0.25, 0.5, 0.75),
+        taken_at=NOON,
+        captured_at=12.5,
+    )
+
+
+def counter_bytes() -> Callable[[int], bytes]:
+    numbers = itertools.count()
+    return lambda size: next(numbers).to_bytes(size, "big")
+
+
+def stamp(
+    device: str = DEVICE, boot_id: str = "boot-1", wall: Callable[[], datetime] | None = None
+) -> EventStamp:
+    moments = (NOON + timedelta(milliseconds=10 * n) for n in itertools.count())
+    return EventStamp(device, boot_id, MODEL, StampClocks(wall or (lambda: next(moments)), counter_bytes()))
+
+
+def event(stamp_of: EventStamp | None = None, track: str = "t1", **changes: object) -> Event:
+    maker = stamp_of or stamp()
+    return maker.stamp(
+        decision(track, **changes),  # type: ignore[arg-type]
+        latency_ms=41.23,
+        accelerator="cpu",
+        degraded=False,
+        time_synced=True,
+    )
+
+
+def events(count: int, tracks: int = 1, boot_id: str = "boot-1") -> list[Event]:
+    maker = stamp(boot_id=boot_id)
+    return [event(maker, f"t{n % tracks}") for n in range(count)]
+
+
+def info(**changes: object) -> Info:
+    given: dict[str, object] = {
+        "time": NOON,
+        "device": DEVICE,
+        "release": "0.1.0",
+        "boot_id": "boot-1",
+        "started": NOON,
+        "labels": ("happy", "sad", "neutral"),
+        "bundle": MODEL,
+        "terms": ("made in a test",),
+        "accelerator": "cpu",
+        "context": "development",
+        "adjustable": Adjustable(frames=8, threshold=0.6),
+        "settings": {"smoothing": {"frames": 8}, "trigger": {"threshold": 0.6}},
+    }
+    return Info(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def state(**changes: object) -> State:
+    given: dict[str, object] = {
+        "time": NOON,
+        "device": DEVICE,
+        "emotion": "happy",
+        "confidence": 0.7,
+        "faces": 1,
+        "people": 2,
+    }
+    return State(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def health(**changes: object) -> Health:
+    given: dict[str, object] = {
+        "time": NOON,
+        "device": DEVICE,
+        "release": "0.1.0",
+        "bundle_sha256": "a" * 64,
+        "uptime_s": 12.5,
+        "fps": 14.8,
+        "stages_ms": {"detect": Latency(p50=31.0, p95=36.5)},
+        "camera": CameraHealth(state="live", fps=15.0, expected_fps=15.0),
+        "accelerator": AcceleratorHealth(active="cpu", wanted="auto"),
+        "delivery": Delivery(connected=True),
+        "events": 3,
+    }
+    return Health(**{**given, **changes})  # type: ignore[arg-type]
