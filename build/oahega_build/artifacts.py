@@ -135,6 +135,8 @@ def as_plain(value: Any) -> Any:
     """Dataclasses, tuples and paths as JSON has them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if hasattr(value, "model_dump"):  # the manifest's values
+        value = value.model_dump(mode="json")
     if isinstance(value, Mapping):
         return {str(key): as_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -22,6 +22,7 @@ app = typer.Typer(
 Artifacts = Annotated[Path, typer.Option(help="Folder that holds artifacts/<stage>/<run>/.")]
 RunName = Annotated[str, typer.Option("--run", help="Name of the run's folder; the same name resumes it.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="A module of oahega_build.recipes, or a .py file.")]
+Data = Annotated[Path, typer.Option(help="Folder with a folder per class, or train/ and valid/ of them.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="field=value, changes the recipe.")]
 
 DEFAULT_ARTIFACTS = Path("artifacts")
@@ -34,7 +35,7 @@ def _root() -> None:
 
 @app.command("train-emotion")
 def train_emotion(
-    data: Annotated[Path, typer.Option(help="Folder with a folder per class, or train/ and valid/ of them.")],
+    data: Data,
     recipe: RecipeName = "emotion_student",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
@@ -46,6 +47,93 @@ def train_emotion(
     from oahega_build.train_emotion import train
 
     print(train(load_recipe(recipe, EmotionRecipe, override or ()), recipe, data, artifacts, run))
+
+
+@app.command("distill")
+def distill(
+    data: Data,
+    teacher: Annotated[list[Path], typer.Option(help="Folder of a train-emotion run; repeat for several.")],
+    recipe: RecipeName = "emotion_distilled",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    override: Overrides = None,
+) -> None:
+    """Train a small emotion classifier on what larger ones answer, and export it."""
+    from oahega_build import distill as stage
+    from oahega_build.emotion_recipe import EmotionRecipe
+    from oahega_build.recipes import load_recipe
+
+    chosen = load_recipe(recipe, EmotionRecipe, override or ())
+    print(stage.distill(chosen, recipe, teacher, data, artifacts, run))
+
+
+@app.command("quantize")
+def quantize(
+    source: Annotated[Path, typer.Argument(help="Folder of a train-emotion run, finished or not.")],
+    data: Data,
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Export a run's present weights to int8 with calibration and manifest entry."""
+    from oahega_build.export_emotion import export_run
+
+    print(export_run(source, data, artifacts, run))
+
+
+@app.command("overview")
+def overview(data: Data, run: RunName = "default", artifacts: Artifacts = DEFAULT_ARTIFACTS) -> None:
+    """Counts, sizes, near-copies and unreadable files of a dataset, as a table and a picture."""
+    from oahega_build import dataset as stage
+    from oahega_build.artifacts import open_run
+
+    with open_run(artifacts, "overview", run, {"data": data.name}) as made:
+        figures = stage.overview(stage.read_dataset(data))
+        made.write_metrics(figures.as_figures())
+        stage.draw_overview(figures, made.folder / "overview.png")
+    print(figures.as_table())
+
+
+@app.command("evaluate-emotion")
+def evaluate_emotion(
+    model: Annotated[Path, typer.Argument(help="Folder with entry.json and its .tflite.")],
+    data: Data,
+    part: Annotated[str, typer.Option(help="valid (every look is logged), train, or held-out.")] = "valid",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Precision, recall, F1 with intervals, calibration, face sizes and corruptions of an exported model."""
+    from oahega_build import evaluate_emotion as stage
+
+    print(stage.as_text(stage.evaluate_run(model, data, part, artifacts, run)))
+
+
+@app.command("compare-emotion")
+def compare_emotion(
+    models: Annotated[list[Path], typer.Argument(help="Folders with entry.json and its .tflite.")],
+    data: Data,
+    peers: Annotated[Path | None, typer.Option(help="Folder of other people's models.")] = None,
+    part: Annotated[str, typer.Option(help="valid (every look is logged), train, or held-out.")] = "valid",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Several emotion models on the same pictures in one table."""
+    from oahega_build import compare as stage
+
+    print(stage.as_table(stage.compare_run(models, data, peers, part, artifacts, run)))
+
+
+@app.command("bundle")
+def bundle(
+    detector: Annotated[Path, typer.Option(help="Folder with the detector's entry.json and .tflite.")],
+    emotion: Annotated[Path, typer.Option(help="Folder with the emotion model's entry.json and .tflite.")],
+    out: Annotated[Path, typer.Option(help="The bundle's folder; replaced when it exists.")],
+    name: Annotated[str, typer.Option(help="Lower case, as the events will name it.")] = "oahega-default",
+    version: Annotated[str, typer.Option(help="Of the bundle.")] = "0.1.0",
+) -> None:
+    """Put two models, their manifest and model card into one folder for the device."""
+    from oahega_build.bundle import make_bundle
+
+    print(make_bundle(detector, emotion, out, name, version))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import re
 from collections import Counter, defaultdict
@@ -21,6 +22,8 @@ VOTES = "votes.csv"
 NEAR_BITS = 2
 """Two pictures are near-duplicates when their 64-bit hashes differ in at most so many bits. On aligned
 faces other people's pictures come as near as 5."""
+HELD_OUT = 0.1
+"""Share of `train` that chooses."""
 SPLITS = ("train", "valid")
 
 
@@ -233,22 +236,34 @@ def split_off(
     Raises DataError when a class would be absent on either side.
     """
     members: dict[int, list[Sample]] = defaultdict(list)
-    for sample, group in zip(samples, groups or range(len(samples)), strict=True):
-        members[group].append(sample)
-    ordered = sorted(members.values(), key=lambda group: _rank(seed, group[0].name))
+    for sample, number in zip(samples, groups or range(len(samples)), strict=True):
+        members[number].append(sample)
     counts = Counter(sample.label for sample in samples)
-    open_places = {label: max(1, round(count * share)) for label, count in counts.items()}
+    places = {label: max(1, round(count * share)) for label, count in counts.items()}
     rest: list[Sample] = []
     held: list[Sample] = []
-    for group in ordered:
+    for group in sorted(members.values(), key=lambda group: _rank(seed, group[0].name)):
         wanted = Counter(sample.label for sample in group)
-        if all(open_places[label] >= count for label, count in wanted.items()):
+        if all(places[label] >= count for label, count in wanted.items()):
             held += group
-            open_places = {label: n - wanted[label] for label, n in open_places.items()}
+            places = {label: n - wanted[label] for label, n in places.items()}
         else:
             rest += group
     _require_both_sides(counts, rest, held)
     return sorted(rest, key=_name), sorted(held, key=_name)
+
+
+def held_out(dataset: Dataset, share: float = HELD_OUT, pattern: str = "") -> list[Sample]:
+    """The part of `train` on which models are chosen."""
+    return split_train(dataset, share, pattern)[1]
+
+
+def split_train(
+    dataset: Dataset, share: float = HELD_OUT, pattern: str = ""
+) -> tuple[list[Sample], list[Sample]]:
+    """`train` in the part for training and the held-out part; near-copies or `pattern`'s groups together."""
+    groups = named_groups(dataset.train, pattern) if pattern else near_duplicates(dataset.train)
+    return split_off(dataset.train, share, seed=0, groups=groups)
 
 
 def _require_both_sides(counts: Counter[int], rest: Sequence[Sample], held: Sequence[Sample]) -> None:
@@ -256,7 +271,7 @@ def _require_both_sides(counts: Counter[int], rest: Sequence[Sample], held: Sequ
         for side in (rest, held):
             if not any(sample.label == label for sample in side):
                 raise DataError(
-                    f"class {label} has too few pictures ({counts[label]}) or too many near-copies to be split"
+                    f"class {label} has too few pictures ({counts[label]}) or too many near-copies to split"
                 )
 
 
@@ -283,6 +298,10 @@ class Overview:
     crossing: int
     """Pictures of `valid` that have a near-copy in `train`."""
     problems: Sequence[str]
+
+    def as_figures(self) -> dict[str, object]:
+        """For metrics.json."""
+        return dataclasses.asdict(self)
 
     def as_table(self) -> str:
         """Fixed-width text."""

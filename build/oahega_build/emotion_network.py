@@ -25,7 +25,7 @@ def build_model(recipe: EmotionRecipe, classes: int, side: int | None, precision
 
 
 def trained_model(run: Path, recipe: EmotionRecipe, classes: int, side: int | None) -> keras.Model:
-    """The network with the weights of a run, finished or not. Raises RunError when there are none that fit."""
+    """The network with the weights of a run, finished or not; RunError when there are none that fit."""
     model = build_model(recipe, classes, side, "float32")
     try:
         model.load_weights(run / WEIGHTS)

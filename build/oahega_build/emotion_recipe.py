@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from oahega_build.dataset import HELD_OUT
 from oahega_build.emotion_inputs import Augmentation, Framing
 from oahega_build.errors import RunError
 from oahega_build.models.mobilenet import Trunk
@@ -63,7 +64,7 @@ class EmotionRecipe:
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     """Of the dense and pointwise convolutions while training; the export is trained float32 -> int8."""
     seed: int = 1
-    held_out: float = 0.1
+    held_out: float = HELD_OUT
     """Share of `train` on which models are chosen, calibrated and compared."""
     group_pattern: str = ""
     """A pattern whose first parenthesis names what must not cross the split (a person, a video)."""

@@ -10,10 +10,10 @@ import numpy as np
 
 from oahega_build import artifacts
 from oahega_build.calibrate import fit_temperature, suggested_threshold
-from oahega_build.dataset import Dataset, Sample
+from oahega_build.dataset import Dataset, Sample, read_dataset, split_train
 from oahega_build.emotion_inputs import crop_sample
-from oahega_build.emotion_network import predict
-from oahega_build.emotion_recipe import PIXEL_OFFSET, PIXEL_SCALE, EmotionRecipe, float_input
+from oahega_build.emotion_network import predict, trained_model
+from oahega_build.emotion_recipe import PIXEL_OFFSET, PIXEL_SCALE, EmotionRecipe, float_input, recipe_of
 from oahega_build.evaluate_emotion import file_logits, summary
 from oahega_build.quantize import golden, input_tensor, output_tensors, to_int8
 from oahega_edge.classification import softmax
@@ -73,6 +73,23 @@ def export(
     artifacts.write_json(folder / "metrics.json", card)
     artifacts.write_json(folder / "entry.json", entry.model_dump(mode="json"))
     return entry
+
+
+def export_run(source: Path, data: Path, artifacts_folder: Path, run_name: str) -> Path:
+    """Stage `quantize`: export the present weights of a training run, finished or not."""
+    recipe = recipe_of(source)
+    with artifacts.open_run(artifacts_folder, "quantize", run_name, recipe) as run:
+        dataset = read_dataset(data, recipe.colour)
+        model = trained_model(source, recipe, len(dataset.labels), recipe.side)
+        export(
+            run.folder,
+            recipe,
+            source.name,
+            model,
+            dataset,
+            split_train(dataset, recipe.held_out, recipe.group_pattern),
+        )
+    return run.finished
 
 
 def _calibrated(entry: EmotionEntry, logits: np.ndarray, labels: np.ndarray) -> EmotionEntry:

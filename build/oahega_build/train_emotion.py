@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from oahega_build import warmstart
 from oahega_build.artifacts import Run, open_run
-from oahega_build.dataset import Dataset, Sample, named_groups, near_duplicates, read_dataset, split_off
+from oahega_build.dataset import Sample, read_dataset, split_train
 from oahega_build.emotion_inputs import Augmenter, Epochs
 from oahega_build.emotion_loss import cross_entropy, distillation, log_prior, paper_class_weights
 from oahega_build.emotion_network import build_model, predict
@@ -47,21 +47,11 @@ def train(
         )
     with open_run(artifacts, stage, run_name, recipe) as run:
         dataset = read_dataset(data, recipe.colour)
-        chosen_on = split(dataset, recipe)
+        chosen_on = split_train(dataset, recipe.held_out, recipe.group_pattern)
         trainer = Trainer(recipe, dataset.labels, *chosen_on, run, teachers)
         trainer.train()
         export(run.folder, recipe, recipe_name, trainer.exported_model(), dataset, chosen_on)
     return run.finished
-
-
-def split(dataset: Dataset, recipe: EmotionRecipe) -> tuple[list[Sample], list[Sample]]:
-    """`train` in the part for training and the held-out part, near-copies on one side."""
-    groups = (
-        named_groups(dataset.train, recipe.group_pattern)
-        if recipe.group_pattern
-        else near_duplicates(dataset.train)
-    )
-    return split_off(dataset.train, recipe.held_out, seed=0, groups=groups)
 
 
 class Trainer:

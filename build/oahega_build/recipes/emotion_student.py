@@ -1,6 +1,6 @@
 """The embedded emotion model: 48x48 grey, under 0.35 MB int8.
 
-Command: python -m oahega_build train-emotion --recipe emotion_student --data DATA/emotion/ferplus --run student
+Command: python -m oahega_build train-emotion --recipe emotion_student --data DATA/emotion/ferplus
 Cost: being measured.
 Expected: being measured.
 """
