@@ -136,6 +136,27 @@ def bundle(
     print(make_bundle(detector, emotion, out, name, version))
 
 
+@app.command("keygen")
+def keygen(
+    private: Annotated[Path, typer.Argument(help="New file for the private key; keep it off the devices.")],
+) -> None:
+    """Make a key that signs bundles; prints the public key for `bundle.public_keys` of the devices."""
+    from oahega_build.signing import make_key
+
+    print(make_key(private))
+
+
+@app.command("sign")
+def sign(
+    folder: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    key: Annotated[Path, typer.Option(help="The private key that `keygen` wrote.")],
+) -> None:
+    """Check a bundle and sign it; prints the public key that fits."""
+    from oahega_build.signing import sign_bundle
+
+    print(sign_bundle(folder, key))
+
+
 def main() -> None:
     """Run a verb; a foreseen failure becomes one sentence on stderr and its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes about GPUs that nobody asked for

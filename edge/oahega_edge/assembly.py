@@ -66,7 +66,8 @@ class Setup:
 
 def read_setup(layers: Layers) -> Setup:
     """Load the bundle that the layers name, take its suggestions, check everything."""
-    bundle = load_bundle(layers.bundle_path() or DEFAULT_BUNDLE)
+    path = layers.bundle_path()
+    bundle = load_bundle(DEFAULT_BUNDLE) if path is None else load_bundle(path, layers.bundle_keys())
     complete = layers.with_suggestions(bundle.manifest)
     return Setup(bundle, complete, complete.resolve())
 

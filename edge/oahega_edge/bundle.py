@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,17 @@ class Bundle:
         return self.path / entry.file
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Read and check a bundle; BundleError names the first thing that does not fit."""
+def load_bundle(path: Path, public_keys: Sequence[str] = ()) -> Bundle:
+    """Read and check a bundle; BundleError names the first thing that does not fit.
+
+    With `public_keys` (base64) it must be signed by one of them.
+    """
     text = _read_manifest(path)
     digest = hashlib.sha256(text).hexdigest()
-    _check_sums(path, digest)
+    sums = _read_sums(path)
+    if public_keys:
+        _check_signature(path, sums, public_keys)
+    _check_sums(path, sums, digest)
     manifest = parse_manifest(text, str(path / MANIFEST))
     bundle = Bundle(path, manifest, digest)
     for entry in (manifest.detector, manifest.emotion):
@@ -82,8 +88,10 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
 
 
 def seal(path: Path) -> None:
-    """Write SHA256SUMS over all other files of the folder, as its last step."""
-    names = sorted(p.name for p in path.iterdir() if p.is_file() and p.name != SUMS)
+    """Write SHA256SUMS over all other files of the folder, as its last step but signing."""
+    for stale in path.glob(f"{SUMS}.*"):
+        stale.unlink()
+    names = sorted(p.name for p in path.iterdir() if p.is_file() and not p.name.startswith(SUMS))
     lines = [f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (path / SUMS).write_text("".join(lines))
 
@@ -124,11 +132,23 @@ def _read_manifest(path: Path) -> bytes:
         ) from error
 
 
-def _check_sums(path: Path, manifest_digest: str) -> None:
+def _read_sums(path: Path) -> bytes:
     try:
-        lines = (path / SUMS).read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"bundle {path} has no readable {SUMS} ({error}); copy the bundle again") from error
+        return (path / SUMS).read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"bundle {path} has no readable {SUMS} ({error.strerror}); copy the bundle again"
+        ) from error
+
+
+def _check_signature(path: Path, sums: bytes, public_keys: Sequence[str]) -> None:
+    from oahega_edge.signature import parse_public_key, verify  # most devices have no key
+
+    verify(path, sums, [parse_public_key(text) for text in public_keys])
+
+
+def _check_sums(path: Path, text: bytes, manifest_digest: str) -> None:
+    lines = text.decode("ascii", "replace").splitlines()
     sums = {name.strip(): digest for digest, _, name in (line.partition("  ") for line in lines)}
     if sums.get(MANIFEST) != manifest_digest:
         raise BundleError(

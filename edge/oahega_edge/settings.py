@@ -90,6 +90,8 @@ class BundleChoice(Section):
     """The model bundle."""
 
     path: str
+    public_keys: tuple[str, ...]
+    """Ed25519, 32 bytes in base64; when there is one, the bundle must be signed by one of them."""
 
 
 class Runtime(Section):
@@ -233,6 +235,13 @@ class Layers:
         """The bundle that the settings name, None for the packaged one."""
         path = self.merged().get("bundle", {}).get("path", ("", ""))[0]
         return Path(path) if isinstance(path, str) and path else None
+
+    def bundle_keys(self) -> tuple[str, ...]:
+        """The keys of which one must have signed the bundle; empty: it need not be signed."""
+        keys = self.merged().get("bundle", {}).get("public_keys", ((), ""))[0]
+        if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
+            raise SettingsError(f"bundle.public_keys = {keys!r}: should be a list of keys in base64")
+        return tuple(keys)
 
     def with_suggestions(self, manifest: Manifest) -> Layers:
         """The same with the bundle's suggestions just above the packaged defaults."""
