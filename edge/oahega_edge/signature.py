@@ -26,7 +26,8 @@ def parse_public_key(text: str) -> Ed25519PublicKey:
         raw = b""
     if len(raw) != KEY_BYTES:
         raise SettingsError(
-            f"bundle.public_keys: {text!r} is no Ed25519 key; put in the line that `oahega_build keygen` printed"
+            f"bundle.public_keys: {text!r} is no Ed25519 key; "
+            "put in the line that `oahega_build keygen` printed"
         )
     return Ed25519PublicKey.from_public_bytes(raw)
 
@@ -41,7 +42,8 @@ def verify(folder: Path, sums: bytes, keys: Sequence[Ed25519PublicKey]) -> None:
         signature = base64.b64decode(file.read_bytes().strip(), validate=True)
     except OSError as error:
         raise BundleError(
-            f"bundle {folder} is not signed ({SIGNATURE}: {error.strerror}) and bundle.public_keys asks for it; "
+            f"bundle {folder} is not signed ({SIGNATURE}: {error.strerror}) and bundle.public_keys "
+            "asks for it; "
             "sign it with `python -m oahega_build sign`"
         ) from error
     except (binascii.Error, ValueError):
