@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.test_cameras import BLUE, PATIENCE, RED, scene
-from fake_picamera2 import Sensor, fake_picamera2
+from fake_picamera2 import Sensor, fake_picamera2, in_memory
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.picamera import PiCamera, to_rgb
 from oahega_edge.errors import CameraError, CameraStalled
@@ -40,13 +40,11 @@ def test_the_overview_shows_the_same_view_in_true_colours_without_its_padding(se
 
 @pytest.mark.parametrize("width", [2, 30, 62, 64, 66, 96, 130])
 def test_yuv_rows_are_cut_at_the_width_whatever_the_stride(width):
-    from fake_picamera2 import _in_memory
-
     rgb = np.random.default_rng(0).integers(60, 190, (8, width // 2, 3), np.uint8).repeat(2, axis=1)
     rgb = rgb[::2].repeat(2, axis=0)  # pairs of equal pixels lose nothing by halved chroma
     stream = {"format": "YUV420", "size": (width, 8), "stride": -(-width // 64) * 64}
 
-    result = to_rgb(_in_memory(rgb, stream), stream)
+    result = to_rgb(in_memory(rgb, stream), stream)
 
     assert result.shape == (8, width, 3)
     assert result.flags.c_contiguous
@@ -167,9 +165,8 @@ def test_a_format_that_is_not_understood_is_refused(sensor):
         camera.read(PATIENCE)
 
 
-def test_closing_goes_on_when_stop_hangs(sensor, monkeypatch):
-    monkeypatch.setattr("oahega_edge.cameras.picamera.CLOSE_SECONDS", 0.05)
-    with camera_on(sensor) as camera:
+def test_closing_goes_on_when_stop_hangs(sensor):
+    with camera_on(sensor, close_seconds=0.05) as camera:
         camera.read(PATIENCE)
         sensor.stop_hangs_for = 0.3
 

@@ -207,7 +207,7 @@ class CompletedRequest:
         if stream is None:
             raise RuntimeError(f"Stream {name!r} is not defined")
         rgb = cv2.resize(self._sensor.scene(self._number), stream["size"], interpolation=cv2.INTER_AREA)
-        return _in_memory(np.asarray(rgb, np.uint8), stream)
+        return in_memory(np.asarray(rgb, np.uint8), stream)
 
     def release(self) -> None:
         assert self._camera is not None, "the request was released twice"
@@ -222,7 +222,7 @@ def _aligned(bytes_per_row: int) -> int:
     return -(-bytes_per_row // 64) * 64
 
 
-def _in_memory(rgb: NDArray[np.uint8], stream: dict[str, Any]) -> NDArray[np.uint8]:
+def in_memory(rgb: NDArray[np.uint8], stream: dict[str, Any]) -> NDArray[np.uint8]:
     """As picamera2's `make_array`: RGB formats cut to their width, YUV420 with its padding."""
     match stream["format"]:
         case "BGR888":

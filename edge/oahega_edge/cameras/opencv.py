@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -190,22 +191,27 @@ class _Reader:
             capture.release()
 
     def _read_until_stopped(self, capture: cv2.VideoCapture) -> None:
-        sequence = 0
-        while not self._stopping.is_set():
-            try:
-                grabbed = capture.grab()
-                captured_at, taken_at = time.monotonic(), datetime.now(UTC)
-                ok, bgr = capture.retrieve() if grabbed else (False, None)
-            except cv2.error as error:
-                self.frames.fail(CameraError(f"camera {self._name} gives broken data: {error}; reopen it"))
+        for sequence in itertools.count():
+            if self._stopping.is_set():
                 return
-            if not ok:
+            if not capture.grab():
                 self.frames.fail(
                     CameraError(f"camera {self._name} is gone or its stream ended; check its cable and power")
                 )
                 return
-            self.frames.put(_Grabbed(bgr, captured_at, taken_at, sequence))
-            sequence += 1
+            captured_at, taken_at = time.monotonic(), datetime.now(UTC)
+            bgr = _decoded(capture)
+            if bgr is not None:
+                self.frames.put(_Grabbed(bgr, captured_at, taken_at, sequence))
+
+
+def _decoded(capture: cv2.VideoCapture) -> Any:
+    """The grabbed frame as BGR, or None: USB cameras send a broken JPEG now and then."""
+    try:
+        ok, bgr = capture.retrieve()
+    except cv2.error:
+        return None
+    return bgr if ok else None
 
 
 def without_password(source: str) -> str:

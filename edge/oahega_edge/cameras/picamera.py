@@ -52,6 +52,7 @@ class PiCamera:
         module: Any = None,
         clock: Callable[[], float] = time.monotonic,
         settle_seconds: float = SETTLE_SECONDS,
+        close_seconds: float = CLOSE_SECONDS,
     ) -> None:
         """`number`: as `rpicam-hello --list-cameras` counts; `module`: picamera2, imported when None."""
         self._number = number
@@ -60,6 +61,7 @@ class PiCamera:
         self._module = module
         self._clock = clock
         self._settle_seconds = settle_seconds
+        self._close_seconds = close_seconds
         self._device: Any = None
 
     @property
@@ -197,7 +199,7 @@ class PiCamera:
             target=_shut, args=(device, self.name), name=f"close {self.name}", daemon=True
         )
         thread.start()
-        thread.join(CLOSE_SECONDS)
+        thread.join(self._close_seconds)
         if thread.is_alive():
             log.warning("camera %s hangs while it is closed and is left behind", self.name)
 
