@@ -22,7 +22,7 @@ from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
 from oahega_edge.control import ControlServer, socket_path
 from oahega_edge.daemon import Daemon, Rhythm
 from oahega_edge.detection import Decoder
-from oahega_edge.errors import SettingsError
+from oahega_edge.errors import AcceleratorError, SettingsError
 from oahega_edge.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.geometry import Box
 from oahega_edge.health import (
@@ -44,6 +44,9 @@ from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttOptions, MqttPublisher
 from oahega_edge.publishers.store import StoreOptions
 from oahega_edge.runtimes import Model, open_model
+from oahega_edge.runtimes.edgetpu import find_edgetpu
+from oahega_edge.runtimes.fallback import Fallback
+from oahega_edge.runtimes.isolated import Worker
 from oahega_edge.settings import Layers, Settings
 from oahega_edge.smoothing import Window
 from oahega_edge.stopwatch import Stopwatch
@@ -51,6 +54,8 @@ from oahega_edge.supervisor import find_supervisor
 from oahega_edge.tracking import Tracker
 from oahega_edge.trigger import TriggerRules
 
+ACCELERATOR_WAIT_S = 20.0
+"""A Coral gets its firmware at the first use; the daemon starts on the CPU when it takes longer."""
 UNSURE = 0.6
 """A detection that scores at least this share of the least score may keep a track alive."""
 
@@ -73,46 +78,110 @@ def read_setup(layers: Layers) -> Setup:
 
 
 class Models:
-    """Both networks of a bundle, opened and self-tested."""
+    """Both networks of a bundle, opened and self-tested: on the CPU, and on an accelerator where one is wanted."""
 
     def __init__(self, bundle: Bundle, settings: Settings) -> None:
         self._bundle = bundle
-        self._settings = settings
-        self._stack = ExitStack()
+        self._runtime = settings.runtime
+        self._entries: dict[str, DetectorEntry | EmotionEntry] = {
+            "detector": bundle.manifest.detector,
+            "emotion": bundle.manifest.emotion,
+        }
+        self._device = accelerator_of(settings)
+        self._fallback: Fallback | None = None
+        self._models: Mapping[str, Model] = {}
 
     def __enter__(self) -> Self:
-        """BundleError when a file does not fit or fails its self-test."""
-        manifest = self._bundle.manifest
-        with ExitStack() as stack:
-            self.detector = self._open(manifest.detector, stack)
-            self.emotion = self._open(manifest.emotion, stack)
-            self._stack = stack.pop_all()
+        """BundleError when a file does not fit or fails its self-test; an absent accelerator is no error."""
+        on_cpu = self._open_on_cpu()
+        self._models = on_cpu
+        if self._device != "cpu":
+            self._fallback = Fallback(on_cpu, self._open_on_accelerator, self._test)
+            self._fallback.start(ACCELERATOR_WAIT_S)
+            self._models = self._fallback.models
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close both."""
-        self._stack.close()
+        for model in self._models.values():
+            model.close()
 
-    def _open(self, entry: DetectorEntry | EmotionEntry, stack: ExitStack) -> Model:
-        runtime = self._settings.runtime
-        model = open_model(
-            self._bundle.file(entry.cpu),
-            entry.outputs,
-            entry.input,
-            runtime=runtime.library,
-            threads=runtime.threads,
-        )
-        stack.callback(model.close)
-        self_test(entry, model)
-        return model
+    @property
+    def detector(self) -> Model:
+        """Faces and people."""
+        return self._models["detector"]
+
+    @property
+    def emotion(self) -> Model:
+        """One face."""
+        return self._models["emotion"]
 
     def health(self) -> AcceleratorHealth:
         """What the models run on now."""
+        fallback = self._fallback
         return AcceleratorHealth(
-            active=active_accelerator(self.detector.accelerator), wanted=self._settings.runtime.accelerator
+            active=active_accelerator(self.detector.accelerator),
+            wanted=self._runtime.accelerator,
+            degraded=fallback is not None and fallback.degraded,
+            reason=None if fallback is None else fallback.reason,
+            restarts=0 if fallback is None else fallback.failures,
         )
+
+    def _open_on_cpu(self) -> dict[str, Model]:
+        models: dict[str, Model] = {}
+        try:
+            for name, entry in self._entries.items():
+                models[name] = open_model(
+                    self._bundle.file(entry.cpu),
+                    entry.outputs,
+                    entry.input,
+                    runtime=self._runtime.library,
+                    threads=self._runtime.threads,
+                )
+            self._test(models)
+        except BaseException:
+            for model in models.values():
+                model.close()
+            raise
+        return models
+
+    def _open_on_accelerator(self) -> Mapping[str, Model]:
+        """Both in one child process, which owns the device."""
+        files = {name: entry.edgetpu for name, entry in self._entries.items()}
+        absent = [name for name, file in files.items() if file is None]
+        if absent:
+            raise AcceleratorError(
+                f"bundle {self._bundle.identity} has no file for the Edge TPU for {' and '.join(absent)}; "
+                "use a bundle made with `compile`, or set runtime.accelerator to cpu"
+            )
+        worker = Worker(
+            runtime=self._runtime.library,
+            device=self._device,
+            python=Path(self._runtime.python) if self._runtime.python else None,
+        )
+        try:
+            return {
+                name: worker.open(
+                    self._bundle.path / file.file, self._entries[name].outputs, self._entries[name].input
+                )
+                for name, file in files.items()
+                if file is not None
+            }
+        except BaseException:
+            worker.close()
+            raise
+
+    def _test(self, models: Mapping[str, Model]) -> None:
+        for name, entry in self._entries.items():
+            self_test(entry, models[name])
+
+
+def accelerator_of(settings: Settings) -> str:
+    """The device to use: what the settings name, or for `auto` the Edge TPU that is attached, else cpu."""
+    wanted = settings.runtime.accelerator
+    return (find_edgetpu() or "cpu") if wanted == "auto" else wanted
 
 
 def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Stopwatch) -> Pipeline:

@@ -100,6 +100,8 @@ class Runtime(Section):
     library: Literal["auto", "litert", "tflite"]
     accelerator: Annotated[str, Field(pattern=r"^(cpu|auto|(usb|pci)(:[0-9])?)$")]
     threads: Annotated[int, Field(ge=1, le=64)]
+    python: str
+    """Interpreter of the accelerator's process; empty: the daemon's own."""
 
 
 class Detection(Section):
