@@ -14,6 +14,7 @@ from oahega_build.artifacts import open_run
 from oahega_build.dataset import Sample, read_dataset
 from oahega_build.emotion_inputs import Framing
 from oahega_build.evaluate_emotion import (
+    VALID_LOG,
     EmotionModel,
     bootstrap,
     load_emotion,
@@ -36,8 +37,8 @@ class Row:
     balanced_accuracy: float
     ece: float
     bytes: int
-    milliseconds: float
-    """One invocation on one thread, median; nan for a file that is no .tflite."""
+    milliseconds: float | None
+    """One invocation on one thread, median; None for a file that is no .tflite."""
 
 
 def compare(
@@ -65,19 +66,25 @@ def compare(
                 balanced_accuracy=figures["balanced_accuracy"],
                 ece=figures["ece"],
                 bytes=file.stat().st_size,
-                milliseconds=invocation_time(file) if file.suffix == ".tflite" else float("nan"),
+                milliseconds=invocation_time(file) if file.suffix == ".tflite" else None,
             )
         )
     return rows
 
 
 def compare_run(
-    folders: Sequence[Path], data: Path, peers: Path | None, part: str, artifacts_folder: Path, run_name: str
+    folders: Sequence[Path],
+    data: Path,
+    peers: Path | None,
+    part: str,
+    artifacts_folder: Path,
+    run_name: str,
+    log: Path = VALID_LOG,
 ) -> list[Row]:
     """Stage `compare-emotion`: our models and, where given, the peers; rows into a run's metrics.json."""
     own = [load_emotion(folder) for folder in folders]
     colours = {model.entry.input.colour for model in own}
-    described = {"models": {m.name: m.entry.cpu.sha256 for m in own}, "data": data.name, "part": part}
+    described = {"models": [[m.name, m.entry.cpu.sha256] for m in own], "data": data.name, "part": part}
     with open_run(artifacts_folder, "compare-emotion", run_name, described) as run:
         dataset = read_dataset(data, "rgb" if "rgb" in colours else "grey")
         for model in own:
@@ -89,17 +96,18 @@ def compare_run(
         rows = compare(models, part_of(dataset, part), dataset.labels, Framing())
         run.write_metrics({"rows": rows})
         if part == "valid":
-            _log_looks(own, rows, data.name)
+            _log_looks(own, rows, data.name, log)
     return rows
 
 
-def _log_looks(own: Sequence[EmotionModel], rows: Sequence[Row], data: str) -> None:
+def _log_looks(own: Sequence[EmotionModel], rows: Sequence[Row], data: str, log: Path) -> None:
     for model, row in zip(own, rows, strict=False):
         looked = {"model": model.name, "sha256": model.entry.cpu.sha256}
         log_valid(
             looked
             | {"accuracy": round(row.accuracy, 4), "balanced_accuracy": round(row.balanced_accuracy, 4)},
             data,
+            log,
         )
 
 
@@ -124,6 +132,6 @@ def as_table(rows: Sequence[Row]) -> str:
         interval = f"{row.accuracy:.4f} [{row.accuracy_low:.3f},{row.accuracy_high:.3f}]"
         lines.append(
             f"{row.name:<20} {interval:<22} {row.balanced_accuracy:.4f}   {row.ece:.3f}  "
-            f"{row.bytes:>8}  {row.milliseconds:6.3f}"
+            f"{row.bytes:>8}  " + ("     -" if row.milliseconds is None else f"{row.milliseconds:6.3f}")
         )
     return "\n".join(lines)

@@ -225,7 +225,7 @@ def _accuracy_interval(right: NDArray[np.bool_]) -> list[float]:
 
 
 def evaluate_run(
-    folder: Path, data: Path, part: str, artifacts_folder: Path, run_name: str
+    folder: Path, data: Path, part: str, artifacts_folder: Path, run_name: str, log: Path = VALID_LOG
 ) -> dict[str, object]:
     """Stage `evaluate-emotion`: figures into a run's metrics.json; a look at `valid` is logged."""
     model = load_emotion(folder)
@@ -236,7 +236,7 @@ def evaluate_run(
         figures = evaluate(model, part_of(dataset, part), Framing())
         run.write_metrics(figures)
         if part == "valid":
-            log_valid(figures, data.name)
+            log_valid(figures, data.name, log)
     return figures
 
 
@@ -267,7 +267,7 @@ def require_labels(model_labels: Iterable[str], dataset: Dataset) -> None:
         )
 
 
-def log_valid(figures: Mapping[str, object], data: str, log: Path = VALID_LOG) -> None:
+def log_valid(figures: Mapping[str, object], data: str, log: Path) -> None:
     """Append the look at `valid` to the committed log."""
     line = {
         "date": artifacts.now(),

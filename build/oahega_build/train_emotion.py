@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -21,10 +21,13 @@ from oahega_build.emotion_loss import cross_entropy, distillation, log_prior, pa
 from oahega_build.emotion_network import build_model, predict
 from oahega_build.emotion_recipe import PIXEL_OFFSET, PIXEL_SCALE, WEIGHTS, EmotionRecipe, float_input
 from oahega_build.errors import RecipeError
+from oahega_build.evaluate_emotion import confusion, precision_recall_f1
 from oahega_build.export_emotion import export
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 """Real pixels (n, side, side, channels) to logits (n, labels)."""
+AfterEpoch = Callable[[int, Mapping[str, float]], None]
+"""Called with the epoch, from 1, and its held-out figures; an exception from it ends the training."""
 
 
 def train(
@@ -65,7 +68,10 @@ class Trainer:
         held_out: Sequence[Sample],
         run: Run,
         teachers: Sequence[Teacher] = (),
+        prepare: Callable[[keras.Model], None] = lambda model: None,
+        after_epoch: AfterEpoch = lambda epoch, figures: None,
     ) -> None:
+        """`prepare` gets the fresh network before the first step: other weights, constraints (pruning)."""
         keras.utils.set_random_seed(recipe.seed)
         self._recipe = recipe
         self._run = run
@@ -81,6 +87,8 @@ class Trainer:
         self._model = build_model(recipe, self._classes, None, recipe.precision)
         if recipe.init is not None:
             self._start_from(recipe.init)
+        prepare(self._model)
+        self._after_epoch = after_epoch
         self._evaluated = build_model(recipe, self._classes, recipe.side, "float32")
         self._optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
         self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "depthwise"])
@@ -101,13 +109,13 @@ class Trainer:
         )
         self._step = tf.function(self._train_step, reduce_retracing=True)
 
-    def train(self) -> None:
-        """All epochs that are not done yet, with a progress bar and a line of figures per epoch."""
+    def train(self, until: int | None = None) -> None:
+        """All epochs that are not done yet, or those up to `until`; a line of figures after each."""
         self._checkpoint.restore_or_initialize()
         recipe = self._recipe
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, transient=True) as progress:
-            for epoch in range(int(self._done.numpy()), recipe.epochs):
+            for epoch in range(int(self._done.numpy()), until or recipe.epochs):
                 bar = progress.add_task(f"epoch {epoch + 1}/{recipe.epochs}", total=self._epochs.steps)
                 loss = self._train_epoch(epoch, lambda bar=bar: progress.advance(bar))
                 progress.remove_task(bar)
@@ -130,6 +138,7 @@ class Trainer:
         recipe = self._recipe
         side = recipe.early_side if epoch < recipe.early_epochs else None
         rng = np.random.default_rng([recipe.seed, epoch, 10**6])
+        self._reseed_dropout(epoch)
         losses = []
         for step, batch in enumerate(self._epochs.batches(epoch, side)):
             self._optimizer.learning_rate.assign(self._learning_rate(epoch + step / self._epochs.steps))
@@ -141,6 +150,12 @@ class Trainer:
             )
             advance()
         return float(np.mean([loss.numpy() for loss in losses]))
+
+    def _reseed_dropout(self, epoch: int) -> None:
+        """Its stream is a function of seed and epoch, as the shuffle is: a resumed run draws the same."""
+        for number, layer in enumerate(self._model.layers):
+            if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+                layer.seed_generator.state.assign([self._recipe.seed * 1000 + number, epoch << 16])
 
     def _learning_rate(self, epoch: float) -> float:
         recipe = self._recipe
@@ -203,6 +218,7 @@ class Trainer:
         self.exported_model().save_weights(self._run.folder / WEIGHTS)
         self._done.assign(epoch + 1)
         self._checkpoint.save()
+        self._after_epoch(epoch + 1, figures)
 
     def _halve_after_ten(self, log: Sequence[dict[str, float]], loss: float) -> None:
         best = min(range(len(log)), key=lambda i: log[i]["loss"], default=0)
@@ -220,6 +236,9 @@ class Trainer:
             "loss": float(np.mean(loss)),
             "accuracy": float(right.mean()),
             "balanced": float(np.mean([right[labels == i].mean() for i in range(self._classes)])),
+            "precision": float(
+                precision_recall_f1(confusion(logits.argmax(axis=1), labels, self._classes))[:, 0].mean()
+            ),
         }
 
 

@@ -53,6 +53,8 @@ class Trunk:
     blocks: Sequence[Block] = MOBILENET_V1
     batch_norm: bool = True
     """False: convolutions with bias only, as in a file whose batch norm is folded."""
+    norm_momentum: float = 0.97
+    """Of the running mean and variance, per step. Keras's 0.99 lags behind a whole training on small data."""
     precision: str = "float32"
     """Keras policy of the full and pointwise convolutions: `mixed_bfloat16` trains nets of dense blocks
     twice as fast on CPUs that multiply bfloat16; the rest stays float32, which is faster there."""
@@ -174,5 +176,5 @@ def _depthwise(x: keras.KerasTensor, trunk: Trunk, name: str, stride: int) -> ke
 
 def _activation(x: keras.KerasTensor, trunk: Trunk, name: str) -> keras.KerasTensor:
     if trunk.batch_norm:
-        x = layers.BatchNormalization(name=f"{name}_norm")(x)
+        x = layers.BatchNormalization(momentum=trunk.norm_momentum, name=f"{name}_norm")(x)
     return layers.ReLU(6, name=f"{name}_relu")(x)
