@@ -23,6 +23,7 @@ Artifacts = Annotated[Path, typer.Option(help="Folder that holds artifacts/<stag
 RunName = Annotated[str, typer.Option("--run", help="Name of the run's folder; the same name resumes it.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="A module of oahega_build.recipes, or a .py file.")]
 Data = Annotated[Path, typer.Option(help="Folder with a folder per class, or train/ and valid/ of them.")]
+DetectorData = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's paths lie.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="field=value, changes the recipe.")]
 
 DEFAULT_ARTIFACTS = Path("artifacts")
@@ -155,6 +156,74 @@ def sign(
     from oahega_build.signing import sign_bundle
 
     print(sign_bundle(folder, key))
+
+
+@app.command("label")
+def label(
+    data: DetectorData,
+    recipe: RecipeName = "label_shared",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    processes: Annotated[int, typer.Option(help="Processes that make shards at the same time.")] = 2,
+    override: Overrides = None,
+) -> None:
+    """Let teachers fill in what the annotations leave out: TFRecord shards and contact sheets."""
+    from oahega_build import label as stage
+    from oahega_build.recipes import load_recipe
+
+    chosen = load_recipe(recipe, stage.LabelRecipe, override or ())
+    print(stage.label(chosen, data, artifacts, run, processes))
+
+
+@app.command("train-detector")
+def train_detector(
+    data: DetectorData,
+    recipe: RecipeName = "detector_default",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    threads: Annotated[int, typer.Option(help="Threads that compose examples.")] = 2,
+    override: Overrides = None,
+) -> None:
+    """Train the face-and-person detector and export it: detector.tflite and entry.json."""
+    from oahega_build import train_detector as stage
+    from oahega_build.recipes import load_recipe
+
+    chosen = load_recipe(recipe, stage.DetectorRecipe, override or ())
+    print(stage.train(chosen, recipe, data, artifacts, run, threads))
+
+
+@app.command("export-detector")
+def export_detector(
+    target: Annotated[Path, typer.Argument(help="Folder for detector.tflite and entry.json.")],
+    recipe: RecipeName = "detector_default",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    override: Overrides = None,
+) -> None:
+    """Make a usable detector out of the last checkpoint of a training that goes on."""
+    from oahega_build import train_detector as stage
+    from oahega_build.recipes import load_recipe
+
+    chosen = load_recipe(recipe, stage.DetectorRecipe, override or ())
+    print(stage.export_checkpoint(chosen, recipe, artifacts, run, target))
+
+
+@app.command("evaluate-detector")
+def evaluate_detector(
+    detector: Annotated[Path, typer.Argument(help="Folder with detector.tflite and entry.json.")],
+    data: DetectorData,
+    records: Annotated[str, typer.Option(help="Name of the labelling run with the pictures.")] = "shared",
+    split: Annotated[str, typer.Option(help="train, held or valid.")] = "valid",
+    recipe: RecipeName = "detector_rivals",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Measure an exported detector through the device's own code, beside its rivals."""
+    from oahega_build import evaluate_detector as stage
+    from oahega_build.recipes import load_recipe
+
+    rivals = load_recipe(recipe, stage.Rivals)
+    print(stage.evaluate(detector, records, split, rivals, data, artifacts, run))
 
 
 def main() -> None:

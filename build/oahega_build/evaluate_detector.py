@@ -109,7 +109,7 @@ class TimedTeacher:
 def evaluate(
     folder: Path, records: str, split: str, rivals: Rivals, data: Path, artifacts: Path, run: str
 ) -> Path:
-    """Measure `<folder>/detector.tflite`: `<artifacts>/evaluate-detector/<run>/{metrics.json, curves.png}`."""
+    """Measure `<folder>/detector.tflite` into `<artifacts>/evaluate-detector/<run>`: metrics, curves."""
     entry = DetectorEntry.model_validate_json((folder / "entry.json").read_text())
     pictures = list(read_records(shards_of(artifacts / "label" / records, split)))
     if not pictures:
