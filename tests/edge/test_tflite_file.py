@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from edge.tiny import NAMES, tiny
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from edge.tiny import NAMES, tiny
 from oahega_edge.errors import BundleError
 from oahega_edge.tflite_file import parse_tflite, read_tflite
 

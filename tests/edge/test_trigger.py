@@ -8,9 +8,7 @@ from oahega_edge.smoothing import Average
 from oahega_edge.trigger import Decision, Sighting, Trigger, TriggerRules
 
 LABELS = ("happy", "neutral", "sad")
-RULES = TriggerRules(
-    threshold=0.6, hysteresis=0.1, dwell=0.3, heartbeat=0, min_interval=0, min_frames=1
-)
+RULES = TriggerRules(threshold=0.6, hysteresis=0.1, dwell=0.3, heartbeat=0, min_interval=0, min_frames=1)
 
 
 def sighting(now: float, *scores: float, frames: int = 5) -> Sighting:
@@ -69,9 +67,7 @@ def test_a_flicker_shorter_than_the_dwell_changes_nothing() -> None:
 
 
 def test_another_emotion_that_lasts_replaces_the_first() -> None:
-    decisions = play(
-        RULES, sighting(0, 0.7, 0.3, 0), sighting(0.1, 0.1, 0.9, 0), sighting(0.4, 0.1, 0.9, 0)
-    )
+    decisions = play(RULES, sighting(0, 0.7, 0.3, 0), sighting(0.1, 0.1, 0.9, 0), sighting(0.4, 0.1, 0.9, 0))
 
     assert [(d.phase, d.emotion) for d in decisions] == [("new", "happy"), ("update", "neutral")]
 
