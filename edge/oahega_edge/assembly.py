@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +22,7 @@ from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
 from oahega_edge.control import ControlServer, socket_path
 from oahega_edge.daemon import Daemon, Rhythm
 from oahega_edge.detection import Decoder
+from oahega_edge.engines import Engine, Engines, TrialRecord
 from oahega_edge.errors import AcceleratorError, SettingsError
 from oahega_edge.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.geometry import Box
@@ -73,12 +74,16 @@ def read_setup(layers: Layers) -> Setup:
     """Load the bundle that the layers name, take its suggestions, check everything."""
     path = layers.bundle_path()
     bundle = load_bundle(DEFAULT_BUNDLE) if path is None else load_bundle(path, layers.bundle_keys())
-    complete = layers.with_suggestions(bundle.manifest)
-    return Setup(bundle, complete, complete.resolve())
+    return complete(layers, bundle)
+
+
+def complete(layers: Layers, bundle: Bundle) -> Setup:
+    """The layers with this bundle's suggestions; SettingsError when they do not fit."""
+    return Setup(bundle, layers, layers.with_suggestions(bundle.manifest).resolve())
 
 
 class Models:
-    """Both networks of a bundle, opened and self-tested: on the CPU, and on an accelerator where one is wanted."""
+    """Both networks of a bundle, opened and self-tested; on an accelerator where one is wanted."""
 
     def __init__(self, bundle: Bundle, settings: Settings) -> None:
         self._bundle = bundle
@@ -280,36 +285,63 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
     """The whole service, models open and tested, control socket listening."""
     settings = setup.settings
     folder = state_folder(settings, environment)
-    mute = MuteSwitch(folder)
     watch = Stopwatch(monotonic)
     with ExitStack() as stack:
-        models = stack.enter_context(Models(setup.bundle, settings))
-        identity = make_identity(setup)
+        engines = Engines(
+            lambda path: open_engine(setup, path, watch), setup.bundle.path, TrialRecord(folder), monotonic
+        )
+        stack.callback(engines.close)
+        identity = replace(
+            make_identity(setup),
+            bundle=engines.current.bundle,
+            labels=engines.current.labels,
+            terms=engines.current.terms,
+        )
         camera = _lasting(make_camera(settings), settings)
         reporter = Reporter(
             identity=identity,
             clock=monotonic,
             wall=utc_now,
-            accelerator=models.health,
+            accelerator=engines.current.accelerator,
             watch=watch,
             camera=CameraCounts(expected_fps=settings.camera.fps),
             board=read_board,
         )
         daemon = Daemon(
             camera=camera,
-            pipeline=make_pipeline(setup.bundle, models, settings, watch),
+            engines=engines,
             stamp=make_stamp(identity),
             publisher=make_publisher(settings, folder, environment),
             supervisor=find_supervisor(environment),
-            mute=mute,
+            mute=MuteSwitch(folder),
             reporter=reporter,
             rhythm=Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3),
             stop=stop,
             time_synced=time_is_synced,
-            adjustable=adjustable(settings),
         )
         stack.enter_context(ControlServer(socket_path(environment), _control(daemon)))
         yield daemon
+
+
+def open_engine(setup: Setup, path: Path, watch: Stopwatch) -> Engine:
+    """A bundle at `path`, completed by the same layers of settings; the first one is loaded already."""
+    if path != setup.bundle.path.resolve():
+        keys = () if path == DEFAULT_BUNDLE.resolve() else setup.settings.bundle.public_keys
+        setup = complete(setup.layers, load_bundle(path, keys))
+    bundle, settings = setup.bundle, setup.settings
+    models = Models(bundle, settings)
+    models.__enter__()
+    return Engine(
+        bundle=ModelIdentity(
+            name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256
+        ),
+        labels=bundle.manifest.emotion.labels,
+        terms=bundle.manifest.terms,
+        pipeline=make_pipeline(bundle, models, settings, watch),
+        adjustable=adjustable(settings),
+        accelerator=models.health,
+        close=lambda: models.__exit__(None, None, None),
+    )
 
 
 def make_publisher(settings: Settings, folder: Path | None, environment: Mapping[str, str]) -> Publisher:

@@ -28,6 +28,8 @@ def check_models(setup: Setup) -> Iterator[str]:
     with Models(setup.bundle, settings) as models:
         health = models.health()
         yield f"bundle: {setup.bundle.identity} at {setup.bundle.path}, self-test passed on {health.active}"
+        if health.degraded:
+            yield f"degraded: {health.wanted} is wanted, {health.active} is in use: {health.reason}"
     yield f"emotions: {', '.join(manifest.emotion.labels)}"
     for terms in manifest.terms:
         yield f"training data: {terms}"

@@ -154,7 +154,7 @@ def show_config(config: ConfigOption = None, settings: SetOption = None) -> None
 
     setup = read_setup(_layers(config, settings))
     values = setup.settings.model_dump(mode="json")
-    origins = setup.layers.merged()
+    origins = setup.layers.with_suggestions(setup.bundle.manifest).merged()
     described = {
         section: {key: {"value": value, "from": origins[section][key][1]} for key, value in keys.items()}
         for section, keys in values.items()

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oahega_edge.cameras import Camera
-from oahega_edge.errors import CameraStalled, EndOfSource
+from oahega_edge.engines import Engines
+from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource
 from oahega_edge.events import EventStamp
 from oahega_edge.frame import Frame
 from oahega_edge.health import CameraState, Reporter
 from oahega_edge.messages import Adjustable, State
 from oahega_edge.mute import MuteSwitch
 from oahega_edge.picture_quality import FrameWatch, Problem
-from oahega_edge.pipeline import Pipeline, Step
+from oahega_edge.pipeline import Step
 from oahega_edge.publishers import Command, Publisher
 from oahega_edge.supervisor import Supervisor
 from oahega_edge.trigger import Decision
@@ -42,7 +43,7 @@ class Daemon:
     """One camera's service. All collaborators are passed in; `run` is called once, from the main thread."""
 
     camera: Camera
-    pipeline: Pipeline
+    engines: Engines
     stamp: EventStamp
     publisher: Publisher
     supervisor: Supervisor
@@ -51,10 +52,10 @@ class Daemon:
     rhythm: Rhythm
     stop: threading.Event
     time_synced: Callable[[], bool]
-    adjustable: Adjustable
     frame_watch: FrameWatch = field(default_factory=FrameWatch)
     _problems: frozenset[Problem] = frozenset()
-    _volatile: set[str] = field(default_factory=set)
+    _volatile: dict[str, int | float] = field(default_factory=dict)
+    """Settings changed by a command, by their key; they outlive a change of bundle, not a restart."""
     _step: Step | None = None
     _said: State | None = None
     _said_at: float = float("-inf")
@@ -75,11 +76,19 @@ class Daemon:
         finally:
             self.supervisor.stopping()
 
+    @property
+    def adjustable(self) -> Adjustable:
+        """The paper's two settings as they are in force."""
+        suggested = self.engines.current.adjustable.model_dump(by_alias=True)
+        return Adjustable.model_validate(suggested | self._volatile)
+
     def snapshot(self) -> dict[str, object]:
         """State and delivery for the control socket; may be called from another thread."""
         state = self.reporter.state(self._step)
         return {
             "state": state.model_dump(mode="json", by_alias=True),
+            "bundle": self.engines.current.bundle.model_dump(mode="json"),
+            "bundle_problem": self.engines.problem,
             "delivery": self.publisher.statistics().model_dump(mode="json"),
             "accelerator": self.reporter.accelerator().model_dump(mode="json"),
             "events": self.reporter.events,
@@ -122,11 +131,34 @@ class Daemon:
         counts.frames += 1
         if self._is_broken(frame, started):
             return
-        self._step = self.pipeline.process(frame)
+        self._step = self._process(frame)
         exposed = frame.captured_at if self.camera.live else started
         for decision in self._step.decisions:
             self._publish(decision, exposed)
         self._declared(f"{len(self._step.faces)} faces, {self._step.people} people")
+
+    def _process(self, frame: Frame) -> Step:
+        """Through the bundle at work; one that fails on trial gives way to the one before."""
+        try:
+            return self.engines.current.pipeline.process(frame)
+        except (EdgeError, ValueError) as error:
+            if not self.engines.failed(error):
+                raise
+            self._adopt()
+            return self.engines.current.pipeline.process(frame)
+
+    def _adopt(self) -> None:
+        """Another bundle is at work."""
+        engine = self.engines.current
+        reporter = self.reporter
+        reporter.identity = replace(
+            reporter.identity, bundle=engine.bundle, labels=engine.labels, terms=engine.terms
+        )
+        reporter.accelerator = engine.accelerator
+        self.stamp.use(engine.bundle)
+        self._step = None
+        engine.pipeline.adjust(frames=self.adjustable.frames, threshold=self.adjustable.threshold)
+        self._say_info()
 
     def _is_broken(self, frame: Frame, now: float) -> bool:
         """A frozen or torn picture of a live camera shows nobody's face as it is now."""
@@ -177,7 +209,7 @@ class Daemon:
     def _close_tracks(self) -> None:
         """The last word on every face in view."""
         self._step = None
-        for decision in self.pipeline.finish():
+        for decision in self.engines.current.pipeline.finish():
             self._publish(decision, self.reporter.clock())
 
     def _declared(self, status: str) -> None:
@@ -192,11 +224,16 @@ class Daemon:
         """What is due besides frames."""
         for command in self.publisher.commands():
             self._obey(command)
+        before = self.engines.current
+        if self.engines.look():
+            for decision in before.pipeline.finish():
+                self._publish(decision, self.reporter.clock())
+            self._adopt()
         now = self.reporter.clock()
         self._say_state(now)
         if now - self._health_at >= self.rhythm.health:
             self._health_at = now
-            self.publisher.health(self.reporter.health(self.publisher.statistics()))
+            self.publisher.health(self.reporter.health(self.publisher.statistics(), self.engines.problem))
 
     def _say_state(self, now: float) -> None:
         state = self.reporter.state(self._step)
@@ -232,13 +269,11 @@ class Daemon:
 
     def _set(self, command: Command) -> None:
         """Change N or the threshold until the next start."""
-        self.adjustable = Adjustable.model_validate(
-            self.adjustable.model_dump(by_alias=True) | dict(command.settings)
-        )
-        self._volatile |= set(command.settings)
-        self.pipeline.adjust(frames=self.adjustable.frames, threshold=self.adjustable.threshold)
+        self._volatile |= command.settings
+        adjustable = self.adjustable
+        self.engines.current.pipeline.adjust(frames=adjustable.frames, threshold=adjustable.threshold)
         self._say_info()
-        self.publisher.respond(command, command.done(self.adjustable.model_dump(by_alias=True)))
+        self.publisher.respond(command, command.done(adjustable.model_dump(by_alias=True)))
 
 
 def _seen(state: State) -> tuple[object, ...]:

@@ -173,6 +173,10 @@ class EventStamp:
         self._ids = Uuid7(clocks.random)
         self._seq = 0
 
+    def use(self, model: ModelIdentity) -> None:
+        """Another bundle decides from now on; the count goes on."""
+        self._model = model
+
     def stamp(
         self,
         decision: Decision,

@@ -121,7 +121,7 @@ class Reporter:
             camera=self.camera.state,
         )
 
-    def health(self, delivery: Delivery) -> Health:
+    def health(self, delivery: Delivery, bundle_problem: str | None) -> Health:
         """How the device does, with rates since the last call."""
         now = self.clock()
         before, frames = self._last
@@ -132,6 +132,7 @@ class Reporter:
             device=self.identity.device,
             release=self.identity.release,
             bundle_sha256=self.identity.bundle.sha256,
+            bundle_problem=bundle_problem,
             uptime_s=round(now - self._started, 1),
             fps=round(fps, 2),
             stages_ms={

@@ -200,6 +200,8 @@ class Health(Message):
     """Version of the daemon."""
     bundle_sha256: str
     """Of the models' manifest."""
+    bundle_problem: str | None = None
+    """Why a bundle that was put in place is not in use."""
     uptime_s: Figure
     """Seconds since the daemon started."""
     fps: Figure
@@ -219,8 +221,17 @@ class Health(Message):
 
 
 class EmptyCommand(Message):
-    """Payload of `mute`, `unmute`, `snapshot-state` and `restart`; may also be left empty."""
+    """Payload of `unmute`, `snapshot-state` and `restart`; may also be left empty."""
 
+    transaction: Annotated[str, Field(max_length=128)] | None = None
+    """Comes back in the answer."""
+
+
+class MuteCommand(Message):
+    """Payload of `mute`; may also be left empty."""
+
+    muted: Annotated[bool, Field(strict=True)] = True
+    """False does what `unmute` does: a switch needs one topic for both."""
     transaction: Annotated[str, Field(max_length=128)] | None = None
     """Comes back in the answer."""
 
@@ -234,6 +245,10 @@ class SetCommand(Message):
     """Averaged probability that an emotion must reach."""
     transaction: Annotated[str, Field(max_length=128)] | None = None
     """Comes back in the answer."""
+
+    def settings(self) -> dict[str, int | float]:
+        """The settings that it names, by their key path."""
+        return self.model_dump(by_alias=True, exclude={"transaction"}, exclude_none=True)
 
 
 class Response(Message):
@@ -251,3 +266,81 @@ class Response(Message):
     """What the command answers: the settings in force, or the state."""
     transaction: str | None = None
     """As in the command."""
+
+
+class TopicOnly(Message):
+    """One topic of Home Assistant's availability list."""
+
+    topic: str
+    """Says online or offline."""
+
+
+class DiscoveryDevice(Message):
+    """The device, as Home Assistant shows it."""
+
+    identifiers: tuple[str, ...]
+    """What makes it this device."""
+    name: str
+    """Name of the device."""
+    manufacturer: str
+    """Who makes it."""
+    model: str
+    """The models in use."""
+    sw_version: str
+    """Version of the daemon."""
+
+
+class Origin(Message):
+    """Who wrote the description."""
+
+    name: str
+    """The program."""
+    sw_version: str
+    """Its version."""
+
+
+class Entity(Message):
+    """One entity in Home Assistant's own words; with the platform alone, it is taken away."""
+
+    platform: Literal["sensor", "binary_sensor", "event", "number", "switch", "button"]
+    """Kind of entity."""
+    unique_id: str | None = None
+    name: str | None = None
+    state_topic: str | None = None
+    value_template: str | None = None
+    command_topic: str | None = None
+    command_template: str | None = None
+    json_attributes_topic: str | None = None
+    device_class: str | None = None
+    state_class: str | None = None
+    entity_category: str | None = None
+    unit_of_measurement: str | None = None
+    expire_after: Annotated[int, Field(ge=1)] | None = None
+    options: tuple[str, ...] | None = None
+    event_types: tuple[str, ...] | None = None
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+    mode: Literal["box", "slider"] | None = None
+    payload_on: str | None = None
+    payload_off: str | None = None
+    payload_press: str | None = None
+    state_on: str | None = None
+    state_off: str | None = None
+
+
+class Discovery(Message):
+    """Home Assistant's device-based discovery. Retained; sent on every connect and after its birth."""
+
+    device: DiscoveryDevice
+    """The device."""
+    origin: Origin
+    """Who says so."""
+    availability: tuple[TopicOnly, ...]
+    """Where it is told that the device is there."""
+    components: dict[str, Entity]
+    """The entities."""
+
+    def to_json(self) -> str:
+        """Without what is not set: Home Assistant refuses null."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)

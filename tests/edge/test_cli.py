@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mini_bundle import make_bundle
+from mini_bundle import change, make_bundle
 
 ANSWERED = "--set=deployment.context=development"
 
@@ -289,6 +289,33 @@ def test_mute_and_unmute_work_without_a_broker_and_survive_a_restart(
 
     assert muted["muted"] is True  # type: ignore[index]
     assert not (state / "muted").exists()
+
+
+def test_a_bundle_is_exchanged_while_the_daemon_runs(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    """The link moves to a good bundle, then to one with a broken model, which is refused."""
+    good = Path(shutil.copytree(bundle, tmp_path / "good"))
+    change(good, "version", "2.0")
+    bad = Path(shutil.copytree(bundle, tmp_path / "bad"))
+    (bad / "emotion.tflite").write_bytes(b"")
+    link = tmp_path / "current"
+    link.symlink_to(bundle)
+    daemon = start(running, tmp_path, "run", ANSWERED, f"--set=camera.source=loop:{clip}", bundle=link)
+    status_of(tmp_path)
+
+    seen = []
+    for target in (good, bad):
+        (tmp_path / "new").symlink_to(target)
+        (tmp_path / "new").rename(link)
+        time.sleep(4)
+        seen.append(status_of(tmp_path)["bundle"])
+    daemon.send_signal(signal.SIGTERM)
+    _, log = daemon.communicate(timeout=15)
+
+    assert daemon.returncode == 0
+    assert [b["version"] for b in seen] == ["2.0", "2.0"]  # type: ignore[index]
+    assert "emotion.tflite is empty" in log
 
 
 def test_asking_a_daemon_that_does_not_run_ends_with_one_sentence(tmp_path: Path) -> None:

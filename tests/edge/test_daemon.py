@@ -11,6 +11,7 @@ import pytest
 from oahega_edge.cameras import Camera
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.daemon import Daemon, Rhythm
+from oahega_edge.engines import Engine, Engines, TrialRecord
 from oahega_edge.errors import CameraError, CameraStalled
 from oahega_edge.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.health import CameraCounts, Identity, Reporter
@@ -54,6 +55,18 @@ class RecordingSupervisor:
         self.said.append("stopping")
 
 
+def engine() -> Engine:
+    return Engine(
+        bundle=MODEL,
+        labels=LABELS,
+        terms=("drawn",),
+        pipeline=pipeline(lambda i: [face(LEFT)]),
+        adjustable=Adjustable(frames=4, threshold=0.6),
+        accelerator=lambda: AcceleratorHealth(active="cpu", wanted="cpu"),
+        close=lambda: None,
+    )
+
+
 class Bench:
     """A daemon with everything around it in reach."""
 
@@ -74,7 +87,7 @@ class Bench:
         )
         self.daemon = Daemon(
             camera=camera,
-            pipeline=pipeline(lambda i: [face(LEFT)]),
+            engines=Engines(lambda path: engine(), folder, TrialRecord(None), clock),
             stamp=EventStamp("kiosk", "boot", MODEL, StampClocks(wall=lambda: NOON, random=bytes)),
             publisher=self.publisher,
             supervisor=self.supervisor,
@@ -83,7 +96,6 @@ class Bench:
             rhythm=Rhythm(health=5, state=20, state_least=0),
             stop=self.stop,
             time_synced=lambda: True,
-            adjustable=Adjustable(frames=4, threshold=0.6),
         )
 
 
@@ -219,7 +231,7 @@ def test_a_set_command_changes_the_chain_and_is_marked_volatile(tmp_path: Path) 
 
     ((command, response),) = bench.publisher.responses
     assert (command.name, response.status, response.transaction) == ("set", "ok", "7")
-    assert bench.daemon.pipeline.frames == 2
+    assert bench.daemon.engines.current.pipeline.frames == 2
     assert bench.publisher.infos[-1].volatile == ("smoothing.frames",)
     assert bench.publisher.infos[-1].adjustable.frames == 2
 
