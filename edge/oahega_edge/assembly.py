@@ -66,20 +66,27 @@ class Setup:
     """Settings with the bundle that completed them."""
 
     bundle: Bundle
+    place: Path
+    """Where the bundle is looked for; may be a link that moves while the daemon runs."""
     layers: Layers
     settings: Settings
 
 
 def read_setup(layers: Layers) -> Setup:
     """Load the bundle that the layers name, take its suggestions, check everything."""
-    path = layers.bundle_path()
-    bundle = load_bundle(DEFAULT_BUNDLE) if path is None else load_bundle(path, layers.bundle_keys())
-    return complete(layers, bundle)
+    place = layers.bundle_path() or DEFAULT_BUNDLE
+    bundle = _load(place.resolve(), layers)
+    return Setup(bundle, place, layers, _complete(layers, bundle))
 
 
-def complete(layers: Layers, bundle: Bundle) -> Setup:
+def _load(path: Path, layers: Layers) -> Bundle:
+    """The packaged bundle needs no signature: it came with the code."""
+    return load_bundle(path, () if path == DEFAULT_BUNDLE.resolve() else layers.bundle_keys())
+
+
+def _complete(layers: Layers, bundle: Bundle) -> Settings:
     """The layers with this bundle's suggestions; SettingsError when they do not fit."""
-    return Setup(bundle, layers, layers.with_suggestions(bundle.manifest).resolve())
+    return layers.with_suggestions(bundle.manifest).resolve()
 
 
 class Models:
@@ -288,7 +295,7 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
     watch = Stopwatch(monotonic)
     with ExitStack() as stack:
         engines = Engines(
-            lambda path: open_engine(setup, path, watch), setup.bundle.path, TrialRecord(folder), monotonic
+            lambda path: open_engine(setup, path, watch), setup.place, TrialRecord(folder), monotonic
         )
         stack.callback(engines.close)
         identity = replace(
@@ -325,10 +332,10 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
 
 def open_engine(setup: Setup, path: Path, watch: Stopwatch) -> Engine:
     """A bundle at `path`, completed by the same layers of settings; the first one is loaded already."""
-    if path != setup.bundle.path.resolve():
-        keys = () if path == DEFAULT_BUNDLE.resolve() else setup.settings.bundle.public_keys
-        setup = complete(setup.layers, load_bundle(path, keys))
     bundle, settings = setup.bundle, setup.settings
+    if path != bundle.path:
+        bundle = _load(path, setup.layers)
+        settings = _complete(setup.layers, bundle)
     models = Models(bundle, settings)
     models.__enter__()
     return Engine(
