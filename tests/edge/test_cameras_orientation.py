@@ -75,6 +75,7 @@ def test_a_camera_that_hangs_straight_is_not_wrapped():
     camera = FakeCamera([])
 
     assert oriented(camera, rotate=0, mirror=False, roi=None) is camera
+    assert oriented(camera, rotate=0, mirror=False, roi=Box(0, 0, 1, 1)) is camera
 
 
 @pytest.mark.parametrize("rotate", [45, -90, 360, 1])

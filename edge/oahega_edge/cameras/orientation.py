@@ -15,6 +15,7 @@ from oahega_edge.errors import CameraError
 from oahega_edge.frame import Frame, Pixels
 from oahega_edge.geometry import Box
 
+EVERYTHING = Box(0.0, 0.0, 1.0, 1.0)
 Rotation = Literal[0, 90, 180, 270]
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
@@ -90,6 +91,8 @@ class Oriented:
 
 def oriented(camera: Camera, *, rotate: int, mirror: bool, roi: Box | None) -> Camera:
     """`camera` itself when nothing is to be done, else wrapped. Raises CameraError for impossible wishes."""
+    if roi == EVERYTHING:
+        roi = None
     try:
         orientation = Orientation(rotate, mirror, roi)  # type: ignore[arg-type]  # checked there
     except ValueError as error:
