@@ -78,6 +78,21 @@ def run(config: ConfigOption = None, settings: SetOption = None) -> None:
 
 
 @app.command()
+def demo(
+    source: Annotated[
+        str | None, typer.Option(help="A camera (0) or file instead of the drawn clip.")
+    ] = None,
+    settings: SetOption = None,
+) -> None:
+    """Broker, daemon and subscriber in one: what a subscriber receives, live."""
+    from oahega_edge.demo import run_demo
+
+    summary = run_demo(source, settings or [], sys.stdout)
+    for sentence in summary.sentences():
+        print(sentence, file=sys.stderr)
+
+
+@app.command()
 def replay(
     source: SourceArgument,
     annotate: Annotated[Path | None, typer.Option(metavar="OUT.mp4", help="Draw what is seen.")] = None,
