@@ -7,18 +7,15 @@ second of a fault.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from edge.tiny import NAMES, Tiny, tiny
 from oahega_edge.runtimes import Model, open_model
 from oahega_edge.runtimes.fallback import Fallback
 from oahega_edge.runtimes.isolated import ModelSpec, open_isolated
+from tiny import NAMES, Tiny, tiny
 
 CALLS = 2000
 FAULTS = ("abort@2", "exit@2", "error@2", "nan@2", "garbage@2", "hang@2", "hang-in-native-code@2", "slow@2")

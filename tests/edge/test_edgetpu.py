@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.tiny import tiny
 from oahega_edge.errors import AcceleratorError
 from oahega_edge.runtimes import checked_wiring
 from oahega_edge.runtimes.edgetpu import check_pair, find_edgetpu, installed_libedgetpu, open_edgetpu
+from tiny import tiny
 
 
 def usb_device(sys_tree: Path, vendor: str, product: str) -> None:
@@ -146,7 +146,7 @@ def test_pycoral_is_used_where_it_is_googles_and_not_mistaken_for_the_other(tmp_
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     code = (
-        "from edge.tiny import tiny\n"
+        "from tiny import tiny\n"
         "from oahega_edge.runtimes import checked_wiring\n"
         "from oahega_edge.runtimes.edgetpu import open_edgetpu\n"
         "one = tiny('tiny_emotion')\n"
@@ -156,7 +156,7 @@ def test_pycoral_is_used_where_it_is_googles_and_not_mistaken_for_the_other(tmp_
         "except Exception as error:\n"
         "    print(error)\n"
     )
-    tests = Path(__file__).resolve().parents[1]
+    tests = Path(__file__).resolve().parent
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{tests}"}
 
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)

@@ -10,12 +10,12 @@ import numpy as np
 import psutil
 import pytest
 
-from edge.tiny import tiny
 from oahega_edge.errors import AcceleratorError, BundleError
 from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.fake import FakeModel
 from oahega_edge.runtimes.fallback import Fallback, Pauses
 from oahega_edge.runtimes.isolated import Deadlines, ModelSpec, open_isolated
+from tiny import tiny
 
 FAULTY = f"file:{Path(__file__).with_name('faulty_runtime.py')}"
 NAMES = ("tiny_emotion_float", "tiny_detector")

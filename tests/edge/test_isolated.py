@@ -12,10 +12,10 @@ import numpy as np
 import psutil
 import pytest
 
-from edge.tiny import NAMES, tiny
 from oahega_edge.errors import AcceleratorError, BundleError
 from oahega_edge.manifest import InputTensor, OutputTensor, Quantization
 from oahega_edge.runtimes.isolated import Deadlines, ModelSpec, Worker, open_isolated
+from tiny import NAMES, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTY = f"file:{Path(__file__).with_name('faulty_runtime.py')}"
@@ -196,14 +196,14 @@ def test_failures_leave_no_descriptors_open(monkeypatch):
 def test_the_child_ends_with_the_daemon_even_when_it_hangs_in_native_code(fault):
     code = (
         "import sys, psutil\n"
-        "from edge.test_isolated import FAULTY, Deadlines, opened, tiny\n"
+        "from test_isolated import FAULTY, Deadlines, opened, tiny\n"
         "model = opened(runtime=FAULTY, deadlines=Deadlines(first=10, each=3600))\n"
         "model.run(tiny('tiny_emotion_float').tensor())\n"
         "print(psutil.Process().children()[0].pid, flush=True)\n"
         "model.run(tiny('tiny_emotion_float').tensor())\n"
         "sys.stdin.read()\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "OAHEGA_FAULT": fault}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests/edge"), "OAHEGA_FAULT": fault}
     daemon = subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -267,12 +267,9 @@ def test_the_worker_needs_nothing_of_the_package(tmp_path):
 
 
 @pytest.fixture
-def edgetpu_spec():
+def edgetpu_spec(shared):
     """The real compiled file of the shared data."""
-    shared = Path(os.environ.get("OAHEGA_SHARED", ROOT / "../shared"))
     path = shared / "data/edgetpu/mobilenet_v1_0.25_128_quant_edgetpu.tflite"
-    if not path.exists():
-        pytest.skip("no shared data")
     pixels, scores = Quantization(scale=1 / 128, zero_point=128), Quantization(scale=1 / 256, zero_point=0)
     given = InputTensor(
         width=128,

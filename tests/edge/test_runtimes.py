@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from edge.runtime_contract import PROMISES, Opener, fake, fallback, fallen_back, in_process, isolated
-from edge.tiny import NAMES, Tiny, tiny
 from oahega_edge.errors import BundleError, RuntimeMissing, SettingsError
 from oahega_edge.manifest import Quantization
 from oahega_edge.runtimes import open_model
+from runtime_contract import PROMISES, Opener, fake, fallback, fallen_back, in_process, isolated
+from tiny import NAMES, Tiny, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("OAHEGA_SHARED", ROOT / "../shared"))
 
 ADAPTERS: dict[str, Opener] = {
     "fake": fake,
@@ -45,7 +44,7 @@ def test_promise(adapter, promise, name):
 )
 def test_tflite_runtime_keeps_every_promise_in_its_own_environment():
     command = [os.environ["OAHEGA_TFLITE_PYTHON"], str(ROOT / "tests/edge/runtime_contract.py"), "tflite"]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'edge'}:{ROOT / 'tests'}"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'edge'}:{ROOT / 'tests/edge'}"}
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
@@ -140,9 +139,8 @@ def test_two_roles_on_one_tensor_are_refused():
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not SHARED.exists(), reason="no shared data")
-def test_a_file_for_the_edge_tpu_is_refused_on_the_cpu_with_a_remedy():
-    compiled = SHARED / "data/edgetpu/mobilenet_v1_0.25_128_quant_edgetpu.tflite"
+def test_a_file_for_the_edge_tpu_is_refused_on_the_cpu_with_a_remedy(shared):
+    compiled = shared / "data/edgetpu/mobilenet_v1_0.25_128_quant_edgetpu.tflite"
 
     text = refusal(tiny("tiny_emotion"), path=compiled)
 
@@ -172,7 +170,7 @@ def test_without_any_runtime_the_remedy_is_named():
         "        if name.split('.')[0] in {'ai_edge_litert', 'tflite_runtime'}:\n"
         "            raise ModuleNotFoundError(f'No module named {name!r}')\n"
         "sys.meta_path.insert(0, Without())\n"
-        "from edge.tiny import tiny\n"
+        "from tiny import tiny\n"
         "from oahega_edge.errors import RuntimeMissing\n"
         "from oahega_edge.runtimes import open_model\n"
         "subject = tiny('tiny_emotion')\n"
@@ -181,7 +179,7 @@ def test_without_any_runtime_the_remedy_is_named():
         "except RuntimeMissing as error:\n"
         "    print(error)\n"
     )
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'edge'}:{ROOT / 'tests'}"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'edge'}:{ROOT / 'tests/edge'}"}
 
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge.tiny import NAMES, tiny
 from oahega_edge.errors import BundleError
 from oahega_edge.tflite_file import parse_tflite, read_tflite
+from tiny import NAMES, tiny
 
-SHARED = Path(os.environ.get("OAHEGA_SHARED", Path(__file__).resolve().parents[2] / "../shared"))
 GOOD = {name: tiny(name).path.read_bytes() for name in NAMES}
 
 
@@ -29,7 +26,6 @@ def test_facts_of_a_real_file():
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not SHARED.exists(), reason="no shared data")
 @pytest.mark.parametrize(
     ("name", "compiled"),
     [
@@ -39,8 +35,8 @@ def test_facts_of_a_real_file():
         ("peers/oahega_authors/emotions.tflite", False),
     ],
 )
-def test_files_of_other_converters_are_read(name, compiled):
-    facts = read_tflite(SHARED / "data" / name)
+def test_files_of_other_converters_are_read(shared, name, compiled):
+    facts = read_tflite(shared / "data" / name)
 
     assert facts.compiled_for_edgetpu is compiled
     assert len(facts.inputs) == 1
