@@ -22,6 +22,7 @@ from oahega_edge.publishers.connection import (
     Pauses,
     ProtocolVersion,
     Session,
+    Subscription,
     Token,
 )
 
@@ -61,7 +62,7 @@ class Listener:
         self._seen: dict[str, None] = {}
         self.rejected = 0
         """Messages that do not fit the contract."""
-        topics = tuple(f"{root}/{device}/{kind}" for kind in kinds)
+        topics = tuple(Subscription(f"{root}/{device}/{kind}") for kind in kinds)
         self._connection = Connection(broker, Session(), self, topics, pauses)
 
     @property

@@ -21,10 +21,12 @@ PUBLISHED: Mapping[str, type[BaseModel]] = {
     "state": messages.State,
     "health": messages.Health,
     "response": messages.Response,
+    "discovery": messages.Discovery,
 }
 """What the device says."""
 ACCEPTED: Mapping[str, type[BaseModel]] = {
     "command-set": messages.SetCommand,
+    "command-mute": messages.MuteCommand,
     "command-empty": messages.EmptyCommand,
     "manifest": manifest.Manifest,
 }

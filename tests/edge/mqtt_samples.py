@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -57,16 +58,16 @@ def decision(track: str = "t1", phase: Phase = "update", emotion: str = "happy")
     )
 
 
-def counter_bytes() -> Callable[[int], bytes]:
+def seeded_bytes(seed: str) -> Callable[[int], bytes]:
+    """The same bytes for the same seed, other bytes for another."""
     numbers = itertools.count()
-    return lambda size: next(numbers).to_bytes(size, "big")
+    return lambda size: hashlib.sha256(f"{seed} {next(numbers)}".encode()).digest()[:size]
 
 
-def stamp(
-    device: str = DEVICE, boot_id: str = "boot-1", wall: Callable[[], datetime] | None = None
-) -> EventStamp:
+def stamp(device: str = DEVICE, boot_id: str = "boot-1") -> EventStamp:
     moments = (NOON + timedelta(milliseconds=10 * n) for n in itertools.count())
-    return EventStamp(device, boot_id, MODEL, StampClocks(wall or (lambda: next(moments)), counter_bytes()))
+    clocks = StampClocks(lambda: next(moments), seeded_bytes(f"{device} {boot_id}"))
+    return EventStamp(device, boot_id, MODEL, clocks)
 
 
 def event(stamp_of: EventStamp | None = None, track: str = "t1", **changes: object) -> Event:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge.mqtt_samples import counter_bytes, decision, event, events, stamp
+from edge.mqtt_samples import decision, event, events, seeded_bytes, stamp
 from oahega_edge.events import Event, Uuid7, rfc3339, rounded_shares, unit_xywh
 from oahega_edge.geometry import Box
 
@@ -72,7 +72,7 @@ def test_seq_counts_from_zero_and_ids_rise() -> None:
 
 
 def test_ids_rise_within_a_millisecond_and_when_the_clock_is_set_back() -> None:
-    ids = Uuid7(counter_bytes())
+    ids = Uuid7(seeded_bytes("x"))
     start = datetime(2026, 1, 1, tzinfo=UTC)
     moments = [start] * 5000 + [start - timedelta(hours=1)] * 10 + [start + timedelta(seconds=9)]
 
@@ -86,7 +86,7 @@ def test_ids_rise_within_a_millisecond_and_when_the_clock_is_set_back() -> None:
 def test_an_id_carries_its_millisecond() -> None:
     moment = datetime(2026, 11, 24, 6, 20, 0, 123_456, tzinfo=UTC)
 
-    made = UUID(Uuid7(counter_bytes()).next(moment))
+    made = UUID(Uuid7(seeded_bytes("x")).next(moment))
 
     assert made.int >> 80 == round(moment.timestamp() * 1000 - 0.5)
 

@@ -101,6 +101,15 @@ class Incoming:
     correlation: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One filter, at QoS 1."""
+
+    topic: str
+    as_published: bool = False
+    """With MQTT 5, `retained` tells how a message was published, not whether it is an old one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """What the broker keeps for us while we are away."""
@@ -171,7 +180,7 @@ class Connection:
         options: BrokerOptions,
         session: Session,
         receiver: Receiver,
-        subscriptions: tuple[str, ...] = (),
+        subscriptions: tuple[Subscription, ...] = (),
         pauses: Pauses | None = None,
     ) -> None:
         """Raises SettingsError when certificates cannot be used or a password has no user."""
@@ -194,6 +203,7 @@ class Connection:
         self._speaks_5 = False
         self._note: str | None = None
         self._ready = False
+        self._last_ending: str | None = None
 
     @property
     def connected(self) -> bool:
@@ -219,6 +229,16 @@ class Connection:
         if self._thread.is_alive():
             self._thread.join(CONNECT_TIMEOUT_S + patience_s)
 
+    def give_way(self) -> None:
+        """Another device is known to have our client id: let it be connected, come back much later.
+
+        Not every broker says so (mosquitto 2.0.11 does not); who finds out otherwise tells it here. Without
+        a connection lost before, the ids differ and both can stay.
+        """
+        attempt = self._attempt
+        if attempt is not None and self._last_ending == "lost":
+            attempt.give_way()
+
     def publish(self, message: Outgoing) -> Token | None:
         """Send; None when not connected. QoS 1 is acknowledged through the receiver."""
         attempt = self._attempt
@@ -231,6 +251,7 @@ class Connection:
             ending = self._connect_and_stay()
             if ending.kind == "stopped":
                 return
+            self._last_ending = ending.kind
             failures = 1 if ending.was_up else failures + 1
             calm = ending.was_up and time.monotonic() - began > self._pauses.taken_over_largest_s
             if ending.kind == "taken-over":
@@ -333,6 +354,7 @@ class _Attempt:
         self._goodbye: ReasonCode | None = None
         self._breakdown: str | None = None
         self._was_up = False
+        self._gave_way = False
         self._farewell: int | None = None
         self._farewell_sent = threading.Event()
         self._client = self._new_client(tls)
@@ -368,13 +390,22 @@ class _Attempt:
             return None
         return self._number, info.mid
 
-    def subscribe(self, filters: tuple[str, ...]) -> None:
-        """At QoS 1. MQTT 5 keeps our own messages out and marks retained ones also on live subscriptions."""
+    def subscribe(self, subscriptions: tuple[Subscription, ...]) -> None:
+        """Anew on every connection: a broker that was restarted has forgotten."""
         if self.protocol == "5":
-            options = SubscribeOptions(qos=1, noLocal=True, retainAsPublished=True)
-            self._client.subscribe([(each, options) for each in filters])
+            self._client.subscribe(
+                [
+                    (each.topic, SubscribeOptions(qos=1, retainAsPublished=each.as_published))
+                    for each in subscriptions
+                ]
+            )
         else:
-            self._client.subscribe([(each, 1) for each in filters])
+            self._client.subscribe([(each.topic, 1) for each in subscriptions])
+
+    def give_way(self) -> None:
+        """Leave the client id to another."""
+        self._gave_way = True
+        self._client.disconnect()
 
     def leave(self, farewell: Outgoing | None, patience_s: float) -> None:
         """Say the last word, wait for its acknowledgement, disconnect."""
@@ -448,7 +479,8 @@ class _Attempt:
         if not self._was_up:
             return _Ending("silent", "it closed the connection without an answer")
         reason = self._breakdown or str(self._goodbye or "the other side closed it")
-        taken = self._goodbye is not None and self._goodbye.value == SESSION_TAKEN_OVER
+        told = self._goodbye is not None and self._goodbye.value == SESSION_TAKEN_OVER
+        taken = told or self._gave_way
         return _Ending("taken-over" if taken else "lost", reason, was_up=True)
 
     def _on_connect(

@@ -10,7 +10,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from oahega_edge.events import Event
@@ -73,7 +73,7 @@ class Courier:
         self._thread.start()
 
     def stop(self) -> None:
-        """Commit what waits and end; call `finish` first to give it a last chance to go out."""
+        """Commit what waits and end."""
         self._inbox.put("stop")
         if self._thread.is_alive():
             self._thread.join(10.0)
@@ -108,6 +108,13 @@ class Courier:
         return self._statistics
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:
+            self._statistics = replace(self._statistics, problem=f"the courier of the events died: {error!r}")
+            raise
+
+    def _work(self) -> None:
         route = _Route(self._options, self._send, self._clock)
         pause: float | None = 0.0
         running = True
@@ -185,8 +192,11 @@ class _Route:
         return self._options.sync_interval_s if len(self._store) or self._arrived else None
 
     def close(self) -> None:
-        """Everything that is left goes into the store."""
-        self._commit(list(self._fresh.values()))
+        """Everything that is left goes into the store, unless the policy keeps nothing."""
+        if self._options.policy == "none":
+            self._dropped += len(self._fresh)
+        else:
+            self._commit(list(self._fresh.values()))
         self._forget_arrived()
         self._store.close()
 
@@ -261,7 +271,7 @@ class _Route:
 
     def _commit(self, events: list[Waiting]) -> None:
         if events:
-            self._accepted += self._store.append(events)
+            self._accepted += self._store.append(events, self._in_flight.values())
             self._fresh.clear()
 
     def _forget_arrived(self) -> None:

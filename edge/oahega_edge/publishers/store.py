@@ -39,6 +39,8 @@ CREATE TABLE waiting (
 ) STRICT;
 """
 
+_READ = "SELECT key, wall, steady, steady_origin, event FROM waiting WHERE key > ? ORDER BY key"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:
@@ -139,38 +141,37 @@ class Store:
                 on_disk = self._disk.execute("SELECT coalesce(max(key), 0) FROM waiting").fetchone()[0]
         return max([on_disk, *self._memory])
 
-    def append(self, events: Iterable[Waiting]) -> int:
-        """Keep these in order; the number of them that is safe on disk."""
+    def append(self, events: Iterable[Waiting], in_flight: Collection[int] = ()) -> int:
+        """Keep these in order; the number of them that is safe on disk now and was not before."""
         new = list(events)
         if self.options.policy == "latest":
-            new = self._only_latest(new)
-        safe = 0
+            new = self._only_latest(new, in_flight)
         if self._try_disk() and self._write([*self._memory.values(), *new]):
             safe = len(new) + len(self._memory)
             self._memory.clear()
-        else:
-            self._memory.update((each.key, each) for each in new)
-        return safe
+            return safe
+        self._memory.update((each.key, each) for each in new)
+        return 0
 
     def after(self, key: int, limit: int) -> list[Waiting]:
         """The next events behind this key, oldest first."""
         found: list[Waiting] = []
         if self._disk is not None:
-            with self._guarded("read"):
-                rows = self._disk.execute(
-                    "SELECT key, wall, steady, steady_origin, event FROM waiting"
-                    " WHERE key > ? ORDER BY key LIMIT ?",
-                    (key, limit + len(self._gone)),
-                )
-                found = [each for each in map(self._read, rows) if each is not None]
+            with self._guarded("read"), contextlib.closing(self._disk.execute(_READ, (key,))) as rows:
+                for row in rows:
+                    waiting = self._read(row)
+                    if waiting is not None:
+                        found.append(waiting)
+                    if len(found) >= limit:
+                        return found
         found += [each for each in self._memory.values() if each.key > key]
         return found[:limit]
 
     def remove(self, keys: Collection[int]) -> int:
         """These are done; the number of them that had not been on disk."""
         on_disk = [key for key in keys if self._memory.pop(key, None) is None]
-        self._gone.update(on_disk)
-        if self._disk is not None and self._gone:
+        if self._disk is not None and on_disk:
+            self._gone.update(on_disk)
             with self._guarded("write"), self._disk:
                 self._count -= self._delete(self._gone)
                 self._gone.clear()
@@ -210,7 +211,7 @@ class Store:
                 self._disk.close()
             self._disk = None
 
-    def _only_latest(self, new: list[Waiting]) -> list[Waiting]:
+    def _only_latest(self, new: list[Waiting], in_flight: Collection[int]) -> list[Waiting]:
         latest = {each.face: each for each in new}
         replaced = [each.key for each in self._memory.values() if each.face in latest]
         if self._disk is not None:
@@ -218,6 +219,7 @@ class Store:
             with self._guarded("read"):
                 rows = self._disk.execute(f"SELECT key FROM waiting WHERE face IN ({marks})", tuple(latest))
                 replaced += [key for (key,) in rows if key not in self._gone]
+        replaced = [key for key in replaced if key not in in_flight]
         self.dropped += len(new) - len(latest) + len(replaced)
         self.remove(replaced)
         return [each for each in new if latest[each.face] is each]
@@ -306,7 +308,7 @@ class Store:
         Closing this second descriptor is harmless: SQLite's locks are on the other two files.
         """
         assert self.options.folder is not None
-        with contextlib.suppress(OSError):
+        with self._guarded("write"), contextlib.suppress(FileNotFoundError):
             descriptor = os.open(self.options.folder / f"{FILE_NAME}-wal", os.O_RDONLY)
             try:
                 os.fdatasync(descriptor)
@@ -350,7 +352,7 @@ class _Guard:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    disk = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
+    disk = sqlite3.connect(path, timeout=1.0)
     try:
         disk.execute("PRAGMA journal_mode = WAL")
         disk.execute("PRAGMA synchronous = NORMAL")

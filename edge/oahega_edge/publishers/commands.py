@@ -1,0 +1,101 @@
+"""Reads commands from the broker. Whatever arrives, the outcome is one of three: a command, an error
+answer, or nothing.
+
+Nothing (ignored and counted): retained messages, topics whose last level is no word, and everything while
+too many answers are on their way. All else that is wrong is answered.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from oahega_edge.events import Message
+from oahega_edge.messages import COMMANDS, CommandName, EmptyCommand, MuteCommand, Response, SetCommand
+from oahega_edge.publishers import Command
+from oahega_edge.publishers.connection import Incoming
+from oahega_edge.publishers.topics import Topics
+
+LARGEST_PAYLOAD = 4096
+"""Bytes."""
+LARGEST_CORRELATION = 1024
+"""Bytes."""
+
+_WORD = re.compile(r"[a-z][a-z-]{0,31}")
+_Payload = TypeVar("_Payload", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A bad command and the answer that it gets."""
+
+    reply_to: str
+    correlation: bytes | None
+    response: Response
+
+
+def read_command(message: Incoming, topics: Topics) -> Command | Refused | None:
+    """The command in this message; None when it is to be ignored."""
+    name = topics.command_name(message.topic)
+    if message.retained or name is None or not _WORD.fullmatch(name):
+        return None
+    try:
+        return _command(name, message, topics)
+    except _Wrong as wrong:
+        return Refused(
+            reply_to=topics.response(name),
+            correlation=message.correlation if _fits(message.correlation) else None,
+            response=Response(command=name, status="error", error=str(wrong)),
+        )
+
+
+class _Wrong(Exception):
+    """What is wrong with a command, in one sentence for its sender."""
+
+
+def _command(name: str, message: Incoming, topics: Topics) -> Command:
+    if name not in COMMANDS:
+        raise _Wrong(f"there is no command {name!r}; there are {', '.join(COMMANDS)}")
+    if len(message.payload) > LARGEST_PAYLOAD:
+        raise _Wrong(f"the payload has {len(message.payload)} bytes, at most {LARGEST_PAYLOAD} are read")
+    if not _fits(message.correlation):
+        raise _Wrong(f"the correlation data is longer than {LARGEST_CORRELATION} bytes")
+    if message.reply_to is not None and not topics.may_answer_on(message.reply_to):
+        raise _Wrong(f"the response topic must lie below {topics.response('')}")
+    settings: dict[str, int | float] = {}
+    asked: CommandName = name
+    if asked == "set":
+        given = _payload(SetCommand, message.payload)
+        settings = given.settings()
+        if not settings:
+            raise _Wrong("set names no setting; it takes smoothing.frames and trigger.threshold")
+        transaction = given.transaction
+    elif asked == "mute":
+        mute = _payload(MuteCommand, message.payload)
+        asked = "mute" if mute.muted else "unmute"
+        transaction = mute.transaction
+    else:
+        transaction = _payload(EmptyCommand, message.payload).transaction
+    return Command(
+        name=asked,
+        settings=settings,
+        transaction=transaction,
+        reply_to=message.reply_to or topics.response(name),
+        correlation=message.correlation,
+    )
+
+
+def _payload(model: type[_Payload], payload: bytes) -> _Payload:
+    try:
+        return model.model_validate_json(payload or b"{}")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the payload"
+        raise _Wrong(f"{where[:100]}: {first['msg'][:200]}") from error
+
+
+def _fits(correlation: bytes | None) -> bool:
+    return correlation is None or len(correlation) <= LARGEST_CORRELATION
