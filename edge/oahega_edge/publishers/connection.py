@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import paho.mqtt.client as paho
@@ -34,6 +34,7 @@ Token = tuple[int, int]
 """Names one sent message: number of the connection, paho's message id."""
 
 MQTTS_PORT = 8883
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CONNECT_TIMEOUT_S = 5.0
 CONNACK_TIMEOUT_S = 10.0
 LARGEST_PACKET = 65536
@@ -56,7 +57,7 @@ class BrokerOptions:
     port: int = 1883
     client_id: str = ""
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     tls: Literal["auto", "on", "off"] = "auto"
     """auto: on when the port is 8883. Certificates are always verified."""
     ca_file: str | None = None
@@ -186,6 +187,8 @@ class Connection:
         """Raises SettingsError when certificates cannot be used or a password has no user."""
         if options.password is not None and options.username is None:
             raise SettingsError("mqtt.username is empty but a password is set; set both or none.")
+        if options.password is not None and not options.uses_tls and options.host not in LOOPBACK:
+            log.warning("MQTT: the password for %s goes unencrypted; set mqtt.tls.", options.address)
         self._options = options
         self._session = session
         self._receiver = receiver
@@ -337,7 +340,7 @@ class _Attempt:
         protocol: ProtocolVersion,
         options: BrokerOptions,
         session: Session | None,
-        tls: ssl.SSLContext | None,
+        tls: _TlsContext | None,
         in_flight: int,
     ) -> None:
         self.protocol = protocol
@@ -357,6 +360,7 @@ class _Attempt:
         self._gave_way = False
         self._farewell: int | None = None
         self._farewell_sent = threading.Event()
+        self._tls = tls
         self._client = self._new_client(tls)
         self._client.max_inflight_messages = in_flight
 
@@ -366,6 +370,8 @@ class _Attempt:
             self._connect()
         except (OSError, ValueError) as error:
             self._over.set()
+            if self._tls is not None:
+                self._tls.clean_up()
             return _Ending("unreachable", _reason_of(error))
         patience_until = time.monotonic() + CONNACK_TIMEOUT_S
         try:
@@ -418,7 +424,7 @@ class _Attempt:
         if not self._over.wait(patience_s):
             self._cut()
 
-    def _new_client(self, tls: ssl.SSLContext | None) -> paho.Client:
+    def _new_client(self, tls: _TlsContext | None) -> paho.Client:
         options = self._options
         version_5 = self.protocol == "5"
         client = paho.Client(
@@ -549,11 +555,33 @@ def _publish_properties(message: Outgoing) -> Properties:
     return properties
 
 
-def _tls_context(options: BrokerOptions) -> ssl.SSLContext:
-    """Verifying, TLS 1.2 or newer; there is no setting that turns verification off."""
+class _TlsContext(ssl.SSLContext):
+    """Verifies the broker's certificate and name, TLS 1.2 or newer; no setting turns that off.
+
+    It closes the socket of a failed handshake, which paho leaves open.
+    """
+
+    _last: ssl.SSLSocket | None = None
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        self._last = super().wrap_socket(*args, **kwargs)
+        return self._last
+
+    def clean_up(self) -> None:
+        """After a failed connect."""
+        if self._last is not None:
+            self._last.close()
+            self._last = None
+
+
+def _tls_context(options: BrokerOptions) -> _TlsContext:
+    context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)  # which demands certificate and host name
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context = ssl.create_default_context(cafile=options.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if options.ca_file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(options.ca_file)
         if options.cert_file is not None:
             context.load_cert_chain(options.cert_file, options.key_file)
     except (OSError, ssl.SSLError) as error:
