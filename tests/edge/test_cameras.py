@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from fake_picamera2 import Sensor, fake_picamera2
-from http_camera import HttpCamera
+from network_camera import HttpCamera, RtspCamera
 from oahega_edge.cameras import Camera, open_camera
 from oahega_edge.cameras.loop import LoopedFile
 from oahega_edge.cameras.memory import FakeCamera, frames_of
@@ -109,6 +109,12 @@ def http(folder: Path) -> Iterator[Subject]:
 
 
 @contextlib.contextmanager
+def rtsp(folder: Path) -> Iterator[Subject]:
+    with RtspCamera(scene) as device:
+        yield Subject(OpenCvCamera(device.url, open_seconds=PATIENCE), device.stall)
+
+
+@contextlib.contextmanager
 def picamera(folder: Path, delivered: str | None = None) -> Iterator[Subject]:
     sensor = Sensor(scene, delivered_format=delivered)
     yield Subject(
@@ -152,6 +158,7 @@ FILES = {
 LIVE = {
     "fake_live": fake_live,
     "http": http,
+    "rtsp": rtsp,
     "picamera": picamera,
     "picamera_RGB888": picamera_delivering("RGB888"),
     "picamera_XBGR8888": picamera_delivering("XBGR8888"),
@@ -160,7 +167,7 @@ LIVE = {
     "loop": loop,
     "recovering": recovering,
 }
-CAN_GO_SILENT = ["http", "picamera", "recovering"]
+CAN_GO_SILENT = ["http", "rtsp", "picamera", "recovering"]
 
 
 def bgr(rgb: np.ndarray) -> np.ndarray:

@@ -185,17 +185,41 @@ def frames_or_named_error(path: Path) -> bool:
         return str(path) in str(error)
 
 
-def test_rubbish_in_a_video_never_ends_in_anything_but_frames_or_a_camera_error(tmp_path):
-    path = write_video(tmp_path / "clip.mkv", "MJPG", length=20)
-    whole = path.read_bytes()
-    random = np.random.default_rng(1)
-    for _ in range(40):
-        data = np.frombuffer(whole, np.uint8).copy()
-        places = random.integers(0, len(data), 30)
-        data[places] = random.integers(0, 256, 30)
-        path.write_bytes(data.tobytes())
+def corrupted(whole: bytes, random: np.random.Generator) -> bytes:
+    """A few bytes changed, most of them in the header, and in every third case the end cut off."""
+    data = np.frombuffer(whole, np.uint8).copy()
+    head = random.integers(0, min(len(data), 400), random.integers(0, 6))
+    anywhere = random.integers(0, len(data), random.integers(1, 30))
+    places = np.concatenate([head, anywhere])
+    data[places] = random.integers(0, 256, len(places))
+    return data.tobytes()[: len(data) if random.integers(3) else random.integers(1, len(data))]
 
-        assert frames_or_named_error(path)
+
+def damage(folder: Path, cases: int) -> None:
+    makers = {
+        "mp4": lambda path: write_video(path, "mp4v"),
+        "avi": lambda path: write_video(path, "MJPG"),
+        "mkv": lambda path: write_video(path, "MJPG"),
+        "gif": lambda path: write_gif(path, [100] * 6),
+    }
+    random = np.random.default_rng(1)
+    for suffix, make in makers.items():
+        path = folder / f"clip.{suffix}"
+        whole = make(path).read_bytes()
+        for _ in range(cases // len(makers)):
+            path.write_bytes(corrupted(whole, random))
+
+            assert frames_or_named_error(path)
+
+
+def test_a_damaged_video_gives_frames_or_an_error_that_names_it(tmp_path):
+    damage(tmp_path, 120)
+
+
+@pytest.mark.long
+def test_ten_thousand_damaged_videos_give_frames_or_an_error_that_names_them(tmp_path):
+    """About two minutes."""
+    damage(tmp_path, 10_000)
 
 
 def test_pictures_are_sorted_by_name_and_timed_by_the_stated_rate(tmp_path):
@@ -224,6 +248,19 @@ def test_unreadable_pictures_are_named_and_leave_a_gap(tmp_path, caplog):
         f"picture {tmp_path / 'b.png'} cannot be read and is skipped",
         f"picture {tmp_path / 'c.jpg'} cannot be read and is skipped",
     ]
+
+
+def test_opening_many_times_leaks_no_descriptor(tmp_path):
+    camera = VideoFile(write_video(tmp_path / "clip.mp4", "mp4v"))
+    with camera:
+        camera.read(1)
+    before = len(os.listdir("/proc/self/fd"))
+
+    for _ in range(50):
+        with camera:
+            camera.read(1)
+
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_an_empty_folder_is_an_error(tmp_path):

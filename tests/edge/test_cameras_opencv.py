@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
 import pytest
 
 from edge.test_cameras import PATIENCE, scene
-from http_camera import HttpCamera
+from network_camera import HttpCamera, RtspCamera
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.latest import Latest
 from oahega_edge.cameras.opencv import OpenCvCamera, without_password
@@ -74,8 +75,9 @@ def test_drops_are_counted():
         assert 1 <= late.sequence - first.sequence - 1 <= camera.dropped
 
 
-def test_a_device_that_dies_is_an_error_not_a_stall():
-    with HttpCamera(scene) as device, OpenCvCamera(device.url) as camera:
+@pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
+def test_a_device_that_dies_is_an_error_not_a_stall(kind):
+    with kind(scene) as device, OpenCvCamera(device.url) as camera:
         camera.read(PATIENCE)
         device.die()
 
@@ -143,3 +145,42 @@ def test_the_mailbox_gives_the_last_item_before_the_failure():
     for _ in range(2):
         with pytest.raises(CameraError, match="gone"):
             box.take(0)
+
+
+def test_an_rtsp_camera_is_read_over_tcp_and_its_password_stays_out_of_errors():
+    """The camera of this test speaks no UDP at all."""
+    with RtspCamera(scene) as device, OpenCvCamera(device.url) as camera:
+        camera.read(PATIENCE)
+        device.die()
+
+        error = read_until_error_but_stalls(camera)
+
+    assert "rtsp://me:***@127.0.0.1" in str(error)
+    assert "secret" not in str(error)
+
+
+def test_opening_many_times_leaks_no_descriptor_and_no_thread():
+    with HttpCamera(scene) as device:
+        camera = OpenCvCamera(device.url)
+        open_and_close(camera, 2)
+        before = len(os.listdir("/proc/self/fd")), threading.active_count()
+
+        open_and_close(camera, 15)
+
+        after = settled(lambda: (len(os.listdir("/proc/self/fd")), threading.active_count()), before)
+    assert after <= before
+
+
+def open_and_close(camera, times: int) -> None:
+    for _ in range(times):
+        with camera:
+            camera.read(PATIENCE)
+
+
+def settled(measure, wanted):
+    """The test's own server notices only at its next write that a reader went away."""
+    for _ in range(100):
+        if measure() <= wanted:
+            break
+        time.sleep(0.02)
+    return measure()

@@ -14,7 +14,7 @@ import pytest
 from edge.test_cameras import PATIENCE, scene
 from edge.test_cameras_files import Clock
 from fake_picamera2 import Sensor, fake_picamera2
-from http_camera import HttpCamera
+from network_camera import HttpCamera, RtspCamera
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.opencv import OpenCvCamera
 from oahega_edge.cameras.picamera import PiCamera
@@ -335,9 +335,10 @@ def test_a_camera_that_opens_after_it_was_closed_is_closed_again():
     assert not inner.is_open
 
 
-def test_a_network_camera_that_dies_and_comes_back():
+@pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
+def test_a_network_camera_that_dies_and_comes_back(kind):
     with (
-        HttpCamera(scene) as device,
+        kind(scene) as device,
         RecoveringCamera(OpenCvCamera(device.url, open_seconds=2, read_seconds=1), QUICK) as camera,
     ):
         before = camera.read(PATIENCE)
@@ -359,9 +360,10 @@ def read_through_forever(camera: RecoveringCamera) -> None:
         camera.read(0.2)
 
 
-def test_a_network_camera_that_falls_silent_and_goes_on():
+@pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
+def test_a_network_camera_that_falls_silent_and_goes_on(kind):
     with (
-        HttpCamera(scene) as device,
+        kind(scene) as device,
         RecoveringCamera(OpenCvCamera(device.url, open_seconds=2, read_seconds=1), QUICK) as camera,
     ):
         camera.read(PATIENCE)
