@@ -414,7 +414,7 @@ class Matcher:
         return Targets(kind, offsets)
 
     def _inside(self, members: NDArray[np.intp], regions: NDArray[np.float64]) -> NDArray[np.bool_]:
-        anchors = self._edges[members]
+        anchors = np.clip(self._edges[members], 0, 1)
         low = np.maximum(anchors[:, None, :2], regions[None, :, :2])
         high = np.minimum(anchors[:, None, 2:], regions[None, :, 2:])
         shared = np.prod(np.clip(high - low, 0, None), axis=2)
@@ -439,9 +439,9 @@ class Matcher:
         for i in np.argsort(-_areas(things)):
             order = np.argsort(-overlap[i])[: self._how.best]
             taken = order[(overlap[i, order] >= self._how.best_least) | (np.arange(len(order)) == 0)]
-            weaker = taken[(~positive[taken]) | (overlap[i, taken] >= best[taken])]
-            owner[weaker] = i
-            positive[weaker] = True
+            own = taken[~positive[taken] | (overlap[i, taken] >= best[taken]) | (taken == order[0])]
+            owner[own] = i
+            positive[own] = True
         chosen = members[positive]
         kind[chosen] = POSITIVE
         offsets[chosen] = encode_boxes(things[owner[positive]], self._anchors[chosen], self._decoder)

@@ -18,10 +18,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from rich.progress import track
 
 from oahega_build import readers
-from oahega_build.artifacts import open_run, write_json
-from oahega_build.errors import DataError
+from oahega_build.artifacts import Run, as_plain, open_run, write_json
+from oahega_build.errors import DataError, RunError
 from oahega_build.readers import AnnotatedPicture, LabelledBox, Problems
 from oahega_build.records import Record, count_records, read_records, shard_name, write_shard
 from oahega_build.teachers import Finding, Teacher, TeacherSpec, make_teacher
@@ -104,27 +105,47 @@ class ShardReport:
 def label(recipe: LabelRecipe, data: Path, artifacts: Path, run: str, processes: int = 1) -> Path:
     """Make `<artifacts>/label/<run>`: shards of train, held and valid, contact sheets, metrics.json.
 
-    Raises DataError when a set's folder is missing or no picture can be used.
+    Called again for a finished run it looks at every shard and makes the damaged ones again. Raises
+    DataError when a set's folder is missing or no picture can be used, RunError when the finished run was
+    made by another recipe.
     """
-    from rich.progress import track
+    finished = artifacts / "label" / run
+    if finished.exists():
+        _refuse_other_recipe(finished, recipe)
+        _label_into(Run(finished, finished), recipe, data, processes)
+    else:
+        with open_run(artifacts, "label", run, recipe) as made:
+            _label_into(made, recipe, data, processes)
+    return finished
 
+
+def _refuse_other_recipe(finished: Path, recipe: LabelRecipe) -> None:
+    if json.loads((finished / "recipe.json").read_text()) != as_plain(recipe):
+        raise RunError(f"{finished} was labelled by another recipe; give another --run name or remove it")
+
+
+def _label_into(run: Run, recipe: LabelRecipe, data: Path, processes: int) -> None:
+    """Make the shards that are missing or damaged, then what is told about all of them."""
     problems = Problems()
-    with open_run(artifacts, "label", run, recipe) as made:
-        tasks = plan(recipe, data, made.folder, problems)
-        todo = [task for task in tasks if finished_report(task) is None]
+    tasks = plan(recipe, data, run.folder, problems)
+    todo = [task for task in tasks if finished_report(task) is None]
+    if processes == 1:
+        made: Iterable[ShardReport] = map(label_shard, todo)
+        for _ in track(made, "labelling shards", total=len(todo)):
+            pass
+    elif todo:
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
             for _ in track(pool.imap_unordered(label_shard, todo), "labelling shards", total=len(todo)):
                 pass
-        reports = [report for task in tasks if (report := finished_report(task)) is not None]
-        for report in reports:
-            problems.merge(report.problems)
-        made.write_metrics(_metrics(reports, problems))
-        for split in SPLITS:
-            shards = [task.target for task in tasks if task.target.name.startswith(split)]
-            write_contact_sheet(made.folder / f"{split}.png", read_records(shards))
-        for sentence in problems.sentences():
-            print(sentence)
-    return made.finished
+    reports = [report for task in tasks if (report := finished_report(task)) is not None]
+    for report in reports:
+        problems.merge(report.problems)
+    run.write_metrics(_metrics(reports, problems))
+    for split in SPLITS:
+        shards = [task.target for task in tasks if task.target.name.startswith(split)]
+        write_contact_sheet(run.folder / f"{split}.png", read_records(shards))
+    for sentence in problems.sentences():
+        print(sentence)
 
 
 def plan(recipe: LabelRecipe, data: Path, folder: Path, problems: Problems) -> list[ShardTask]:

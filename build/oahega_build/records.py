@@ -79,7 +79,7 @@ def write_shard(path: Path, records: Iterable[Record]) -> int:
     written = 0
     with tf.io.TFRecordWriter(str(temporary)) as writer:
         for record in records:
-            writer.write(as_example(record).SerializeToString())
+            writer.write(as_example(record).SerializeToString(deterministic=True))
             written += 1
     temporary.replace(path)
     return written

@@ -81,7 +81,8 @@ class YuNet:
             self._net = cv2.FaceDetectorYN.create(str(files[0]), "", (320, 320), spec.least, 0.3, 5000)
         except cv2.error as error:
             raise TeacherError(
-                f"{files[0]} cannot be read as a YuNet network ({error.err}); give face_detection_yunet*.onnx"
+                f"{files[0]} cannot be read as a YuNet network ({_one_line(error)}); "
+                f"give face_detection_yunet*.onnx"
             ) from error
         self._side = spec.side
 
@@ -167,7 +168,7 @@ class Darknet:
             self._net = cv2.dnn.readNetFromDarknet(str(files[0]), str(files[1]))
         except (cv2.error, IndexError) as error:
             raise TeacherError(
-                f"{files[0]} and {files[1].name} cannot be read as a Darknet network ({error}); "
+                f"{files[0]} and {files[1].name} cannot be read as a Darknet network ({_one_line(error)}); "
                 f"give NAME.cfg and NAME.weights"
             ) from error
         self._outputs = self._net.getUnconnectedOutLayersNames()
@@ -198,6 +199,10 @@ class Darknet:
         from oahega_edge.detection import non_maximum_suppression
 
         return non_maximum_suppression(corners.astype(np.float64), scores.astype(np.float64), 0.5)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _corner_box(corners: Any) -> Box | None:

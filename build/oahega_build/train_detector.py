@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from rich.progress import track
 
 from oahega_build.anchors import Ladder, anchors_from_boxes
 from oahega_build.artifacts import UNFINISHED, Run, commit, now, open_run, write_bytes, write_json
@@ -125,9 +126,18 @@ class Training:
 
 
 def train(
-    recipe: DetectorRecipe, recipe_name: str, data: Path, artifacts: Path, run: str, threads: int = 2
+    recipe: DetectorRecipe,
+    recipe_name: str,
+    data: Path,
+    artifacts: Path,
+    run: str,
+    threads: int = 2,
+    after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> Path:
-    """Train and export to `<artifacts>/train-detector/<run>`; goes on where an interrupted one stopped."""
+    """Train and export to `<artifacts>/train-detector/<run>`; goes on where an interrupted one stopped.
+
+    `after_epoch` is told how many epochs are done, once their checkpoint is written.
+    """
     folder = artifacts / "label" / recipe.records
     held = list(read_records(shards_of(folder, "held")))
     with open_run(artifacts, "train-detector", run, recipe) as made:
@@ -146,6 +156,7 @@ def train(
             with history.open("a") as lines:
                 lines.write(json.dumps({"epoch": epoch + 1, "at": now(), **figures}) + "\n")
             print(f"epoch {epoch + 1}/{recipe.epochs}: {figures}", flush=True)
+            after_epoch(epoch + 1)
         export(made.folder, made.checkpoints / "last.npz", made.folder, recipe, recipe_name, scenes, held)
     return made.finished
 
@@ -243,8 +254,6 @@ def _freeze(model: keras.Model, blocks: int) -> None:
 def _epoch(
     training: Training, step: Any, composer: Composer, matcher: Matcher, epoch: int, threads: int
 ) -> dict[str, float]:
-    from rich.progress import track
-
     recipe = training.recipe
     steps = steps_per_epoch(recipe)
     first = epoch * steps * recipe.batch
