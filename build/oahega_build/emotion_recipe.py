@@ -32,6 +32,8 @@ class EmotionRecipe:
     colour: Literal["grey", "rgb"] = "grey"
     init: Path | None = None
     """A quantized MobileNetV1 .tflite to start from."""
+    start: Path | None = None
+    """Folder of an earlier run of the same trunk, whose weights are the beginning instead of random ones."""
     tune_from: int = 0
     """Convolutions counted from the stem that stay as they are: 0 trains everything."""
 

@@ -18,7 +18,7 @@ from oahega_build.artifacts import Run, open_run
 from oahega_build.dataset import Sample, read_dataset, split_train
 from oahega_build.emotion_inputs import Augmenter, Epochs
 from oahega_build.emotion_loss import cross_entropy, distillation, log_prior, paper_class_weights
-from oahega_build.emotion_network import build_model, predict
+from oahega_build.emotion_network import build_model, predict, trained_model
 from oahega_build.emotion_recipe import PIXEL_OFFSET, PIXEL_SCALE, WEIGHTS, EmotionRecipe, float_input
 from oahega_build.errors import RecipeError
 from oahega_build.evaluate_emotion import confusion, precision_recall_f1
@@ -89,6 +89,9 @@ class Trainer:
             self._start_from(recipe.init)
         prepare(self._model)
         self._after_epoch = after_epoch
+        if recipe.start is not None:
+            earlier = trained_model(recipe.start, recipe, self._classes, None)
+            self._model.set_weights(earlier.get_weights())
         self._evaluated = build_model(recipe, self._classes, recipe.side, "float32")
         self._optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
         self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "depthwise"])

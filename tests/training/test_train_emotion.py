@@ -168,6 +168,19 @@ def test_a_student_learns_from_a_teacher(trained: Path, data: Path, tmp_path: Pa
     assert load_emotion(finished).entry.labels == LABELS
 
 
+def test_a_training_goes_on_from_an_earlier_run(trained: Path, data: Path, tmp_path: Path) -> None:
+    from oahega_build.train_emotion import train
+
+    recipe = dataclasses.replace(TINY, epochs=1, learning_rate=1e-6, start=trained)
+
+    again = train(recipe, "tiny", data, tmp_path, "more")
+
+    before, after = (
+        json.loads((run / "log.jsonl").read_text().splitlines()[-1])["accuracy"] for run in (trained, again)
+    )
+    assert after == pytest.approx(before, abs=0.1)
+
+
 def test_a_recipe_with_a_teachers_share_needs_a_teacher(data: Path, tmp_path: Path) -> None:
     from oahega_build.train_emotion import train
 
@@ -215,7 +228,12 @@ def test_packaged_recipes_load_and_take_overrides() -> None:
 
 @pytest.mark.parametrize(
     ("override", "said"),
-    [("epoch=3", "names no field"), ("epochs=many", "many"), ("epochs", "names no field")],
+    [
+        ("epoch=3", "names no field"),
+        ("epochs=many", "valid integer"),
+        ("trunk=wide", "does not fit"),
+        ("epochs", "names no field"),
+    ],
 )
 def test_a_wrong_override_is_refused(override: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):

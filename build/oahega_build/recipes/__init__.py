@@ -8,7 +8,9 @@ import importlib.util
 import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from oahega_build.errors import RecipeError
 
@@ -18,7 +20,7 @@ R = TypeVar("R")
 def load_recipe(name: str, kind: type[R], overrides: Sequence[str] = ()) -> R:
     """`RECIPE` of the packaged recipe `name`, or of the Python file `name` when it ends in `.py`.
 
-    `overrides` are `field=value` texts; each value is read as the field's present type.
+    `overrides` are `field=value` texts; each value is read as the field's type.
     Raises RecipeError when there is none, it is not a `kind`, or a field is unknown.
     """
     recipe = getattr(_module(name), "RECIPE", None)
@@ -56,18 +58,10 @@ def _with(recipe: R, override: str) -> R:
     names = [f.name for f in dataclasses.fields(recipe)]  # type: ignore[arg-type]
     if not equals or field not in names:
         raise RecipeError(f"--set {override!r} names no field of the recipe; there are {', '.join(names)}")
+    kind = get_type_hints(type(recipe))[field]
     try:
-        value = _read(text, getattr(recipe, field))
-    except ValueError as error:
-        raise RecipeError(f"--set {override!r}: {error}") from error
+        value = TypeAdapter(kind).validate_strings(text)
+    except ValidationError as error:
+        said = error.errors(include_url=False)[0]["msg"]
+        raise RecipeError(f"--set {override!r} does not fit: {said}") from error
     return dataclasses.replace(recipe, **{field: value})  # type: ignore[type-var]
-
-
-def _read(text: str, present: Any) -> Any:
-    if isinstance(present, bool):
-        if text not in ("true", "false"):
-            raise ValueError("give true or false")
-        return text == "true"
-    if isinstance(present, int | float | str):
-        return type(present)(text)
-    raise ValueError(f"a {type(present).__name__} cannot be set here; write a recipe of your own")

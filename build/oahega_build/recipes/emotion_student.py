@@ -27,7 +27,7 @@ STUDENT_TRUNK = Trunk(
 
 RECIPE = EmotionRecipe(
     trunk=STUDENT_TRUNK,
-    epochs=48,
+    epochs=34,
     early_epochs=18,
     balance=0.4,
     precision="mixed_bfloat16",

@@ -1,0 +1,13 @@
+"""The student of `emotion_student`, taught by one or more runs of `emotion_teacher`.
+
+Command: python -m oahega_build distill --recipe emotion_distilled --teacher artifacts/train-emotion/teacher \
+    --data DATA/emotion/ferplus --run student
+Cost: that of the student plus the teacher's forward pass on every picture.
+Expected: not measured yet.
+"""
+
+import dataclasses
+
+from oahega_build.recipes.emotion_student import RECIPE as STUDENT
+
+RECIPE = dataclasses.replace(STUDENT, distil_share=0.7, distil_temperature=2.0)
