@@ -226,6 +226,27 @@ def evaluate_detector(
     print(stage.evaluate(detector, records, split, rivals, data, artifacts, run))
 
 
+@app.command("tune")
+def tune(
+    data: Data,
+    recipe: RecipeName = "oahega_2022_search",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    override: Overrides = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    storage: Annotated[
+        str, typer.Option(help="postgresql://USER@HOST/DATABASE, to share the search with other machines.")
+    ] = "",
+) -> None:
+    """Search the paper's eight hyper-parameters: best.json, Table 1, figure 5."""
+    from oahega_build import tune as stage
+    from oahega_build.recipes import load_recipe
+
+    chosen = load_recipe(recipe, stage.TuneRecipe, override or ())
+    made = stage.tune(chosen, data, artifacts, run, workers, storage)
+    print((made / "table_1.txt").read_text(), end="")
+
+
 def main() -> None:
     """Run a verb; a foreseen failure becomes one sentence on stderr and its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes about GPUs that nobody asked for

@@ -1,4 +1,4 @@
-"""Drawn schematic faces in the shape of OAHEGA as published, so that the whole of `build/` runs without photographs.
+"""Drawn faces in the shape of OAHEGA as published, so that all of `build/` runs without photographs.
 
 Six folders, jpg and png mixed, many sizes, one class ten times smaller than the others. Brows, eyes and
 mouth carry the expression; head, tone, light, place and grain vary.
@@ -83,12 +83,15 @@ def _draw_mouth(canvas, look, place, unit, turn, dark, thick) -> None:  # type: 
     if look.tongue:
         axes = (round(unit * 0.14), round(unit * 0.26))
         cv2.ellipse(canvas, place(0, 0.86), axes, turn, 0, 360, (225, 110, 120), -1, cv2.LINE_AA)
-    else:
+    elif look.mouth_open < 0.2:
         cv2.polylines(canvas, [np.array(curve, np.int32)], False, dark, thick, cv2.LINE_AA)
 
 
 def _photographed(canvas: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    light = canvas.astype(np.float32) * np.linspace(rng.uniform(0.7, 1), rng.uniform(0.7, 1), canvas.shape[1])[None, :, None]
+    light = (
+        canvas.astype(np.float32)
+        * np.linspace(rng.uniform(0.7, 1), rng.uniform(0.7, 1), canvas.shape[1])[None, :, None]
+    )
     small = cv2.resize(light, (side, side), interpolation=cv2.INTER_AREA)
     return np.clip(small + rng.normal(0, 6, small.shape), 0, 255).astype(np.uint8)
 
