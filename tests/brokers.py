@@ -174,11 +174,14 @@ class Ear:
     topics: tuple[str, ...] = ("#",)
     protocol: int = paho.MQTTv5
     host: str = HOST
+    login: tuple[str, str] | None = None
     heard: list[Heard] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._subscribed = threading.Event()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=self.protocol)  # type: ignore[arg-type]
+        if self.login is not None:
+            self.client.username_pw_set(*self.login)
         self.client.reconnect_delay_set(0.05, 0.2)  # type: ignore[arg-type]
         self.client.on_connect = self._on_connect
         self.client.on_message = self._on_message

@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas from the models: `python -m oahega_edge.schema_files`. A test compares."""
+"""Writes the contract's documents: `python -m oahega_edge.schema_files`. A test compares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from oahega_edge import events, manifest, messages
+from oahega_edge import asyncapi, events, manifest, messages
 
 FOLDER = Path(__file__).with_name("schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -44,6 +44,7 @@ def files() -> dict[str, str]:
     made = {
         f"{name}.schema.json": schema_of(name, model) for name, model in {**PUBLISHED, **ACCEPTED}.items()
     }
+    made["asyncapi.json"] = asyncapi.document()
     return {name: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for name, content in made.items()}
 
 

@@ -409,12 +409,18 @@ def _answer(topic: str, correlation: bytes | None, response: Response) -> Outgoi
 
 def cloud_event_attributes(event: Event) -> tuple[tuple[str, str], ...]:
     """The event's envelope as CloudEvents 1.0 attributes (MQTT binding, binary mode)."""
-    return (
-        ("specversion", "1.0"),
-        ("id", event.id),
-        ("source", f"urn:oahega:device:{event.device}"),
-        ("type", f"oahega.expression.{event.phase}"),
-        ("time", rfc3339(event.time)),
-        ("subject", event.track),
-        ("dataschema", event.schema_id),
+    values = (
+        "1.0",
+        event.id,
+        f"urn:oahega:device:{event.device}",
+        f"oahega.expression.{event.phase}",
+        rfc3339(event.time),
+        event.track,
+        event.schema_id,
     )
+    return tuple(zip(cloud_event_keys(), values, strict=True))
+
+
+def cloud_event_keys() -> tuple[str, ...]:
+    """Names of the attributes, in the order in which they are sent."""
+    return ("specversion", "id", "source", "type", "time", "subject", "dataschema")

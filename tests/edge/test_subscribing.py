@@ -1,0 +1,227 @@
+"""Every example of docs/subscribing.md is run, or checked against the contract where it cannot be."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from brokers import Ear, Mosquitto, wait_until
+from edge.mqtt_samples import BASE, QUICK, event, info, options, state
+from oahega_edge.broker import EmbeddedBroker
+from oahega_edge.publishers.mqtt import MqttPublisher
+from oahega_edge.schema_files import FOLDER
+
+PAGE = (Path(__file__).parents[2] / "docs" / "subscribing.md").read_text(encoding="utf-8")
+NODE = shutil.which("node")
+
+
+def examples(section: str, language: str) -> list[str]:
+    (body,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{language}\n(.*?)^```$", body, re.DOTALL | re.MULTILINE)
+
+
+def at(text: str, port: int) -> str:
+    return text.replace("1883", str(port)).replace("localhost", "127.0.0.1")
+
+
+@pytest.fixture
+def publisher(mosquitto: Mosquitto) -> Iterator[MqttPublisher]:
+    with MqttPublisher(options(mosquitto.port, commands=True), pauses=QUICK) as opened:
+        wait_until(lambda: opened.connected)
+        yield opened
+
+
+def first_line(command: list[str], publisher: MqttPublisher, tmp_path: Path) -> str:
+    """What the program says of an event; published until it has subscribed."""
+    with (tmp_path / "said").open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+
+        def said() -> str:
+            assert process.poll() is None, (tmp_path / "said").read_text()
+            publisher.publish(event())
+            return (tmp_path / "said").read_text()
+
+        try:
+            wait_until(said)
+        finally:
+            process.terminate()
+            process.wait(10)
+    return (tmp_path / "said").read_text().splitlines()[0]
+
+
+def test_the_page_shows_an_event_and_an_answer_that_fit_their_schemas() -> None:
+    shown = [*examples("The event", "json"), *examples("Commands", "json")]
+
+    for text, kind in zip(shown, ("event", "response"), strict=True):
+        schema = json.loads((FOLDER / f"{kind}.schema.json").read_text(encoding="utf-8"))
+        Draft202012Validator(schema).validate(json.loads(text))
+
+
+def test_the_page_names_every_topic_with_its_qos_and_expiry() -> None:
+    contract = json.loads((FOLDER / "asyncapi.json").read_text(encoding="utf-8"))
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([01] \| \S+ \|(?: \d+ s)?)", PAGE, re.MULTILINE))
+    for name in ("availability", "info", "event", "state", "health"):
+        binding = contract["operations"][f"send-{name}"]["bindings"]["mqtt"]
+        expiry = binding.get("messageExpiryInterval")
+        retain = "yes" if binding["retain"] else "**no**"
+        expected = f"{binding['qos']} | {retain} |" + ("" if expiry is None else f" {expiry} s")
+
+        assert rows[name] == expected
+
+
+@pytest.mark.broker
+def test_mosquitto_sub(publisher: MqttPublisher, mosquitto: Mosquitto, tmp_path: Path) -> None:
+    if shutil.which("mosquitto_sub") is None:
+        pytest.skip("no mosquitto_sub on this machine")
+    (command,) = examples("Shell", "sh")
+
+    line = first_line(["bash", "-c", "exec " + at(command, mosquitto.port)], publisher, tmp_path)
+
+    assert json.loads(line)["emotion"] == "happy"
+
+
+@pytest.mark.broker
+def test_python(publisher: MqttPublisher, mosquitto: Mosquitto, tmp_path: Path) -> None:
+    (program,) = examples("Python", "python")
+
+    line = first_line([sys.executable, "-c", at(program, mosquitto.port)], publisher, tmp_path)
+
+    assert line == "kiosk-1 t1 update happy"
+
+
+def node_finds(module: str) -> bool:
+    """NODE_PATH=$(npm root --global) after npm install --global."""
+    if NODE is None:
+        return False
+    return subprocess.run([NODE, "-e", f"require('{module}')"], capture_output=True).returncode == 0
+
+
+@pytest.mark.broker
+def test_node(publisher: MqttPublisher, mosquitto: Mosquitto, tmp_path: Path) -> None:
+    if not node_finds("mqtt"):
+        pytest.skip("node does not find the package mqtt")
+    assert NODE is not None
+    (program,) = examples("Node", "js")
+
+    line = first_line([NODE, "-e", at(program, mosquitto.port)], publisher, tmp_path)
+
+    assert line == "kiosk-1 t1 update happy"
+
+
+BROWSER = """
+const mqtt = require("mqtt");
+const element = { set textContent(text) { console.log(text); } };
+const document = { getElementById: () => element };
+"""
+
+
+@pytest.mark.broker
+def test_a_page_over_websockets(tmp_path: Path) -> None:
+    """The page's script in node, with an element that prints; the broker is the demo's."""
+    if not node_finds("mqtt"):
+        pytest.skip("node does not find the package mqtt")
+    assert NODE is not None
+    (page,) = examples("A page in a browser", "html")
+    script = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)[0]
+    with (
+        EmbeddedBroker(websocket_port=0) as broker,
+        MqttPublisher(options(broker.port), pauses=QUICK) as publisher,
+    ):
+        publisher.state(state())
+        wait_until(lambda: publisher.connected)
+        script = script.replace("localhost:9001", f"127.0.0.1:{broker.websocket_port}")
+
+        line = first_line([NODE, "-e", BROWSER + script], publisher, tmp_path)
+
+    assert line == "Nice to see you smile!"
+
+
+def test_home_assistants_automation_reads_what_is_published() -> None:
+    (automation,) = examples("Home Assistant", "yaml")
+    published = json.loads(event().to_json())
+
+    assert f"topic: {BASE}/event" in automation
+    fields = re.findall(r"payload_json\.(\w+)", automation)
+    assert fields == ["emotion", "confidence", "delayed"]
+    assert set(fields) <= set(published)
+
+
+def test_node_reds_flow_is_wired_and_its_function_works() -> None:
+    (text,) = examples("Node-RED", "json")
+    flow: dict[str, dict[str, Any]] = {node["id"]: node for node in json.loads(text)}
+
+    assert flow["oahega-in"]["topic"] == "oahega/v1/+/event"
+    assert flow[flow["oahega-in"]["broker"]]["type"] == "mqtt-broker"
+    for node in flow.values():
+        assert all(target in flow for output in node.get("wires", []) for target in output)
+    if NODE is not None:
+        function = flow["oahega-fresh"]["func"]
+        fresh, late = event().to_json(), event().waited(9000).to_json()
+        program = (
+            f"const f = new Function('msg', {json.dumps(function)});"
+            f"console.log(JSON.stringify([f({{payload: {fresh}}}), f({{payload: {late}}})]))"
+        )
+        done = subprocess.run([NODE, "-e", program], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == [{"payload": "happy", "topic": "kiosk-1"}, None]
+
+
+def test_telegrafs_paths_exist_in_the_event() -> None:
+    (text,) = examples("Telegraf", "toml")
+    consumer = tomllib.loads(text)["inputs"]["mqtt_consumer"][0]
+    parser = consumer["json_v2"][0]
+    published = json.loads(event().to_json())
+
+    paths = [parser["timestamp_path"], *(each["path"] for each in [*parser["tag"], *parser["field"]])]
+    assert consumer["topics"] == ["oahega/v1/+/event"]
+    assert set(paths) <= set(published)
+
+
+@pytest.mark.broker
+def test_mosquitto_rr_gets_its_answer(publisher: MqttPublisher, mosquitto: Mosquitto) -> None:
+    if shutil.which("mosquitto_rr") is None:
+        pytest.skip("no mosquitto_rr on this machine")
+    (command,) = examples("Commands", "sh")
+    asking = subprocess.Popen(["bash", "-c", "exec " + at(command, mosquitto.port)], stdout=subprocess.PIPE)
+    (received,) = wait_until(publisher.commands)
+
+    publisher.respond(received, received.done({"smoothing.frames": 12, "trigger.threshold": 0.6}))
+
+    answer, _ = asking.communicate(timeout=20)
+    assert json.loads(answer) == json.loads(examples("Commands", "json")[0])
+
+
+@pytest.mark.broker
+def test_the_access_rules_let_a_device_work_and_keep_it_to_its_own(tmp_path: Path) -> None:
+    (rules,) = examples("The broker", "acl")
+    (tmp_path / "access").write_text(rules)
+    passwords = tmp_path / "passwords"
+    for number, user in enumerate(("kiosk-1", "panel")):
+        create = ["-c"] if number == 0 else []
+        subprocess.run(["mosquitto_passwd", *create, "-b", passwords, user, "secret"], check=True)
+    extra = f"allow_anonymous false\npassword_file {passwords}\nacl_file {tmp_path / 'access'}"
+    mine = {"username": "kiosk-1", "password": "secret", "commands": True, "discovery": True}
+    with (
+        Mosquitto(tmp_path, extra=extra) as broker,
+        Ear(broker.port, login=("panel", "secret")) as ear,
+        MqttPublisher(options(broker.port, **mine), pauses=QUICK) as publisher,
+        MqttPublisher(options(broker.port, **{**mine, "device": "kiosk-2", "client_id": "b"})) as intruder,
+    ):
+        publisher.info(info())
+        publisher.publish(event())
+        intruder.publish(event())
+        wait_until(lambda: publisher.statistics().published == 1)
+        wait_until(lambda: intruder.statistics().dropped == 1)
+        ear.say(f"{BASE}/cmd/mute")
+
+        assert wait_until(publisher.commands)
+        assert {each.topic.split("/")[2] for each in ear.heard} == {"kiosk-1"}
