@@ -13,7 +13,11 @@ from oahega_edge.geometry import Box
 
 
 class Camera(Protocol):
-    """Delivers frames. Opened by its constructor's `__enter__`, closed by `__exit__`; may be opened again."""
+    """Delivers frames. Opened by `__enter__`, closed by `__exit__`; may be opened again.
+
+    A live adapter may also have `reset() -> None`: what its driver offers beyond closing and opening, called
+    between the two by the ladder in `recovering.py`.
+    """
 
     live: bool
     """True: frames come in real time and old ones are dropped. False: a file, read in lock step."""
