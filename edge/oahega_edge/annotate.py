@@ -58,16 +58,21 @@ def _draw_face(canvas: Pixels, face: TrackedFace, labels: Sequence[str], unit: f
     word = "?" if face.emotion == UNCERTAIN else face.emotion
     _text(canvas, f"#{face.track} {word}", (left, max(round(22 * unit), top - round(8 * unit))), unit)
     if face.average is not None:
-        _bars(canvas, face.average.scores, labels, (right + round(6 * unit), top), unit)
+        _bars(canvas, face.average.scores, labels, (left, right, top), unit)
 
 
 def _bars(
-    canvas: Pixels, scores: NDArray[np.float64], labels: Sequence[str], at: tuple[int, int], unit: float
+    canvas: Pixels,
+    scores: NDArray[np.float64],
+    labels: Sequence[str],
+    face: tuple[int, int, int],
+    unit: float,
 ) -> None:
-    """The running average, one bar a label, beside the box where there is room, else inside the picture."""
-    line, length = round(20 * unit), round(150 * unit)
-    x = max(0, min(at[0], canvas.shape[1] - length))
-    y = max(0, min(at[1], canvas.shape[0] - line * len(labels)))
+    """The running average, one bar a label: right of the face (left, right, top), or left of it for room."""
+    line, length, gap = round(20 * unit), round(150 * unit), round(6 * unit)
+    left, right, top = face
+    x = right + gap if right + gap + length <= canvas.shape[1] else max(0, left - gap - length)
+    y = max(0, min(top, canvas.shape[0] - line * len(labels)))
     back = canvas[y : y + line * len(labels), x : x + length]
     back[:] = (back * 0.35 + np.array(_PAPER) * 0.65).astype(np.uint8)
     for i, label in enumerate(labels):
