@@ -226,6 +226,42 @@ def evaluate_detector(
     print(stage.evaluate(detector, records, split, rivals, data, artifacts, run))
 
 
+@app.command("collect")
+def collect(
+    source: Annotated[Path, typer.Option(help="Folder with a folder of videos and pictures per class.")],
+    detectors: Annotated[Path, typer.Option("--data", help="Folder below which the detector's files lie.")],
+    recipe: RecipeName = "collect_default",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    override: Overrides = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    shard: Annotated[str, typer.Option(help="i/n: only every n-th unit, for several machines.")] = "0/1",
+) -> None:
+    """Crop faces from videos and pictures into a folder per class, with labels.csv and contact sheets."""
+    from oahega_build import collect as stage
+    from oahega_build.recipes import load_recipe
+
+    chosen = load_recipe(recipe, stage.CollectRecipe, override or ())
+    made = stage.collect(chosen, source, detectors, artifacts, run, processes, _shard(shard))
+    print(f"{made}: look at {stage.SHEETS}/, correct {stage.LIST}, then `relabel {made}`")
+
+
+@app.command("relabel")
+def relabel(run: Annotated[Path, typer.Argument(help="Folder of a finished collect run.")]) -> None:
+    """Move collected faces to the classes that the corrected labels.csv names; empty leaves a face out."""
+    from oahega_build import collect as stage
+
+    for change, count in sorted(stage.relabel(run).items()):
+        print(f"{count} x {change}")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and int(number) < int(of)):
+        raise typer.BadParameter(f"{text!r} is no shard; write i/n with i from 0, as in 0/4")
+    return int(number), int(of)
+
+
 @app.command("tune")
 def tune(
     data: Data,
