@@ -1,0 +1,311 @@
+"""A test fleet: hosts, a broker, an inventory with a vault, and the operator's commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from fleet_hosts import NETWORK, Bridge, Host, stop_all, wait_for
+from fleet_releases import Releases
+from fleet_tree import CACHE, ensure_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+ANSIBLE = ROOT / "ansible"
+BROKER_NAME = "mqtt.fleet.test"
+HEALTH_S = 2
+"""Seconds between two health messages of the test hosts."""
+
+
+def ansible_folder() -> Path | None:
+    """Where ansible-playbook lies: OAHEGA_ANSIBLE, `.venv-ansible` of the checkout, or the path."""
+    named = os.environ.get("OAHEGA_ANSIBLE")
+    places = [Path(named)] if named else [ROOT / ".venv-ansible/bin"]
+    found = shutil.which(
+        "ansible-playbook", path=os.pathsep.join([*map(str, places), os.environ.get("PATH", "")])
+    )
+    return Path(found).parent if found else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a playbook said and did."""
+
+    code: int
+    text: str
+    seconds: float
+
+    @cached_property
+    def recap(self) -> dict[str, dict[str, int]]:
+        """Per host: ok, changed, unreachable, failed, skipped, rescued, ignored."""
+        tail = self.text.rpartition("PLAY RECAP")[2]
+        return {
+            host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", counts)}
+            for host, counts in re.findall(r"^(\S+)\s+: (ok=.*)$", tail, re.MULTILINE)
+        }
+
+    def total(self, key: str) -> int:
+        return sum(counts[key] for counts in self.recap.values())
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a device runs; equal before and after means untouched."""
+
+    release: str
+    bundle: str
+    pid: str
+    settings: str
+
+
+@dataclass
+class Fleet:
+    """Hosts that are up, and the operator's folder."""
+
+    folder: Path
+    broker: Host
+    devices: list[Host]
+    releases: Releases
+    passwords: dict[str, str]
+    timings: list[str] = field(default_factory=list)
+
+    @property
+    def inventory(self) -> Path:
+        return self.folder / "inventory"
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never be printed."""
+        key = (self.folder / "authority/broker.key").read_text().splitlines()[1]
+        return [*self.passwords.values(), key]
+
+    def play(self, book: str, *arguments: str, **variables: Any) -> Outcome:
+        """Run a playbook as the operator would; `variables` are extra ones."""
+        command = self._command(book, *arguments, **variables)
+        started = time.monotonic()
+        done = subprocess.run(command, cwd=ANSIBLE, env=self._environment, capture_output=True, text=True)
+        seconds = time.monotonic() - started
+        outcome = Outcome(done.returncode, done.stdout + done.stderr, seconds)
+        with (self.folder / "plays.log").open("a") as log:
+            log.write(f"### {' '.join(command)}\n{outcome.text}\n### {seconds:.0f} s\n")
+        return outcome
+
+    @contextmanager
+    def playing(self, book: str, *arguments: str, **variables: Any) -> Iterator[subprocess.Popen[str]]:
+        """The same, going on while the test does something nasty."""
+        with subprocess.Popen(
+            self._command(book, *arguments, **variables),
+            cwd=ANSIBLE,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            yield process
+
+    def running(self, host: Host) -> Running:
+        return Running(
+            release=host.inside("readlink", "/opt/oahega-edge/current").strip().rpartition("/")[2],
+            bundle=host.inside("readlink", "/var/lib/oahega-edge/bundles/current").strip().rpartition("/")[2],
+            pid=host.inside("systemctl", "show", "-p", "MainPID", "--value", "oahega-edge").strip(),
+            settings=host.inside("sha256sum", "/etc/oahega-edge/edge.toml").split()[0],
+        )
+
+    def health(self, host: Host) -> dict[str, Any]:
+        """The next live health message of a device that has run long enough to be believed."""
+
+        def heard() -> dict[str, Any] | None:
+            topic = f"oahega/v1/{host.name}/health"
+            listen = ["mosquitto_sub", "-R", "-t", topic, "-C", "1", "-W", "10"]
+            text = self.broker.inside(
+                "env", "XDG_CONFIG_HOME=/etc/mosquitto/operator", *listen, check=False
+            ).strip()
+            message: dict[str, Any] = json.loads(text) if text else {}
+            return message if message.get("uptime_s", 0) > 3 else None
+
+        heard_of: dict[str, Any] = wait_for(heard, f"no health message of {host.name}", 60)
+        return heard_of
+
+    def assert_healthy(self, host: Host, release: str) -> None:
+        said = self.health(host)
+        assert said["release"] == release
+        assert said["camera"]["state"] == "live"
+        assert said["fps"] > 0
+
+    def _command(self, book: str, *arguments: str, **variables: Any) -> list[str]:
+        folder = ansible_folder()
+        assert folder is not None
+        extra = [part for item in variables.items() for part in ("-e", json.dumps(dict([item])))]
+        return [str(folder / "ansible-playbook"), "-i", str(self.inventory), book, *extra, *arguments]
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        folder = ansible_folder()
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
+            "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}",
+            "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
+            "ANSIBLE_HOME": str(self.folder / "ansible-home"),
+            "ANSIBLE_VAULT_PASSWORD_FILE": str(self.folder / "vault-password"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/oahega-fleet-{os.getpid()}",  # a socket's path must be short
+            "ANSIBLE_SSH_ARGS": (
+                "-o ControlMaster=auto -o ControlPersist=60s -o ConnectTimeout=5 "
+                "-o ServerAliveInterval=2 -o ServerAliveCountMax=3"
+            ),
+            "ANSIBLE_SSH_RETRIES": "0",
+            "ANSIBLE_FORCE_COLOR": "0",
+            "ANSIBLE_NOCOLOR": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+
+
+@contextmanager
+def booted_fleet(count: int, releases: Releases, bundle: Path, release: str) -> Iterator[Fleet]:
+    """A broker and `count` devices: the first is the canary. Nothing is installed on them yet."""
+    folder = CACHE / "fleet"
+    _clear(folder)
+    folder.mkdir(parents=True)
+    key = _ssh_key(folder)
+    clip = _clip(folder / "clip.mp4")
+    with Bridge() as bridge:
+        hosts = [
+            Host(name, 10 + number, ensure_tree(), folder / name, bridge)
+            for number, name in enumerate(["mqtt", *(f"edge-{i + 1}" for i in range(count))])
+        ]
+        names = f"127.0.0.1 localhost\n{NETWORK}.10 {BROKER_NAME}\n127.0.1.1 "
+        try:
+            for host in hosts:
+                files = {"etc/hosts": f"{names}{host.name}\n", "srv/clip.mp4": clip, "home/pi/.ssh/authorized_keys": key}
+                host.insert_disk(files)
+                host.boot()
+            for host in hosts:
+                host.wait_booted()
+            passwords = {host.name: secrets.token_urlsafe(24) for host in hosts}
+            fleet = Fleet(folder, hosts[0], hosts[1:], releases, passwords)
+            _write_inventory(fleet, bundle, release)
+            yield fleet
+        finally:
+            stop_all(hosts)
+            shutil.rmtree(f"/tmp/oahega-fleet-{os.getpid()}", ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    """What an earlier run that was killed left behind."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        place = line.split()[1]
+        if place.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", place], check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ssh_key(folder: Path) -> str:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id")], check=True)
+    host_key = (ensure_tree() / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
+    (folder / "known_hosts").write_text(f"{NETWORK}.* {host_key}")
+    return (folder / "id.pub").read_text()
+
+
+def _clip(file: Path) -> bytes:
+    """Two seconds of something that moves; the test models see in it what they like."""
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 240))
+    rng = np.random.default_rng(1)
+    for step in range(20):
+        picture = rng.integers(0, 60, (240, 320, 3), dtype=np.uint8)
+        cv2.circle(picture, (60 + 10 * step, 120), 40, (200, 180, 160), -1)
+        writer.write(picture)
+    writer.release()
+    return file.read_bytes()
+
+
+def _write_inventory(fleet: Fleet, bundle: Path, release: str) -> None:
+    """As the example's, with the figures of a test: everything a bit faster."""
+    inventory = fleet.inventory
+    shutil.copytree(ANSIBLE / "inventory/example/group_vars", inventory / "group_vars")
+    _write_json(
+        inventory / "hosts.json",
+        {
+            "all": {
+                "children": {
+                    "broker": {"hosts": _addresses([fleet.broker])},
+                    "devices": {
+                        "children": {
+                            "canary": {"hosts": _addresses(fleet.devices[:1])},
+                            "fleet": {"hosts": _addresses(fleet.devices[1:])},
+                        }
+                    },
+                }
+            }
+        },
+    )
+    _write_json(
+        inventory / "group_vars/all/fleet.json",
+        {
+            "ansible_user": "pi",
+            "ansible_ssh_private_key_file": str(fleet.folder / "id"),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={fleet.folder}/known_hosts",
+        },
+    )
+    _write_json(
+        inventory / "group_vars/devices/test.json",
+        {
+            "oahega_edge_context": "development",
+            "oahega_edge_release": release,
+            "oahega_edge_wheelhouses": str(fleet.releases.folder),
+            "oahega_edge_bundle": str(bundle),
+            "oahega_edge_mqtt_host": BROKER_NAME,
+            "oahega_edge_settings": {
+                "camera": {"source": "loop:/srv/clip.mp4", "fps": 5},
+                "detection": {"face_score": 1.0, "person_score": 1.0},
+                "health": {"interval_s": HEALTH_S},
+            },
+            "oahega_edge_health_after_s": 5,
+            "oahega_edge_health_timeout_s": 40,
+            "oahega_edge_free_mb": 500,
+        },
+    )
+    _write_json(inventory / "group_vars/broker/test.json", {"mosquitto_server_name": BROKER_NAME})
+    (fleet.folder / "vault-password").write_text(secrets.token_hex())
+    vault = inventory / "group_vars/all/vault.yml"
+    operator = fleet.passwords[fleet.broker.name]
+    _write_json(
+        vault,
+        {
+            "vault_mqtt_passwords": {host.name: fleet.passwords[host.name] for host in fleet.devices},
+            "vault_operator_password": operator,
+            "vault_broker_key": "{{ lookup('ansible.builtin.file', inventory_dir ~ '/authority/broker.key', rstrip=false) }}",
+        },
+    )
+    made = fleet.play(
+        "playbooks/new-authority.yml",
+        authority=str(fleet.folder / "authority"),
+        broker_name=BROKER_NAME,
+        broker_address=fleet.broker.address,
+    )
+    assert made.code == 0, made.text
+    (inventory / "authority").symlink_to(fleet.folder / "authority")
+    folder = ansible_folder()
+    assert folder is not None
+    password = ["--vault-password-file", str(fleet.folder / "vault-password")]
+    subprocess.run([folder / "ansible-vault", "encrypt", *password, vault], check=True, capture_output=True)
+
+
+def _addresses(hosts: Sequence[Host]) -> dict[str, dict[str, str]]:
+    return {host.name: {"ansible_host": host.address} for host in hosts}
+
+
+def _write_json(file: Path, content: Any) -> None:
+    """JSON is YAML."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=1))

@@ -1,0 +1,188 @@
+"""Booted Debian hosts on a bridge of this machine: real systemd, real sshd, no internet.
+
+Each host is `systemd-nspawn --boot` over its own overlay of the cached tree, in its own network namespace and
+its own control group, so that neither a restart nor a power cut of one reaches another.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+NETWORK = "10.213.77"
+"""The first three bytes of every address; the bridge has .1."""
+GROUPS = Path("/sys/fs/cgroup")
+BOOT_S = 120
+"""A hang is caught, not a speed."""
+
+
+def wait_for(promise: Callable[[], Any], what: str, seconds: float = BOOT_S) -> Any:
+    """The first true value of `promise`."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        value = promise()
+        if value:
+            return value
+        time.sleep(0.2)
+    raise AssertionError(f"waited {seconds:.0f} s in vain: {what}")
+
+
+@dataclass
+class Bridge:
+    """The shop's network: an interface of this machine and nothing behind it."""
+
+    name: str = "oahega-fleet"
+
+    def __enter__(self) -> Self:
+        self._ip("link", "del", self.name, check=False)
+        self._ip("link", "add", self.name, "type", "bridge")
+        self._ip("address", "add", f"{NETWORK}.1/24", "dev", self.name)
+        self._ip("link", "set", self.name, "up")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ip("link", "del", self.name, check=False)
+
+    def attach(self, interface: str) -> bool:
+        """Set a host's outer end up; False while it is not there yet."""
+        return self._ip("link", "set", interface, "up", check=False)
+
+    def _ip(self, *arguments: str, check: bool = True) -> bool:
+        done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+        assert not check or done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
+        return done.returncode == 0
+
+
+@dataclass
+class Host:
+    """One machine that can be booted, reached over SSH, and deprived of its power."""
+
+    name: str
+    number: int
+    """Last byte of its address."""
+    tree: Path
+    folder: Path
+    """Where its disk and its console's log lie."""
+    bridge: Bridge
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def address(self) -> str:
+        return f"{NETWORK}.{self.number}"
+
+    @property
+    def root(self) -> Path:
+        """Its file system, seen from here, while its disk is in."""
+        return self.folder / "root"
+
+    @property
+    def interface(self) -> str:
+        return f"vb-{self.name}"
+
+    def insert_disk(self, files: Mapping[str, str | bytes]) -> None:
+        """A fresh disk with these files over the tree."""
+        for part in ("upper", "work", "root"):
+            (self.folder / part).mkdir(parents=True)
+        options = f"lowerdir={self.tree},upperdir={self.folder}/upper,workdir={self.folder}/work"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(self.root)], check=True)
+        network = f"[Match]\nName=host0\n[Network]\nAddress={self.address}/24\nGateway={NETWORK}.1\n"
+        own = {"etc/hostname": f"{self.name}\n", "etc/systemd/network/10-host0.network": network}
+        for path, content in {**own, **files}.items():
+            file = self.root / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def boot(self) -> None:
+        """Until sshd answers; see `wait_booted` for all of systemd."""
+        command = [
+            *_own_groups(self.name),
+            *("systemd-nspawn", f"--directory={self.root}", f"--machine={self.name}", "--boot", "--quiet"),
+            *("--keep-unit", "--register=no", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
+            *(f"--network-bridge={self.bridge.name}", "--console=pipe"),
+        ]
+        with (self.folder / "console.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_for(lambda: self._alive() and self.bridge.attach(self.interface), f"{self.name} has no network")
+        wait_for(lambda: self._alive() and self._answers(22), f"{self.name} answers no SSH")
+
+    def cut_power(self) -> None:
+        """Every process of the host is gone at once; its disk stays as it is."""
+        if self._process is None:
+            return
+        os.kill(self._pid_1(), signal.SIGKILL)
+        self._process.wait(30)
+        self._process = None
+
+    def remove_disk(self) -> None:
+        """After the last power cut."""
+        if self.root.is_mount():
+            subprocess.run(["umount", "--lazy", str(self.root)], check=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def inside(self, *command: str, check: bool = True) -> str:
+        """What a command prints that is run as root within the host's namespaces (not over SSH)."""
+        enter = ["nsenter", "--target", str(self._pid_1()), "--all", "--", *command]
+        done = subprocess.run(enter, capture_output=True, text=True)
+        assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+    def wait_booted(self) -> str:
+        """The state that systemd ends up in: running, or degraded with a failed unit."""
+
+        def settled() -> str:
+            state = self.inside("systemctl", "is-system-running", check=False).strip()
+            return state if state in ("running", "degraded") else ""
+
+        return str(wait_for(settled, f"{self.name} does not finish booting"))
+
+    def _alive(self) -> bool:
+        assert self._process is not None
+        code = self._process.poll()
+        assert code is None, f"{self.name} ended with {code}: {self._console()}"
+        return True
+
+    def _console(self) -> str:
+        return (self.folder / "console.log").read_text(errors="replace")[-2000:]
+
+    def _answers(self, port: int) -> bool:
+        try:
+            with socket.create_connection((self.address, port), 1.0) as connection:
+                return connection.recv(4).startswith(b"SSH")
+        except OSError:
+            return False
+
+    def _pid_1(self) -> int:
+        """systemd inside, the only child of systemd-nspawn."""
+        assert self._process is not None, f"{self.name} has no power"
+        nspawn = self._process.pid
+        children = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
+        return int(children[0])
+
+
+def _own_groups(name: str) -> Sequence[str]:
+    """A prefix that puts a command into control groups of its own: two systemds in one would fight."""
+    hierarchies = [GROUPS] if (GROUPS / "cgroup.procs").exists() else [GROUPS / "unified", GROUPS / "systemd"]
+    enter = []
+    for hierarchy in hierarchies:
+        group = hierarchy / "oahega-fleet" / name
+        group.mkdir(parents=True, exist_ok=True)
+        enter.append(f'echo $$ > "{group}/cgroup.procs"')
+    return ["sh", "-c", f'{" && ".join(enter)} && exec "$@"', "sh"]
+
+
+def stop_all(hosts: Sequence[Host]) -> None:
+    """Power off and throw the disks away."""
+    for host in hosts:
+        host.cut_power()
+        host.remove_disk()

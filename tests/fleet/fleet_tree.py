@@ -1,0 +1,93 @@
+"""A Debian Bookworm tree, made once by debootstrap and kept in `.cache/` of the checkout.
+
+Nothing is ever written into it by a test: hosts are overlays over it (fleet_hosts.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+PACKAGES = (
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "udev",
+    "libpam-systemd",
+    "openssh-server",
+    "sudo",
+    "python3",
+    "python3-venv",
+    "python3-apt",
+    "python3-systemd",
+    "mosquitto",
+    "mosquitto-clients",
+    "ca-certificates",
+    "iproute2",
+    "procps",
+)
+"""What Raspberry Pi OS brings, and what a host without internet cannot fetch."""
+RECIPE = 1
+"""Raise it when the tree is made differently: a tree of another number is made anew."""
+TREE = CACHE / f"bookworm-{RECIPE}"
+TOOLS = ("debootstrap", "systemd-nspawn", "ip", "mount", "ssh-keygen")
+
+
+def missing() -> str:
+    """Why no host can be booted here; empty when it can."""
+    if os.geteuid() != 0:
+        return "booting hosts needs root"
+    absent = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if absent:
+        return (
+            f"{', '.join(absent)} missing: apt install debootstrap systemd-container iproute2 openssh-client"
+        )
+    return ""
+
+
+def ensure_tree() -> Path:
+    """The tree, made when there is none; other processes wait meanwhile."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "bookworm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not TREE.is_dir():
+            partial = TREE.with_suffix(".partial")
+            _debootstrap(partial)
+            _furnish(partial)
+            partial.rename(TREE)
+    return TREE
+
+
+def _debootstrap(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    mirror = os.environ.get("OAHEGA_DEBIAN_MIRROR", "http://deb.debian.org/debian")
+    include = f"--include={','.join(PACKAGES)}"
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", include, "bookworm", str(folder), mirror],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _furnish(folder: Path) -> None:
+    # As on Raspberry Pi OS: a first user who may become root without a password.
+    _inside(folder, "useradd", "--create-home", "--shell", "/bin/bash", "pi")
+    (folder / "etc/sudoers.d/010_pi").write_text("pi ALL=(ALL) NOPASSWD: ALL\n")
+    (folder / "etc/sudoers.d/010_pi").chmod(0o440)
+    _inside(folder, "systemctl", "disable", "mosquitto.service")
+    _inside(folder, "systemctl", "enable", "systemd-networkd.service", "ssh.service")
+    # Waits for what an isolated host never gets, and would slow each boot down.
+    for unit in ("systemd-networkd-wait-online.service", "apt-daily.timer", "apt-daily-upgrade.timer"):
+        _inside(folder, "systemctl", "mask", unit)
+    (folder / "etc/machine-id").write_text("")
+    shutil.rmtree(folder / "var/cache/apt/archives", ignore_errors=True)
+    (folder / "var/cache/apt/archives/partial").mkdir(parents=True)
+
+
+def _inside(folder: Path, *command: str) -> None:
+    subprocess.run(["chroot", str(folder), *command], check=True, capture_output=True)
