@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from brokers import Mosquitto, wait_until
+from brokers import wait_until
 from edge.mqtt_samples import event, events, health, info, options, state
+from oahega_edge.broker import EmbeddedBroker
 from oahega_edge.errors import PublishError
 from oahega_edge.publishers import Command, Publisher
 from oahega_edge.publishers.disabled import DisabledPublisher
@@ -18,22 +19,31 @@ from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.recording import RecordingPublisher
 
 Opener = Callable[[], Publisher]
-ADAPTERS = ("disabled", "json lines", "recording", pytest.param("mqtt", marks=pytest.mark.broker))
+ADAPTERS = (
+    "disabled",
+    "json lines",
+    "recording",
+    pytest.param("mqtt 5 at mosquitto", marks=pytest.mark.broker),
+    pytest.param("mqtt 3.1.1 at amqtt", marks=pytest.mark.broker),
+)
+
+
+@pytest.fixture
+def amqtt() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
 
 
 @pytest.fixture(params=ADAPTERS)
 def opened(request: pytest.FixtureRequest) -> Iterator[Publisher]:
-    if request.param == "mqtt":
-        broker: Mosquitto = request.getfixturevalue("mosquitto")
-        adapter: Publisher = MqttPublisher(options(broker.port))
-    else:
-        openers: dict[str, Opener] = {
-            "disabled": DisabledPublisher,
-            "json lines": lambda: JsonLinesPublisher(io.StringIO()),
-            "recording": RecordingPublisher,
-        }
-        adapter = openers[request.param]()
-    with adapter as publisher:
+    openers: dict[str, Opener] = {
+        "disabled": DisabledPublisher,
+        "json lines": lambda: JsonLinesPublisher(io.StringIO()),
+        "recording": RecordingPublisher,
+        "mqtt 5 at mosquitto": lambda: MqttPublisher(options(request.getfixturevalue("mosquitto").port)),
+        "mqtt 3.1.1 at amqtt": lambda: MqttPublisher(options(request.getfixturevalue("amqtt").port)),
+    }
+    with openers[request.param]() as publisher:
         yield publisher
 
 

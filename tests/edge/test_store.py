@@ -88,7 +88,7 @@ def test_at_the_bound_the_oldest_go_and_are_counted(tmp_path: Path, clock: Clock
     store = Store(StoreOptions(folder=folder, max_events=100), clock)
     store.append(waiting(events(130), clock))
 
-    store.trim(in_flight=())
+    store.trim(kept=())
 
     assert seqs(store) == list(range(30, 130))
     assert store.dropped == 30
@@ -98,7 +98,7 @@ def test_what_is_being_sent_is_not_dropped(tmp_path: Path, clock: Clock) -> None
     store = Store(on_disk(tmp_path, max_events=3), clock)
     store.append(waiting(events(5), clock))
 
-    store.trim(in_flight=(1,))
+    store.trim(kept=(1,))
 
     assert [each.key for each in store.after(0, 9)] == [1, 3, 4, 5]
     assert store.dropped == 1
@@ -111,7 +111,7 @@ def test_what_is_too_old_goes_and_is_counted(tmp_path: Path, clock: Clock) -> No
     store.append(waiting(events(2), clock, first=3))
     clock.pass_by(20)
 
-    store.trim(in_flight=())
+    store.trim(kept=())
 
     assert [each.key for each in store.after(0, 9)] == [3, 4]
     assert store.dropped == 2
@@ -124,7 +124,7 @@ def test_a_clock_that_jumps_makes_no_event_old(tmp_path: Path, clock: Clock) -> 
     clock.wall += 3 * 365 * 86400
     clock.steady += 5
 
-    store.trim(in_flight=())
+    store.trim(kept=())
 
     assert len(store) == 2
     assert clock().since(store.after(0, 1)[0].since) == 5

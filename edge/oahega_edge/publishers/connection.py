@@ -168,7 +168,7 @@ class Pauses:
 class _Ending:
     """Why a connection, or the attempt at one, is over."""
 
-    kind: Literal["stopped", "unreachable", "refused", "no-mqtt5", "silent", "taken-over", "lost"]
+    kind: Literal["stopped", "answered", "unreachable", "refused", "no-mqtt5", "silent", "taken-over", "lost"]
     reason: str = ""
     was_up: bool = False
 
@@ -230,7 +230,7 @@ class Connection:
         if attempt is not None:
             attempt.leave(farewell, patience_s)
         if self._thread.is_alive():
-            self._thread.join(CONNECT_TIMEOUT_S + patience_s)
+            self._thread.join(patience_s)
 
     def give_way(self) -> None:
         """Another device is known to have our client id: let it be connected, come back much later.
@@ -288,13 +288,13 @@ class Connection:
             session = None if probe else self._session
             attempt = _Attempt(self._number, protocol, self._options, session, self._tls, self._in_flight)
             self._attempt = attempt
-        attempt.on_up = attempt.hang_up if probe else lambda: self._came_up(attempt)
+        attempt.on_up = lambda: self._came_up(attempt)
         attempt.on_acknowledged = self._receiver.acknowledged
         attempt.on_received = self._receiver.received
         ending = attempt.run()
         self._in_flight = min(self._in_flight, attempt.allowed_in_flight)
         self._ready = False
-        if ending.was_up and not probe:
+        if ending.was_up:
             self._receiver.down()
         return ending if not self._stopping.is_set() else _Ending("stopped", was_up=ending.was_up)
 
@@ -357,6 +357,7 @@ class _Attempt:
         self._goodbye: ReasonCode | None = None
         self._breakdown: str | None = None
         self._was_up = False
+        self._answered = False
         self._gave_way = False
         self._farewell: int | None = None
         self._farewell_sent = threading.Event()
@@ -465,10 +466,6 @@ class _Attempt:
         else:
             self._client.connect(options.host, options.port, options.keepalive_s)
 
-    def hang_up(self) -> None:
-        """Disconnect in order."""
-        self._client.disconnect()
-
     def _cut(self) -> None:
         """End a connection whose other side does not answer."""
         sock = self._client.socket()
@@ -477,6 +474,8 @@ class _Attempt:
                 sock.shutdown(socket.SHUT_RDWR)
 
     def _ending(self) -> _Ending:
+        if self._answered:
+            return _Ending("answered")
         if self._refusal is not None:
             kind: Literal["no-mqtt5", "refused"] = "refused"
             if self.protocol == "5" and self._refusal.value in REFUSES_MQTT5:
@@ -494,6 +493,9 @@ class _Attempt:
     ) -> None:
         if code.is_failure:  # a refused CONNACK is not a connection
             self._refusal = code
+        elif self._session is None:
+            self._answered = True
+            self._client.disconnect()
         else:
             self.allowed_in_flight = getattr(properties, "ReceiveMaximum", 65535)
             self.up = self._was_up = True

@@ -271,7 +271,7 @@ class _Route:
 
     def _commit(self, events: list[Waiting]) -> None:
         if events:
-            self._accepted += self._store.append(events, self._in_flight.values())
+            self._accepted += self._store.append(events, self._on_their_way())
             self._fresh.clear()
 
     def _forget_arrived(self) -> None:
@@ -283,5 +283,8 @@ class _Route:
         now = self._clock().steady
         if len(self._store) > self._options.max_events or now - self._trimmed_at >= TRIM_INTERVAL_S:
             self._trimmed_at = now
-            keep = {*self._in_flight.values(), *self._arrived, *(each.key for each in self._ahead)}
-            self._store.trim(keep)
+            self._store.trim(self._on_their_way())
+
+    def _on_their_way(self) -> set[int]:
+        """Keys that must not be dropped: they are being sent, will be next, or have arrived already."""
+        return {*self._in_flight.values(), *self._arrived, *(each.key for each in self._ahead)}

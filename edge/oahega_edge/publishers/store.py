@@ -141,11 +141,14 @@ class Store:
                 on_disk = self._disk.execute("SELECT coalesce(max(key), 0) FROM waiting").fetchone()[0]
         return max([on_disk, *self._memory])
 
-    def append(self, events: Iterable[Waiting], in_flight: Collection[int] = ()) -> int:
-        """Keep these in order; the number of them that is safe on disk now and was not before."""
+    def append(self, events: Iterable[Waiting], kept: Collection[int] = ()) -> int:
+        """Put these behind all others; the number of events that are safe on disk now and were not before.
+
+        The policy `latest` does not replace what is in `kept`: those are being sent.
+        """
         new = list(events)
         if self.options.policy == "latest":
-            new = self._only_latest(new, in_flight)
+            new = self._only_latest(new, kept)
         if self._try_disk() and self._write([*self._memory.values(), *new]):
             safe = len(new) + len(self._memory)
             self._memory.clear()
@@ -178,8 +181,8 @@ class Store:
                 self._dirty = True
         return len(keys) - len(on_disk)
 
-    def trim(self, in_flight: Collection[int]) -> None:
-        """Give up what is too old or too much, oldest first; what is being sent stays."""
+    def trim(self, kept: Collection[int]) -> None:
+        """Give up what is too old or too much, oldest first, except `kept`: those are being sent."""
         now = self._clock()
         doomed: list[int] = []
         excess = len(self) - self.options.max_events
@@ -188,7 +191,7 @@ class Store:
             if not too_old and excess <= 0:
                 break
             excess -= 1
-            if key not in in_flight:
+            if key not in kept:
                 doomed.append(key)
         if doomed:
             self.dropped += len(doomed)
@@ -211,7 +214,7 @@ class Store:
                 self._disk.close()
             self._disk = None
 
-    def _only_latest(self, new: list[Waiting], in_flight: Collection[int]) -> list[Waiting]:
+    def _only_latest(self, new: list[Waiting], kept: Collection[int]) -> list[Waiting]:
         latest = {each.face: each for each in new}
         replaced = [each.key for each in self._memory.values() if each.face in latest]
         if self._disk is not None:
@@ -219,7 +222,7 @@ class Store:
             with self._guarded("read"):
                 rows = self._disk.execute(f"SELECT key FROM waiting WHERE face IN ({marks})", tuple(latest))
                 replaced += [key for (key,) in rows if key not in self._gone]
-        replaced = [key for key in replaced if key not in in_flight]
+        replaced = [key for key in replaced if key not in kept]
         self.dropped += len(new) - len(latest) + len(replaced)
         self.remove(replaced)
         return [each for each in new if latest[each.face] is each]
