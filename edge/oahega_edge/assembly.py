@@ -20,8 +20,9 @@ from oahega_edge.bundle import DEFAULT_BUNDLE, Bundle, load_bundle, self_test
 from oahega_edge.cameras import Camera, open_camera
 from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
 from oahega_edge.control import ControlServer, socket_path
-from oahega_edge.daemon import Daemon, Rhythm
+from oahega_edge.daemon import Daemon, NoRecovery, Rhythm
 from oahega_edge.detection import Decoder
+from oahega_edge.disclosure import Group, SelectedLabels, told_labels
 from oahega_edge.engines import Engine, Engines, TrialRecord
 from oahega_edge.errors import AcceleratorError, SettingsError
 from oahega_edge.events import EventStamp, ModelIdentity, StampClocks
@@ -38,8 +39,16 @@ from oahega_edge.health import (
 )
 from oahega_edge.manifest import DetectorEntry, EmotionEntry
 from oahega_edge.messages import COMMANDS, AcceleratorHealth, Adjustable
+from oahega_edge.motion import MotionGate, OpenGate
 from oahega_edge.mute import MuteSwitch
-from oahega_edge.pipeline import EmotionClassifier, FaceDetector, FaceRules, Pipeline
+from oahega_edge.pipeline import (
+    Classifier,
+    EmotionClassifier,
+    EveryFace,
+    FaceDetector,
+    FaceRules,
+    Pipeline,
+)
 from oahega_edge.publishers import Publisher
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttOptions, MqttPublisher
@@ -202,10 +211,15 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
     cv2.setNumThreads(settings.runtime.threads)
     scores = {"face": detection.face_score * UNSURE, "person": detection.person_score}
     decoder = Decoder(manifest.detector, scores, detection.nms_iou)
-    smoothing = settings.smoothing
+    smoothing, rules = settings.smoothing, trigger_rules(settings)
+    labels = told_labels(manifest.emotion.labels, settings.trigger.labels)
+    classifier: Classifier = EmotionClassifier(manifest.emotion, models.emotion, watch)
+    if labels != classifier.labels:
+        classifier = SelectedLabels(classifier, labels)
+    group = settings.trigger.min_group
     return Pipeline(
         detector=FaceDetector(manifest.detector, models.detector, decoder, watch),
-        classifier=EmotionClassifier(manifest.emotion, models.emotion, watch),
+        classifier=classifier,
         tracker=Tracker(
             match_iou=settings.tracking.match_iou,
             start_score=detection.face_score,
@@ -216,9 +230,12 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
             frames=frames, max_age=smoothing.max_age_ms / 1000, mean=smoothing.mean
         ),
         frames=smoothing.frames,
-        trigger_rules=trigger_rules(settings),
+        trigger_rules=rules,
         face_rules=FaceRules(detection.min_face_px, tuple(Box(*mask) for mask in detection.masks)),
         watch=watch,
+        every=detection.every,
+        gate=MotionGate(settings.motion.look_every_ms / 1000) if settings.motion.gate else OpenGate(),
+        disclosure=Group(labels, group, rules) if group else EveryFace(),
     )
 
 
@@ -257,7 +274,7 @@ def make_identity(setup: Setup) -> Identity:
         release=oahega_edge.__version__,
         boot_id=str(uuid.uuid4()),
         started=utc_now(),
-        labels=bundle.manifest.emotion.labels,
+        labels=told_labels(bundle.manifest.emotion.labels, settings.trigger.labels),
         bundle=ModelIdentity(
             name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256
         ),
@@ -325,6 +342,7 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
             rhythm=Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3),
             stop=stop,
             time_synced=time_is_synced,
+            recovery=camera if isinstance(camera, RecoveringCamera) else NoRecovery(),
         )
         stack.enter_context(ControlServer(socket_path(environment), _control(daemon)))
         yield daemon
@@ -342,7 +360,7 @@ def open_engine(setup: Setup, path: Path, watch: Stopwatch) -> Engine:
         bundle=ModelIdentity(
             name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256
         ),
-        labels=bundle.manifest.emotion.labels,
+        labels=told_labels(bundle.manifest.emotion.labels, settings.trigger.labels),
         terms=bundle.manifest.terms,
         pipeline=make_pipeline(bundle, models, settings, watch),
         adjustable=adjustable(settings),

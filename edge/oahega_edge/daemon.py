@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from oahega_edge.cameras import Camera
 from oahega_edge.engines import Engines
@@ -22,6 +23,28 @@ from oahega_edge.supervisor import Supervisor
 from oahega_edge.trigger import Decision
 
 _log = logging.getLogger(__name__)
+
+
+class Recovery(Protocol):
+    """What a camera that comes back by itself tells and takes; `cameras/recovering.py`."""
+
+    stalls: int
+    reopens: int
+
+    def reopen(self, reason: str) -> None:
+        """Distrust the camera although it delivers."""
+        ...
+
+
+class NoRecovery:
+    """A file: it has no driver that could be asked again."""
+
+    stalls = 0
+    reopens = 0
+
+    def reopen(self, reason: str) -> None:
+        """Nothing to reopen."""
+
 
 TURN = 0.5
 """Seconds that one turn of the loop waits at most, so that stop, mute and commands are prompt."""
@@ -52,7 +75,9 @@ class Daemon:
     rhythm: Rhythm
     stop: threading.Event
     time_synced: Callable[[], bool]
+    recovery: Recovery = field(default_factory=NoRecovery)
     frame_watch: FrameWatch = field(default_factory=FrameWatch)
+    _sequence: int = -1
     _problems: frozenset[Problem] = frozenset()
     _volatile: dict[str, int | float] = field(default_factory=dict)
     """Settings changed by a command, by their key; they outlive a change of bundle, not a restart."""
@@ -129,6 +154,8 @@ class Daemon:
         started = clock()
         self._enter("live")
         counts.frames += 1
+        counts.dropped += max(0, frame.sequence - self._sequence - 1)
+        self._sequence = frame.sequence
         if self._is_broken(frame, started):
             return
         self._step = self._process(frame)
@@ -174,13 +201,13 @@ class Daemon:
             return False
         if Problem.FROZEN in problems:
             self._close_tracks()
+            self.recovery.reopen("the picture is frozen")
         self._declared(f"the camera's picture is {' and '.join(sorted(problems))}")
         return True
 
     def _without_picture(self, reason: CameraStalled) -> None:
         if self.reporter.camera.state != "stalled":
             _log.warning("no picture: %s", reason)
-            self.reporter.camera.stalls += 1
             self._close_tracks()
         self._enter("stalled")
         self._declared(f"waiting for the camera: {reason}")
@@ -229,6 +256,8 @@ class Daemon:
             for decision in before.pipeline.finish():
                 self._publish(decision, self.reporter.clock())
             self._adopt()
+        counts = self.reporter.camera
+        counts.stalls, counts.reopens = self.recovery.stalls, self.recovery.reopens
         now = self.reporter.clock()
         self._say_state(now)
         if now - self._health_at >= self.rhythm.health:

@@ -67,6 +67,17 @@ def engine() -> Engine:
     )
 
 
+class AskedToReopen:
+    stalls = 3
+    reopens = 1
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def reopen(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
 class Bench:
     """A daemon with everything around it in reach."""
 
@@ -168,7 +179,7 @@ def test_a_camera_that_gives_nothing_is_a_declared_state(tmp_path: Path) -> None
     assert bench.supervisor.said.count("ready") == 1
     assert bench.supervisor.said.count("alive") == 10
     assert bench.publisher.states[-1].camera == "stalled"
-    assert bench.daemon.reporter.camera.stalls == 1
+    assert bench.daemon.reporter.camera.frames == 0
 
 
 def test_a_camera_that_is_gone_for_good_ends_the_daemon(tmp_path: Path) -> None:
@@ -264,9 +275,12 @@ def test_a_frozen_picture_is_not_an_emotion(tmp_path: Path) -> None:
     camera = FakeCamera(frames_of([lit] * 60), live=True)
     bench = Bench(camera, tmp_path)
     bench.daemon.frame_watch = FrameWatch(frozen_after=1.0)
+    bench.daemon.recovery = recovery = AskedToReopen()
     bench.daemon.camera = StopsAfter(camera, 60, bench.stop.set)  # type: ignore[assignment]
 
     bench.daemon.run()
 
     assert [e.phase for e in bench.publisher.events] == ["new", "end"]
     assert "the camera's picture is frozen" in bench.supervisor.said
+    assert set(recovery.reasons) == {"the picture is frozen"}
+    assert bench.daemon.reporter.camera.stalls == 3
