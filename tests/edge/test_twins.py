@@ -81,6 +81,7 @@ def test_pauses_after_a_takeover_are_long_grow_and_are_bounded() -> None:
 
     assert [pauses.after_takeover(n) for n in (1, 2, 3, 9)] == [30, 60, 120, 600]
     assert [pauses.after(n) for n in (1, 2, 3, 20)] == [1, 2, 4, 60]
+    assert pauses.after(1_000_000) == 60  # a broker that was away for years
 
 
 def test_pauses_are_never_in_step() -> None:

@@ -154,14 +154,16 @@ class Pauses:
 
     def after(self, failures: int) -> float:
         """Seconds to wait after this many failures in a row (at least 1)."""
-        return self._spread(min(self.first_s * 2 ** (failures - 1), self.largest_s))
+        return self._spread(self.first_s, failures, self.largest_s)
 
     def after_takeover(self, takeovers: int) -> float:
         """Seconds to wait after this many takeovers in a row (at least 1)."""
-        return self._spread(min(self.taken_over_s * 2 ** (takeovers - 1), self.taken_over_largest_s))
+        return self._spread(self.taken_over_s, takeovers, self.taken_over_largest_s)
 
-    def _spread(self, pause: float) -> float:
-        return pause * (0.5 + 0.5 * self.random())
+    def _spread(self, first: float, times: int, largest: float) -> float:
+        doublings = min(times - 1, 30)  # a float overflows after a day of failures
+        longest: float = min(first * 2.0**doublings, largest)
+        return longest * (0.5 + 0.5 * self.random())
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,13 @@ class Connection:
         return attempt.publish(message) if attempt is not None and attempt.up else None
 
     def _run(self) -> None:
+        try:
+            self._keep_connected()
+        except Exception as error:
+            self._told = f"the connection's thread died: {error!r}"
+            raise
+
+    def _keep_connected(self) -> None:
         failures = takeovers = 0
         while not self._stopping.is_set():
             began = time.monotonic()
