@@ -14,6 +14,7 @@ from oahega_edge.detection import Decoder, Detection
 from oahega_edge.frame import Frame, Pixels
 from oahega_edge.geometry import Box
 from oahega_edge.manifest import DetectorEntry, EmotionEntry
+from oahega_edge.motion import Gate, OpenGate
 from oahega_edge.preprocess import Quantizer, crop_face, fit_picture
 from oahega_edge.runtimes import Model
 from oahega_edge.smoothing import Average, Window
@@ -106,6 +107,37 @@ class Step:
     decisions: tuple[Decision, ...]
 
 
+class Disclosure(Protocol):
+    """What of a step may be told to anybody."""
+
+    def told(self, step: Step, frame: Frame) -> Step:
+        """The step as it leaves the chain."""
+        ...
+
+    def last_words(self, decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+        """Those of the decisions at the end that may be told."""
+        ...
+
+    def adjust(self, rules: TriggerRules) -> None:
+        """Change the rules while running."""
+        ...
+
+
+class EveryFace:
+    """Everything is told."""
+
+    def told(self, step: Step, frame: Frame) -> Step:
+        """The step itself."""
+        return step
+
+    def last_words(self, decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+        """All of them."""
+        return decisions
+
+    def adjust(self, rules: TriggerRules) -> None:
+        """There are none of its own."""
+
+
 @dataclass(slots=True)
 class _Memory:
     """What is remembered of one face."""
@@ -139,33 +171,69 @@ class Pipeline:
     trigger_rules: TriggerRules
     face_rules: FaceRules
     watch: Stopwatch
+    every: int = 1
+    """The detector looks at each frame of this number; in between, faces go on as they moved."""
+    gate: Gate = field(default_factory=OpenGate)
+    """Says when an empty scene need not be looked at."""
+    disclosure: Disclosure = field(default_factory=EveryFace)
+    """Stands between what is seen and what is told."""
     _memories: dict[int, _Memory] = field(default_factory=dict)
+    _unlooked: int | None = None
+    """Frames since the detector's last look; None before the first."""
+    _people: int = 0
 
     def process(self, frame: Frame) -> Step:
-        """Everything that this frame brings."""
-        found = [d for d in self.detector(frame) if not self._masked(d.box)]
-        with self.watch.stage("track"):
-            faces = [d for d in found if d.label == FACE]
-            seen, ended = self.tracker.update(faces, frame.captured_at)
+        """Everything that this frame brings and that may be told."""
+        return self.disclosure.told(self._seen(frame), frame)
+
+    def _seen(self, frame: Frame) -> Step:
+        if self._rests(frame):
+            return Step((), self._people, ())
+        seen, ended = self._look(frame) if self._is_due() else (self.tracker.between(), [])
         decisions = [self._forget(track) for track in ended]
         decisions += [self._read(track, frame) for track in seen]
         return Step(
-            faces=tuple(self._face(track) for track in seen),
-            people=sum(d.label == PERSON for d in found),
+            faces=tuple(self._face(track, frame.captured_at) for track in seen),
+            people=self._people,
             decisions=tuple(d for d in decisions if d is not None),
         )
+
+    def _rests(self, frame: Frame) -> bool:
+        """Nobody is followed and the picture is the one in which nobody was."""
+        if self._unlooked is not None:
+            self._unlooked += 1
+        with self.watch.stage("gate"):
+            return self.tracker.is_empty and self.gate.is_still(frame)
+
+    def _is_due(self) -> bool:
+        """At once after a face that is new or was missed, else each k-th frame."""
+        return self._unlooked is None or self._unlooked >= self.every or not self.tracker.is_settled
+
+    def _look(self, frame: Frame) -> tuple[list[Track], list[Track]]:
+        found = [d for d in self.detector(frame) if not self._masked(d.box)]
+        self._unlooked = 0
+        self._people = sum(d.label == PERSON for d in found)
+        with self.watch.stage("track"):
+            faces = [d for d in found if d.label == FACE]
+            seen, ended = self.tracker.update(faces, frame.captured_at)
+        if self.tracker.is_empty:
+            self.gate.looked(frame)
+        return seen, ended
 
     def finish(self) -> tuple[Decision, ...]:
         """The last word on every face, when the source ends or the camera closes."""
         decisions = [memory.trigger.end() for memory in self._memories.values()]
         self._memories.clear()
         self.tracker.clear()
-        return tuple(d for d in decisions if d is not None)
+        self.gate.forget()
+        self._unlooked = None
+        return self.disclosure.last_words(tuple(d for d in decisions if d is not None))
 
     def adjust(self, *, frames: int, threshold: float) -> None:
         """Change the paper's two settings while running."""
         self.frames = frames
         self.trigger_rules = replace(self.trigger_rules, threshold=threshold)
+        self.disclosure.adjust(self.trigger_rules)
         for memory in self._memories.values():
             memory.window.resize(frames)
             memory.trigger.rules = self.trigger_rules
@@ -177,12 +245,13 @@ class Pipeline:
     def _read(self, track: Track, frame: Frame) -> Decision | None:
         """Classify one face, if it is large enough and inside the picture."""
         memory = self._memories.get(track.id) or self._remember(track)
-        if track.box.height * frame.height < self.face_rules.min_height_px or track.box.clipped() is None:
+        box = track.predicted(frame.captured_at)
+        if box.height * frame.height < self.face_rules.min_height_px or box.clipped() is None:
             return None
-        scores = self.classifier(frame.pixels, track.box)
+        scores = self.classifier(frame.pixels, box)
         with self.watch.stage("decide"):
             memory.average = memory.window.add(scores, frame.captured_at)
-            return memory.trigger.see(Sighting(memory.average, track.box, frame.taken_at, frame.captured_at))
+            return memory.trigger.see(Sighting(memory.average, box, frame.taken_at, frame.captured_at))
 
     def _remember(self, track: Track) -> _Memory:
         trigger = Trigger(str(track.id), self.classifier.labels, self.trigger_rules)
@@ -192,9 +261,11 @@ class Pipeline:
         memory = self._memories.pop(track.id, None)
         return None if memory is None else memory.trigger.end()
 
-    def _face(self, track: Track) -> TrackedFace:
+    def _face(self, track: Track, now: float) -> TrackedFace:
         memory = self._memories[track.id]
-        return TrackedFace(track.id, track.box, track.score, memory.average, memory.trigger.current)
+        return TrackedFace(
+            track.id, track.predicted(now), track.score, memory.average, memory.trigger.current
+        )
 
 
 def dominant(faces: Sequence[TrackedFace]) -> TrackedFace | None:

@@ -55,7 +55,7 @@ def replay_source(setup: Setup, source: str, video: Path | None, out: TextIO) ->
         stack.enter_context(camera)
         publish = _publisher(setup, models, out)
         writer = stack.enter_context(nullcontext() if video is None else VideoFile(video))
-        labels = setup.bundle.manifest.emotion.labels
+        labels = pipeline.classifier.labels
         summary = Summary()
         started = monotonic()
         while (frame := _next(camera)) is not None:

@@ -110,6 +110,7 @@ class Detection(Section):
     face_score: Share
     person_score: Share
     nms_iou: Share
+    every: Annotated[int, Field(ge=1, le=100)]
     min_face_px: Annotated[int, Field(ge=0)]
     masks: tuple[Region, ...]
 
@@ -117,6 +118,13 @@ class Detection(Section):
     @classmethod
     def _no_empty_mask(cls, value: tuple[Region, ...]) -> tuple[Region, ...]:
         return tuple(_not_empty(region) for region in value)
+
+
+class Motion(Section):
+    """When the detector need not look at an empty scene."""
+
+    gate: bool
+    look_every_ms: Annotated[int, Field(ge=1, le=1000)]
 
 
 class Tracking(Section):
@@ -144,6 +152,24 @@ class TriggerSettings(Section):
     min_frames: Annotated[int, Field(ge=1, le=1000)]
     heartbeat_s: Seconds
     min_interval_ms: Milliseconds
+    labels: tuple[str, ...]
+    min_group: Annotated[int, Field(ge=0, le=1000)]
+
+    @field_validator("labels")
+    @classmethod
+    def _none_or_several(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("names an emotion twice; name each once")
+        if len(value) == 1:
+            raise ValueError("needs two emotions or more: a single one would be sure of every face")
+        return value
+
+    @field_validator("min_group")
+    @classmethod
+    def _a_group_is_no_single_person(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("must be 0 (off) or at least 2: one face is no group")
+        return value
 
 
 class Mqtt(Section):
@@ -197,6 +223,7 @@ class Settings(Section):
     bundle: BundleChoice
     runtime: Runtime
     detection: Detection
+    motion: Motion
     tracking: Tracking
     smoothing: Smoothing
     trigger: TriggerSettings

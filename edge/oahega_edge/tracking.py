@@ -60,6 +60,7 @@ class Tracker:
         self._lost_after = lost_after
         self._tracks: list[Track] = []
         self._next_id = 1
+        self._looked_at = 0.0
 
     @property
     def tracks(self) -> list[Track]:
@@ -68,6 +69,7 @@ class Tracker:
 
     def update(self, detections: Sequence[Detection], now: float) -> tuple[list[Track], list[Track]]:
         """Confirmed tracks that are seen at `now`, and confirmed tracks that ended."""
+        self._looked_at = now
         sure = [d for d in detections if d.score >= self._start_score]
         unsure = [d for d in detections if d.score < self._start_score]
         waiting = list(self._tracks)
@@ -76,10 +78,21 @@ class Tracker:
         self._start(left_over, now)
         ended = [t for t in waiting if now - t.last_seen > self._patience(t)]
         self._tracks = [t for t in self._tracks if t not in ended]
-        return (
-            [t for t in self.tracks if t.last_seen == now],
-            [t for t in ended if t.hits >= self._start_hits],
-        )
+        return self.between(), [t for t in ended if t.hits >= self._start_hits]
+
+    @property
+    def is_empty(self) -> bool:
+        """No track lives, not even one that waits to be confirmed."""
+        return not self._tracks
+
+    @property
+    def is_settled(self) -> bool:
+        """Every track is confirmed and was found when the detector looked last."""
+        return len(self.between()) == len(self._tracks)
+
+    def between(self) -> list[Track]:
+        """Confirmed tracks that were found at the last look: where they are now, `Track.predicted` says."""
+        return [track for track in self.tracks if track.last_seen == self._looked_at]
 
     def clear(self) -> None:
         """Forget every track, as when the camera was closed."""

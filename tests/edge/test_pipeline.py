@@ -161,3 +161,54 @@ def test_a_face_outside_the_picture_is_not_read(box: Box) -> None:
     play(pipeline(lambda i: [face(box)], mood=mood), 4)
 
     assert mood.calls == 0
+
+
+def moving(i: int) -> Box:
+    """A face that goes to the right by 0.02 a frame."""
+    return Box(0.1 + 0.02 * i, 0.2, 0.3 + 0.02 * i, 0.5)
+
+
+def boxes_of(chain: Pipeline, frames: int) -> list[Box | None]:
+    pictures = [np.zeros((100, 100, 3), np.uint8)] * frames
+    steps = [chain.process(frame) for frame in frames_of(pictures)]
+    return [step.faces[0].box if step.faces else None for step in steps]
+
+
+def test_between_two_looks_of_the_detector_a_face_goes_on_as_it_moved() -> None:
+    looks: list[int] = []
+
+    def script(i: int) -> list[Detection]:
+        looks.append(i)
+        return [face(moving(i))]
+
+    chain = pipeline(script)
+    chain.every = 3
+    boxes = boxes_of(chain, 20)
+
+    assert looks == [0, 1, 4, 7, 10, 13, 16, 19]
+    assert boxes[0] is None
+    assert all(box is not None and box.iou(moving(i)) > 0.9 for i, box in enumerate(boxes) if i >= 8)
+
+
+def test_a_face_is_read_between_two_looks() -> None:
+    mood = Mood()
+    chain = pipeline(lambda i: [face(LEFT)], mood=mood)
+    chain.every = 3
+
+    play(chain, 10)
+
+    assert mood.calls == 9  # every frame but the first, in which one sight was not enough
+
+
+def test_after_a_face_was_missed_the_detector_looks_at_once() -> None:
+    looks: list[int] = []
+
+    def script(i: int) -> list[Detection]:
+        looks.append(i)
+        return [] if i == 5 else [face(LEFT)]
+
+    chain = pipeline(script)
+    chain.every = 2
+    play(chain, 10)
+
+    assert looks == [0, 1, 3, 5, 6, 8]
