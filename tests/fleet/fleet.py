@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+
 from fleet_hosts import NETWORK, Bridge, Host, stop_all, wait_for
 from fleet_releases import Releases
 from fleet_tree import CACHE, ensure_tree
@@ -48,6 +49,11 @@ class Outcome:
     seconds: float
 
     @cached_property
+    def said(self) -> str:
+        """The text without line breaks, wherever the callback wrapped it."""
+        return " ".join(self.text.split())
+
+    @cached_property
     def recap(self) -> dict[str, dict[str, int]]:
         """Per host: ok, changed, unreachable, failed, skipped, rescued, ignored."""
         tail = self.text.rpartition("PLAY RECAP")[2]
@@ -55,6 +61,11 @@ class Outcome:
             host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", counts)}
             for host, counts in re.findall(r"^(\S+)\s+: (ok=.*)$", tail, re.MULTILINE)
         }
+
+    @property
+    def visited(self) -> set[str]:
+        """Hosts that were connected to: some task of theirs that is not about the batch came back."""
+        return {host for host, counts in self.recap.items() if counts["ok"] > counts["failed"] + 3}
 
     def total(self, key: str) -> int:
         return sum(counts[key] for counts in self.recap.values())
@@ -88,16 +99,21 @@ class Fleet:
     @property
     def secrets(self) -> list[str]:
         """What must never be printed."""
-        key = (self.folder / "authority/broker.key").read_text().splitlines()[1]
+        key = (self.inventory / "authority/broker.key").read_text().splitlines()[1]
         return [*self.passwords.values(), key]
 
-    def play(self, book: str, *arguments: str, **variables: Any) -> Outcome:
+    def note(self, what: str, outcome: Outcome) -> None:
+        """For the table at the end."""
+        self.timings.append(f"{outcome.seconds:6.0f} s  {what}")
+
+    def play(self, book: str, *arguments: str, callback: str = "", **variables: Any) -> Outcome:
         """Run a playbook as the operator would; `variables` are extra ones."""
         command = self._command(book, *arguments, **variables)
         started = time.monotonic()
-        done = subprocess.run(command, cwd=ANSIBLE, env=self._environment, capture_output=True, text=True)
+        environment = self._environment | ({"ANSIBLE_STDOUT_CALLBACK": callback} if callback else {})
+        done = subprocess.run(command, cwd=ANSIBLE, env=environment, capture_output=True, text=True)
         seconds = time.monotonic() - started
-        outcome = Outcome(done.returncode, done.stdout + done.stderr, seconds)
+        outcome = Outcome(done.returncode, done.stdout if callback else done.stdout + done.stderr, seconds)
         with (self.folder / "plays.log").open("a") as log:
             log.write(f"### {' '.join(command)}\n{outcome.text}\n### {seconds:.0f} s\n")
         return outcome
@@ -138,6 +154,36 @@ class Fleet:
         heard_of: dict[str, Any] = wait_for(heard, f"no health message of {host.name}", 60)
         return heard_of
 
+    def publish_as(self, device: Host, topic: str, text: str, password: str = "") -> str:
+        """`heard` or `refused`: what becomes of a message that is sent with a device's credential."""
+        account = ["-u", device.name, "-P", password or self.passwords[device.name]]
+        send = ["mosquitto_pub", *self._tls(), *account, "-V", "mqttv5", "-q", "1", "-t", topic, "-m", text]
+        with subprocess.Popen(
+            device.entering("mosquitto_sub", *self._tls(), *self._operator(), "-t", topic, "-R", "-W", "6"),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as listening:
+            time.sleep(1.5)  # until it has subscribed; mosquitto_sub does not say when
+            device.inside(*send, check=False)
+            heard = listening.communicate()[0].splitlines()
+        return "heard" if text in heard else "refused"
+
+    def subscribe_as(self, device: Host, topic: str) -> str:
+        """What a device's credential hears on a topic within a few health intervals."""
+        account = ["-u", device.name, "-P", self.passwords[device.name]]
+        return device.inside("mosquitto_sub", *self._tls(), *account, "-t", topic, "-W", "6", check=False)
+
+    def change_passwords(self) -> None:
+        """As `ansible-vault edit` would: other passwords for all devices."""
+        self.passwords.update({host.name: secrets.token_urlsafe(24) for host in self.devices})
+        _write_vault(self)
+
+    def _tls(self) -> list[str]:
+        return ["-h", BROKER_NAME, "-p", "8883", "--cafile", "/etc/oahega-edge/ca.pem"]
+
+    def _operator(self) -> list[str]:
+        return ["-u", "fleet-operator", "-P", self.passwords[self.broker.name]]
+
     def assert_healthy(self, host: Host, release: str) -> None:
         said = self.health(host)
         assert said["release"] == release
@@ -159,7 +205,8 @@ class Fleet:
             "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
             "ANSIBLE_HOME": str(self.folder / "ansible-home"),
             "ANSIBLE_VAULT_PASSWORD_FILE": str(self.folder / "vault-password"),
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/oahega-fleet-{os.getpid()}",  # a socket's path must be short
+            # A socket's path must be short.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/oahega-fleet-{os.getpid()}",
             "ANSIBLE_SSH_ARGS": (
                 "-o ControlMaster=auto -o ControlPersist=60s -o ConnectTimeout=5 "
                 "-o ServerAliveInterval=2 -o ServerAliveCountMax=3"
@@ -187,7 +234,11 @@ def booted_fleet(count: int, releases: Releases, bundle: Path, release: str) -> 
         names = f"127.0.0.1 localhost\n{NETWORK}.10 {BROKER_NAME}\n127.0.1.1 "
         try:
             for host in hosts:
-                files = {"etc/hosts": f"{names}{host.name}\n", "srv/clip.mp4": clip, "home/pi/.ssh/authorized_keys": key}
+                files = {
+                    "etc/hosts": f"{names}{host.name}\n",
+                    "srv/clip.mp4": clip,
+                    "home/pi/.ssh/authorized_keys": key,
+                }
                 host.insert_disk(files)
                 host.boot()
             for host in hosts:
@@ -277,24 +328,28 @@ def _write_inventory(fleet: Fleet, bundle: Path, release: str) -> None:
     )
     _write_json(inventory / "group_vars/broker/test.json", {"mosquitto_server_name": BROKER_NAME})
     (fleet.folder / "vault-password").write_text(secrets.token_hex())
-    vault = inventory / "group_vars/all/vault.yml"
-    operator = fleet.passwords[fleet.broker.name]
-    _write_json(
-        vault,
-        {
-            "vault_mqtt_passwords": {host.name: fleet.passwords[host.name] for host in fleet.devices},
-            "vault_operator_password": operator,
-            "vault_broker_key": "{{ lookup('ansible.builtin.file', inventory_dir ~ '/authority/broker.key', rstrip=false) }}",
-        },
-    )
+    (inventory / "group_vars/all/vault.yml").unlink()
     made = fleet.play(
         "playbooks/new-authority.yml",
-        authority=str(fleet.folder / "authority"),
+        authority=str(inventory / "authority"),
         broker_name=BROKER_NAME,
         broker_address=fleet.broker.address,
     )
     assert made.code == 0, made.text
-    (inventory / "authority").symlink_to(fleet.folder / "authority")
+    _write_vault(fleet)
+
+
+def _write_vault(fleet: Fleet) -> None:
+    vault = fleet.inventory / "group_vars/all/vault.yml"
+    key = "{{ lookup('ansible.builtin.file', inventory_dir ~ '/authority/broker.key', rstrip=false) }}"
+    _write_json(
+        vault,
+        {
+            "vault_mqtt_passwords": {host.name: fleet.passwords[host.name] for host in fleet.devices},
+            "vault_operator_password": fleet.passwords[fleet.broker.name],
+            "vault_broker_key": key,
+        },
+    )
     folder = ansible_folder()
     assert folder is not None
     password = ["--vault-password-file", str(fleet.folder / "vault-password")]

@@ -132,10 +132,13 @@ class Host:
 
     def inside(self, *command: str, check: bool = True) -> str:
         """What a command prints that is run as root within the host's namespaces (not over SSH)."""
-        enter = ["nsenter", "--target", str(self._pid_1()), "--all", "--", *command]
-        done = subprocess.run(enter, capture_output=True, text=True)
+        done = subprocess.run(self.entering(*command), capture_output=True, text=True)
         assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stderr}{done.stdout}"
         return done.stdout
+
+    def entering(self, *command: str) -> list[str]:
+        """The command line that runs a command within the host."""
+        return ["nsenter", "--target", str(self._pid_1()), "--all", "--", *command]
 
     def wait_booted(self) -> str:
         """The state that systemd ends up in: running, or degraded with a failed unit."""

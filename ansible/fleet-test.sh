@@ -1,0 +1,25 @@
+#!/bin/sh
+# Rollouts against real systemd hosts (root, Debian, some 5 GB of disk):
+#   fleet-test.sh          short: a canary and one more
+#   fleet-test.sh long     four hosts and every fault
+set -eu
+cd "$(dirname "$0")/.."
+run=${RUN_PYTHON:-.venv/bin/python}
+if [ -z "${OAHEGA_ANSIBLE:-}" ] && [ ! -x .venv-ansible/bin/ansible-playbook ]; then
+    "$run" -m venv .venv-ansible
+    .venv-ansible/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+        --requirement requirements/ansible.txt
+fi
+for tool in debootstrap systemd-nspawn ip ssh-keygen ssh; do
+    command -v "$tool" >/dev/null || {
+        apt-get install --yes --no-install-recommends debootstrap systemd-container iproute2 openssh-client
+        break
+    }
+done
+case ${1:-short} in
+short) which="fleet and not long" ;;
+long) which="fleet" ;;
+*) echo "usage: $0 [short|long]" >&2; exit 2 ;;
+esac
+export OAHEGA_REQUIRE_FLEET=1
+exec "$run" -m pytest tests/fleet/test_rollout.py -m "$which" -s --durations=0

@@ -1,0 +1,360 @@
+"""Rollouts to real systemd hosts over SSH. Each case begins and ends with a fleet that is well on OLD.
+
+The short form (`-m "fleet and not long"`): a canary and one more. The long form (`-m "fleet and long"`): four
+hosts and every fault. Both need root, Debian and Ansible: ansible/fleet-test.sh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet import Fleet, Running, ansible_folder, booted_fleet
+from fleet_announced import announced_by, changed_between, snapshot
+from fleet_hosts import wait_for
+from fleet_releases import CRASHES, SEES_NOTHING, Releases
+from fleet_tree import CACHE, missing
+from mini_bundle import make_bundle
+from oahega_edge.bundle import seal
+
+OLD, NEW, CRASHING, BLIND, INTERRUPTED = "0.9.1", "0.9.2", "0.9.3", "0.9.4", "0.9.5"
+
+pytestmark = pytest.mark.fleet
+
+
+@pytest.fixture(scope="module")
+def bundles() -> Path:
+    """Folder of bundles: good, newer, and bad (its golden answer is not what its model says)."""
+    folder = CACHE / "fleet-bundles"
+    shutil.rmtree(folder, ignore_errors=True)
+    make_bundle(folder / "good")
+    make_bundle(folder / "newer", version="1.1")
+    bad = make_bundle(folder / "bad", version="1.2")
+    manifest = json.loads((bad / "manifest.json").read_text())
+    sample = manifest["emotion"]["golden"]["samples"][0]
+    sample["value"] = [value - 100 for value in sample["value"]]
+    (bad / "manifest.json").write_text(json.dumps(manifest))
+    seal(bad)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def releases() -> Releases:
+    folder = CACHE / "fleet-releases"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    made = Releases(folder)
+    made.build(OLD)
+    return made
+
+
+@pytest.fixture(scope="module")
+def fleet(request: pytest.FixtureRequest, releases: Releases, bundles: Path) -> Iterator[Fleet]:
+    """As many hosts as the form wants, installed for the first time, and well."""
+    if reason := missing():
+        _absent(reason)
+    if ansible_folder() is None:
+        _absent("no ansible-playbook; ansible/fleet-test.sh makes .venv-ansible")
+    count = 4 if _long_form(request) else 2
+    with booted_fleet(count, releases, bundles / "good", OLD) as fleet:
+        yield fleet
+        print("\n" + "\n".join(fleet.timings))
+
+
+def _absent(reason: str) -> None:
+    if os.environ.get("OAHEGA_REQUIRE_FLEET"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def _long_form(request: pytest.FixtureRequest) -> bool:
+    return any(item.get_closest_marker("long") for item in request.session.items)
+
+
+def test_what_a_check_announces_is_what_the_first_run_changes(fleet: Fleet) -> None:
+    before = {host.name: snapshot(host) for host in [fleet.broker, *fleet.devices]}
+    checked = fleet.play("site.yml", "--check", "--diff", callback="ansible.posix.json")
+    untouched = {host.name: snapshot(host) for host in [fleet.broker, *fleet.devices]}
+
+    done = fleet.play("site.yml", "-vvv")
+
+    after = {host.name: snapshot(host) for host in [fleet.broker, *fleet.devices]}
+    assert checked.code == 0, checked.text[-6000:]
+    assert done.code == 0, done.text[-6000:]
+    announced = announced_by(checked.text)
+    for host in [fleet.broker, *fleet.devices]:
+        assert changed_between(before[host.name], untouched[host.name]) == set(), "a check changed something"
+        assert announced[host.name] == changed_between(before[host.name], after[host.name])
+        assert after[host.name] != before[host.name]
+    for host in fleet.devices:
+        fleet.assert_healthy(host, OLD)
+    # The same run, at its most talkative, kept every secret.
+    assert not [secret for secret in fleet.secrets if secret in done.text or secret in checked.text]
+    fleet.note("first installation", done)
+
+
+def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
+    before = {host.name: fleet.running(host) for host in fleet.devices}
+
+    again = fleet.play("site.yml", "--diff")
+
+    assert again.code == 0, again.text[-6000:]
+    assert again.total("changed") == 0, again.text
+    assert {host.name: fleet.running(host) for host in fleet.devices} == before
+    fleet.note("second run, nothing to do", again)
+
+
+def test_secrets_on_a_device_are_for_root_alone(fleet: Fleet) -> None:
+    host = fleet.devices[0]
+    password = fleet.passwords[host.name]
+
+    modes = host.inside("stat", "-c", "%a %U", "/etc/credstore/oahega-edge.mqtt-password", "/etc/credstore")
+    as_pi = host.inside(
+        "runuser", "-u", "pi", "--", "cat", "/etc/credstore/oahega-edge.mqtt-password", check=False
+    )
+    elsewhere = host.inside(
+        "grep", "-rlF", password, "/etc", "/opt/oahega-edge/previous", "/var/log", check=False
+    )
+
+    assert modes.splitlines() == ["400 root", "700 root"]
+    assert as_pi == ""
+    assert elsewhere.split() == ["/etc/credstore/oahega-edge.mqtt-password"]
+
+
+def test_a_device_can_speak_for_itself_only(fleet: Fleet) -> None:
+    """The credential of one device against the real broker: its own topics yes, another's no."""
+    speaker, other = fleet.devices[:2]
+
+    own = fleet.publish_as(speaker, f"oahega/v1/{speaker.name}/health", "mine")
+    foreign = fleet.publish_as(speaker, f"oahega/v1/{other.name}/health", "not mine")
+    discovery = fleet.publish_as(speaker, f"homeassistant/device/{other.name}/config", "not mine")
+    overheard = fleet.subscribe_as(speaker, "oahega/v1/+/health")
+
+    assert own == "heard"
+    assert foreign == "refused"
+    assert discovery == "refused"
+    assert overheard == ""
+
+
+def test_a_bad_bundle_stops_at_the_canary(fleet: Fleet, bundles: Path) -> None:
+    """It fails its self-test on the device, before anything is switched."""
+    before = {host.name: fleet.running(host) for host in fleet.devices}
+
+    refused = fleet.play("playbooks/bundle.yml", oahega_edge_bundle=str(bundles / "bad"))
+
+    assert refused.code != 0
+    assert "fails its self-test" in refused.said
+    assert "was not switched" in refused.said
+    assert {host.name: fleet.running(host) for host in fleet.devices} == before
+    assert fleet.devices[1].name not in refused.visited
+    fleet.assert_healthy(fleet.devices[0], OLD)
+    fleet.note("bad bundle", refused)
+
+
+def test_a_bundle_and_the_way_back(fleet: Fleet, bundles: Path) -> None:
+    canary = fleet.devices[0]
+    before = fleet.running(canary)
+
+    forth = fleet.play(
+        "playbooks/bundle.yml", "--limit", canary.name, oahega_edge_bundle=str(bundles / "newer")
+    )
+    between = fleet.running(canary)
+    back = fleet.play("playbooks/rollback.yml", "--limit", canary.name)
+
+    after = fleet.running(canary)
+    assert forth.code == 0, forth.text[-6000:]
+    assert between.bundle.startswith("tiny-1.1-")
+    assert back.code == 0, back.text[-6000:]
+    assert (after.release, after.bundle, after.settings) == (before.release, before.bundle, before.settings)
+    fleet.assert_healthy(canary, OLD)
+    fleet.note("models only, one device", forth)
+    fleet.note("rollback.yml, one device", back)
+
+
+def test_the_table_shows_every_device(fleet: Fleet) -> None:
+    table = fleet.play("playbooks/status.yml")
+
+    assert table.code == 0, table.text
+    for host in fleet.devices:
+        assert [
+            line for line in table.text.splitlines() if host.name in line and "online" in line and OLD in line
+        ]
+
+
+@pytest.mark.long
+def test_a_good_upgrade_reaches_every_device(fleet: Fleet, releases: Releases, bundles: Path) -> None:
+    canary = fleet.devices[0]
+    releases.build(NEW)
+    variables = {"oahega_edge_release": NEW, "oahega_edge_bundle": str(bundles / "newer")}
+    before = snapshot(canary)
+    checked = fleet.play("site.yml", "--check", "--diff", callback="ansible.posix.json", **variables)
+
+    done = fleet.play("site.yml", **variables)
+
+    assert done.code == 0, done.text[-6000:]
+    for host in fleet.devices:
+        fleet.assert_healthy(host, NEW)
+    assert announced_by(checked.text)[canary.name] == changed_between(before, snapshot(canary))
+    fleet.note(f"upgrade of {len(fleet.devices)} hosts", done)
+
+    back = fleet.play("playbooks/rollback.yml")
+
+    assert back.code == 0, back.text[-6000:]
+    for host in fleet.devices:
+        fleet.assert_healthy(host, OLD)
+    fleet.note(f"rollback.yml of {len(fleet.devices)} hosts", back)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("version", "fault", "said"),
+    [(CRASHING, CRASHES, "a release that crashes"), (BLIND, SEES_NOTHING, "its camera is stalled")],
+    ids=["crashes", "sends no frames"],
+)
+def test_a_bad_release_is_taken_back_by_the_canary(
+    fleet: Fleet, releases: Releases, version: str, fault: str, said: str
+) -> None:
+    releases.build(version, fault)
+    before = {host.name: fleet.running(host) for host in fleet.devices}
+
+    failed = fleet.play("playbooks/rollout.yml", oahega_edge_release=version)
+
+    assert failed.code != 0
+    assert said in failed.said
+    assert f"is back on {OLD} and healthy" in failed.said
+    assert_only_canary_restarted(fleet, before)
+    assert not set(failed.visited) & {host.name for host in fleet.devices[1:]}
+    fleet.assert_healthy(fleet.devices[0], OLD)
+    fleet.note(f"bad release ({said}), until the canary was back", failed)
+
+
+@pytest.mark.long
+def test_a_wrong_certificate_is_taken_back_by_the_canary(fleet: Fleet) -> None:
+    """The settings bring an authority that did not sign the broker's certificate."""
+    before = {host.name: fleet.running(host) for host in fleet.devices}
+    authority = fleet.folder / "other-authority"
+    made = fleet.play("playbooks/new-authority.yml", authority=str(authority), broker_name="elsewhere.test")
+    assert made.code == 0, made.text
+
+    failed = fleet.play("playbooks/rollout.yml", oahega_edge_mqtt_ca=(authority / "ca.pem").read_text())
+
+    assert failed.code != 0
+    assert "nothing was heard of it" in failed.said
+    assert f"is back on {OLD} and healthy" in failed.said
+    assert_only_canary_restarted(fleet, before)
+    fleet.assert_healthy(fleet.devices[0], OLD)
+    fleet.note("wrong certificate authority", failed)
+
+
+@pytest.mark.long
+def test_nothing_is_switched_while_a_canary_cannot_be_reached(fleet: Fleet, bundles: Path) -> None:
+    canary, *others = fleet.devices
+    before = {host.name: fleet.running(host) for host in others}
+    canary.cut_power()
+
+    stopped = fleet.play("playbooks/bundle.yml", oahega_edge_bundle=str(bundles / "newer"))
+
+    canary.boot()
+    assert stopped.code != 0
+    assert stopped.recap[canary.name]["unreachable"] == 1
+    assert {host.name: fleet.running(host) for host in others} == before
+    fleet.assert_healthy(canary, OLD)
+    fleet.note("canary unreachable", stopped)
+
+
+@pytest.mark.long
+def test_a_lost_host_of_a_batch_stops_the_rest(fleet: Fleet, bundles: Path) -> None:
+    """The canary is proven, the first of the fleet is gone: those after it stay as they are."""
+    canary, lost, *rest = fleet.devices
+    before = {host.name: fleet.running(host) for host in rest}
+    lost.cut_power()
+
+    stopped = fleet.play("playbooks/bundle.yml", oahega_edge_bundle=str(bundles / "newer"))
+
+    lost.boot()
+    back = fleet.play("playbooks/rollback.yml", "--limit", canary.name)
+    assert stopped.code != 0
+    assert stopped.recap[canary.name]["failed"] == 0
+    assert stopped.recap[lost.name]["unreachable"] == 1
+    assert {host.name: fleet.running(host) for host in rest} == before
+    assert back.code == 0, back.text[-6000:]
+    fleet.assert_healthy(canary, OLD)
+    fleet.assert_healthy(lost, OLD)
+
+
+@pytest.mark.long
+def test_a_power_cut_in_the_middle_of_an_installation(fleet: Fleet, releases: Releases) -> None:
+    """The host comes back on the old release; the others were not begun; the next run finishes."""
+    canary, *others = fleet.devices
+    releases.build(INTERRUPTED)
+    before = {host.name: fleet.running(host) for host in others}
+    new = f"/opt/oahega-edge/releases/{INTERRUPTED}"
+
+    with fleet.playing("playbooks/rollout.yml", oahega_edge_release=INTERRUPTED) as play:
+        wait_for(
+            lambda: canary.inside("ls", f"{new}/lib/python3.11/site-packages/numpy", check=False), "no pip"
+        )
+        canary.cut_power()
+        text = play.communicate()[0]
+    canary.boot()
+
+    assert play.returncode != 0
+    assert "UNREACHABLE" in text
+    assert canary.inside("ls", "-A", new) != ""
+    fleet.assert_healthy(canary, OLD)
+    assert {host.name: fleet.running(host) for host in others} == before
+
+    again = fleet.play("playbooks/rollout.yml", "--limit", canary.name, oahega_edge_release=INTERRUPTED)
+
+    assert again.code == 0, again.text[-6000:]
+    fleet.assert_healthy(canary, INTERRUPTED)
+    assert fleet.play("playbooks/rollback.yml", "--limit", canary.name).code == 0
+    fleet.assert_healthy(canary, OLD)
+
+
+@pytest.mark.long
+def test_new_passwords(fleet: Fleet) -> None:
+    old = dict(fleet.passwords)
+    fleet.change_passwords()
+
+    rotated = fleet.play("playbooks/rotate-credentials.yml", "-vvv")
+
+    assert rotated.code == 0, rotated.text[-6000:]
+    for host in fleet.devices:
+        fleet.assert_healthy(host, OLD)
+    speaker = fleet.devices[0]
+    assert fleet.publish_as(speaker, f"oahega/v1/{speaker.name}/health", "x", old[speaker.name]) == "refused"
+    assert not [secret for secret in [*old.values(), *fleet.secrets] if secret in rotated.text]
+    fleet.note(f"new passwords for {len(fleet.devices)} hosts", rotated)
+
+
+@pytest.mark.long
+def test_a_removed_device_is_as_if_it_had_never_been(fleet: Fleet) -> None:
+    """Last, because it does not come back."""
+    gone = fleet.devices[-1]
+
+    unconfirmed = fleet.play("playbooks/remove.yml", "--limit", gone.name)
+    removed = fleet.play("playbooks/remove.yml", "--limit", gone.name, oahega_edge_remove=gone.name)
+
+    assert unconfirmed.code != 0
+    assert removed.code == 0, removed.text[-6000:]
+    left = gone.inside("find", "/etc", "/opt", "/var/lib", "-xdev", "-name", "*oahega*")
+    assert left == ""
+    assert gone.inside("getent", "passwd", "oahega-edge", check=False) == ""
+
+
+def assert_only_canary_restarted(fleet: Fleet, before: dict[str, Running]) -> None:
+    """The canary runs the same as before in another process; the others are the same processes."""
+    canary, *others = fleet.devices
+    now = fleet.running(canary)
+    was = before[canary.name]
+    assert (now.release, now.bundle, now.settings) == (was.release, was.bundle, was.settings)
+    assert now.pid != was.pid
+    assert {host.name: fleet.running(host) for host in others} == {
+        host.name: before[host.name] for host in others
+    }
