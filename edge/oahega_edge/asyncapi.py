@@ -81,7 +81,7 @@ SENT = (
     ),
     Sent(
         "discovery",
-        "{discoveryPrefix}/device/oahega-{device}/config",
+        "{discoveryPrefix}/device/{device}/config",
         Discovery,
         "Home Assistant's device discovery, where it is enabled.",
         retain=True,

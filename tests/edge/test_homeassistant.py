@@ -16,7 +16,7 @@ from oahega_edge.publishers.homeassistant import discovery
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.topics import Topics
 
-CONFIG = "homeassistant/device/oahega-kiosk-1/config"
+CONFIG = "homeassistant/device/kiosk-1/config"
 
 
 def described(**changes: object) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _COMMAND_ENTITIES = {"frames": "number", "threshold": "number", "mute": "switch"
 
 def config_topic(prefix: str, device: str) -> str:
     """Where the description goes."""
-    return f"{prefix}/device/oahega-{device}/config"
+    return f"{prefix}/device/{device}/config"
 
 
 def status_topic(prefix: str) -> str:
