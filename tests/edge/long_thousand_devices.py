@@ -2,6 +2,7 @@
 
 Prints events per second, end-to-end latency and losses; asserts only that nothing is lost. The devices are
 bare MQTT 5 connections that replay events with new times: the broker and the subscriber are what is loaded.
+OAHEGA_RECORDED names a file of recorded events (`oahega-edge replay CLIP > FILE`); without, one event serves.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
 import struct
 import time
 from dataclasses import dataclass
@@ -61,11 +63,18 @@ async def connect(port: int, client_id: str) -> tuple[asyncio.StreamReader, asyn
     return reader, writer
 
 
+def recorded(name: str) -> list[dict[str, object]]:
+    """Events to replay, as this device's."""
+    file = os.environ.get("OAHEGA_RECORDED")
+    lines = Path(file).read_text().splitlines() if file else [event(stamp(device=name)).to_json()]
+    return [{**json.loads(line), "device": name} for line in lines]
+
+
 async def device(port: int, number: int, start_at: float) -> int:
     """Publish at the set rate; the number of acknowledged events."""
     name = f"sim-{number}"
     reader, writer = await connect(port, name)
-    template = json.loads(event(stamp(device=name)).to_json())
+    templates = recorded(name)
     count = round(SECONDS * PER_SECOND)
 
     async def acknowledgements() -> int:
@@ -79,7 +88,7 @@ async def device(port: int, number: int, start_at: float) -> int:
     offset = number / DEVICES / PER_SECOND
     for seq in range(count):
         await asyncio.sleep(max(0.0, start_at + offset + seq / PER_SECOND - time.time()))
-        payload = json.dumps({**template, "seq": seq, "sent": time.time()}).encode()
+        payload = json.dumps({**templates[seq % len(templates)], "seq": seq, "sent": time.time()}).encode()
         head = text(f"oahega/v1/{name}/event") + struct.pack(">H", seq % 65535 + 1) + b"\x00"
         writer.write(packet(0x32, head + payload))
     acknowledged = await asyncio.wait_for(counting, 60)
@@ -116,7 +125,7 @@ async def subscribe(port: int, expected: int, patience: float) -> Heard:
         (size,) = struct.unpack_from(">H", body)
         rest = body[2 + size :]
         writer.write(packet(0x40, rest[:2]))
-        content = json.loads(rest[rest.index(b"{") :])
+        content = json.loads(rest[3 + rest[2] :])  # behind the packet id and the properties
         now = time.time()
         began, ended = began or now, now
         latencies.append((now - content["sent"]) * 1000)
