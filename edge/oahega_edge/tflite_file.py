@@ -23,6 +23,9 @@ EDGETPU_OP = "edgetpu-custom-op"
 MOST_BYTES = 256 * 1024 * 1024
 """No model of a small device is larger; guards memory against a wrong file."""
 
+MOST_TENSOR_BYTES = 512 * 1024 * 1024
+"""Of all tensors of a graph: a flipped bit in a shape can ask for terabytes, which hangs or kills."""
+
 # Position in schema.fbs's TensorType: (numpy's name, bytes per element; 0 where it is not whole).
 _TYPES = {
     0: ("float32", 4),
@@ -44,6 +47,8 @@ _TYPES = {
     16: ("uint16", 2),
     17: ("int4", 0),
 }
+
+_WIDTHS = dict(_TYPES.values())
 
 T = TypeVar("T")
 
@@ -301,6 +306,9 @@ def _buffer_bytes(buffer: _Table) -> int:
 def _graph(graph: _Table, codes: int, buffers: list[int]) -> _Graph:
     counter = iter(range(MOST_BYTES))
     tensors = graph.tables(0, lambda tensor: _tensor(tensor, next(counter), buffers))
+    wanted = sum(math.prod(tensor.shape) * _WIDTHS[tensor.dtype] for tensor in tensors)
+    if wanted > MOST_TENSOR_BYTES:
+        raise _Broken(f"its tensors need {wanted} bytes, {MOST_TENSOR_BYTES} are the most")
     inputs, outputs = graph.integers(1), graph.integers(2)
     _within(inputs + outputs, 0, len(tensors), "tensor")
     operators = graph.tables(3, lambda operator: _check_operator(operator, codes, len(tensors)))

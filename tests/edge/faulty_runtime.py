@@ -76,7 +76,7 @@ FAULTS = {
     "exit": lambda: os._exit(3),
     "hang": lambda: time.sleep(3600),
     "hang-in-native-code": lambda: ctypes.PyDLL(None).sleep(3600),  # PyDLL: keeps the interpreter's lock
-    "slow": lambda: time.sleep(0.8),
+    "slow": lambda: time.sleep(3),
     "error": raise_error,
     "garbage": lambda: write(b"F driver/usb/usb_driver.cc:834 transfer error\n" * 20),
     "not-json": lambda: write(message(b"}{}{")),

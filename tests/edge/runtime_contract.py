@@ -138,7 +138,7 @@ def fallback(subject: Tiny) -> Model:
         lambda: {"model": isolated(subject)},
         lambda models: models["model"].run(subject.tensor()),
     )
-    group.start(30)
+    group.start(60)
     assert not group.degraded, group.reason
     return group.models["model"]
 
@@ -150,7 +150,7 @@ def fallen_back(subject: Tiny) -> Model:
         raise AcceleratorError("no Edge TPU answers as usb")
 
     group = Fallback({"model": in_process("litert")(subject)}, absent, lambda models: None)
-    group.start(30)
+    group.start(60)
     assert group.degraded
     return group.models["model"]
 
