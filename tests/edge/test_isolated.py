@@ -180,6 +180,19 @@ def test_an_interpreter_that_is_not_there_is_named():
         Worker(python=Path("/opt/coral/bin/python"))
 
 
+def test_an_interpreter_that_is_something_else_is_named(tmp_path):
+    other = tmp_path / "python"
+    other.write_text(
+        f"#!{sys.executable}\n"
+        "import os, sys\n"
+        """os.write(int(sys.argv[4]), b'\\x0c\\0\\0\\0{"hello": 42}')\n"""
+    )
+    other.chmod(0o755)
+
+    with pytest.raises(AcceleratorError, match="wrote something else than messages"):
+        Worker(python=other)
+
+
 def test_failures_leave_no_descriptors_open(monkeypatch):
     monkeypatch.setenv("OAHEGA_FAULT", "abort")
     before = psutil.Process().num_fds()

@@ -116,11 +116,14 @@ class Worker:
             theirs.close()
             os.close(theirs_lifeline)
 
-    def _check_versions(self, hello: Mapping[str, str]) -> None:
-        if self._device == "cpu" or hello["runtime"].startswith("file:"):
+    def _check_versions(self, hello: Any) -> None:
+        if not isinstance(hello, dict):
+            self._fail("wrote something else than messages")
+        runtime, version = str(hello.get("runtime")), str(hello.get("version"))
+        if self._device == "cpu" or runtime.startswith("file:"):
             return
         try:
-            doubt = check_pair(hello["runtime"], hello["version"], installed_libedgetpu())
+            doubt = check_pair(runtime, version, installed_libedgetpu())
         except AcceleratorError:
             self.close()
             raise
