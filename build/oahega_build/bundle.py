@@ -26,7 +26,10 @@ def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: st
     Each run folder holds `entry.json` and the files that it names. Raises RunError for a folder that is no
     finished run, BundleError when the result does not pass the device's own checks.
     """
-    entries = (_read_entry(detector, DetectorEntry), _read_entry(emotion, EmotionEntry))
+    entries: tuple[DetectorEntry, EmotionEntry] = (
+        _read_entry(detector, DetectorEntry),
+        _read_entry(emotion, EmotionEntry),
+    )
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         name=name,
@@ -39,8 +42,8 @@ def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: st
     making = out.with_name(out.name + artifacts.UNFINISHED)
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
-    for folder, entry in zip((detector, emotion), entries, strict=True):
-        _copy_models(folder, entry, making)
+    _copy_models(detector, entries[0], making)
+    _copy_models(emotion, entries[1], making)
     artifacts.write_json(making / MANIFEST, manifest.model_dump(mode="json"))
     (making / MODEL_CARD).write_text(model_card(manifest))
     seal(making)

@@ -13,16 +13,8 @@ from ai_edge_litert.interpreter import Interpreter
 from oahega_build.artifacts import open_run
 from oahega_build.dataset import Sample, read_dataset
 from oahega_build.emotion_inputs import Framing
-from oahega_build.evaluate_emotion import (
-    VALID_LOG,
-    EmotionModel,
-    bootstrap,
-    load_emotion,
-    log_valid,
-    part_of,
-    require_labels,
-    summary,
-)
+from oahega_build.emotion_metrics import Interval, Summary, mean_interval, summary
+from oahega_build.evaluate_emotion import VALID_LOG, load_emotion, log_valid, part_of, require_labels
 from oahega_build.peers import Classifier, load_peers, on_shared_classes
 
 
@@ -31,11 +23,8 @@ class Row:
     """One model."""
 
     name: str
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
-    balanced_accuracy: float
-    ece: float
+    accuracy: Interval
+    summary: Summary
     bytes: int
     milliseconds: float | None
     """One invocation on one thread, median; None for a file that is no .tflite."""
@@ -54,17 +43,12 @@ def compare(
     for model, file in models:
         own = model.probabilities(pictures, framing)
         probabilities = on_shared_classes(own, model.labels, labels)
-        right = probabilities.argmax(axis=1) == truth
-        low, high = bootstrap(lambda chosen, right=right: np.asarray(right[chosen].mean()), len(right))
         figures = summary(probabilities, truth)
         rows.append(
             Row(
                 name=model.name,
-                accuracy=figures["accuracy"],
-                accuracy_low=float(low),
-                accuracy_high=float(high),
-                balanced_accuracy=figures["balanced_accuracy"],
-                ece=figures["ece"],
+                accuracy=mean_interval(probabilities.argmax(axis=1) == truth),
+                summary=figures,
                 bytes=file.stat().st_size,
                 milliseconds=invocation_time(file) if file.suffix == ".tflite" else None,
             )
@@ -96,19 +80,9 @@ def compare_run(
         rows = compare(models, part_of(dataset, part), dataset.labels, Framing())
         run.write_metrics({"rows": rows})
         if part == "valid":
-            _log_looks(own, rows, data.name, log)
+            for model, row in zip(own, rows, strict=False):
+                log_valid(model, row.summary, data.name, log)
     return rows
-
-
-def _log_looks(own: Sequence[EmotionModel], rows: Sequence[Row], data: str, log: Path) -> None:
-    for model, row in zip(own, rows, strict=False):
-        looked = {"model": model.name, "sha256": model.entry.cpu.sha256}
-        log_valid(
-            looked
-            | {"accuracy": round(row.accuracy, 4), "balanced_accuracy": round(row.balanced_accuracy, 4)},
-            data,
-            log,
-        )
 
 
 def invocation_time(file: Path, rounds: int = 400) -> float:
@@ -127,11 +101,11 @@ def invocation_time(file: Path, rounds: int = 400) -> float:
 
 def as_table(rows: Sequence[Row]) -> str:
     """Fixed-width text, best accuracy first."""
-    lines = [f"{'model':<20} {'accuracy':<22} balanced   ECE    bytes      ms"]
-    for row in sorted(rows, key=lambda row: -row.accuracy):
-        interval = f"{row.accuracy:.4f} [{row.accuracy_low:.3f},{row.accuracy_high:.3f}]"
+    lines = [f"{'model':<20} {'accuracy':<21} balanced   ECE       bytes      ms"]
+    for row in sorted(rows, key=lambda row: -row.accuracy.value):
+        took = "-" if row.milliseconds is None else f"{row.milliseconds:.3f}"
         lines.append(
-            f"{row.name:<20} {interval:<22} {row.balanced_accuracy:.4f}   {row.ece:.3f}  "
-            f"{row.bytes:>8}  " + ("     -" if row.milliseconds is None else f"{row.milliseconds:6.3f}")
+            f"{row.name:<20} {row.accuracy!s:<21} {row.summary.balanced_accuracy:.4f}   "
+            f"{row.summary.ece:.3f}  {row.bytes:>8}  {took:>6}"
         )
     return "\n".join(lines)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from oahega_build import artifacts
 from oahega_build.calibrate import fit_temperature, suggested_threshold
 from oahega_build.dataset import Dataset, Sample, read_dataset, split_train
 from oahega_build.emotion_inputs import crop_sample
+from oahega_build.emotion_metrics import summary
 from oahega_build.emotion_network import predict, trained_model
 from oahega_build.emotion_recipe import PIXEL_OFFSET, PIXEL_SCALE, EmotionRecipe, float_input, recipe_of
-from oahega_build.evaluate_emotion import file_logits, summary
+from oahega_build.evaluate_emotion import file_logits
 from oahega_build.quantize import golden, input_tensor, output_tensors, to_int8
 from oahega_edge.classification import softmax
 from oahega_edge.manifest import EmotionEntry, ModelCard, ModelFile, SuggestedDecision
@@ -63,7 +66,7 @@ def export(
     entry = _calibrated(entry, logits, labels)
     metrics = summary(softmax(logits, entry.temperature), labels)
     float_accuracy = float((predict(model, held_out, recipe).argmax(axis=1) == labels).mean())
-    card = {f"held_out_{name}": round(value, 4) for name, value in metrics.items()}
+    card = {f"held_out_{name}": value for name, value in dataclasses.asdict(metrics).items()}
     card |= {
         "held_out_accuracy_float": round(float_accuracy, 4),
         "bytes": len(data),
@@ -92,7 +95,9 @@ def export_run(source: Path, data: Path, artifacts_folder: Path, run_name: str) 
     return run.finished
 
 
-def _calibrated(entry: EmotionEntry, logits: np.ndarray, labels: np.ndarray) -> EmotionEntry:
+def _calibrated(
+    entry: EmotionEntry, logits: NDArray[np.floating], labels: NDArray[np.integer]
+) -> EmotionEntry:
     temperature = fit_temperature(logits, labels)
     threshold = suggested_threshold(softmax(logits, temperature), labels)
     suggested = SuggestedDecision(threshold=threshold, frames=SUGGESTED_FRAMES)

@@ -98,4 +98,4 @@ def on_shared_classes(
     if missing:
         raise DataError(f"a model with the classes {', '.join(own)} cannot answer {', '.join(missing)}")
     kept = probabilities[:, [list(own).index(label) for label in wanted]]
-    return kept / np.maximum(1e-12, kept.sum(axis=1, keepdims=True))
+    return np.asarray(kept / np.maximum(1e-12, kept.sum(axis=1, keepdims=True)))

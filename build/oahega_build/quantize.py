@@ -84,7 +84,7 @@ def require_int8(data: bytes) -> None:
         raise ExportError(f"the file is not int8 throughout: {', '.join(offending[:5])}")
 
 
-def _dtype(details: Mapping[str, Any]) -> str:
+def _dtype(details: Mapping[str, Any]) -> Any:
     return np.dtype(details["dtype"]).name
 
 
@@ -101,7 +101,7 @@ def input_tensor(
         width=width,
         height=height,
         colour=colour,
-        dtype=_dtype(details),  # type: ignore[arg-type] # validated by the model
+        dtype=_dtype(details),
         quantization=_quantization(details),
         pixel_scale=pixel_scale,
         pixel_offset=pixel_offset,
@@ -124,7 +124,7 @@ def output_tensors(data: bytes, roles: Mapping[str, str]) -> tuple[OutputTensor,
             role=role,
             tensor=name,
             shape=tuple(int(n) for n in found[name]["shape"]),
-            dtype=_dtype(found[name]),  # type: ignore[arg-type]
+            dtype=_dtype(found[name]),
             quantization=_quantization(found[name]),
         )
         for role, name in roles.items()

@@ -18,10 +18,10 @@ from oahega_build.artifacts import Run, open_run
 from oahega_build.dataset import Sample, read_dataset, split_train
 from oahega_build.emotion_inputs import Augmenter, Epochs
 from oahega_build.emotion_loss import cross_entropy, distillation, log_prior, paper_class_weights
+from oahega_build.emotion_metrics import confusion, precision_recall_f1
 from oahega_build.emotion_network import build_model, predict, trained_model
 from oahega_build.emotion_recipe import PIXEL_OFFSET, PIXEL_SCALE, WEIGHTS, EmotionRecipe, float_input
 from oahega_build.errors import RecipeError
-from oahega_build.evaluate_emotion import confusion, precision_recall_f1
 from oahega_build.export_emotion import export
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]

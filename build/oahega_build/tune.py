@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from oahega_build import artifacts
 from oahega_build import study as shared
 from oahega_build.artifacts import as_plain, open_run, write_json
 from oahega_build.dataset import read_dataset, split_train
+from oahega_build.emotion_metrics import ClassFigures
 from oahega_build.emotion_recipe import EmotionRecipe
 from oahega_build.errors import RecipeError, RunError
 from oahega_build.models.mobilenet import convolution_names
@@ -217,16 +218,25 @@ def _measured(
 ) -> dict[str, Any]:
     import numpy as np
 
+    from oahega_build.emotion_metrics import summary, table_one
     from oahega_build.emotion_network import predict
-    from oahega_build.evaluate_emotion import summary, table_one
     from oahega_edge.classification import softmax
 
     probabilities = softmax(predict(model, held_out, recipe), 1.0)
     truth = np.array([sample.label for sample in held_out])
     return {
-        **summary(probabilities, truth),
-        "table_1": table_one(probabilities.argmax(axis=1), truth, labels),
+        **asdict(summary(probabilities, truth)),
+        "table_1": {
+            label: {"pictures": row.pictures, **_as_lists(row)}
+            for label, row in table_one(probabilities.argmax(axis=1), truth, labels).items()
+        },
     }
+
+
+def _as_lists(row: ClassFigures) -> dict[str, list[float]]:
+    """Value, low and high end of each figure."""
+    figures = {"precision": row.precision, "recall": row.recall, "f1": row.f1}
+    return {name: [figure.value, figure.low, figure.high] for name, figure in figures.items()}
 
 
 def _remember(trial: optuna.Trial, log: Sequence[Mapping[str, float]]) -> None:

@@ -130,4 +130,4 @@ def dequantized(interpreter: Interpreter, details: dict[str, Any]) -> NDArray[np
     if len(scales) > 1:
         shape[parameters["quantized_dimension"]] = len(scales)
     real = (stored.astype(np.float64) - zeros.reshape(shape)) * scales.reshape(shape)
-    return real.astype(np.float32)
+    return np.asarray(real, np.float32)

@@ -13,7 +13,7 @@ from oahega_build.calibrate import (
     suggested_threshold,
 )
 from oahega_build.emotion_loss import distillation, paper_class_weights
-from oahega_build.evaluate_emotion import bootstrap, confusion, precision_recall_f1, summary, table_one
+from oahega_build.emotion_metrics import bootstrap, confusion, precision_recall_f1, summary, table_one
 from oahega_edge.classification import softmax
 
 pytestmark = pytest.mark.training
@@ -96,9 +96,9 @@ def test_table_one_gives_the_figures_of_a_known_confusion() -> None:
 
     assert scores[0].tolist() == pytest.approx([6 / 7, 6 / 8, 0.8])
     assert scores[1].tolist() == pytest.approx([3 / 5, 3 / 4, 2 / 3])
-    value, low, high = table["calm"]["recall"]  # type: ignore[misc]
-    assert low < value == 0.75 < high
-    assert table["loud"]["pictures"] == 4
+    recall = table["calm"].recall
+    assert recall.low < recall.value == 0.75 < recall.high
+    assert table["loud"].pictures == 4
 
 
 def test_a_class_that_is_never_predicted_scores_zero_and_not_nan() -> None:
@@ -123,8 +123,8 @@ def test_balanced_accuracy_weighs_classes_alike() -> None:
 
     figures = summary(probabilities, labels)
 
-    assert figures["accuracy"] == pytest.approx(0.9)
-    assert figures["balanced_accuracy"] == pytest.approx(0.5)
+    assert figures.accuracy == pytest.approx(0.9)
+    assert figures.balanced_accuracy == pytest.approx(0.5)
 
 
 def test_the_papers_class_weights_are_formula_one() -> None:
