@@ -105,7 +105,7 @@ def evaluate_emotion(
     """Precision, recall, F1 with intervals, calibration, face sizes and corruptions of an exported model."""
     from oahega_build import evaluate_emotion as stage
 
-    print(stage.as_text(stage.evaluate_run(model, data, part, artifacts, run)))
+    print(stage.evaluate_run(model, data, part, artifacts, run).as_text())
 
 
 @app.command("compare-emotion")
