@@ -1,8 +1,9 @@
 """The embedded emotion model: 48x48 grey, under 0.35 MB int8.
 
 Command: python -m oahega_build train-emotion --recipe emotion_student --data DATA/emotion/ferplus
-Cost: being measured.
-Expected: being measured.
+Cost: 34 epochs in 37 minutes on two cores that multiply bfloat16 and had other work beside it.
+Expected: 332,560 bytes int8; FER+ held-out part .879 accuracy, .847 balanced; `valid` .878 [.865, .891] and .855.
+The run that gave these figures went through its first 23 epochs on a schedule of 48 and the rest on this one.
 """
 
 from oahega_build.emotion_recipe import EmotionRecipe
