@@ -1,6 +1,7 @@
 """LiteRT with a fault, for the worker: `Worker(runtime=f"file:{__file__}")`.
 
 OAHEGA_FAULT in the environment is WHAT or WHAT@N: from the N-th call on (1 is the first; default 1).
+A fault in the file that OAHEGA_FAULT_FILE names lasts as long as the file is there.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import ctypes
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
 WHAT, _, FROM = os.environ.get("OAHEGA_FAULT", "none").partition("@")
+FILE = Path(os.environ.get("OAHEGA_FAULT_FILE", "/nonexistent"))
 
 if WHAT == "no-runtime":
     raise ImportError("No module named 'tflite_runtime'")
@@ -39,22 +42,23 @@ class Interpreter:
         return getattr(self._real, name)
 
     @property
-    def _faulty(self) -> bool:
-        return self._calls >= int(FROM or 1)
+    def _fault(self) -> str:
+        if FILE.exists():
+            return FILE.read_text()
+        return WHAT if self._calls >= int(FROM or 1) else "none"
 
     def invoke(self):
         self._calls += 1
         self._real.invoke()
-        if self._faulty:
-            FAULTS.get(WHAT, lambda: None)()
+        FAULTS.get(self._fault, lambda: None)()
 
     def get_tensor(self, index):
         tensor = self._real.get_tensor(index)
-        if self._faulty and WHAT == "nan":
+        if self._fault == "nan":
             tensor = np.full_like(tensor, np.nan)
-        if self._faulty and WHAT == "zeros":
+        if self._fault == "zeros":
             tensor = np.zeros_like(tensor)
-        if self._faulty and WHAT == "shape":
+        if self._fault == "shape":
             tensor = tensor[..., :-1]
         return tensor
 
