@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 SOURCE ?=
+FORM ?= long
+ARCH ?= aarch64
+PYTHON_VERSION ?= 3.11
 
 .PHONY: help demo test check bench requirements wheelhouse fleet-test soak clean
 
@@ -12,7 +15,7 @@ help:
 	@echo "make test                      all tests but the long ones"
 	@echo "make check                     linters and types"
 	@echo "make bench [SOURCE=clip.mp4]   times of every stage on this machine"
-	@echo "make fleet-test                Ansible against real systemd hosts (root, Debian)"
+	@echo "make fleet-test [FORM=short]   Ansible against real systemd hosts (root, Debian)"
 	@echo "make soak                      the long tests: soak, outage, fuzzing"
 	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   wheels for devices without internet"
 	@echo "make requirements              compile the pinned environments anew"
@@ -34,7 +37,7 @@ demo: $(VENV)/demo
 	$(BIN)/oahega-edge demo $(if $(SOURCE),--source "$(SOURCE)")
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -m "not long" --durations=10
+	$(BIN)/python -m pytest -m "not long and not fleet" --durations=10
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -42,10 +45,16 @@ check: $(VENV)/dev
 	$(BIN)/mypy
 
 bench: $(VENV)/demo
-	$(BIN)/oahega-edge bench $(if $(SOURCE),"$(SOURCE)",demo)
+	$(BIN)/oahega-edge bench $(if $(SOURCE),"$(SOURCE)")
+
+fleet-test: $(VENV)/dev
+	RUN_PYTHON="$(BIN)/python" ansible/fleet-test.sh $(FORM)
+
+wheelhouse: $(VENV)/demo
+	RUN_PYTHON="$(BIN)/python" ansible/wheelhouse.sh $(ARCH) $(PYTHON_VERSION)
 
 soak: $(VENV)/dev
-	$(BIN)/python -m pytest -m long --durations=0
+	$(BIN)/python -m pytest -m "long and not fleet" --durations=0
 
 requirements: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet uv

@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -111,7 +113,10 @@ def replay(
 
 @app.command()
 def bench(
-    source: SourceArgument,
+    source: Annotated[
+        str | None,
+        typer.Argument(help="A video, GIF, picture or folder; without it the demo's clip is drawn."),
+    ] = None,
     steps: Annotated[int, typer.Option(min=10, help="Frames to measure.")] = 300,
     size: Annotated[
         str, typer.Option(metavar="WxH", help="Bring frames to this size first; empty: as they are.")
@@ -123,12 +128,17 @@ def bench(
     """Time every stage on this machine: a table, and JSON on standard output."""
     from oahega_edge.assembly import Models, make_camera, make_identity, make_pipeline, make_stamp, read_setup
     from oahega_edge.bench import as_table, run_bench
+    from oahega_edge.demo_clip import write_demo_clip
     from oahega_edge.stopwatch import Stopwatch
 
     layers = _layers(config, [f"runtime.threads={threads}", *(settings or [])], OFFLINE_VERB)
     setup = read_setup(layers)
-    camera = make_camera(setup.settings, source)
-    with Models(setup.bundle, setup.settings) as models:
+    with ExitStack() as stack:
+        if source is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oahega-bench-"))
+            source = str(write_demo_clip(Path(folder) / "demo.mp4"))
+        camera = make_camera(setup.settings, source)
+        models = stack.enter_context(Models(setup.bundle, setup.settings))
         watch = Stopwatch(time.perf_counter)
         pipeline = make_pipeline(setup.bundle, models, setup.settings, watch)
         stamp = make_stamp(make_identity(setup))
