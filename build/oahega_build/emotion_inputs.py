@@ -87,9 +87,11 @@ class Augmentation:
     """Probability of JPEG at quality 25 to 80."""
     erase: float = 0.25
     """Probability that a rectangle of 3 to 15 % is covered."""
+    zoom_out: float = 0.0
+    """The face is seen from up to this share further away, the picture's edges repeated around it."""
 
 
-NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0)
+NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0)
 
 
 class Augmenter:
@@ -121,10 +123,12 @@ class Augmenter:
 
     def _moved(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         ranges = self._ranges
-        if not (ranges.flip or ranges.rotation or ranges.scale or ranges.shift):
+        if not (ranges.flip or ranges.rotation or ranges.scale or ranges.shift or ranges.zoom_out):
             return pixels
         height, width = pixels.shape[:2]
         grow = math.exp(rng.uniform(-1, 1) * math.log1p(ranges.scale))
+        if ranges.zoom_out:
+            grow /= rng.uniform(1, 1 + ranges.zoom_out)
         turn = rng.uniform(-1, 1) * ranges.rotation
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turn, grow)
         matrix[:, 2] += rng.uniform(-1, 1, 2) * ranges.shift * min(width, height)

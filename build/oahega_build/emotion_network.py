@@ -14,14 +14,15 @@ from oahega_build.dataset import Sample
 from oahega_build.emotion_inputs import crop_sample
 from oahega_build.emotion_recipe import PIXEL_OFFSET, PIXEL_SCALE, WEIGHTS, EmotionRecipe, float_input
 from oahega_build.errors import RunError
-from oahega_build.models.mobilenet import classifier
+from oahega_build.models.mobilenet import Head, classifier
 
 
 def build_model(recipe: EmotionRecipe, classes: int, side: int | None, precision: str) -> keras.Model:
     """The recipe's network; `side` None accepts any size (training), a number is for the export."""
     channels = 1 if recipe.colour == "grey" else 3
     trunk = dataclasses.replace(recipe.trunk, precision=precision)
-    return classifier((side, side, channels), trunk, classes, recipe.dropout, recipe.hidden)
+    head = Head(recipe.hidden, recipe.hidden_on_map, recipe.dropout, recipe.hidden_l2)
+    return classifier((side, side, channels), trunk, classes, head)
 
 
 def trained_model(run: Path, recipe: EmotionRecipe, classes: int, side: int | None) -> keras.Model:

@@ -26,6 +26,10 @@ class EmotionRecipe:
     trunk: Trunk
     hidden: tuple[int, ...] = ()
     """Dense layers on top of the pooled features."""
+    hidden_on_map: bool = False
+    """The dense layers come before the pooling instead (paper, figure 6)."""
+    hidden_l2: float = 0.0
+    """L2 on the dense layers' kernels."""
     dropout: float = 0.2
     side: int = 48
     """Pixels of the square input."""

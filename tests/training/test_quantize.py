@@ -15,13 +15,13 @@ def tiny() -> Any:
     """An untrained classifier of 16x16 grey pictures in three classes, and its int8 file."""
     import keras
 
-    from oahega_build.models.mobilenet import Block, Trunk, classifier
+    from oahega_build.models.mobilenet import Block, Head, Trunk, classifier
     from oahega_build.quantize import to_int8
     from oahega_edge.manifest import InputTensor
 
     keras.utils.set_random_seed(1)
     blocks = (Block(8), Block(16, 2, "dense"), Block(16, 1, "separable", residual=True))
-    model = classifier((16, 16, 1), Trunk(stem_channels=8, stem_stride=1, blocks=blocks), 3)
+    model = classifier((16, 16, 1), Trunk(stem_channels=8, stem_stride=1, blocks=blocks), 3, Head())
     float_input = InputTensor(
         width=16, height=16, colour="grey", dtype="float32", pixel_scale=1 / 127.5, pixel_offset=-1
     )

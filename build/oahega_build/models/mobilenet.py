@@ -6,7 +6,7 @@ maps to int8 and to the Edge TPU. Layers carry the names that `warmstart` fills.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -103,12 +103,22 @@ def convolution_names(trunk: Trunk) -> list[str]:
     return names
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands between the trunk and the logits."""
+
+    hidden: Sequence[int] = ()
+    """Units of the dense layers."""
+    on_map: bool = False
+    """The dense layers see every cell of the last feature map and pooling comes after them (paper,
+    figure 6); otherwise they see the pooled features."""
+    dropout: float = 0.0
+    l2: float = 0.0
+    """Weight decay on the dense layers' kernels."""
+
+
 def classifier(
-    input_shape: tuple[int | None, int | None, int],
-    trunk: Trunk,
-    classes: int,
-    dropout: float = 0.0,
-    hidden: Iterable[int] = (),
+    input_shape: tuple[int | None, int | None, int], trunk: Trunk, classes: int, head: Head
 ) -> keras.Model:
     """Trunk, global average pooling, dense layers, `logits` (n, classes).
 
@@ -117,16 +127,27 @@ def classifier(
     """
     pixels = keras.Input(input_shape, name="pixels")
     x = build_trunk(pixels, trunk).last
+    if head.on_map:
+        x = _hidden(x, head)
     x = layers.GlobalAveragePooling2D(keepdims=True, name="pool")(x)
-    decay = keras.regularizers.L2(trunk.l2) if trunk.l2 else None
-    for number, units in enumerate(hidden, start=1):
-        x = layers.Dropout(dropout, name=f"hidden{number}_dropout")(x)
-        x = layers.Conv2D(units, 1, kernel_regularizer=decay, name=f"hidden{number}")(x)
-        x = layers.ReLU(6, name=f"hidden{number}_relu")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    x = layers.Conv2D(classes, 1, kernel_regularizer=decay, name="last")(x)
+    if not head.on_map:
+        x = _hidden(x, head)
+    x = layers.Dropout(head.dropout, name="dropout")(x)
+    x = layers.Conv2D(classes, 1, kernel_regularizer=_decay(head.l2), name="last")(x)
     logits = layers.Reshape((classes,), name="logits")(x)
     return keras.Model(pixels, logits, name="mobilenet_classifier")
+
+
+def _hidden(x: keras.KerasTensor, head: Head) -> keras.KerasTensor:
+    for number, units in enumerate(head.hidden, start=1):
+        x = layers.Dropout(head.dropout, name=f"hidden{number}_dropout")(x)
+        x = layers.Conv2D(units, 1, kernel_regularizer=_decay(head.l2), name=f"hidden{number}")(x)
+        x = layers.ReLU(6, name=f"hidden{number}_relu")(x)
+    return x
+
+
+def _decay(l2: float) -> keras.regularizers.Regularizer | None:
+    return keras.regularizers.L2(l2) if l2 else None
 
 
 def _block(x: keras.KerasTensor, trunk: Trunk, block: Block, name: str) -> keras.KerasTensor:
@@ -149,14 +170,13 @@ def _block(x: keras.KerasTensor, trunk: Trunk, block: Block, name: str) -> keras
 def _convolution(
     x: keras.KerasTensor, trunk: Trunk, name: str, channels: int, size: int, stride: int
 ) -> keras.KerasTensor:
-    decay = keras.regularizers.L2(trunk.l2) if trunk.l2 else None
     x = layers.Conv2D(
         channels,
         size,
         stride,
         padding="same",
         use_bias=not trunk.batch_norm,
-        kernel_regularizer=decay,
+        kernel_regularizer=_decay(trunk.l2),
         name=name,
         dtype=trunk.precision,
     )(x)
