@@ -39,6 +39,7 @@ from oahega_edge.health import (
 )
 from oahega_edge.manifest import DetectorEntry, EmotionEntry
 from oahega_edge.messages import COMMANDS, AcceleratorHealth, Adjustable
+from oahega_edge.metrics import Metrics, NoMetrics
 from oahega_edge.motion import MotionGate, OpenGate
 from oahega_edge.mute import MuteSwitch
 from oahega_edge.pipeline import (
@@ -342,6 +343,7 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
             rhythm=Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3),
             stop=stop,
             time_synced=time_is_synced,
+            metrics=stack.enter_context(_metrics(settings)),
             recovery=camera if isinstance(camera, RecoveringCamera) else NoRecovery(),
         )
         stack.enter_context(ControlServer(socket_path(environment), _control(daemon)))
@@ -420,6 +422,18 @@ def _password(settings: Settings, environment: Mapping[str, str]) -> str | None:
         return file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"mqtt.password_file = {str(file)!r}: cannot be read ({error})") from error
+
+
+@contextmanager
+def _metrics(settings: Settings) -> Iterator[Metrics]:
+    """The OpenMetrics page where a port is set; its library is loaded only then."""
+    if not settings.metrics.port:
+        yield NoMetrics()
+        return
+    from oahega_edge.prometheus import MetricsEndpoint
+
+    with MetricsEndpoint(settings.metrics.host, settings.metrics.port) as endpoint:
+        yield endpoint
 
 
 def _lasting(camera: Camera, settings: Settings) -> Camera:

@@ -262,14 +262,9 @@ def _size(text: str) -> tuple[int, int] | None:
 
 
 def _log_to_stderr(settings: Settings) -> None:
-    """No time of our own under systemd: the journal has one."""
-    under_systemd = "JOURNAL_STREAM" in os.environ
-    logging.basicConfig(
-        level=settings.logging.level.upper(),
-        format="%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
-    )
+    from oahega_edge.journal import configure
+
+    configure(settings.logging.level, os.environ)
 
 
 def _stop_on_signals() -> threading.Event:

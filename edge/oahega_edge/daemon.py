@@ -15,6 +15,7 @@ from oahega_edge.events import EventStamp
 from oahega_edge.frame import Frame
 from oahega_edge.health import CameraState, Reporter
 from oahega_edge.messages import Adjustable, State
+from oahega_edge.metrics import Metrics, NoMetrics
 from oahega_edge.mute import MuteSwitch
 from oahega_edge.picture_quality import FrameWatch, Problem
 from oahega_edge.pipeline import Step
@@ -76,6 +77,7 @@ class Daemon:
     stop: threading.Event
     time_synced: Callable[[], bool]
     recovery: Recovery = field(default_factory=NoRecovery)
+    metrics: Metrics = field(default_factory=NoMetrics)
     frame_watch: FrameWatch = field(default_factory=FrameWatch)
     _sequence: int = -1
     _problems: frozenset[Problem] = frozenset()
@@ -262,7 +264,9 @@ class Daemon:
         self._say_state(now)
         if now - self._health_at >= self.rhythm.health:
             self._health_at = now
-            self.publisher.health(self.reporter.health(self.publisher.statistics(), self.engines.problem))
+            health = self.reporter.health(self.publisher.statistics(), self.engines.problem)
+            self.publisher.health(health)
+            self.metrics.update(health)
 
     def _say_state(self, now: float) -> None:
         state = self.reporter.state(self._step)

@@ -208,6 +208,13 @@ class HealthSettings(Section):
     interval_s: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)]
 
 
+class MetricsSettings(Section):
+    """The same figures for Prometheus."""
+
+    port: Annotated[int, Field(ge=0, le=65535)]
+    host: str
+
+
 class Logging(Section):
     """The log on standard error."""
 
@@ -230,6 +237,7 @@ class Settings(Section):
     mqtt: Mqtt
     store: Store
     health: HealthSettings
+    metrics: MetricsSettings
     logging: Logging
 
 

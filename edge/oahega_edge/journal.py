@@ -1,0 +1,39 @@
+"""The log: lines for people at a terminal, structured fields in systemd's journal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+"""sd-daemon(3): a line that begins with <3> is an error to the journal."""
+
+
+def configure(level: str, environment: Mapping[str, str]) -> None:
+    """Send all records to standard error, or to the journal where systemd started this process."""
+    logging.basicConfig(level=level.upper(), handlers=[_handler(environment)], force=True)
+
+
+def _handler(environment: Mapping[str, str]) -> logging.Handler:
+    if "JOURNAL_STREAM" not in environment:
+        handler: logging.Handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        return handler
+    try:
+        from systemd.journal import JournalHandler
+    except ImportError:  # without python3-systemd the level still gets through
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_PriorityFormatter("%(message)s"))
+        return handler
+    # Its fields: PRIORITY, LOGGER, THREAD_NAME, CODE_FILE, CODE_LINE, EXCEPTION_TEXT.
+    journal: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER="oahega-edge")
+    return journal
+
+
+class _PriorityFormatter(logging.Formatter):
+    """Each line begins with the journal's priority, so that `journalctl -p warning` finds it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
