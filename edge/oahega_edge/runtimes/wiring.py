@@ -43,6 +43,11 @@ class Wiring:
     outputs: tuple[Wire, ...]
 
     @property
+    def all(self) -> tuple[Wire, ...]:
+        """The input, then the outputs."""
+        return self.input, *self.outputs
+
+    @property
     def output_indices(self) -> list[int]:
         """In the interpreter, in the order of `outputs`."""
         return [output.index for output in self.outputs]

@@ -1,0 +1,162 @@
+"""A process that answers messages in time, or is gone: the daemon's side of worker.py's protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from oahega_edge.errors import AcceleratorError
+
+_WORKER = Path(__file__).with_name("worker.py")
+_LONGEST_MESSAGE = 65536
+"""Bytes; what is longer is not a message."""
+_NONSENSE = "wrote something else than messages"
+_NOT_FOR_THE_WORKER = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY"}
+_unreaped: list[subprocess.Popen[bytes]] = []
+"""Killed processes that had not gone yet: one in an uninterruptible USB call goes when the kernel lets it."""
+
+
+class Child:
+    """One worker process. Whatever it does, a question ends within its deadline, in an answer or an error."""
+
+    def __init__(self, python: Path, runtime: str, memory: int, explain: Callable[[str, str], str]) -> None:
+        """Start it; AcceleratorError when `python` is no program.
+
+        `memory`: descriptor of the shared memory, closed together with the child. `explain`: kind and text
+        of an error over there to words for whoever operates the device.
+        """
+        _unreaped[:] = [process for process in _unreaped if process.poll() is None]
+        self._explain = explain
+        self._memory = memory
+        self._ended: str | None = None
+        self._socket, theirs = socket.socketpair()
+        their_lifeline, self._lifeline = os.pipe()
+        handed_over = (theirs.fileno(), memory, their_lifeline)
+        try:
+            self._process = subprocess.Popen(
+                [python, "-I", _WORKER, runtime, *map(str, handed_over)],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # the daemon's stdout is for machines
+                pass_fds=handed_over,
+                env={name: value for name, value in os.environ.items() if name not in _NOT_FOR_THE_WORKER},
+            )
+        except OSError as error:
+            self._release()
+            raise AcceleratorError(
+                f"the accelerator's interpreter {python} cannot be started ({error.strerror}); "
+                "correct its path or leave it out"
+            ) from None
+        finally:
+            theirs.close()
+            os.close(their_lifeline)
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def check_running(self) -> None:
+        """AcceleratorError with the reason when it is gone."""
+        if self._ended is not None:
+            raise AcceleratorError(f"the accelerator's process {self._ended}")
+
+    def ask(self, message: dict[str, Any], wanted: str, seconds: float) -> Any:
+        """Send a message; the value of `wanted` in the answer. Every failure ends the process and raises."""
+        self.check_running()
+        body = json.dumps(message).encode()
+        self._socket.settimeout(seconds)
+        try:
+            self._socket.sendall(struct.pack("<I", len(body)) + body)
+        except TimeoutError:
+            raise self.failed(f"took no order within {seconds:g} s") from None
+        except OSError:
+            raise self.failed(self._how_it_ended()) from None
+        return self.answer(wanted, seconds)
+
+    def answer(self, wanted: str, seconds: float) -> Any:
+        """The value of `wanted` in the next message, as for `ask`."""
+        message = self._receive(seconds)
+        if isinstance(message, dict) and wanted in message:
+            return message[wanted]
+        if isinstance(message, dict) and "failed" in message:
+            raise self.failed(self._explain(str(message.get("kind")), str(message["failed"])))
+        raise self.failed(_NONSENSE)
+
+    def failed(self, how: str) -> AcceleratorError:
+        """The error to raise for what no healthy child does; the process is gone by then."""
+        self._ended = how
+        self._socket.close()
+        self._kill()
+        return AcceleratorError(f"the accelerator's process {how}")
+
+    def close(self) -> None:
+        """Let it end in order, so that it releases the device, and kill it when it does not."""
+        if self._ended is not None:
+            return
+        self._ended = "was closed"
+        self._socket.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
+        self._kill()
+
+    def _receive(self, seconds: float) -> Any:
+        until = time.monotonic() + seconds
+        try:
+            (length,) = struct.unpack("<I", self._exactly(4, until))
+            if length <= _LONGEST_MESSAGE:
+                return json.loads(self._exactly(length, until))
+        except TimeoutError:
+            raise self.failed(f"gave no answer within {seconds:g} s") from None
+        except (EOFError, ConnectionError):
+            raise self.failed(self._how_it_ended()) from None
+        except (ValueError, RecursionError):
+            raise self.failed(_NONSENSE) from None
+        raise self.failed(_NONSENSE)
+
+    def _exactly(self, count: int, until: float) -> bytes:
+        parts = bytearray()
+        while len(parts) < count:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            part = self._socket.recv(count - len(parts))
+            if not part:
+                raise EOFError
+            parts += part
+        return bytes(parts)
+
+    def _how_it_ended(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(0.2)
+            return f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with {code}"
+        return "closed its side"
+
+    def _kill(self) -> None:
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.1)
+        if self._process.returncode is None:
+            _unreaped.append(self._process)
+        self._release()
+
+    def _release(self) -> None:
+        self._socket.close()
+        os.close(self._lifeline)
+        os.close(self._memory)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
