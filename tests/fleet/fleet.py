@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -222,11 +223,11 @@ class Fleet:
 def booted_fleet(count: int, releases: Releases, bundle: Path, release: str) -> Iterator[Fleet]:
     """A broker and `count` devices: the first is the canary. Nothing is installed on them yet."""
     folder = CACHE / "fleet"
-    _clear(folder)
-    folder.mkdir(parents=True)
-    key = _ssh_key(folder)
-    clip = _clip(folder / "clip.mp4")
-    with Bridge() as bridge:
+    with _alone(), Bridge() as bridge:
+        _clear(folder)
+        folder.mkdir(parents=True)
+        key = _ssh_key(folder)
+        clip = _clip(folder / "clip.mp4")
         hosts = [
             Host(name, 10 + number, ensure_tree(), folder / name, bridge)
             for number, name in enumerate(["mqtt", *(f"edge-{i + 1}" for i in range(count))])
@@ -250,6 +251,15 @@ def booted_fleet(count: int, releases: Releases, bundle: Path, release: str) -> 
         finally:
             stop_all(hosts)
             shutil.rmtree(f"/tmp/oahega-fleet-{os.getpid()}", ignore_errors=True)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One fleet at a time on this machine; the next one waits."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "fleet.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _clear(folder: Path) -> None:

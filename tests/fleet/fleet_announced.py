@@ -18,8 +18,9 @@ WHOLE = re.compile(r"^(/opt/oahega-edge/releases/[^/]+|/var/lib/oahega-edge/bund
 CONSEQUENCES = (
     # made by systemd-sysusers from the announced /etc/sysusers.d/oahega-edge.conf
     re.compile(r"^/etc/(passwd|group|shadow|gshadow|\.pwd\.lock|subuid|subgid)-?$"),
-    # the link by which a unit is enabled, announced as the unit
+    # the links by which a unit is enabled (Debian keeps System V's in step), announced as the unit
     re.compile(r"^/etc/systemd/system/multi-user\.target\.wants(/.*)?$"),
+    re.compile(r"^/etc/rc[0-6S]\.d/[SK]01mosquitto$"),
     # what the running service keeps for itself
     re.compile(r"^/var/lib/oahega-edge/(?!bundles)[^/]+.*$"),
     # the system's own caches

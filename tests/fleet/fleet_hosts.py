@@ -54,6 +54,10 @@ class Bridge:
     ) -> None:
         self._ip("link", "del", self.name, check=False)
 
+    def detach(self, interface: str) -> None:
+        """Away with an outer end whose host is gone."""
+        self._ip("link", "del", interface, check=False)
+
     def attach(self, interface: str) -> bool:
         """Set a host's outer end up; False while it is not there yet."""
         return self._ip("link", "set", interface, "up", check=False)
@@ -111,6 +115,7 @@ class Host:
             *("--keep-unit", "--register=no", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
             *(f"--network-bridge={self.bridge.name}", "--console=pipe"),
         ]
+        self.bridge.detach(self.interface)
         with (self.folder / "console.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_for(lambda: self._alive() and self.bridge.attach(self.interface), f"{self.name} has no network")
@@ -118,7 +123,7 @@ class Host:
 
     def cut_power(self) -> None:
         """Every process of the host is gone at once; its disk stays as it is."""
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
             return
         os.kill(self._pid_1(), signal.SIGKILL)
         self._process.wait(30)
@@ -181,7 +186,8 @@ def _own_groups(name: str) -> Sequence[str]:
         group = hierarchy / "oahega-fleet" / name
         group.mkdir(parents=True, exist_ok=True)
         enter.append(f'echo $$ > "{group}/cgroup.procs"')
-    return ["sh", "-c", f'{" && ".join(enter)} && exec "$@"', "sh"]
+    # Nothing stays when the tests themselves are killed.
+    return ["sh", "-c", f'{" && ".join(enter)} && exec setpriv --pdeathsig KILL -- "$@"', "sh"]
 
 
 def stop_all(hosts: Sequence[Host]) -> None:
