@@ -54,7 +54,7 @@ def export(
         suggested=SuggestedDecision(threshold=0.5, frames=SUGGESTED_FRAMES),
         golden=golden(data, exported_input, outputs),
         card=ModelCard(
-            recipe=recipe_name,
+            recipe=Path(recipe_name).stem,
             commit=artifacts.commit(),
             created=artifacts.now(),
             data=(_described(dataset),),
