@@ -38,7 +38,7 @@ def to_int8(model: keras.Model, samples: Iterable[NDArray[np.uint8]], input_: In
     pictures = [_real(pixels, input_) for pixels in samples]
     if not pictures:
         raise ExportError("quantization needs at least one representative picture, got none")
-    converter = tf.lite.TFLiteConverter.from_keras_model(_with_named_outputs(model))
+    converter = tf.lite.TFLiteConverter.from_keras_model(_with_named_outputs(_of_one_picture(model)))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([picture] for picture in pictures)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -52,6 +52,16 @@ def to_int8(model: keras.Model, samples: Iterable[NDArray[np.uint8]], input_: In
         data: bytes = converter.convert()
     require_int8(data)
     return data
+
+
+def _of_one_picture(model: keras.Model) -> keras.Model:
+    """The same network for a batch of exactly one: an open batch leaves operators that compute shapes
+    (SHAPE, STRIDED_SLICE, PACK) in the file, which the Edge TPU compiler refuses."""
+    (pixels,) = model.inputs
+    fixed = keras.Input(batch_shape=(1, *pixels.shape[1:]), name=pixels.name)
+    clone = keras.models.clone_model(model, input_tensors=fixed)
+    clone.set_weights(model.get_weights())
+    return clone
 
 
 def _with_named_outputs(model: keras.Model) -> keras.Model:

@@ -304,9 +304,10 @@ def _step_function(training: Training) -> Any:
 
 def _save(path: Path, training: Training) -> None:
     """Everything that the next step depends on, whole or not at all."""
-    arrays = {f"weight{i}": w.numpy() for i, w in enumerate(training.model.weights)}
-    arrays |= {f"average{i}": w.numpy() for i, w in enumerate(training.average)}
-    arrays |= {f"optimizer{i}": w.numpy() for i, w in enumerate(training.optimizer.variables)}
+    weights = training.model.weights
+    arrays = {f"weight/{w.path}": w.numpy() for w in weights}
+    arrays |= {f"average/{w.path}": a.numpy() for w, a in zip(weights, training.average, strict=True)}
+    arrays |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(training.optimizer.variables)}
     temporary = path.with_suffix(".writing.npz")
     np.savez(temporary, step=training.step.numpy(), **arrays)
     temporary.replace(path)
@@ -314,11 +315,11 @@ def _save(path: Path, training: Training) -> None:
 
 def _load(path: Path, training: Training) -> None:
     with np.load(path) as arrays:
-        for i, (weight, mean) in enumerate(zip(training.model.weights, training.average, strict=True)):
-            weight.assign(arrays[f"weight{i}"])
-            mean.assign(arrays[f"average{i}"])
+        for weight, mean in zip(training.model.weights, training.average, strict=True):
+            weight.assign(arrays[f"weight/{weight.path}"])
+            mean.assign(arrays[f"average/{weight.path}"])
         for i, variable in enumerate(training.optimizer.variables):
-            variable.assign(arrays[f"optimizer{i}"])
+            variable.assign(arrays[f"optimizer/{i}"])
         training.step.assign(arrays["step"])
 
 
@@ -326,7 +327,7 @@ def averaged_model(recipe: DetectorRecipe, decoder: SsdDecoder, checkpoint: Path
     """The network with a checkpoint's averaged weights, and the step that it was made at."""
     model = build_ssd(recipe.net, decoder.levels)
     with np.load(checkpoint) as arrays:
-        model.set_weights([arrays[f"average{i}"] for i in range(len(model.weights))])
+        model.set_weights([arrays[f"average/{weight.path}"] for weight in model.weights])
         return model, int(arrays["step"])
 
 
@@ -366,7 +367,8 @@ def export(
     )
     write_bytes(target / "detector.tflite", data)
     write_bytes(target / "entry.json", (entry.model_dump_json(indent=2) + "\n").encode())
-    np.savez(target / "weights.npz", *model.get_weights())
+    averages = {f"average/{w.path}": w.numpy() for w in model.weights}
+    np.savez(target / "weights.npz", step=step, **averages)
     write_json(target / "metrics.json", metrics)
     return entry
 
@@ -497,9 +499,12 @@ def _flat(prefix: str, figures: Mapping[str, Mapping[str, float]]) -> dict[str, 
 def export_checkpoint(
     recipe: DetectorRecipe, recipe_name: str, artifacts: Path, run: str, target: Path
 ) -> Path:
-    """A usable detector out of the last checkpoint of a training that goes on; returns `target`."""
-    folder = artifacts / "train-detector" / (run + UNFINISHED)
-    checkpoint = folder / "checkpoints" / "last.npz"
+    """A detector out of a finished run, or of the last checkpoint of one that goes on; returns `target`."""
+    folder = artifacts / "train-detector" / run
+    checkpoint = folder / "weights.npz"
+    if not folder.exists():
+        folder = folder.with_name(run + UNFINISHED)
+        checkpoint = folder / "checkpoints" / "last.npz"
     if not checkpoint.exists():
         raise RecipeError(f"{checkpoint} does not exist yet; wait for the first epoch of run {run}")
     labels = artifacts / "label" / recipe.records

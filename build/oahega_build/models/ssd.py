@@ -90,13 +90,24 @@ def _top_down(maps: dict[int, keras.KerasTensor], net: SsdNet) -> None:
     for stride in reversed(strides):
         x = _pointwise(maps[stride], f"neck{stride}_lateral", net.neck)
         if coarser is not None:
-            up = layers.UpSampling2D(2, interpolation="nearest", name=f"neck{stride}_up")(coarser)
-            up = _cropped(up, x.shape[1], x.shape[2], f"neck{stride}_crop")
+            up = _cropped(_doubled(coarser, f"neck{stride}_up"), x.shape[1], x.shape[2], f"neck{stride}_crop")
             x = layers.Add(name=f"neck{stride}_add")([x, up])
             x = _pointwise(_depthwise(x, f"neck{stride}_depthwise", 1), f"neck{stride}_pointwise", net.neck)
         coarser = x
         if stride != strides[-1]:
             maps[stride] = x  # the coarsest keeps its own, wider map
+
+
+def _doubled(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Every cell twice in both directions.
+
+    Joined and reshaped, because Keras's own upsampling becomes TILE, which the Edge TPU compiler refuses.
+    """
+    _, height, width, channels = x.shape
+    x = layers.Concatenate(axis=-1, name=f"{name}_columns")([x, x])
+    x = layers.Reshape((height, 1, 2 * width * channels), name=f"{name}_rows_flat")(x)
+    x = layers.Concatenate(axis=-1, name=f"{name}_rows")([x, x])
+    return layers.Reshape((2 * height, 2 * width, channels), name=name)(x)
 
 
 def _cropped(x: keras.KerasTensor, height: int, width: int, name: str) -> keras.KerasTensor:

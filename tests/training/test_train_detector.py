@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from oahega_build.anchors import Ladder
+from oahega_build.errors import DataError, RecipeError, RunError
+from oahega_build.models.mobilenet import Block, Trunk
+from oahega_build.readers import LabelledBox
+from oahega_build.records import Record, shard_name, write_shard
+from oahega_edge.geometry import Box
+from oahega_edge.manifest import DetectorEntry
+
+pytestmark = [
+    pytest.mark.training,
+    # Keras 3.15 saves TensorFlow's variables through a protocol that numpy 2 deprecates.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+
+def drawn(number: int) -> Record:
+    """A person (blue) with a face (yellow disc) somewhere before grain, or nobody."""
+    rng = np.random.default_rng(number)
+    pixels = rng.integers(60, 120, (96, 128, 3)).astype(np.uint8)
+    boxes = []
+    if number % 4:
+        height = int(rng.integers(40, 90))
+        width = height // 2
+        x, y = int(rng.integers(0, 128 - width)), int(rng.integers(0, 96 - height))
+        cv2.rectangle(pixels, (x, y), (x + width, y + height), (20, 40, 220), -1)
+        middle, radius = (x + width // 2, y + height // 4), height // 6
+        cv2.circle(pixels, middle, radius, (240, 220, 40), -1)
+        person = Box(x / 128, y / 96, (x + width) / 128, (y + height) / 96)
+        face = Box(
+            (middle[0] - radius) / 128,
+            (middle[1] - radius) / 96,
+            (middle[0] + radius) / 128,
+            (middle[1] + radius) / 96,
+        )
+        boxes = [LabelledBox("person", person), LabelledBox("face", face, source="yunet")]
+    encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
+    name = "street" if boxes else "animals"
+    return Record(f"{name}/train/{number}", encoded, 128, 96, tuple(boxes))
+
+
+def write_records(artifacts: Path, run: str = "drawn") -> None:
+    folder = artifacts / "label" / run
+    folder.mkdir(parents=True)
+    for split, numbers in (("train", range(48)), ("held", range(48, 72)), ("valid", range(72, 96))):
+        write_shard(folder / shard_name(split, 0, 1), map(drawn, numbers))
+
+
+@pytest.fixture(scope="module")
+def tiny():  # type: ignore[no-untyped-def]
+    from oahega_build.models.ssd import SsdNet
+    from oahega_build.train_detector import DetectorRecipe
+
+    trunk = Trunk(
+        width=1.0, stem_channels=8, blocks=(Block(16, 2), Block(24, 2), Block(32, 2)), norm_momentum=0.8
+    )
+    return DetectorRecipe(
+        records="drawn",
+        net=SsdNet(width=128, height=96, trunk=trunk, extras=(), neck=16),
+        ladders=(Ladder("face", (5, 10, 18, 36)), Ladder("person", (12, 30, 60, 110))),
+        epochs=2,
+        examples=64,
+        batch=8,
+        learning_rate=3e-3,
+        warmup=4,
+        average=0.9,
+        calibration=12,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
+    from oahega_build.train_detector import train
+
+    artifacts = tmp_path_factory.mktemp("artifacts")
+    write_records(artifacts)
+    recipe = dataclasses.replace(tiny, epochs=12, examples=120)
+    return train(recipe, "tiny", artifacts, artifacts, "run")
+
+
+def test_a_training_leaves_a_detector_that_passes_its_own_self_test(trained: Path) -> None:
+    from oahega_edge.bundle import self_test
+    from oahega_edge.runtimes import open_model
+
+    entry = DetectorEntry.model_validate_json((trained / "entry.json").read_text())
+
+    model = open_model(trained / entry.cpu.file, entry.outputs, entry.input)
+    try:
+        assert self_test(entry, model) == 0
+    finally:
+        model.close()
+    assert entry.labels == ("face", "person")
+    assert entry.card.recipe == "tiny"
+    assert entry.input.dtype == "int8"
+
+
+def test_it_learned_to_find_what_was_drawn(trained: Path) -> None:
+    figures = json.loads((trained / "metrics.json").read_text())
+
+    assert figures["held_int8"]["person"]["AP50"] > 0.5
+    for label in ("face", "person"):
+        assert abs(figures["held_int8"][label]["AP50"] - figures["held_float"][label]["AP50"]) < 0.1
+
+
+def test_history_tells_every_epoch(trained: Path) -> None:
+    lines = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
+
+    assert [line["epoch"] for line in lines] == list(range(1, 13))
+    assert lines[-1]["score_loss"] < lines[0]["score_loss"]
+
+
+class Interrupted(Exception):
+    """Stands for Ctrl-C and power cuts."""
+
+
+def interrupt(epoch: int) -> None:
+    raise Interrupted
+
+
+@pytest.fixture(scope="module")
+def resumed(tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:  # type: ignore[no-untyped-def]
+    """A training that was interrupted, exported, and went on: the export and the finished run."""
+    from oahega_build.train_detector import export_checkpoint, train
+
+    artifacts = tmp_path_factory.mktemp("artifacts")
+    write_records(artifacts)
+    with pytest.raises(Interrupted):
+        train(tiny, "tiny", artifacts, artifacts, "run", after_epoch=interrupt)
+    interim = export_checkpoint(tiny, "tiny", artifacts, "run", artifacts / "interim")
+    return interim, train(tiny, "tiny", artifacts, artifacts, "run")
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(  # type: ignore[no-untyped-def]
+    tiny, resumed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from oahega_build.train_detector import train
+
+    write_records(tmp_path)
+
+    straight = train(tiny, "tiny", tmp_path, tmp_path, "straight")
+
+    with np.load(resumed[1] / "weights.npz") as a, np.load(straight / "weights.npz") as b:
+        assert a.files == b.files
+        assert all(np.allclose(a[name], b[name], atol=1e-3) for name in a.files)
+
+
+def test_an_unfinished_training_can_be_exported(resumed: tuple[Path, Path]) -> None:
+    entry = DetectorEntry.model_validate_json((resumed[0] / "entry.json").read_text())
+
+    assert entry.card.metrics["steps"] == 8
+
+
+def test_exporting_before_the_first_epoch_says_so(tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from oahega_build.train_detector import export_checkpoint
+
+    with pytest.raises(RecipeError, match="wait for the first epoch of run nothing"):
+        export_checkpoint(tiny, "tiny", tmp_path, "nothing", tmp_path / "interim")
+
+
+def test_a_finished_run_is_not_trained_again(trained: Path, tiny) -> None:  # type: ignore[no-untyped-def]
+    from oahega_build.train_detector import train
+
+    artifacts = trained.parents[1]
+    with pytest.raises(RunError, match="finished already"):
+        train(tiny, "tiny", artifacts, artifacts, "run")
+
+
+def test_training_without_labels_names_the_verb_that_makes_them(tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from oahega_build.train_detector import train
+
+    with pytest.raises(DataError, match="the verb `label` makes them"):
+        train(tiny, "tiny", tmp_path, tmp_path, "run")
+
+
+@pytest.mark.shared
+def test_an_evaluation_measures_detector_and_rivals_in_one_run(trained: Path, shared: Path) -> None:
+    from oahega_build.evaluate_detector import evaluate
+    from oahega_build.recipes.detector_rivals import RECIPE
+
+    run = evaluate(trained, "drawn", "valid", RECIPE, shared / "data", trained.parents[1], "tiny")
+
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["detector"]) == {"face", "person"}
+    assert metrics["detector"]["face"]["pictures_without_people"] == 6
+    assert metrics["detector"]["person"]["recall_by_height"]["over 25 %"]["things"] == 18
+    assert metrics["invocation"]["ratio"] < 1
+    assert len(metrics["rivals"]) == 2
+    assert cv2.imread(str(run / "curves.png")) is not None
+
+
+def test_the_learning_rate_goes_up_in_a_line_and_down_in_half_a_cosine(tiny) -> None:  # type: ignore[no-untyped-def]
+    from oahega_build.train_detector import rate, steps_per_epoch
+
+    steps = tiny.epochs * steps_per_epoch(tiny)
+
+    rates = [rate(tiny, step) for step in range(steps + 1)]
+
+    assert rates[0] == pytest.approx(tiny.learning_rate / tiny.warmup)
+    assert max(rates) == rates[tiny.warmup] == tiny.learning_rate
+    assert rates[-1] == pytest.approx(tiny.learning_rate * tiny.last_rate)
+    assert rates[tiny.warmup :] == sorted(rates[tiny.warmup :], reverse=True)
