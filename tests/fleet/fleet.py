@@ -132,6 +132,9 @@ class Fleet:
         ) as process:
             yield process
 
+    def installed(self) -> bool:
+        return all(Path(f"{host.root}/opt/oahega-edge/current").is_symlink() for host in self.devices)
+
     def running(self, host: Host) -> Running:
         return Running(
             release=host.inside("readlink", "/opt/oahega-edge/current").strip().rpartition("/")[2],
@@ -162,6 +165,7 @@ class Fleet:
         with subprocess.Popen(
             device.entering("mosquitto_sub", *self._tls(), *self._operator(), "-t", topic, "-R", "-W", "6"),
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
         ) as listening:
             time.sleep(1.5)  # until it has subscribed; mosquitto_sub does not say when
