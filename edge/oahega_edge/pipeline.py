@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_edge.classification import probabilities
-from oahega_edge.detection import Decoder, Detection
+from oahega_edge.detection import Decoder, Detection, without_nested
 from oahega_edge.frame import Frame, Pixels
 from oahega_edge.geometry import Box
 from oahega_edge.manifest import DetectorEntry, EmotionEntry
 from oahega_edge.motion import Gate, OpenGate
 from oahega_edge.preprocess import Quantizer, crop_face, fit_picture
 from oahega_edge.runtimes import Model
-from oahega_edge.smoothing import Average, Window
+from oahega_edge.smoothing import Average, Smoothing
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.tracking import Track, Tracker
 from oahega_edge.trigger import Decision, Sighting, Trigger, TriggerRules
@@ -142,7 +142,7 @@ class EveryFace:
 class _Memory:
     """What is remembered of one face."""
 
-    window: Window
+    window: Smoothing
     trigger: Trigger
     average: Average | None = None
 
@@ -164,8 +164,8 @@ class Pipeline:
     detector: Callable[[Frame], list[Detection]]
     classifier: Classifier
     tracker: Tracker
-    new_window: Callable[[int], Window]
-    """Makes the window of a new face, given N."""
+    new_window: Callable[[int], Smoothing]
+    """Makes the memory of a new face, given N."""
     frames: int
     """N of the paper."""
     trigger_rules: TriggerRules
@@ -214,7 +214,7 @@ class Pipeline:
         self._unlooked = 0
         self._people = sum(d.label == PERSON for d in found)
         with self.watch.stage("track"):
-            faces = [d for d in found if d.label == FACE]
+            faces = without_nested([d for d in found if d.label == FACE])
             seen, ended = self.tracker.update(faces, frame.captured_at)
         if self.tracker.is_empty:
             self.gate.looked(frame)

@@ -6,12 +6,15 @@ import pytest
 from mini_bundle import detector_entry
 from oahega_edge.detection import (
     Decoder,
+    Detection,
     anchor_boxes,
     anchor_labels,
     decode_boxes,
     encode_boxes,
     non_maximum_suppression,
+    without_nested,
 )
+from oahega_edge.geometry import Box
 from oahega_edge.manifest import DetectorEntry, output_of
 from oahega_edge.preprocess import Placement
 
@@ -108,3 +111,18 @@ def test_what_lies_in_the_letterbox_alone_is_dropped() -> None:
     outputs["scores"][0, 7 * 16] = 127
 
     assert Decoder(ENTRY, {"face": 0.501, "person": 0.501}, 0.5)(outputs, Placement(1.0, 0.5)) == []
+
+
+def test_a_face_inside_a_face_is_the_same_face() -> None:
+    whole = Detection("face", Box(0.2, 0.2, 0.4, 0.5), 0.8)
+    inner = Detection("face", Box(0.25, 0.25, 0.36, 0.4), 0.6)
+    beside = Detection("face", Box(0.35, 0.2, 0.55, 0.5), 0.7)
+
+    assert without_nested([inner, whole, beside]) == [whole, beside]
+
+
+def test_of_nested_faces_the_surer_one_stays_also_when_it_is_the_inner() -> None:
+    whole = Detection("face", Box(0.2, 0.2, 0.4, 0.5), 0.5)
+    inner = Detection("face", Box(0.25, 0.25, 0.36, 0.4), 0.6)
+
+    assert without_nested([whole, inner]) == [inner]
