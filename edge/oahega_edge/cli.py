@@ -13,13 +13,16 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import oahega_edge
 from oahega_edge.errors import EdgeError
 from oahega_edge.settings import Layers, Settings, read_layers
+
+if TYPE_CHECKING:
+    from oahega_edge.pipeline import Pipeline
 
 _log = logging.getLogger("oahega_edge")
 
@@ -89,6 +92,7 @@ def demo(
     """Broker, daemon and subscriber in one: what a subscriber receives, live."""
     from oahega_edge.demo import run_demo
 
+    logging.basicConfig(level="ERROR", format="%(message)s")  # the daemon beside us says the rest
     summary = run_demo(source, settings or [], sys.stdout)
     for sentence in summary.sentences():
         print(sentence, file=sys.stderr)
@@ -121,11 +125,26 @@ def bench(
     size: Annotated[
         str, typer.Option(metavar="WxH", help="Bring frames to this size first; empty: as they are.")
     ] = "640x480",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of one inference; --models: up to so many.")
+    ] = 1,
+    models_only: Annotated[
+        bool, typer.Option("--models", help="Time each model of the bundle alone, with 1..threads threads.")
+    ] = False,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="What the motion gate saves on SOURCE, a clip of an empty scene.")
+    ] = False,
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
     """Time every stage on this machine: a table, and JSON on standard output."""
+    if models_only:
+        _bench_models(_layers(config, settings, OFFLINE_VERB), threads, steps)
+        return
+    if gate:
+        assignments = [f"runtime.threads={threads}", *(settings or [])]
+        _bench_gate(_layers(config, assignments, OFFLINE_VERB), source, steps)
+        return
     from oahega_edge.assembly import Models, make_camera, make_identity, make_pipeline, make_stamp, read_setup
     from oahega_edge.bench import as_table, run_bench
     from oahega_edge.demo_clip import write_demo_clip
@@ -145,6 +164,38 @@ def bench(
         result = run_bench(camera, pipeline, stamp, steps=steps, size=_size(size))
     print(as_table(result), file=sys.stderr)
     print(json.dumps(result.as_json()))
+
+
+def _bench_gate(layers: Layers, source: str | None, steps: int) -> None:
+    from oahega_edge.assembly import Models, make_camera, make_pipeline, read_setup
+    from oahega_edge.bench_gate import bench_gate
+    from oahega_edge.motion import MotionGate, OpenGate
+    from oahega_edge.stopwatch import Stopwatch
+
+    if source is None:
+        raise typer.BadParameter("--gate needs a SOURCE: a clip of the scene while nobody is there")
+    setup = read_setup(layers)
+    gates = MotionGate(setup.settings.motion.look_every_ms / 1000), OpenGate()
+    with Models(setup.bundle, setup.settings) as models:
+
+        def new_pipeline() -> Pipeline:
+            return make_pipeline(setup.bundle, models, setup.settings, Stopwatch(time.perf_counter))
+
+        times = bench_gate(make_camera(setup.settings, source), new_pipeline, gates, steps=steps)
+    print(times.as_text(), file=sys.stderr)
+    print(json.dumps(times.as_json()))
+
+
+def _bench_models(layers: Layers, threads: int, runs: int) -> None:
+    from oahega_edge.assembly import read_setup
+    from oahega_edge.bench_models import as_table, described, time_models
+
+    setup = read_setup(layers)
+    wanted = setup.settings.runtime.accelerator
+    accelerator = "cpu" if wanted == "auto" else wanted
+    times = list(time_models(setup.bundle, threads, accelerator, runs))
+    print(as_table(times), file=sys.stderr)
+    print(json.dumps(described(setup.bundle, times, oahega_edge.__version__)))
 
 
 @app.command()
