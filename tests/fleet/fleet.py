@@ -283,8 +283,8 @@ def _ssh_key(folder: Path) -> str:
 
 
 def _clip(file: Path) -> bytes:
-    """Two seconds of something that moves; the test models see in it what they like."""
-    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 240))
+    """Something that moves, slowly enough for five hosts on one machine."""
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 3, (320, 240))
     rng = np.random.default_rng(1)
     for step in range(20):
         picture = rng.integers(0, 60, (240, 320, 3), dtype=np.uint8)
@@ -331,7 +331,7 @@ def _write_inventory(fleet: Fleet, bundle: Path, release: str) -> None:
             "oahega_edge_bundle": str(bundle),
             "oahega_edge_mqtt_host": BROKER_NAME,
             "oahega_edge_settings": {
-                "camera": {"source": "loop:/srv/clip.mp4", "fps": 5},
+                "camera": {"source": "loop:/srv/clip.mp4", "fps": 3},
                 "detection": {"face_score": 1.0, "person_score": 1.0},
                 "health": {"interval_s": HEALTH_S},
             },
