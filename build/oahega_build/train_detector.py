@@ -374,10 +374,10 @@ def export(
 
 
 def calibration_pictures(recipe: DetectorRecipe, scenes: Sequence[Scene]) -> Iterator[NDArray[np.uint8]]:
-    """Evenly picked training pictures at the input's size, as the device brings them there."""
-    every = max(1, len(scenes) // recipe.calibration)
-    for scene in scenes[::every]:
-        yield fit_picture(scene.pixels, network_input(recipe.net), recipe.resize)[0]
+    """Drawn training pictures at the input's size, as the device brings them there."""
+    drawn = np.random.default_rng(recipe.seed).permutation(len(scenes))[: recipe.calibration]
+    for number in drawn:
+        yield fit_picture(scenes[number].pixels, network_input(recipe.net), recipe.resize)[0]
 
 
 def describe(
