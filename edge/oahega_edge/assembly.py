@@ -57,9 +57,9 @@ from oahega_edge.publishers.store import StoreOptions
 from oahega_edge.runtimes import Model, open_model
 from oahega_edge.runtimes.edgetpu import find_edgetpu
 from oahega_edge.runtimes.fallback import Fallback
-from oahega_edge.runtimes.isolated import Worker
+from oahega_edge.runtimes.isolated import ModelSpec, open_isolated
 from oahega_edge.settings import Layers, Settings
-from oahega_edge.smoothing import Window
+from oahega_edge.smoothing import new_smoothing
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.supervisor import find_supervisor
 from oahega_edge.tracking import Tracker
@@ -171,29 +171,23 @@ class Models:
 
     def _open_on_accelerator(self) -> Mapping[str, Model]:
         """Both in one child process, which owns the device."""
-        files = {name: entry.edgetpu for name, entry in self._entries.items()}
-        absent = [name for name, file in files.items() if file is None]
+        specs = {
+            name: ModelSpec(self._bundle.file(entry.edgetpu), entry.outputs, entry.input)
+            for name, entry in self._entries.items()
+            if entry.edgetpu is not None
+        }
+        absent = sorted(set(self._entries) - set(specs))
         if absent:
             raise AcceleratorError(
                 f"bundle {self._bundle.identity} has no file for the Edge TPU for {' and '.join(absent)}; "
                 "use a bundle made with `compile`, or set runtime.accelerator to cpu"
             )
-        worker = Worker(
+        return open_isolated(
+            specs,
             runtime=self._runtime.library,
             device=self._device,
             python=Path(self._runtime.python) if self._runtime.python else None,
         )
-        try:
-            return {
-                name: worker.open(
-                    self._bundle.path / file.file, self._entries[name].outputs, self._entries[name].input
-                )
-                for name, file in files.items()
-                if file is not None
-            }
-        except BaseException:
-            worker.close()
-            raise
 
     def _test(self, models: Mapping[str, Model]) -> None:
         for name, entry in self._entries.items():
@@ -227,8 +221,11 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
             start_hits=settings.tracking.start_hits,
             lost_after=settings.tracking.lost_after_ms / 1000,
         ),
-        new_window=lambda frames: Window(
-            frames=frames, max_age=smoothing.max_age_ms / 1000, mean=smoothing.mean
+        new_window=lambda frames: new_smoothing(
+            smoothing.mean,
+            frames=frames,
+            max_age=smoothing.max_age_ms / 1000,
+            lasting=smoothing.lasting_s,
         ),
         frames=smoothing.frames,
         trigger_rules=rules,
