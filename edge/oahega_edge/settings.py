@@ -136,11 +136,12 @@ class Tracking(Section):
 
 
 class Smoothing(Section):
-    """Averaging over N frames."""
+    """What a face shows, from its last frames."""
 
     frames: Annotated[int, Field(ge=1, le=1000)]
+    mean: Literal["belief", "geometric", "arithmetic"]
+    lasting_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)]
     max_age_ms: Annotated[int, Field(ge=1)]
-    mean: Literal["geometric", "arithmetic"]
 
 
 class TriggerSettings(Section):

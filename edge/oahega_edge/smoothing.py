@@ -1,19 +1,30 @@
-"""Averaging of one face's probabilities over its last N frames (paper, section 4)."""
+"""What one face shows now, from what its last frames showed: the paper's average, or a belief.
+
+The paper (section 4) averages the probabilities of the last N frames. A mean weighs old and new alike, so it
+is either nervous or late. The belief is the forward filter of a hidden Markov model with one state per
+emotion (Rabiner 1989, section III.A): what was believed fades slowly, because expressions last; each frame
+multiplies its probabilities in, to the power 1/N, because neighbouring frames repeat each other. N frames
+thus say as much as their geometric mean does, and a sure frame says more than an unsure one.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Mean = Literal["arithmetic", "geometric"]
+Mean = Literal["belief", "arithmetic", "geometric"]
 """arithmetic is the paper's; geometric averages log-probabilities, so that a sure frame weighs more."""
 
 _LEAST = 1e-6
 """Keeps one frame from vetoing a label for the whole window of a geometric mean."""
+
+_LEAST_EVIDENCE = 1e-3
+"""No frame is surer than this: beyond it, the network's probabilities are not calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +39,24 @@ class Average:
     """Seconds from the oldest frame to the newest."""
 
 
+class Smoothing(Protocol):
+    """One face's memory."""
+
+    def resize(self, frames: int) -> None:
+        """Change N while running."""
+        ...
+
+    def add(self, scores: NDArray[np.float64], now: float, weight: float = 1.0) -> Average:
+        """Take in one frame's probabilities (labels,) and say what holds."""
+        ...
+
+
 class Window:
     """The last `frames` score vectors of one face that are not older than `max_age` seconds."""
 
-    def __init__(self, *, frames: int, max_age: float, mean: Mean) -> None:
+    def __init__(
+        self, *, frames: int, max_age: float, mean: Literal["arithmetic", "geometric"] = "arithmetic"
+    ) -> None:
         self._frames = frames
         self._max_age = max_age
         self._mean = mean
@@ -58,3 +83,47 @@ class Window:
         else:
             mean = weights @ stacked
         return Average(mean, len(self._entries), self._entries[-1][0] - self._entries[0][0])
+
+
+class Belief:
+    """Probability of each emotion, given all frames of one face so far."""
+
+    def __init__(self, *, frames: int, max_age: float, lasting: float) -> None:
+        """`frames`: N, neighbouring frames that together count as one look; `max_age`: seconds unseen after
+        which nothing is believed any more; `lasting`: seconds that an expression lasts on average.
+        """
+        self._frames = frames
+        self._max_age = max_age
+        self._lasting = lasting
+        self._belief: NDArray[np.float64] | None = None
+        self._times: deque[float] = deque(maxlen=frames)
+
+    def resize(self, frames: int) -> None:
+        """Change N while running; what is believed stays."""
+        self._frames = frames
+        self._times = deque(self._times, maxlen=frames)
+
+    def add(self, scores: NDArray[np.float64], now: float, weight: float = 1.0) -> Average:
+        """Take in one frame's probabilities (labels,)."""
+        before = self._faded(len(scores), now)
+        evidence = np.log(np.maximum(scores, _LEAST_EVIDENCE)) * (weight / self._frames)
+        powers = before * np.exp(evidence - evidence.max())
+        self._belief = powers / powers.sum()
+        self._times.append(now)
+        return Average(self._belief, len(self._times), now - self._times[0])
+
+    def _faded(self, labels: int, now: float) -> NDArray[np.float64]:
+        """What was believed, a little less: the expression may have changed to any other since."""
+        if self._belief is None or now - self._times[-1] > self._max_age:
+            self._times.clear()
+            return np.full(labels, 1 / labels)
+        stayed = math.exp(-(now - self._times[-1]) / self._lasting)
+        changed = (1 - self._belief) / (labels - 1)
+        return np.asarray(stayed * self._belief + (1 - stayed) * changed, np.float64)
+
+
+def new_smoothing(mean: Mean, *, frames: int, max_age: float, lasting: float) -> Smoothing:
+    """The memory of a new face; `lasting` matters for the belief only."""
+    if mean == "belief":
+        return Belief(frames=frames, max_age=max_age, lasting=lasting)
+    return Window(frames=frames, max_age=max_age, mean=mean)

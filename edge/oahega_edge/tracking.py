@@ -2,6 +2,9 @@
 
 Two rounds of matching by overlap, as in ByteTrack: first the sure detections, then the unsure ones,
 which may keep a track alive but never start one. A track's motion is carried on at constant speed.
+
+Where it is not clear whose face it is, it becomes a new track: one face under two ids is a nuisance, two
+faces under one id a falsehood.
 """
 
 from __future__ import annotations
@@ -14,6 +17,13 @@ from numpy.typing import NDArray
 
 from oahega_edge.detection import Detection
 from oahega_edge.geometry import Box, iou_matrix
+
+MOST_GROWTH = 1.6
+"""Ratio of the heights of one face in two looks; detectors are off by up to 1.4, people are not so fast."""
+DOUBT = 1.5
+"""Widths and heights of a face within which a hidden one may come back elsewhere than expected."""
+STEADYING = 0.3
+"""Share of the newest height in the remembered one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +40,11 @@ class Track:
     """Frames in which it was detected."""
     velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     """Of the box's middle, in pictures per second."""
+    height: float = field(init=False)
+    """Of the box, steadied: share of the picture."""
+
+    def __post_init__(self) -> None:
+        self.height = self.box.height
 
     def predicted(self, now: float) -> Box:
         """Where the face should be at `now`."""
@@ -42,6 +57,7 @@ class Track:
         if elapsed > 0:
             moved = np.subtract(detection.box.center, self.box.center) / elapsed
             self.velocity = 0.5 * self.velocity + 0.5 * moved
+        self.height += STEADYING * (detection.box.height - self.height)
         self.box, self.score, self.last_seen = detection.box, detection.score, now
         self.hits += 1
 
@@ -69,12 +85,12 @@ class Tracker:
 
     def update(self, detections: Sequence[Detection], now: float) -> tuple[list[Track], list[Track]]:
         """Confirmed tracks that are seen at `now`, and confirmed tracks that ended."""
-        self._looked_at = now
+        before, self._looked_at = self._looked_at, now
         sure = [d for d in detections if d.score >= self._start_score]
         unsure = [d for d in detections if d.score < self._start_score]
         waiting = list(self._tracks)
-        left_over, waiting = self._match(sure, waiting, now)
-        _, waiting = self._match(unsure, waiting, now)
+        left_over, waiting = self._match(sure, waiting, before)
+        _, waiting = self._match(unsure, waiting, before)
         self._start(left_over, now)
         ended = [t for t in waiting if now - t.last_seen > self._patience(t)]
         self._tracks = [t for t in self._tracks if t not in ended]
@@ -108,22 +124,48 @@ class Tracker:
             self._next_id += 1
 
     def _match(
-        self, detections: list[Detection], tracks: list[Track], now: float
+        self, detections: list[Detection], tracks: list[Track], before: float
     ) -> tuple[list[Detection], list[Track]]:
         """Pair detections with tracks, greatest overlap first; what is left of both."""
         if not detections or not tracks:
             return detections, tracks
-        overlap = iou_matrix(_rows([t.predicted(now) for t in tracks]), _rows([d.box for d in detections]))
+        overlap = self._overlaps(detections, tracks)
         free_tracks, free_detections = set(range(len(tracks))), set(range(len(detections)))
         for flat in np.argsort(-overlap, axis=None, kind="stable"):
             row, column = divmod(int(flat), len(detections))
             if overlap[row, column] < self._match_iou:
                 break
-            if row in free_tracks and column in free_detections:
-                tracks[row].seen(detections[column], now)
-                free_tracks.remove(row)
-                free_detections.remove(column)
+            if row not in free_tracks or column not in free_detections:
+                continue
+            rivals = [tracks[i] for i in free_tracks]
+            if self._is_doubtful(tracks[row], detections[column], rivals, before):
+                continue
+            tracks[row].seen(detections[column], self._looked_at)
+            free_tracks.remove(row)
+            free_detections.remove(column)
         return [detections[i] for i in sorted(free_detections)], [tracks[i] for i in sorted(free_tracks)]
+
+    def _overlaps(self, detections: list[Detection], tracks: list[Track]) -> NDArray[np.float64]:
+        """Overlap of every track's predicted box with every detection; 0 where the sizes do not fit."""
+        predicted = [track.predicted(self._looked_at) for track in tracks]
+        overlap = iou_matrix(_rows(predicted), _rows([d.box for d in detections]))
+        growth = np.array([[d.box.height / track.height for d in detections] for track in tracks])
+        overlap[(growth > MOST_GROWTH) | (growth < 1 / MOST_GROWTH)] = 0.0
+        return overlap
+
+    def _is_doubtful(
+        self, track: Track, detection: Detection, others: Sequence[Track], before: float
+    ) -> bool:
+        """A face that was out of sight comes back where another one may as well have come back."""
+        if track.last_seen == before:
+            return False
+        return any(self._may_be(other, detection) for other in others if other is not track)
+
+    def _may_be(self, track: Track, detection: Detection) -> bool:
+        """Whether the detection lies within a face's width of where the track should be."""
+        expected = track.predicted(self._looked_at)
+        (x, y), (right_x, right_y) = expected.center, detection.box.center
+        return abs(x - right_x) < DOUBT * expected.width and abs(y - right_y) < DOUBT * expected.height
 
 
 def _rows(boxes: Sequence[Box]) -> NDArray[np.float64]:
