@@ -74,3 +74,51 @@ def test_a_predicted_box_moves_with_the_face() -> None:
         (track,), _ = tracks.update([face(0.1 + 0.01 * i)], i / 10)
 
     assert track.predicted(1.9).left == pytest.approx(0.29, abs=0.01)
+
+
+def test_of_two_hidden_faces_that_may_both_have_come_back_neither_is_guessed() -> None:
+    """Both were out of sight while they crossed; one face appears where either could be."""
+    tracks = tracker(match_iou=0.2)
+    for i in range(10):
+        tracks.update([face(0.1 + 0.02 * i), face(0.6 - 0.02 * i)], i / 10)
+    for i in range(10, 13):
+        tracks.update([], i / 10)
+
+    (back,), _ = tracks.update([face(0.35)], 1.3)
+
+    assert back.id == 3
+
+
+def test_a_hidden_face_comes_back_under_its_id_where_no_other_can_be() -> None:
+    tracks = tracker()
+    for i in range(5):
+        tracks.update([face(0.1), face(0.7)], i / 10)
+    for i in range(5, 9):
+        tracks.update([face(0.7)], i / 10)
+
+    seen, _ = tracks.update([face(0.1), face(0.7)], 0.9)
+
+    assert sorted(t.id for t in seen) == [1, 2]
+
+
+def test_a_much_larger_face_in_the_same_place_is_another() -> None:
+    """Somebody passes in front of a face that is farther away."""
+    tracks = tracker()
+    for i in range(5):
+        tracks.update([face(0.4, size=0.1)], i / 10)
+
+    (near,), _ = tracks.update([Detection("face", Box(0.37, 0.27, 0.54, 0.44), 0.9)], 0.5)
+
+    assert near.id == 2
+
+
+def test_a_face_is_expected_where_it_was_going() -> None:
+    tracks = tracker()
+    for i in range(5):
+        tracks.update([face(0.1 + 0.03 * i)], i / 10)
+    for i in range(5, 8):
+        tracks.update([], i / 10)
+
+    (back,), _ = tracks.update([face(0.1 + 0.03 * 8)], 0.8)
+
+    assert back.id == 1
