@@ -25,6 +25,9 @@ RecipeName = Annotated[str, typer.Option("--recipe", help="A module of oahega_bu
 Data = Annotated[Path, typer.Option(help="Folder with a folder per class, or train/ and valid/ of them.")]
 DetectorData = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's paths lie.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="field=value, changes the recipe.")]
+Cluster = Annotated[
+    str, typer.Option(help="Address of a Ray cluster (extra `cluster`), or `local` for one on this machine.")
+]
 
 DEFAULT_ARTIFACTS = Path("artifacts")
 
@@ -192,13 +195,20 @@ def label(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     processes: Annotated[int, typer.Option(help="Processes that make shards at the same time.")] = 2,
     override: Overrides = None,
+    cluster: Cluster = "",
 ) -> None:
     """Let teachers fill in what the annotations leave out: TFRecord shards and contact sheets."""
     from oahega_build import label as stage
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.LabelRecipe, override or ())
-    print(stage.label(chosen, data, artifacts, run, processes))
+    if cluster:
+        from oahega_build import cluster as ray_cluster
+
+        with ray_cluster.connected(cluster, processes) as spread:
+            print(ray_cluster.label(chosen, data, artifacts, run, spread))
+    else:
+        print(stage.label(chosen, data, artifacts, run, processes))
 
 
 @app.command("train-detector")
@@ -226,7 +236,7 @@ def export_detector(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     override: Overrides = None,
 ) -> None:
-    """Make a usable detector out of the last checkpoint of a training that goes on."""
+    """Make a detector out of a finished run again, or of the last checkpoint of one that goes on."""
     from oahega_build import train_detector as stage
     from oahega_build.recipes import load_recipe
 
@@ -252,6 +262,25 @@ def evaluate_detector(
     print(stage.evaluate(detector, records, split, rivals, data, artifacts, run))
 
 
+@app.command("compile")
+def compile_models(
+    files: Annotated[list[Path], typer.Argument(help="The .tflite files that shall share one Edge TPU.")],
+    target: Annotated[Path, typer.Option("--out", help="Folder for NAME_edgetpu.tflite.")] = Path("."),
+    only_check: Annotated[bool, typer.Option("--check", help="Only say what would map.")] = False,
+) -> None:
+    """Compile models for the Edge TPU, or say operator by operator what would map where."""
+    from oahega_build import edgetpu
+
+    checks = [edgetpu.check(file) for file in files]
+    for found in checks:
+        print("\n".join(found.sentences()))
+    fit = "fit" if edgetpu.fit_together(checks) else "do not fit"
+    print(f"together their parameters {fit} into the 8 MiB on the chip")
+    if not only_check:
+        for made in edgetpu.compile_together(files, target):
+            print(f"{made.file}: {made.on_chip} operators on the Edge TPU, {made.on_cpu} on the CPU")
+
+
 @app.command("collect")
 def collect(
     source: Annotated[Path, typer.Option(help="Folder with a folder of videos and pictures per class.")],
@@ -262,13 +291,20 @@ def collect(
     override: Overrides = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     shard: Annotated[str, typer.Option(help="i/n: only every n-th unit, for several machines.")] = "0/1",
+    cluster: Cluster = "",
 ) -> None:
     """Crop faces from videos and pictures into a folder per class, with labels.csv and contact sheets."""
     from oahega_build import collect as stage
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.CollectRecipe, override or ())
-    made = stage.collect(chosen, source, detectors, artifacts, run, processes, _shard(shard))
+    if cluster:
+        from oahega_build import cluster as ray_cluster
+
+        with ray_cluster.connected(cluster, processes) as spread:
+            made = ray_cluster.collect(chosen, source, detectors, artifacts, run, spread)
+    else:
+        made = stage.collect(chosen, source, detectors, artifacts, run, processes, _shard(shard))
     print(f"{made}: look at {stage.SHEETS}/, correct {stage.LIST}, then `relabel {made}`")
 
 
@@ -288,10 +324,107 @@ def _shard(text: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
+@app.command("project")
+def project(
+    data: Data,
+    model: Annotated[
+        Path, typer.Option(help="A run of train-emotion, or a quantized MobileNetV1 .tflite for ImageNet's.")
+    ],
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Embeddings for the TensorBoard projector, a picture of them, suspicious labels first."""
+    from oahega_build import project as stage
+
+    print(f"{stage.project(data, model, artifacts, run)}: suspicious.csv, suspicious.png, embeddings.png")
+
+
+@app.command("prune")
+def prune(
+    source: Annotated[Path, typer.Argument(help="Folder of a train-emotion or distill run.")],
+    data: Data,
+    recipe: RecipeName = "prune_default",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    override: Overrides = None,
+) -> None:
+    """Remove weights and channels, train further, compare size, time and accuracy."""
+    from oahega_build import prune as stage
+    from oahega_build.recipes import load_recipe
+
+    print(stage.prune(load_recipe(recipe, stage.PruneRecipe, override or ()), source, data, artifacts, run))
+
+
+@app.command("all")
+def everything(
+    out: Annotated[Path, typer.Option(help="Gets bundle/, report.html and artifacts/.")],
+    dataset: Annotated[
+        Path | None, typer.Option(help="Folder with a folder per class, or train/ and valid/ of them.")
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Instead: a folder of videos and pictures per class to collect from.")
+    ] = None,
+    recipe: RecipeName = "quick",
+    override: Overrides = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Gives the detector; the embedded one when not set.")
+    ] = None,
+    detection: Annotated[
+        Path | None, typer.Option(help="Data to label and to train a detector on, instead of --bundle.")
+    ] = None,
+    detectors: Annotated[
+        Path, typer.Option(help="Folder below which the files of detector plug-ins lie (--videos).")
+    ] = Path("."),
+    start: Annotated[
+        Path | None, typer.Option(help="A bundle whose emotion model is fine-tuned on the dataset.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key of `keygen`, to sign with.")] = None,
+    name: Annotated[str, typer.Option(help="Of the bundle, lower case.")] = "oahega-own",
+    version: Annotated[str, typer.Option(help="Of the bundle.")] = "0.1.0",
+    workers: Annotated[int, typer.Option(min=1, help="Processes for collecting, labelling, tuning.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan with its cost.")] = False,
+) -> None:
+    """From pictures to a signed bundle and its report; what is up to date is not made again."""
+    from oahega_build import everything as stage
+    from oahega_build.recipes import load_recipe
+    from oahega_edge.bundle import DEFAULT_BUNDLE
+
+    wish = stage.Wish(
+        out=out,
+        dataset=dataset,
+        videos=videos,
+        detectors=detectors,
+        bundle=bundle or DEFAULT_BUNDLE,
+        detection=detection,
+        start=start,
+        key=key,
+        name=name,
+        version=version,
+        workers=workers,
+    )
+    plan = stage.everything(load_recipe(recipe, stage.EverythingRecipe, override or ()), wish, dry_run)
+    print(stage.as_text(plan) if dry_run else f"{out / stage.BUNDLE} and {out / 'report.html'}")
+
+
+@app.command("report")
+def report(
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    devices: Annotated[
+        list[Path] | None, typer.Option(help="File of `oahega-edge bench --models`; repeat for several.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "OAHEGA edge: a run",
+) -> None:
+    """Every finished run below the artifacts folder on one self-contained page."""
+    from oahega_build import report as stage
+
+    print(stage.write_report(stage.find_runs(artifacts), out, devices or (), title))
+
+
 @app.command("tune")
 def tune(
     data: Data,
-    recipe: RecipeName = "oahega_2022_search",
+    recipe: RecipeName = "tune_student",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     override: Overrides = None,
@@ -299,13 +432,20 @@ def tune(
     storage: Annotated[
         str, typer.Option(help="postgresql://USER@HOST/DATABASE, to share the search with other machines.")
     ] = "",
+    cluster: Cluster = "",
 ) -> None:
     """Search the paper's eight hyper-parameters: best.json, Table 1, figure 5."""
     from oahega_build import tune as stage
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.TuneRecipe, override or ())
-    made = stage.tune(chosen, data, artifacts, run, workers, storage)
+    if cluster:
+        from oahega_build import cluster as ray_cluster
+
+        with ray_cluster.connected(cluster, workers) as spread:
+            made = ray_cluster.tune(chosen, data, artifacts, run, spread, workers, storage)
+    else:
+        made = stage.tune(chosen, data, artifacts, run, workers, storage)
     print((made / "table_1.txt").read_text(), end="")
 
 

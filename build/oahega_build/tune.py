@@ -54,7 +54,7 @@ class TuneRecipe:
     learning_rate: tuple[float, float] = (1e-5, 1e-3)
     """On a logarithmic scale."""
     l2: tuple[float, float] = (1e-3, 1.0)
-    """On a logarithmic scale."""
+    """Of the dense layers' kernels, on a logarithmic scale."""
     fine_tuned: tuple[int, ...] = (0, 5, 10, 15)
     """Convolutions from the last one down that are trained; 0 trains all. Needs `base.init`."""
     dense: tuple[int, int] = (1, 3)
@@ -83,7 +83,7 @@ def suggest(recipe: TuneRecipe, trial: optuna.Trial | optuna.trial.FixedTrial) -
         batch=trial.suggest_int("batch", *recipe.batch, step=8),
         dropout=trial.suggest_float("dropout", *recipe.dropout),
         learning_rate=trial.suggest_float("learning_rate", *recipe.learning_rate, log=True),
-        trunk=dataclasses.replace(recipe.base.trunk, l2=trial.suggest_float("l2", *recipe.l2, log=True)),
+        hidden_l2=trial.suggest_float("l2", *recipe.l2, log=True),
         hidden=tuple(recipe.dense_units >> i for i in range(layers)),
     )
     if not recipe.fine_tuned:

@@ -128,7 +128,7 @@ def test_the_best_recipe_can_be_trained_and_differs_only_where_searched(
     changed = {f.name for f in dataclasses.fields(best) if getattr(best, f.name) != getattr(base, f.name)}
     assert {"class_weights_mu", "dropout", "learning_rate"} <= changed
     assert changed <= {
-        "class_weights_mu", "epochs", "batch", "dropout", "learning_rate", "trunk", "hidden", "tune_from",
+        "class_weights_mu", "epochs", "batch", "dropout", "learning_rate", "hidden_l2", "hidden", "tune_from",
     }  # fmt: skip
 
 
@@ -197,5 +197,5 @@ def test_all_eight_hyper_parameters_of_the_paper_reach_the_recipe() -> None:
 
     assert chosen.class_weights_mu == 0.77
     assert (chosen.epochs, chosen.batch, chosen.dropout, chosen.learning_rate) == (60, 48, 0.4, 3e-4)
-    assert (chosen.trunk.l2, chosen.hidden) == (0.4, (2048, 1024))
+    assert (chosen.hidden_l2, chosen.hidden) == (0.4, (2048, 1024))
     assert chosen.tune_from == 27 - 10

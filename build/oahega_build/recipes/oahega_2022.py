@@ -1,52 +1,59 @@
-"""The paper's own teacher: MobileNetV1 1.0 from ImageNet, dense layers on the last map, 128x128 RGB.
+"""The paper's own way, on OAHEGA as published (six folders) or on any folder per class.
 
-Command: python -m oahega_build train-emotion --recipe oahega_2022 --data OAHEGA \
+Command: python -m oahega_build all --dataset OAHEGA --out OUT --recipe oahega_2022 \
     --set init=DATA/init/mobilenet_v1_1.0_224_quant_embedding_extractor.tflite
-Cost: not measured; hours on two cores.
-Expected: not measured here. The paper's run 549 had .830 accuracy on its development pictures, which had
-also chosen it; its training accuracy was 1.0.
+Cost: ten trials of 50 to 100 epochs of MobileNetV1 1.0 at 128x128: days on two cores, hours on one GPU.
+    `--workers`, PostgreSQL or a cluster share the trials.
+Expected (the authors' figures, on the part of the data that also chose the model, only answers above .5
+    counted): best trial's precision angry .79, ahegao .98, happy .93, neutral .72, sad .77, surprise .84,
+    average .84; its accuracy .83, macro F1 .833, train accuracy 1.0; student about .80 against .79 alone.
+    Our figures are lower for the same model: they count every answer, on pictures that chose nothing, with
+    near-copies on one side. Nobody has run this recipe on OAHEGA itself yet: it is not part of the project.
 
-Values are those of that run (section 4.2, figure 6, the authors' logs). Kept apart from it on purpose: the
-pictures are shuffled, the pixels run from -1 to 1 as the ImageNet weights want them, the split keeps
-near-copies together, and the last 12 convolutions are tuned where the authors counted 35 Keras layers.
+What differs from the authors' code, and why: pixels -1..1 as the ImageNet weights expect (theirs 0..1),
+shuffled batches, Adam throughout, T squared in the distillation, augmentation for the student as well, and
+the dense layers as 1x1 convolutions. As in figure 6 they lie on the last feature map, before the pooling.
 """
 
-from oahega_build.emotion_inputs import Augmentation
-from oahega_build.emotion_recipe import EmotionRecipe
-from oahega_build.models.mobilenet import Trunk
+import dataclasses
 
-RECIPE = EmotionRecipe(
+from oahega_build.emotion_inputs import NO_AUGMENTATION
+from oahega_build.emotion_recipe import EmotionRecipe
+from oahega_build.everything import EverythingRecipe
+from oahega_build.models.mobilenet import Trunk
+from oahega_build.prune import PruneRecipe
+from oahega_build.recipes.collect_default import RECIPE as COLLECT
+from oahega_build.tune import TuneRecipe
+
+_AS_PUBLISHED = EmotionRecipe(
     trunk=Trunk(width=1.0),
-    hidden=(2048, 1024),
-    hidden_on_map=True,
-    hidden_l2=0.401,
-    dropout=0.447,
     side=128,
     colour="rgb",
-    tune_from=15,
-    augmentation=Augmentation(
-        flip=0.5,
-        zoom_out=0.5,
-        rotation=0,
-        scale=0,
-        shift=0,
-        brightness=0,
-        contrast=0,
-        gamma=0,
-        shrink=0,
-        blur=0,
-        noise=0,
-        jpeg=0,
-        erase=0,
-    ),
-    votes=0.0,
-    class_weights_mu=0.7739,
-    epochs=50,
-    batch=48,
-    learning_rate=3.32e-4,
-    schedule="plateau",
-    warm_up_epochs=0.0,
+    augmentation=dataclasses.replace(NO_AUGMENTATION, flip=0.5, zoom_out=0.5),
+    schedule="plateau",  # halved after 10 epochs without a better loss
     weight_decay=0.0,
     average=0.0,
-    held_out=0.15,
+    hidden_on_map=True,
+    batch=48,
+)
+
+RECIPE = EverythingRecipe(
+    student=dataclasses.replace(
+        _AS_PUBLISHED,
+        trunk=Trunk(width=0.25),
+        hidden=(512,),
+        hidden_on_map=False,
+        hidden_l2=0.01,
+        dropout=0.2,
+        batch=256,
+        epochs=12,
+        distil_share=2 / 3,  # lambda .5 on the hard labels beside 1 on the soft ones
+        distil_temperature=2.0,
+    ),
+    student_recipe="oahega_2022",
+    tune=TuneRecipe(_AS_PUBLISHED),
+    twin=True,
+    prune=PruneRecipe(),
+    collect=COLLECT,
+    pictures_per_second=40,
 )

@@ -1,0 +1,88 @@
+"""Whether a result is still what its recipe, inputs and code would make: one hash over all three."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from oahega_build.artifacts import as_plain
+
+OURS = ("oahega_build", "oahega_edge")
+DIGITS = 12
+"""Of a fingerprint, as run folders carry it."""
+
+
+def fingerprint(stage: str, recipe: Any, inputs: Sequence[str], module: str) -> str:
+    """Of a step: its recipe, the fingerprints of what it reads, and the code that it runs."""
+    described = {
+        "stage": stage,
+        "recipe": as_plain(recipe),
+        "inputs": list(inputs),
+        "code": code_digest(module),
+    }
+    text = json.dumps(described, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def folder_digest(folder: Path) -> str:
+    """Of names and contents of every file below, hidden ones excepted; of one file when it is one."""
+    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for path in files:
+        name = path.relative_to(folder).as_posix()
+        if any(part.startswith(".") for part in name.split("/") if part != "."):
+            continue
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:DIGITS]
+
+
+@cache
+def code_digest(module: str) -> str:
+    """Of the sources of `module` and all of ours that it imports, at whatever depth."""
+    sources = _closure(module)
+    digest = hashlib.sha256()
+    for name in sorted(sources):
+        digest.update(f"{name}\0".encode())
+        digest.update(sources[name])
+    return digest.hexdigest()[:DIGITS]
+
+
+def _closure(module: str) -> Mapping[str, bytes]:
+    found: dict[str, bytes] = {}
+    open_ends = [module]
+    while open_ends:
+        name = open_ends.pop()
+        if name in found:
+            continue
+        path = _source(name)
+        if path is None:
+            continue
+        found[name] = path.read_bytes()
+        open_ends += _imported(found[name])
+    return found
+
+
+def _source(name: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None  # `from package.module import value` names the value as if it were a module
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin)
+
+
+def _imported(source: bytes) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] in OURS]

@@ -1,0 +1,597 @@
+"""Verb `report`: a whole run on one self-contained HTML page. Every figure is read from a run's files."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from oahega_build import architecture, device_times
+from oahega_build.artifacts import now
+from oahega_build.errors import RunError
+
+TEMPLATE = Path(__file__).parent / "report_template.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run's folder."""
+
+    folder: Path
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage that made it."""
+        return self.folder.parent.name
+
+    @property
+    def name(self) -> str:
+        """`stage/run`, as the page cites it."""
+        return f"{self.stage}/{self.folder.name}"
+
+    def read(self, file: str = "metrics.json") -> Any:
+        """A JSON file of the run; RunError when it is not there or broken."""
+        path = self.folder / file
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read ({error}); make the run again") from error
+
+    def has(self, file: str) -> bool:
+        """Whether the run left this file."""
+        return (self.folder / file).is_file()
+
+
+def find_runs(artifacts: Path) -> list[Path]:
+    """Every finished run below an artifacts folder, oldest first."""
+    found = [path.parent for path in artifacts.glob("*/*/environment.json")]
+    finished = [path for path in found if not path.name.endswith(".unfinished")]
+    return sorted(finished, key=lambda path: ((path / "environment.json").stat().st_mtime, path.name))
+
+
+def write_report(
+    folders: Sequence[Path], target: Path, devices: Sequence[Path] = (), title: str = "OAHEGA edge: a run"
+) -> Path:
+    """Write the page of these runs to `target`. Raises RunError when none of them has anything to show."""
+    runs = [Run(folder) for folder in folders]
+    sections = [(name, body) for name, make in SECTIONS.items() if (body := make(runs))]
+    if devices:
+        sections.append(("Speed on devices", _device_section(devices)))
+    if not sections:
+        raise RunError(f"{len(runs)} runs hold nothing to report; give the artifacts folder of some stages")
+    page = Template(TEMPLATE.read_text()).substitute(
+        title=html.escape(title),
+        summary=_summary(runs),
+        tiles=_tiles(runs),
+        contents="".join(f'<a href="#{_anchor(name)}">{html.escape(name)}</a>' for name, _ in sections),
+        sections="".join(
+            f'<section id="{_anchor(name)}"><h2>{html.escape(name)}</h2>{body}</section>'
+            for name, body in sections
+        ),
+        footer=_footer(runs),
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page)
+    return target
+
+
+def _anchor(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name.lower())
+
+
+def _of(runs: Iterable[Run], *stages: str) -> list[Run]:
+    return [run for run in runs if run.stage in stages]
+
+
+# Pieces of a page
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Cells are escaped, but for those that are `Html`."""
+    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+class Html(str):
+    """Text that is markup already."""
+
+    __slots__ = ()
+
+
+def _cell(cell: object) -> str:
+    if isinstance(cell, Html):
+        return cell
+    if isinstance(cell, float):
+        return f"{cell:.3f}"
+    return html.escape(str(cell))
+
+
+def _interval(figure: Any) -> Html:
+    """A figure with its interval, from {value, low, high} or [value, low, high]."""
+    value, low, high = figure.values() if isinstance(figure, Mapping) else figure
+    return Html(f"{value:.3f}<small>{low:.2f}–{high:.2f}</small>")
+
+
+def _source(*runs: Run) -> str:
+    return f'<p class="source">from {", ".join(html.escape(run.name) for run in runs)}</p>'
+
+
+def _svg(figure: Figure, caption: str = "", narrow: bool = False) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg")
+    return _figure(_inline(buffer.getvalue()), caption, narrow)
+
+
+def _inline(svg: str) -> str:
+    """The element alone, its ids made unlike those of the page's other pictures."""
+    body = svg[svg.index("<svg") :]
+    mark = f"p{abs(hash(body)) % 10**9}-"
+    for reference in ('id="', 'href="#', "url(#"):
+        body = body.replace(reference, reference + mark)
+    return body
+
+
+def _figure(content: str, caption: str = "", narrow: bool = False) -> str:
+    under = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    kind, inner = (" class=narrow", "") if narrow else ("", " class=wide")
+    return f"<figure{kind}><div{inner}>{content}</div>{under}</figure>"
+
+
+def _picture(path: Path, caption: str = "", narrow: bool = False) -> str:
+    """An SVG of a run as it is, a PNG as data."""
+    if path.suffix == ".svg":
+        return _figure(_inline(path.read_text()), caption, narrow)
+    data = base64.b64encode(path.read_bytes()).decode()
+    return _figure(
+        f'<img alt="{html.escape(caption or path.stem)}" src="data:image/png;base64,{data}">', caption, narrow
+    )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+# The top
+
+
+def _summary(runs: Sequence[Run]) -> str:
+    dates = [run.read("environment.json")["started"] for run in runs if run.has("environment.json")]
+    commits = sorted({run.read("environment.json")["commit"] for run in runs if run.has("environment.json")})
+    if not dates:
+        return ""
+    return html.escape(
+        f"{len(runs)} stages, begun {min(dates)[:16].replace('T', ' ')} UTC, code at {', '.join(commits)}."
+    )
+
+
+def _tiles(runs: Sequence[Run]) -> str:
+    tiles = []
+    evaluated = _of(runs, "evaluate-emotion")
+    if evaluated:
+        figures = evaluated[-1].read()
+        value = figures["accuracy"]
+        tiles += [
+            (f"{value['value']:.1%}", f"accuracy, {value['low']:.1%} to {value['high']:.1%}"),
+            (f"{figures['summary']['balanced_accuracy']:.1%}", "balanced accuracy"),
+            (f"{figures['summary']['ece']:.3f}", "calibration error"),
+            (_size(figures["bytes"]), "emotion model, int8"),
+            (str(figures["pictures"]), "pictures that chose nothing"),
+        ]
+    for run in _of(runs, "bundle"):
+        content = run.read()
+        tiles.append((_size(sum(content["files"].values())), "the whole bundle"))
+    boxes = "".join(
+        f'<div class="tile"><b>{html.escape(big)}</b><span>{html.escape(small)}</span></div>'
+        for big, small in tiles
+    )
+    return f'<div class="tiles">{boxes}</div>' if boxes else ""
+
+
+def _footer(runs: Sequence[Run]) -> str:
+    machines = {
+        json.dumps(run.read("environment.json")["packages"]): run
+        for run in runs
+        if run.has("environment.json")
+    }
+    lines = []
+    for run in machines.values():
+        environment = run.read("environment.json")
+        packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+        lines.append(
+            f"Python {environment['python']}, {environment['cores']} cores {environment['machine']}: "
+            f"{packages}"
+        )
+    said = [*lines, f"Written {now()} by `python -m oahega_build report`."]
+    return "<br>".join(html.escape(line) for line in said)
+
+
+# Sections
+
+
+def _data(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in _of(runs, "overview"):
+        figures = run.read()
+        rows = [(part, *counts, sum(counts)) for part, counts in figures["counts"].items()]
+        parts.append(_table(("", *figures["labels"], "all"), rows))
+        small, large = ("×".join(map(str, figures[key])) for key in ("smallest", "largest"))
+        parts.append(
+            f"<p>Sizes from {small} to {large} px. {figures['near_duplicates']} training pictures have a "
+            f"near-copy among the training pictures, {figures['crossing']} of the others have one there.</p>"
+        )
+        if figures["problems"]:
+            listed = "".join(f"<li>{html.escape(problem)}</li>" for problem in figures["problems"][:50])
+            parts.append(
+                f"<details><summary>{len(figures['problems'])} problems</summary><ul>{listed}</ul></details>"
+            )
+        if run.has("overview.png"):
+            parts.append(_picture(run.folder / "overview.png", "pictures per class", narrow=True))
+        parts.append(_source(run))
+    return "".join(parts)
+
+
+def _collected(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in _of(runs, "collect"):
+        figures = run.read()
+        parts.append(_table(("class", "faces"), figures["faces"].items()))
+        parts.append(
+            f"<p>{figures['frames']} frames looked at, {figures['groups']} groups that never cross "
+            "a split.</p>"
+        )
+        if figures["left_out"]:
+            parts.append(_table(("left out", "faces"), figures["left_out"].items()))
+        parts += [
+            _picture(sheet, f"class {sheet.stem}") for sheet in sorted((run.folder / "sheets").glob("*.png"))
+        ]
+        parts.append(_source(run))
+    return "".join(parts)
+
+
+def _projected(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in _of(runs, "project"):
+        figures = run.read()
+        caption = f"{figures['pictures']} pictures as {figures['model']} sees them"
+        parts.append(_picture(run.folder / "embeddings.png", caption, narrow=True))
+        parts.append(
+            _table(
+                ("class", f"neighbours that agree (of {figures['neighbours']})"), figures["agreement"].items()
+            )
+        )
+        if figures["suspicious"]:
+            caption = (
+                f"{figures['suspicious']} suspicious labels, the first ones: label > what the neighbours are"
+            )
+            parts.append(_picture(run.folder / "suspicious.png", caption))
+        parts.append(_source(run))
+    return "".join(parts)
+
+
+def _searched(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in _of(runs, "tune"):
+        figures = run.read()
+        labels = list(figures["table_1"][0]["classes"])
+        rows = []
+        for row in figures["table_1"]:
+            precision = [row["classes"][label]["precision"] for label in labels]
+            mean = sum(p[0] for p in precision) / len(precision)
+            rows.append((f"trial {row['trial']}", *map(_interval, precision), mean))
+        parts.append(
+            f"<h3>Table 1: precision per class of the {len(rows)} best trials, 95 % intervals</h3>"
+            + _table(("", *labels, "average"), rows)
+        )
+        parts.append(
+            f"<p>{figures['trials']} trials by held-out {figures['objective']}, {figures['pruned']} of them "
+            "stopped early. Best values: "
+            + html.escape(
+                ", ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in figures["best"]["params"].items())
+            )
+            + ".</p>"
+        )
+        for file, caption in (
+            ("figure_5.svg", "Figure 5: held-out precision of every trial"),
+            ("history.svg", "the objective, trial by trial"),
+            ("importance.svg", "what mattered"),
+            ("slice.svg", "the objective over each hyper-parameter"),
+        ):
+            if run.has(file):
+                parts.append(_picture(run.folder / file, caption))
+        parts.append(_source(run))
+    return "".join(parts)
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _trained(runs: Sequence[Run]) -> str:
+    trained = [run for run in _of(runs, "train-emotion", "distill") if run.has("log.jsonl")]
+    if not trained:
+        return ""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    rows = []
+    for run in trained:
+        log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+        epochs = [line["epoch"] for line in log]
+        name = _title(run)
+        left.plot(epochs, [line["loss"] for line in log], label=name)
+        right.plot(epochs, [line["accuracy"] for line in log], label=name)
+        metrics = run.read()
+        rows.append(
+            (
+                name,
+                len(log),
+                metrics["held_out_accuracy_float"],
+                metrics["held_out_accuracy"],
+                metrics["held_out_balanced_accuracy"],
+                metrics["held_out_ece"],
+                _size(metrics["bytes"]),
+            )
+        )
+    left.set(xlabel="epoch", ylabel="held-out loss")
+    right.set(xlabel="epoch", ylabel="held-out accuracy")
+    right.legend(fontsize=8)
+    head = ("", "epochs", "float", "int8", "balanced", "ECE", "size")
+    said = (
+        "<p>Held-out accuracy of the float network and of the exported int8 file, after calibration. The "
+        "held-out pictures chose epochs, values and temperature: the figures for outsiders come below.</p>"
+    )
+    return said + _table(head, rows) + _svg(figure) + _source(*trained)
+
+
+def _title(run: Run) -> str:
+    """The recipe's name where the model card knows it."""
+    if run.has("entry.json"):
+        return f"{run.read('entry.json')['card']['recipe']} ({run.stage})"
+    return run.name
+
+
+def _evaluated(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in _of(runs, "evaluate-emotion"):
+        figures = run.read()
+        parts.append(f"<h3>{html.escape(_model_title(runs, figures))}</h3>")
+        rows = [
+            (label, row["pictures"], *(_interval(row[key]) for key in ("precision", "recall", "f1")))
+            for label, row in figures["table_1"].items()
+        ]
+        parts.append(_table(("class", "pictures", "precision", "recall", "F1"), rows))
+        parts.append(_svg(_confusion_figure(figures), "confusion and risk-coverage", narrow=False))
+        robust = {f"{size} px": v for size, v in figures["accuracy_by_face_size"].items()}
+        robust |= figures["accuracy_under"]
+        parts.append(_table(("accuracy", *robust), [("", *robust.values())]))
+        parts.append(_source(run))
+    return "".join(parts)
+
+
+def _model_title(runs: Sequence[Run], figures: Mapping[str, Any]) -> str:
+    for run in _of(runs, "train-emotion", "distill", "quantize"):
+        if run.folder.name == figures["model"]:
+            return _title(run)
+    return str(figures["model"])
+
+
+def _confusion_figure(figures: Mapping[str, Any]) -> Figure:
+    labels, counts = figures["labels"], figures["confusion"]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    shares = [[value / max(1, sum(row)) for value in row] for row in counts]
+    left.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for i, row in enumerate(counts):
+        for j, value in enumerate(row):
+            if value:
+                ink = "white" if shares[i][j] > 0.5 else "black"
+                left.text(j, i, value, ha="center", va="center", fontsize=8, color=ink)
+    left.set_xticks(range(len(labels)), labels, rotation=40, ha="right", fontsize=8)
+    left.set_yticks(range(len(labels)), labels, fontsize=8)
+    left.set(xlabel="answered", ylabel="true")
+    points = figures["risk_coverage"]
+    right.plot([p["coverage"] for p in points], [p["precision"] for p in points], "o-")
+    for point in points:
+        right.annotate(
+            f"≥ {point['threshold']:.2f}",
+            (point["coverage"], point["precision"]),
+            fontsize=7,
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+        )
+    right.margins(y=0.15)
+    right.set(xlabel="share of pictures answered", ylabel="share of those right")
+    return figure
+
+
+def _distilled(runs: Sequence[Run]) -> str:
+    """Figures 7 and 8: the student with and without its teacher, where both were trained."""
+    distilled = [run for run in _of(runs, "distill") if run.has("log.jsonl")]
+    if not distilled:
+        return ""
+    student = distilled[-1]
+    recipe = student.read("recipe.json")
+    alone = [run for run in _of(runs, "train-emotion") if _same_network(run.read("recipe.json"), recipe)]
+    if not alone:
+        return ""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    rows = []
+    for name, run in (("with a teacher", student), ("alone", alone[-1])):
+        log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+        for axis, key in zip(axes, ("accuracy", "loss"), strict=True):
+            axis.plot([line["epoch"] for line in log], [line[key] for line in log], label=name)
+            axis.set(xlabel="epoch", ylabel=f"held-out {key}")
+        metrics = run.read()
+        rows.append(
+            (name, metrics["held_out_accuracy"], metrics["held_out_balanced_accuracy"], log[-1]["loss"])
+        )
+    axes[0].legend(fontsize=8)
+    said = (
+        f"<p>The same network and schedule twice; temperature {recipe['distil_temperature']}, "
+        f"the teacher's share of the loss {recipe['distil_share']}, times T squared.</p>"
+    )
+    return (
+        said
+        + _table(("student", "accuracy, int8", "balanced", "last loss"), rows)
+        + _svg(figure, "Figures 7 and 8")
+        + _source(student, alone[-1])
+    )
+
+
+def _same_network(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one.get(key) == other.get(key) for key in ("trunk", "hidden", "side", "epochs"))
+
+
+def _pruned(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in _of(runs, "prune"):
+        rows = [
+            (
+                row["name"],
+                _size(row["bytes"]),
+                _size(row["packed_bytes"]),
+                row["milliseconds"],
+                row["held_out_accuracy"],
+            )
+            for row in run.read()["rows"]
+        ]
+        parts.append(_table(("", "file", "packed (gzip)", "ms", "held-out accuracy"), rows))
+        parts.append(_picture(run.folder / "prune.svg", "size and time against accuracy"))
+        parts.append(_source(run))
+    return "".join(parts)
+
+
+def _compared(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in _of(runs, "compare-emotion"):
+        rows = sorted(run.read()["rows"], key=lambda row: -row["accuracy"])
+        keys = [key for key in rows[0] if isinstance(rows[0][key], int | float | str)]
+        parts.append(
+            _table([key.replace("_", " ") for key in keys], [[row[key] for key in keys] for row in rows])
+        )
+        parts.append(_source(run))
+    return "".join(parts)
+
+
+def _detector(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in _of(runs, "evaluate-detector"):
+        if run.has("curves.png"):
+            parts.append(
+                _picture(run.folder / "curves.png", "precision over recall; the suggested score marked")
+            )
+        parts.append(_flat_table(run.read()))
+        parts.append(_source(run))
+    for run in _of(runs, "train-detector"):
+        lines = [json.loads(line) for line in (run.folder / "history.jsonl").read_text().splitlines()]
+        keys = [k for k, v in lines[-1].items() if isinstance(v, int | float) and k != "epoch"]
+        figure = Figure(figsize=(8, 2.8), layout="constrained")
+        for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+            axis.plot([line["epoch"] for line in lines], [line[key] for line in lines])
+            axis.set(xlabel="epoch", title=key.replace("_", " "))
+        parts += [_flat_table(run.read()), _svg(figure), _source(run)]
+    for run in _of(runs, "detector"):
+        parts += [
+            "<p>Taken from a finished bundle; its own figures:</p>",
+            _flat_table(run.read()),
+            _source(run),
+        ]
+    return "".join(parts)
+
+
+def _flat_table(figures: Mapping[str, Any]) -> str:
+    return _table(("figure", "value"), _flat(figures))
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for key, value in figures.items():
+        name = f"{prefix}{key.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{name}, ")
+        elif isinstance(value, int | float | str):
+            rows.append((name, value))
+    return rows
+
+
+def _bundle(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in _of(runs, "bundle"):
+        content = run.read()
+        manifest = run.read("bundle/manifest.json")
+        emotion = manifest["emotion"]
+        parts.append(
+            _table(("file", "size"), ((name, _size(size)) for name, size in content["files"].items()))
+        )
+        signed = (
+            f"signed; the key for the devices' settings is {content['public_key']}"
+            if content.get("public_key")
+            else "not signed"
+        )
+        parts.append(
+            f"<p>{html.escape(manifest['name'])} {html.escape(manifest['version'])}, {html.escape(signed)}. "
+            f"Tells {html.escape(', '.join(emotion['labels']))} apart at temperature "
+            f"{emotion['temperature']}; "
+            f"suggests the threshold {emotion['suggested']['threshold']} over "
+            f"{emotion['suggested']['frames']} frames.</p>"
+        )
+        terms = "".join(f"<li>{html.escape(term)}</li>" for term in manifest["terms"])
+        parts.append(f"<h3>Terms of the training data</h3><ul>{terms}</ul>{_source(run)}")
+    return "".join(parts)
+
+
+def _architecture(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in _of(runs, "bundle"):
+        for model in sorted((run.folder / "bundle").glob("*.tflite")):
+            if model.stem.endswith("_edgetpu"):
+                continue  # one custom operator, whose inside only the compiler knows
+            operators = architecture.read_operators(model)
+            rows = [
+                (name.lower(), n, _size(weight))
+                for name, (n, weight) in architecture.counts(operators).items()
+            ]
+            parts.append(f"<h3>{html.escape(model.name)}</h3>")
+            parts.append(_table(("operator", "number", "weights"), rows))
+            drawn = _figure(
+                architecture.as_svg(operators), "height × width × channels after each operator; weights"
+            )
+            parts.append(
+                f"<details open><summary>{len(operators)} operators in order</summary>{drawn}</details>"
+            )
+        parts.append(_source(run))
+    return "".join(parts)
+
+
+def _device_section(devices: Sequence[Path]) -> str:
+    measured = device_times.read_times(devices)
+    times = [*measured, *device_times.PUBLISHED]
+    rows = [(t.device, t.model, t.milliseconds, t.source) for t in times]
+    return _svg(device_times.draw(times)) + _table(("device", "model", "ms", "source"), rows)
+
+
+SECTIONS: Mapping[str, Callable[[Sequence[Run]], str]] = {
+    "Pictures": _data,
+    "Collected faces": _collected,
+    "Embeddings and suspicious labels": _projected,
+    "Search": _searched,
+    "Training": _trained,
+    "Accuracy": _evaluated,
+    "Distillation": _distilled,
+    "Size, time, pruning": _pruned,
+    "Beside other models": _compared,
+    "Detector": _detector,
+    "The bundle": _bundle,
+    "Architecture": _architecture,
+}
+"""In the order of the page; a section without a run is left out."""
