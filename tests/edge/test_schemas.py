@@ -55,8 +55,11 @@ def heard(mosquitto: Mosquitto) -> Iterator[list[Heard]]:
         wait_until(lambda: len(ear.on("/event")) == 2 and ear.on("/health") and ear.on("/config"))
         for name in (*COMMANDS, "set"):
             ear.say(f"{BASE}/cmd/{name}", b'{"smoothing.frames": 3}' if name == "set" else b"{}")
-        for command in wait_until(lambda: publisher.commands()):
-            publisher.respond(command, command.done({"smoothing.frames": 3}))
+        waiting = len(COMMANDS) + 1
+        while waiting:
+            for command in wait_until(publisher.commands):
+                publisher.respond(command, command.done({"smoothing.frames": 3}))
+                waiting -= 1
         ear.say(f"{BASE}/cmd/mute", b"nonsense")
         wait_until(lambda: ear.on("/response/mute")[1:] and ear.on("/response/restart"))
         publisher.__exit__(None, None, None)

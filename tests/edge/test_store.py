@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,9 +53,21 @@ def clock() -> Clock:
     return Clock()
 
 
+Opener = Callable[[StoreOptions], Store]
+
+
+@pytest.fixture
+def opened(clock: Clock) -> Iterator[Opener]:
+    """Opens stores, and closes them after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda options: stack.enter_context(contextlib.closing(Store(options, clock)))
+
+
 @pytest.mark.parametrize("place", ["disk", "memory"])
-def test_events_wait_in_order_until_they_are_removed(tmp_path: Path, clock: Clock, place: str) -> None:
-    store = Store(StoreOptions(folder=tmp_path if place == "disk" else None), clock)
+def test_events_wait_in_order_until_they_are_removed(
+    tmp_path: Path, clock: Clock, opened: Opener, place: str
+) -> None:
+    store = opened(StoreOptions(folder=tmp_path if place == "disk" else None))
     made = events(10)
     store.append(waiting(made, clock))
 
@@ -65,17 +79,19 @@ def test_events_wait_in_order_until_they_are_removed(tmp_path: Path, clock: Cloc
     assert len(store) == 7
 
 
-def test_what_is_on_disk_is_accepted_and_what_is_in_memory_is_not(tmp_path: Path, clock: Clock) -> None:
-    assert Store(on_disk(tmp_path), clock).append(waiting(events(3), clock)) == 3
-    assert Store(StoreOptions(), clock).append(waiting(events(3), clock)) == 0
+def test_what_is_on_disk_is_accepted_and_what_is_in_memory_is_not(
+    tmp_path: Path, clock: Clock, opened: Opener
+) -> None:
+    assert opened(on_disk(tmp_path)).append(waiting(events(3), clock)) == 3
+    assert opened(StoreOptions()).append(waiting(events(3), clock)) == 0
 
 
-def test_events_survive_a_restart_with_their_keys(tmp_path: Path, clock: Clock) -> None:
-    first = Store(on_disk(tmp_path), clock)
+def test_events_survive_a_restart_with_their_keys(tmp_path: Path, clock: Clock, opened: Opener) -> None:
+    first = opened(on_disk(tmp_path))
     first.append(waiting(events(5), clock))
     first.close()
 
-    second = Store(on_disk(tmp_path), clock)
+    second = opened(on_disk(tmp_path))
 
     assert seqs(second) == [0, 1, 2, 3, 4]
     assert second.last_key() == 5
@@ -83,9 +99,11 @@ def test_events_survive_a_restart_with_their_keys(tmp_path: Path, clock: Clock) 
 
 
 @pytest.mark.parametrize("place", ["disk", "memory"])
-def test_at_the_bound_the_oldest_go_and_are_counted(tmp_path: Path, clock: Clock, place: str) -> None:
+def test_at_the_bound_the_oldest_go_and_are_counted(
+    tmp_path: Path, clock: Clock, opened: Opener, place: str
+) -> None:
     folder = tmp_path if place == "disk" else None
-    store = Store(StoreOptions(folder=folder, max_events=100), clock)
+    store = opened(StoreOptions(folder=folder, max_events=100))
     store.append(waiting(events(130), clock))
 
     store.trim(kept=())
@@ -94,8 +112,8 @@ def test_at_the_bound_the_oldest_go_and_are_counted(tmp_path: Path, clock: Clock
     assert store.dropped == 30
 
 
-def test_what_is_being_sent_is_not_dropped(tmp_path: Path, clock: Clock) -> None:
-    store = Store(on_disk(tmp_path, max_events=3), clock)
+def test_what_is_being_sent_is_not_dropped(tmp_path: Path, clock: Clock, opened: Opener) -> None:
+    store = opened(on_disk(tmp_path, max_events=3))
     store.append(waiting(events(5), clock))
 
     store.trim(kept=(1,))
@@ -104,8 +122,8 @@ def test_what_is_being_sent_is_not_dropped(tmp_path: Path, clock: Clock) -> None
     assert store.dropped == 1
 
 
-def test_what_is_too_old_goes_and_is_counted(tmp_path: Path, clock: Clock) -> None:
-    store = Store(on_disk(tmp_path, max_age_s=60), clock)
+def test_what_is_too_old_goes_and_is_counted(tmp_path: Path, clock: Clock, opened: Opener) -> None:
+    store = opened(on_disk(tmp_path, max_age_s=60))
     store.append(waiting(events(2), clock))
     clock.pass_by(50)
     store.append(waiting(events(2), clock, first=3))
@@ -117,9 +135,9 @@ def test_what_is_too_old_goes_and_is_counted(tmp_path: Path, clock: Clock) -> No
     assert store.dropped == 2
 
 
-def test_a_clock_that_jumps_makes_no_event_old(tmp_path: Path, clock: Clock) -> None:
+def test_a_clock_that_jumps_makes_no_event_old(tmp_path: Path, clock: Clock, opened: Opener) -> None:
     """A Pi has no battery for its clock: it starts in the past and jumps when the time service answers."""
-    store = Store(on_disk(tmp_path, max_age_s=60), clock)
+    store = opened(on_disk(tmp_path, max_age_s=60))
     store.append(waiting(events(2), clock))
     clock.wall += 3 * 365 * 86400
     clock.steady += 5
@@ -130,8 +148,10 @@ def test_a_clock_that_jumps_makes_no_event_old(tmp_path: Path, clock: Clock) -> 
     assert clock().since(store.after(0, 1)[0].since) == 5
 
 
-def test_over_a_restart_of_the_board_the_wall_clock_tells_the_age(tmp_path: Path, clock: Clock) -> None:
-    store = Store(on_disk(tmp_path), clock)
+def test_over_a_restart_of_the_board_the_wall_clock_tells_the_age(
+    tmp_path: Path, clock: Clock, opened: Opener
+) -> None:
+    store = opened(on_disk(tmp_path))
     store.append(waiting(events(1), clock))
     clock.wall += 600
     clock.steady, clock.origin = 3.0, "start-2"
@@ -140,9 +160,11 @@ def test_over_a_restart_of_the_board_the_wall_clock_tells_the_age(tmp_path: Path
 
 
 @pytest.mark.parametrize("place", ["disk", "memory"])
-def test_policy_latest_keeps_the_newest_of_each_face(tmp_path: Path, clock: Clock, place: str) -> None:
+def test_policy_latest_keeps_the_newest_of_each_face(
+    tmp_path: Path, clock: Clock, opened: Opener, place: str
+) -> None:
     folder = tmp_path if place == "disk" else None
-    store = Store(StoreOptions(policy="latest", folder=folder), clock)
+    store = opened(StoreOptions(policy="latest", folder=folder))
     store.append(waiting(events(10, tracks=3), clock))
 
     store.append(waiting([event(stamp(), "t1")], clock, first=11))
@@ -151,27 +173,29 @@ def test_policy_latest_keeps_the_newest_of_each_face(tmp_path: Path, clock: Cloc
     assert store.dropped == 8
 
 
-def test_the_same_track_of_another_start_is_another_face(tmp_path: Path, clock: Clock) -> None:
-    store = Store(on_disk(tmp_path, policy="latest"), clock)
+def test_the_same_track_of_another_start_is_another_face(
+    tmp_path: Path, clock: Clock, opened: Opener
+) -> None:
+    store = opened(on_disk(tmp_path, policy="latest"))
 
     store.append(waiting([*events(1, boot_id="a"), *events(1, boot_id="b")], clock))
 
     assert len(store) == 2
 
 
-def test_policy_none_keeps_nothing_on_disk(tmp_path: Path, clock: Clock) -> None:
-    store = Store(on_disk(tmp_path, policy="none"), clock)
+def test_policy_none_keeps_nothing_on_disk(tmp_path: Path, clock: Clock, opened: Opener) -> None:
+    store = opened(on_disk(tmp_path, policy="none"))
 
     assert store.place == "none"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_leaves_events_in_memory_and_says_so(
-    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: Clock, opened: Opener, caplog: pytest.LogCaptureFixture
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    store = Store(on_disk(blocked / "store"), clock)
+    store = opened(on_disk(blocked / "store"))
 
     accepted = store.append(waiting(events(3), clock))
 
@@ -180,10 +204,12 @@ def test_a_folder_that_cannot_be_made_leaves_events_in_memory_and_says_so(
     assert len(caplog.records) == 1
 
 
-def test_a_disk_that_comes_back_takes_what_waited_in_memory(tmp_path: Path, clock: Clock) -> None:
+def test_a_disk_that_comes_back_takes_what_waited_in_memory(
+    tmp_path: Path, clock: Clock, opened: Opener
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    store = Store(on_disk(blocked), clock)
+    store = opened(on_disk(blocked))
     store.append(waiting(events(3), clock))
     blocked.unlink()
     clock.pass_by(RETRY_DISK_S + 1)
@@ -191,7 +217,7 @@ def test_a_disk_that_comes_back_takes_what_waited_in_memory(tmp_path: Path, cloc
     accepted = store.append(waiting(events(1), clock, first=4))
 
     assert (accepted, store.place, store.problem) == (4, "disk", None)
-    assert [each.key for each in Store(on_disk(blocked), clock).after(0, 9)] == [1, 2, 3, 4]
+    assert [each.key for each in opened(on_disk(blocked)).after(0, 9)] == [1, 2, 3, 4]
 
 
 FULL_DISK = """
@@ -264,17 +290,19 @@ def test_on_a_read_only_mount_events_go_on_from_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"this is no database" * 100, b"SQLite format 3\0" + bytes(8000)])
-def test_a_broken_file_is_put_aside(tmp_path: Path, clock: Clock, damage: bytes) -> None:
+def test_a_broken_file_is_put_aside(tmp_path: Path, clock: Clock, opened: Opener, damage: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(damage)
 
-    store = Store(on_disk(tmp_path), clock)
+    store = opened(on_disk(tmp_path))
 
     assert store.append(waiting(events(2), clock)) == 2
     assert (tmp_path / "events.broken").read_bytes() == damage
 
 
-def test_events_of_another_release_are_dropped_and_counted(tmp_path: Path, clock: Clock) -> None:
-    store = Store(on_disk(tmp_path), clock)
+def test_events_of_another_release_are_dropped_and_counted(
+    tmp_path: Path, clock: Clock, opened: Opener
+) -> None:
+    store = opened(on_disk(tmp_path))
     store.append(waiting(events(3), clock))
     store.close()
     disk = sqlite3.connect(tmp_path / FILE_NAME)
@@ -282,18 +310,18 @@ def test_events_of_another_release_are_dropped_and_counted(tmp_path: Path, clock
     disk.commit()
     disk.close()
 
-    second = Store(on_disk(tmp_path), clock)
+    second = opened(on_disk(tmp_path))
 
     assert [each.key for each in second.after(0, 9)] == [1, 3]
     assert (second.dropped, len(second)) == (1, 2)
 
 
-def test_a_file_of_another_format_is_put_aside(tmp_path: Path, clock: Clock) -> None:
+def test_a_file_of_another_format_is_put_aside(tmp_path: Path, clock: Clock, opened: Opener) -> None:
     disk = sqlite3.connect(tmp_path / FILE_NAME)
     disk.execute("PRAGMA user_version = 99")
     disk.close()
 
-    store = Store(on_disk(tmp_path), clock)
+    store = opened(on_disk(tmp_path))
 
     assert store.append(waiting(events(1), clock)) == 1
     assert (tmp_path / "events.broken").exists()
