@@ -60,7 +60,7 @@ def fresh_fleet(request: pytest.FixtureRequest, releases: Releases, bundles: Pat
         _absent(reason)
     if ansible_folder() is None:
         _absent("no ansible-playbook; ansible/fleet-test.sh makes .venv-ansible")
-    count = 4 if _long_form(request) else 2
+    count = int(os.environ.get("OAHEGA_FLEET_HOSTS", 4 if _long_form(request) else 2))
     with booted_fleet(count, releases, bundles / "good", OLD) as fleet:
         yield fleet
         print("\n" + "\n".join(fleet.timings))
