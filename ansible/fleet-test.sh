@@ -2,6 +2,7 @@
 # Rollouts against real systemd hosts (root, Debian, some 5 GB of disk):
 #   fleet-test.sh          short: a canary and one more
 #   fleet-test.sh long     four hosts and every fault
+#   fleet-test.sh lint     no hosts: ansible-lint, production profile
 set -eu
 cd "$(dirname "$0")/.."
 run=${RUN_PYTHON:-.venv/bin/python}
@@ -9,6 +10,11 @@ if [ -z "${OAHEGA_ANSIBLE:-}" ] && [ ! -x .venv-ansible/bin/ansible-playbook ]; 
     "$run" -m venv .venv-ansible
     .venv-ansible/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
         --requirement requirements/ansible.txt
+fi
+tools=${OAHEGA_ANSIBLE:-$PWD/.venv-ansible/bin}
+if [ "${1:-short}" = lint ]; then
+    cd ansible
+    PATH="$tools:$PATH" exec ansible-lint --offline
 fi
 for tool in debootstrap systemd-nspawn ip ssh-keygen ssh; do
     command -v "$tool" >/dev/null || {
@@ -19,7 +25,7 @@ done
 case ${1:-short} in
 short) which="fleet and not long" ;;
 long) which="fleet" ;;
-*) echo "usage: $0 [short|long]" >&2; exit 2 ;;
+*) echo "usage: $0 [short|long|lint]" >&2; exit 2 ;;
 esac
 export OAHEGA_REQUIRE_FLEET=1
 exec "$run" -m pytest tests/fleet/test_rollout.py -m "$which" -s --durations=0
