@@ -40,7 +40,7 @@ class Suspicion:
     share: float
     """Of the nearest neighbours that have another label."""
     suggested: int
-    """The neighbours' most frequent label."""
+    """The most frequent other label among the neighbours; the own one when there is no other."""
     margin: float
     """Mean similarity of the suggested label's neighbours minus that of the own label's."""
 
@@ -158,8 +158,9 @@ def suspicious(vectors: NDArray[np.floating], samples: Sequence[Sample]) -> list
 
 
 def _suspicion(sample: Sample, labels: NDArray[np.integer], similarity: NDArray[np.floating]) -> Suspicion:
-    others = np.bincount(labels)
-    suggested = int(others.argmax())
+    others = np.bincount(labels, minlength=sample.label + 1)
+    others[sample.label] = 0
+    suggested = int(others.argmax()) if others.any() else sample.label
     own = similarity[labels == sample.label]
     named = similarity[labels == suggested]
     return Suspicion(
