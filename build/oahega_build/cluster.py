@@ -41,7 +41,7 @@ def connected(address: str, workers: int = 0) -> Iterator[Spread]:
             ray.init(num_cpus=workers or None, include_dashboard=False, log_to_driver=False)
         else:
             ray.init(address=address, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises bare Exception, too, when its node does not come up
         raise BuildError(
             f"there is no Ray cluster at {address} ({error}); start one or give `local`"
         ) from error
