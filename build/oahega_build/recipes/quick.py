@@ -1,7 +1,7 @@
 """A first look at one's own pictures: a short search, a small teacher, a smaller student, bundle, report.
 
 Command: python -m oahega_build all --dataset FACES --out OUT --recipe quick
-Cost: being measured.
+Cost: not measured on an idle machine yet; `tests/training/bench_all.py` prints it.
 Expected: a bundle that runs and a report that shows where the labels and classes are weak; for figures to
     rely on take `emotion_everything`, which trains the models of the embedded bundle.
 """
