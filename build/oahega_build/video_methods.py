@@ -10,6 +10,7 @@ from oahega_build.sequences import EPOCH
 from oahega_build.video_metrics import Answer, Answers
 from oahega_build.video_records import Face, Moment, Record
 from oahega_edge.detection import without_nested
+from oahega_edge.geometry import Box
 from oahega_edge.smoothing import Mean, Smoothing, Window, new_smoothing
 from oahega_edge.tracking import Tracker
 from oahega_edge.trigger import UNCERTAIN, Sighting, Trigger, TriggerRules
@@ -30,6 +31,8 @@ class Tracking:
     lost_after: float
     unsure: float
     """Least score of a detection that keeps a track."""
+    hold: float = 0.0
+    """Seconds that a face which was not found is still said to be there."""
 
     def tracker(self) -> Tracker:
         """A new one."""
@@ -46,7 +49,9 @@ class Sight:
     """One tracked face in one frame."""
 
     track: int
-    face: Face
+    box: Box
+    face: Face | None
+    """None where it was not found and is held."""
 
 
 Sights = Sequence[Sequence[Sight]]
@@ -61,14 +66,25 @@ def followed(record: Record, tracking: Tracking) -> Sights:
         found = without_nested(list(faces))
         seen, _ = tracker.update(found, moment.time)
         boxes = {detection.box: face for detection, face in faces.items()}
-        frames.append([Sight(track.id, boxes[track.box]) for track in seen])
+        held = tracker.held(moment.time, tracking.hold)
+        frames.append(
+            [
+                *(Sight(track.id, track.box, boxes[track.box]) for track in seen),
+                *(Sight(track.id, track.predicted(moment.time), None) for track in held),
+            ]
+        )
     return frames
 
 
 def single_frame(record: Record, sights: Sights) -> Answers:
     """The best label of every face, frame by frame."""
     return [
-        [_answer(sight, record.labels[int(sight.face.scores.argmax())]) for sight in frame]
+        [
+            _answer(
+                sight, UNCERTAIN if sight.face is None else record.labels[int(sight.face.scores.argmax())]
+            )
+            for sight in frame
+        ]
         for frame in sights
     ]
 
@@ -83,17 +99,16 @@ def paper_mean(frames: int, threshold: float) -> Callable[[Record, Sights], Answ
 
     def play(record: Record, sights: Sights) -> Answers:
         windows: dict[int, Window] = {}
+        words: dict[int, str] = {}
         answers = []
         for moment, frame in zip(record.moments, sights, strict=True):
-            said = []
             for sight in frame:
-                window = windows.setdefault(
-                    sight.track, Window(frames=frames, max_age=float("inf"), mean="arithmetic")
-                )
-                scores = window.add(sight.face.scores, moment.time).scores
-                best = int(scores.argmax())
-                said.append(_answer(sight, record.labels[best] if scores[best] >= threshold else UNCERTAIN))
-            answers.append(said)
+                if sight.face is not None:
+                    window = windows.setdefault(sight.track, Window(frames=frames, max_age=float("inf")))
+                    scores = window.add(sight.face.scores, moment.time).scores
+                    best = int(scores.argmax())
+                    words[sight.track] = record.labels[best] if scores[best] >= threshold else UNCERTAIN
+            answers.append([_answer(sight, words[sight.track]) for sight in frame])
         return answers
 
     return play
@@ -128,7 +143,7 @@ def _sure_faces(moment: Moment) -> list[tuple[Face, int, float]]:
 
 
 def _answer(sight: Sight, emotion: str) -> Answer:
-    return Answer(sight.track, sight.face.detection.box, emotion)
+    return Answer(sight.track, sight.box, emotion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +168,15 @@ def ours(deciding: Deciding) -> Callable[[Record, Sights], Answers]:
         faces: dict[int, tuple[Smoothing, Trigger]] = {}
         answers = []
         for moment, frame in zip(record.moments, sights, strict=True):
-            said = []
             for sight in frame:
                 if sight.track not in faces:
                     trigger = Trigger(str(sight.track), record.labels, deciding.rules)
                     faces[sight.track] = (deciding.smoothing(), trigger)
                 smoothing, trigger = faces[sight.track]
-                average = smoothing.add(sight.face.scores, moment.time)
-                trigger.see(Sighting(average, sight.face.detection.box, EPOCH, moment.time))
-                said.append(_answer(sight, trigger.current))
-            answers.append(said)
+                if sight.face is not None:
+                    average = smoothing.add(sight.face.scores, moment.time)
+                    trigger.see(Sighting(average, sight.box, EPOCH, moment.time))
+            answers.append([_answer(sight, faces[sight.track][1].current) for sight in frame])
         return answers
 
     return play

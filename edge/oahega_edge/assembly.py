@@ -232,6 +232,7 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
         face_rules=FaceRules(detection.min_face_px, tuple(Box(*mask) for mask in detection.masks)),
         watch=watch,
         every=detection.every,
+        hold=settings.tracking.hold_ms / 1000,
         gate=MotionGate(settings.motion.look_every_ms / 1000) if settings.motion.gate else OpenGate(),
         disclosure=Group(labels, group, rules) if group else EveryFace(),
     )

@@ -173,6 +173,8 @@ class Pipeline:
     watch: Stopwatch
     every: int = 1
     """The detector looks at each frame of this number; in between, faces go on as they moved."""
+    hold: float = 0.0
+    """Seconds that a face which the detector missed is still said to be there."""
     gate: Gate = field(default_factory=OpenGate)
     """Says when an empty scene need not be looked at."""
     disclosure: Disclosure = field(default_factory=EveryFace)
@@ -192,8 +194,9 @@ class Pipeline:
         seen, ended = self._look(frame) if self._is_due() else (self.tracker.between(), [])
         decisions = [self._forget(track) for track in ended]
         decisions += [self._read(track, frame) for track in seen]
+        held = self.tracker.held(frame.captured_at, self.hold)
         return Step(
-            faces=tuple(self._face(track, frame.captured_at) for track in seen),
+            faces=tuple(self._face(track, frame.captured_at) for track in (*seen, *held)),
             people=self._people,
             decisions=tuple(d for d in decisions if d is not None),
         )

@@ -133,6 +133,7 @@ class Tracking(Section):
     match_iou: Annotated[float, Field(gt=0, le=1)]
     start_hits: Annotated[int, Field(ge=1, le=100)]
     lost_after_ms: Milliseconds
+    hold_ms: Milliseconds
 
 
 class Smoothing(Section):

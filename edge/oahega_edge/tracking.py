@@ -22,6 +22,10 @@ MOST_GROWTH = 1.6
 """Ratio of the heights of one face in two looks; detectors are off by up to 1.4, people are not so fast."""
 DOUBT = 1.5
 """Widths and heights of a face within which a hidden one may come back elsewhere than expected."""
+MOMENT, STRICTER = 0.2, 0.5
+"""A face hidden for longer than a moment (s) must come back the nearer to where it was going: the least
+overlap rises by so much a second, since more and more others may have come to its place, and an unsure
+detection does not bring it back."""
 STEADYING = 0.3
 """Share of the newest height in the remembered one."""
 
@@ -90,7 +94,9 @@ class Tracker:
         unsure = [d for d in detections if d.score < self._start_score]
         waiting = list(self._tracks)
         left_over, waiting = self._match(sure, waiting, before)
-        _, waiting = self._match(unsure, waiting, before)
+        fresh = [track for track in waiting if now - track.last_seen <= MOMENT]
+        hidden = [track for track in waiting if now - track.last_seen > MOMENT]
+        waiting = hidden + self._match(unsure, fresh, before)[1]
         self._start(left_over, now)
         ended = [t for t in waiting if now - t.last_seen > self._patience(t)]
         self._tracks = [t for t in self._tracks if t not in ended]
@@ -109,6 +115,13 @@ class Tracker:
     def between(self) -> list[Track]:
         """Confirmed tracks that were found at the last look: where they are now, `Track.predicted` says."""
         return [track for track in self.tracks if track.last_seen == self._looked_at]
+
+    def held(self, now: float, most: float) -> list[Track]:
+        """Confirmed tracks that the last look did not find and that were seen within `most` seconds.
+
+        Detectors miss a face in some frames, and people hide it for a moment; it is still there.
+        """
+        return [t for t in self.tracks if t.last_seen != self._looked_at and now - t.last_seen <= most]
 
     def clear(self) -> None:
         """Forget every track, as when the camera was closed."""
@@ -151,6 +164,8 @@ class Tracker:
         overlap = iou_matrix(_rows(predicted), _rows([d.box for d in detections]))
         growth = np.array([[d.box.height / track.height for d in detections] for track in tracks])
         overlap[(growth > MOST_GROWTH) | (growth < 1 / MOST_GROWTH)] = 0.0
+        hidden = np.array([self._looked_at - track.last_seen for track in tracks])
+        overlap[overlap < self._match_iou + STRICTER * np.maximum(0, hidden - MOMENT)[:, None]] = 0.0
         return overlap
 
     def _is_doubtful(

@@ -170,7 +170,8 @@ def test_no_face_found_without_the_gate_is_lost_with_it(shared: Path) -> None:
     model = shared / "data/teachers/yunet/yunet_n_640_640.onnx"
     for path in clips(shared):
         clip = frames(path)
-        answers = {frame.sequence: faces_of(frame, model) for frame in clip}
+        detect = YuNet(model, clip[0])
+        answers = {frame.sequence: detect(frame) for frame in clip}
         looks = Looks(lambda frame, known=answers: known[frame.sequence])  # type: ignore[misc]
         gated, open_ = chain(looks, MotionGate(1.0)), chain(looks, OpenGate())
 
@@ -184,12 +185,18 @@ def boxes(pipeline: Pipeline, frame: Frame) -> list[Box]:
     return [face.box for face in pipeline.process(frame).faces]
 
 
-def faces_of(frame: Frame, model: Path) -> list[Detection]:
-    size = (320, round(320 * frame.height / frame.width))
-    small = cv2.resize(frame.pixels[..., ::-1], size, interpolation=cv2.INTER_AREA)
-    network = cv2.FaceDetectorYN.create(str(model), "", size, 0.4, 0.3, 50)
-    _, rows = network.detect(small)
-    return [
-        Detection("face", Box(x / size[0], y / size[1], (x + w) / size[0], (y + h) / size[1]), score)
-        for x, y, w, h, *_, score in ([] if rows is None else rows.tolist())
-    ]
+class YuNet:
+    """Faces of one clip."""
+
+    def __init__(self, model: Path, first: Frame) -> None:
+        self._size = (320, round(320 * first.height / first.width))
+        self._network = cv2.FaceDetectorYN.create(str(model), "", self._size, 0.4, 0.3, 50)
+
+    def __call__(self, frame: Frame) -> list[Detection]:
+        width, height = self._size
+        small = cv2.resize(frame.pixels[..., ::-1], self._size, interpolation=cv2.INTER_AREA)
+        _, rows = self._network.detect(small)
+        return [
+            Detection("face", Box(x / width, y / height, (x + w) / width, (y + h) / height), score)
+            for x, y, w, h, *_, score in ([] if rows is None else rows.tolist())
+        ]

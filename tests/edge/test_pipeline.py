@@ -212,3 +212,14 @@ def test_after_a_face_was_missed_the_detector_looks_at_once() -> None:
     play(chain, 10)
 
     assert looks == [0, 1, 3, 5, 6, 8]
+
+
+def test_a_face_that_was_missed_for_a_moment_is_still_there_with_its_emotion() -> None:
+    chain = pipeline(lambda i: [] if i in (5, 6) or i > 9 else [face(LEFT)])
+    chain.hold = 0.15
+    pictures = [np.zeros((100, 100, 3), np.uint8)] * 14
+
+    steps = [chain.process(frame) for frame in frames_of(pictures)]
+
+    assert [len(step.faces) for step in steps] == [0, *[1] * 5, 0, *[1] * 3, 1, 0, 0, 0]
+    assert {f.emotion for step in steps[3:] for f in step.faces} == {"happy"}
