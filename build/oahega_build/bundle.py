@@ -12,12 +12,24 @@ from pydantic import ValidationError
 from oahega_build import artifacts
 from oahega_build.errors import RunError
 from oahega_edge.bundle import MANIFEST, load_bundle, seal
-from oahega_edge.manifest import FORMAT_VERSION, DetectorEntry, EmotionEntry, Manifest, ModelCard
+from oahega_edge.manifest import (
+    FORMAT_VERSION,
+    DetectorEntry,
+    EmotionEntry,
+    Manifest,
+    ModelCard,
+    SuggestedDecision,
+)
 
 ENTRY = "entry.json"
 MODEL_CARD = "MODEL_CARD.md"
 
 Entry = TypeVar("Entry", DetectorEntry, EmotionEntry)
+
+
+DECISION = SuggestedDecision(threshold=0.5, frames=4)
+"""Chosen on sequences through the whole chain (`evaluate-video`; figures in edge/README.md, Decisions). The
+exporter sees single pictures only and cannot know what a belief over many frames needs."""
 
 
 def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: str) -> Path:
@@ -37,7 +49,7 @@ def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: st
         created=artifacts.now(),
         terms=tuple(dict.fromkeys(term for entry in entries for term in entry.card.data)),
         detector=entries[0],
-        emotion=entries[1],
+        emotion=entries[1].model_copy(update={"suggested": DECISION}),
     )
     making = out.with_name(out.name + artifacts.UNFINISHED)
     shutil.rmtree(making, ignore_errors=True)
@@ -98,8 +110,8 @@ def model_card(manifest: Manifest) -> str:
             emotion.cpu.file,
             f"{emotion.input.width}x{emotion.input.height} {emotion.input.colour}, {emotion.input.dtype}; "
             f"tells {', '.join(emotion.labels)} apart. Probabilities are calibrated with the temperature "
-            f"{emotion.temperature}; suggested threshold {emotion.suggested.threshold}, averaged over "
-            f"{emotion.suggested.frames} frames.",
+            f"{emotion.temperature}; suggested threshold {emotion.suggested.threshold}, N = "
+            f"{emotion.suggested.frames}.",
             emotion.card,
         ),
         "## Terms of the training data",

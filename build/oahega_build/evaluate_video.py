@@ -215,21 +215,32 @@ class Prepared:
     clips: Sequence[Record]
     clip_sights: Sequence[Sights]
 
-    def row(self, name: str, play: Play, level: str = ALL) -> Row:
-        """One method at one noise level or all."""
-        tally = Tally(self.records[0].labels)
-        for record, sights, matching in zip(self.records, self.sights, self.matchings, strict=True):
-            if level in (ALL, record.level):
-                tally.add(record, play(record, sights), matching)
-        return Row(name, level, tally.figures(), self._clip_flips(play) if level == ALL else None)
+    def row(self, name: str, play: Play) -> Row:
+        """One method at all noise levels together."""
+        return self.rows(name, play)[0]
 
-    def original(self, level: str = ALL) -> Row:
-        """The original's way, which has lists and no tracks."""
-        tally = Tally(self.records[0].labels)
-        for record in self.records:
-            if level in (ALL, record.level):
-                tally.add(record, original(record))
-        return Row("original: maximum by list index", level, tally.figures())
+    def rows(self, name: str, play: Play) -> list[Row]:
+        """One method at all noise levels together, then at each."""
+        return self._summed(
+            name, [play(r, s) for r, s in zip(self.records, self.sights, strict=True)], self._clip_flips(play)
+        )
+
+    def original(self) -> list[Row]:
+        """The original's way, which has lists and no tracks, and so a matching of its own."""
+        answers = [original(record) for record in self.records]
+        own = replace(self, matchings=[match(r, said) for r, said in zip(self.records, answers, strict=True)])
+        return own._summed("original: maximum by list index", answers, None)
+
+    def _summed(self, name: str, answers: Sequence[Answers], clips: float | None) -> list[Row]:
+        levels = dict.fromkeys(record.level for record in self.records)
+        tallies = {level: Tally(self.records[0].labels) for level in (ALL, *levels)}
+        for record, said, matching in zip(self.records, answers, self.matchings, strict=True):
+            tallies[ALL].add(record, said, matching)
+            tallies[record.level].add(record, said, matching)
+        return [
+            Row(name, level, tally.figures(), clips if level == ALL else None)
+            for level, tally in tallies.items()
+        ]
 
     def truth_flips(self) -> float:
         """Flips per minute that the people really make."""
@@ -248,31 +259,27 @@ class Prepared:
         return sum(flips for flips, _, _ in counted) / max(sum(minutes for _, minutes, _ in counted), 1e-9)
 
 
-def compare(plain: Prepared, held: Prepared, deciding: Deciding, frequent: str) -> list[Row]:
-    """Every way at every noise level, the paper's at the settings that suit it best.
+def compare(plain: Prepared, held: Prepared, deciding: Deciding, best: Row, frequent: str) -> list[Row]:
+    """Every way at every noise level, the paper's at its `best` point.
 
     `plain` shows a face only in frames in which it was found, `held` for the settings' moment longer.
     """
-    frames, threshold = _best(paper_sweep(plain))
-    held_frames, held_threshold = _best(paper_sweep(held))
-    rows = []
-    for level in (ALL, *(noise.name for noise in LEVELS)):
-        rows += [
-            plain.row("single frame", single_frame, level),
-            plain.row(f"always {frequent}", always(frequent), level),
-            plain.original(level),
-            plain.row(f"paper's mean, N={frames}", paper_mean(frames, threshold), level),
-            held.row(f"paper's mean, N={held_frames}, held", paper_mean(held_frames, held_threshold), level),
-            plain.row("ours, not held", ours(deciding), level),
-            held.row(OURS, ours(deciding), level),
-        ]
-    return rows
+    frames, threshold = _settings_of(best)
+    ways = [
+        plain.rows("single frame", single_frame),
+        plain.rows(f"always {frequent}", always(frequent)),
+        plain.original(),
+        plain.rows(f"paper's mean, N={frames}", paper_mean(frames, threshold)),
+        held.rows(f"paper's mean, N={frames}, held", paper_mean(frames, threshold)),
+        plain.rows("ours, not held", ours(deciding)),
+        held.rows(OURS, ours(deciding)),
+    ]
+    return [row for rows in zip(*ways, strict=True) for row in rows]
 
 
-def _best(sweep: Sequence[Row]) -> tuple[int, float]:
-    """N and threshold with the greatest frame F1."""
-    name = max(sweep, key=lambda row: row.figures.frame_f1).name
-    frames, threshold = (part.split("=")[1] for part in name.split())
+def _settings_of(row: Row) -> tuple[int, float]:
+    """N and threshold of a point of the paper's sweep."""
+    frames, threshold = (part.split("=")[1] for part in row.name.split())
     return int(frames), float(threshold)
 
 
@@ -347,9 +354,10 @@ def evaluate_run(
         plain = Stage(records, seen, replace(tracking, hold=0.0)).prepared()
         held = Stage(records, seen, tracking).prepared()
         counts = Counter(sample.label for sample in samples)
-        rows = compare(plain, held, deciding, dataset.labels[counts.most_common(1)[0][0]])
         paper, mine = paper_sweep(held), our_sweep(held, deciding)
         matched = at_equal_f1(paper, mine)
+        frequent = dataset.labels[counts.most_common(1)[0][0]]
+        rows = compare(plain, held, deciding, matched.paper, frequent)
         truth = plain.truth_flips()
         run.write_metrics(
             {
