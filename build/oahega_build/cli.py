@@ -235,13 +235,16 @@ def export_detector(
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     override: Overrides = None,
+    post_processing: Annotated[
+        bool, typer.Option(help="Also write detector_postprocess.tflite, for pycoral and other tools.")
+    ] = False,
 ) -> None:
     """Make a detector out of a finished run again, or of the last checkpoint of one that goes on."""
     from oahega_build import train_detector as stage
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.DetectorRecipe, override or ())
-    print(stage.export_checkpoint(chosen, recipe, artifacts, run, target))
+    print(stage.export_checkpoint(chosen, recipe, artifacts, run, target, post_processing))
 
 
 @app.command("evaluate-detector")

@@ -13,8 +13,10 @@ from oahega_build.errors import DataError, RecipeError, RunError
 from oahega_build.models.mobilenet import Block, Trunk
 from oahega_build.readers import LabelledBox
 from oahega_build.records import Record, shard_name, write_shard
+from oahega_edge.detection import Decoder
 from oahega_edge.geometry import Box
 from oahega_edge.manifest import DetectorEntry
+from oahega_edge.preprocess import Placement, Quantizer, fit_picture
 
 pytestmark = [
     pytest.mark.training,
@@ -157,6 +159,42 @@ def test_an_unfinished_training_can_be_exported(resumed: tuple[Path, Path]) -> N
     entry = DetectorEntry.model_validate_json((resumed[0] / "entry.json").read_text())
 
     assert entry.card.metrics["steps"] == 8
+
+
+def test_a_finished_run_can_be_exported_with_post_processing_for_the_same_boxes(  # type: ignore[no-untyped-def]
+    trained: Path, tiny, tmp_path: Path
+) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    from oahega_build.quantize import Exported
+    from oahega_build.train_detector import export_checkpoint
+
+    folder = export_checkpoint(tiny, "tiny", trained.parents[1], "run", tmp_path, post_processing=True)
+
+    entry = DetectorEntry.model_validate_json((folder / "entry.json").read_text())
+    pixels = fit_picture(drawn(61).pixels(), entry.input, entry.resize)[0]
+    least = min(entry.suggested.score.values())
+    decode = Decoder(entry, dict.fromkeys(entry.labels, least), entry.suggested.nms_iou)
+    ours = decode(
+        Exported((folder / "detector.tflite").read_bytes(), entry.outputs).run(
+            Quantizer(entry.input)(pixels)
+        ),
+        Placement(1.0, 1.0),
+    )
+
+    theirs = Interpreter(str(folder / "detector_postprocess.tflite")).get_signature_runner()(
+        pixels=pixels[None]
+    )
+
+    found = int(theirs["count"].item())
+    rows = [(int(number), box) for number, box in zip(theirs["classes"][0], theirs["boxes"][0], strict=True)][
+        :found
+    ]
+    for mine in ours[:found]:
+        edges = (mine.box.top, mine.box.left, mine.box.bottom, mine.box.right)
+        place = entry.labels.index(mine.label)
+        assert any(number == place and np.allclose(box, edges, atol=0.03) for number, box in rows)
+    assert found > 0
 
 
 def test_exporting_before_the_first_epoch_says_so(tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

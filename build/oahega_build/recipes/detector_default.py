@@ -3,7 +3,9 @@
 Command: python -m oahega_build label --data DATA --recipe label_shared --run shared
          python -m oahega_build train-detector --data DATA --recipe detector_default
 Cost: about 35 minutes on 2 cores (16 epochs of 4,800 examples).
-Expected: 1.29 MB int8, about a quarter of the stock COCO SSD's time.
+Expected (valid, int8): 1,280,864 bytes, .19 to .23 of the stock COCO SSD's time; persons of `street`
+AP50 .66 (the SSD .49); faces: recall .83 / .95 / .99 at 5-10 / 10-25 / over 25 % of the picture's
+height, precision .97.
 
 The trunk of width 0.75 without its last two blocks costs less than a whole one of width 0.5, and it comes
 with weights that have seen persons. The stem and the first three blocks keep them.
