@@ -91,6 +91,48 @@ def test_a_changed_picture_makes_the_plan_stale_and_a_changed_recipe_only_what_f
     assert not {"distill", "bundle", "prune", "report"} & kept
 
 
+def small_plan(out: Path, made: list[str], fail: str = "") -> verb.Plan:
+    """Two steps that note that they ran and leave a run folder."""
+
+    def making(name: str, own: str) -> None:
+        made.append(name)
+        if name == fail:
+            raise KeyboardInterrupt
+        (out / "artifacts" / name / own).mkdir(parents=True)
+
+    plan = verb.Plan(out)
+    first = plan.add(
+        "first", "one", {}, [], "oahega_build.artifacts", lambda own: lambda: making("first", own), work=4
+    )
+    plan.add(
+        "second", "two", {}, [first], "oahega_build.artifacts", lambda own: lambda: making("second", own)
+    )
+    return plan
+
+
+def test_what_is_there_is_not_made_again_and_an_interrupt_loses_only_its_step(tmp_path: Path) -> None:
+    made: list[str] = []
+    said: list[str] = []
+
+    with pytest.raises(KeyboardInterrupt):
+        verb.run_plan(small_plan(tmp_path, made, fail="second"), said.append)
+    verb.run_plan(small_plan(tmp_path, made), said.append)
+    verb.run_plan(small_plan(tmp_path, made), said.append)
+
+    assert made == ["first", "second", "second"]
+    assert said[-2:] == ["[1/2] first: one: up to date", "[2/2] second: two: up to date"]
+
+
+def test_a_measured_step_tells_the_next_dry_run_what_it_costs(tmp_path: Path) -> None:
+    verb.run_plan(small_plan(tmp_path, []), lambda line: None)
+    (step, _) = small_plan(tmp_path, []).steps
+
+    costs = verb._costs(tmp_path)
+
+    assert verb.expected_seconds(step, costs) == pytest.approx(4 * costs["first"])
+    assert verb.expected_seconds(step, {}) == step.guess
+
+
 def test_either_pictures_or_videos_must_be_given(tmp_path: Path) -> None:
     recipe = load_recipe(str(RECIPE), verb.EverythingRecipe)
 
