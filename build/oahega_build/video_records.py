@@ -161,10 +161,10 @@ def _arrays(record: Record) -> dict[str, NDArray[Any]]:
                 (i, *_edges(f.detection.box), f.detection.score, f.height, f.sharpness, *f.scores.tolist())
                 for i, f in faces
             ],
-        ).reshape(len(faces), -1),
+        ).reshape(-1, 8 + len(record.labels)),
         "truths": np.array(
             [(i, *_edges(t.box), t.person, t.label, t.visible) for i, t in truths], float
-        ).reshape(len(truths), -1),
+        ).reshape(-1, 8),
     }
 
 

@@ -194,3 +194,12 @@ def test_a_record_is_read_back_as_it_was_made_and_made_once(tmp_path: Path) -> N
     ]
     assert (second.name, second.level, second.labels) == ("film", "low", LABELS)
     assert np.array_equal(second.moments[2].faces[0].scores, SAD)
+
+
+def test_a_clip_without_truth_and_without_a_face_is_kept_as_well(tmp_path: Path) -> None:
+    empty = Record("clip", "", LABELS, (Moment(0.0, (), ()), Moment(0.1, (), ())))
+    cached(tmp_path, "clip", lambda: empty)
+
+    again = cached(tmp_path, "clip", lambda: pytest.fail("it was kept"))
+
+    assert [(m.time, m.faces, m.truths) for m in again.moments] == [(0.0, (), ()), (0.1, (), ())]
