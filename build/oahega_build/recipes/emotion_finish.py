@@ -2,8 +2,8 @@
 
 Command: python -m oahega_build train-emotion --recipe emotion_finish --data DATA/emotion/ferplus \
     --set start=artifacts/train-emotion/student
-Cost: not measured yet.
-Expected: not measured yet.
+Cost: 12 epochs in 15 minutes on two cores that multiply bfloat16 and had other work beside it.
+Expected: 331,320 bytes int8; FER+ held-out accuracy .889, balanced .865; `valid` .887 [.874, .899] and .861.
 """
 
 import dataclasses
