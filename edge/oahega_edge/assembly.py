@@ -395,6 +395,7 @@ def mqtt_options(settings: Settings, environment: Mapping[str, str]) -> MqttOpti
         will_delay_s=mqtt.will_delay_s,
         event_expiry_s=mqtt.event_expiry_s,
         state_expiry_s=mqtt.state_expiry_s,
+        health_expiry_s=max(180, round(3 * settings.health.interval_s)),
         commands=mqtt.commands,
         discovery=mqtt.discovery,
         discovery_prefix=mqtt.discovery_prefix,

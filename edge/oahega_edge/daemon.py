@@ -295,7 +295,7 @@ class Daemon:
             case "snapshot-state":
                 state = self.reporter.state(self._step)
                 self.publisher.state(state)
-                self.publisher.respond(command, command.done(state.model_dump(mode="json")))
+                self.publisher.respond(command, command.done(state.model_dump(mode="json", by_alias=True)))
             case "restart":
                 self.publisher.respond(command, command.done())
                 self.stop.set()
