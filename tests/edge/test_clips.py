@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+
 from oahega_edge.bundle import DEFAULT_BUNDLE, load_bundle, self_test
 from oahega_edge.runtimes import open_model
 

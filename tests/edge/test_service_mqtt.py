@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from brokers import Ear, Mosquitto, needs_mosquitto, wait_until
 from oahega_edge.bundle import DEFAULT_BUNDLE, load_bundle
 from oahega_edge.demo_clip import write_demo_clip
