@@ -26,6 +26,10 @@ MOMENT, STRICTER = 0.2, 0.5
 """A face hidden for longer than a moment (s) must come back the nearer to where it was going: the least
 overlap rises by so much a second, since more and more others may have come to its place, and an unsure
 detection does not bring it back."""
+CLEAR = 0.15
+"""By so much the overlap with one track must exceed that with another that has no face of its own."""
+UNSURE_IOU = 0.5
+"""Least overlap of an unsure detection: between two faces, detectors are unsure of a box over both."""
 STEADYING = 0.3
 """Share of the newest height in the remembered one."""
 
@@ -93,10 +97,10 @@ class Tracker:
         sure = [d for d in detections if d.score >= self._start_score]
         unsure = [d for d in detections if d.score < self._start_score]
         waiting = list(self._tracks)
-        left_over, waiting = self._match(sure, waiting, before)
+        left_over, waiting = self._match(sure, waiting, before, self._match_iou)
         fresh = [track for track in waiting if now - track.last_seen <= MOMENT]
         hidden = [track for track in waiting if now - track.last_seen > MOMENT]
-        waiting = hidden + self._match(unsure, fresh, before)[1]
+        waiting = hidden + self._match(unsure, fresh, before, max(UNSURE_IOU, self._match_iou))[1]
         self._start(left_over, now)
         ended = [t for t in waiting if now - t.last_seen > self._patience(t)]
         self._tracks = [t for t in self._tracks if t not in ended]
@@ -119,9 +123,16 @@ class Tracker:
     def held(self, now: float, most: float) -> list[Track]:
         """Confirmed tracks that the last look did not find and that were seen within `most` seconds.
 
-        Detectors miss a face in some frames, and people hide it for a moment; it is still there.
+        Detectors miss a face in some frames, and people hide it for a moment; it is still there. Not where
+        another face is or may be: then it is hidden by that one.
         """
-        return [t for t in self.tracks if t.last_seen != self._looked_at and now - t.last_seen <= most]
+        return [
+            track
+            for track in self.tracks
+            if track.last_seen != self._looked_at
+            and now - track.last_seen <= most
+            and not any(_is_near(track, other, now) for other in self._tracks if other is not track)
+        ]
 
     def clear(self) -> None:
         """Forget every track, as when the camera was closed."""
@@ -137,21 +148,30 @@ class Tracker:
             self._next_id += 1
 
     def _match(
-        self, detections: list[Detection], tracks: list[Track], before: float
+        self, detections: list[Detection], tracks: list[Track], before: float, least: float
     ) -> tuple[list[Detection], list[Track]]:
-        """Pair detections with tracks, greatest overlap first; what is left of both."""
+        """Pair detections with tracks, greatest overlap first; what is left of both.
+
+        A pair is left out where a rival, a track without a face of its own, has as good a claim.
+        """
         if not detections or not tracks:
             return detections, tracks
         overlap = self._overlaps(detections, tracks)
         free_tracks, free_detections = set(range(len(tracks))), set(range(len(detections)))
         for flat in np.argsort(-overlap, axis=None, kind="stable"):
             row, column = divmod(int(flat), len(detections))
-            if overlap[row, column] < self._match_iou:
+            if overlap[row, column] < least:
                 break
             if row not in free_tracks or column not in free_detections:
                 continue
-            rivals = [tracks[i] for i in free_tracks]
-            if self._is_doubtful(tracks[row], detections[column], rivals, before):
+            elsewhere = sorted(free_detections - {column})
+            rivals = [
+                i for i in free_tracks if i != row and not (overlap[i, elsewhere] >= self._match_iou).any()
+            ]
+            as_good = any(overlap[i, column] > overlap[row, column] - CLEAR for i in rivals)
+            if as_good or self._is_doubtful(
+                tracks[row], detections[column], [tracks[i] for i in rivals], before
+            ):
                 continue
             tracks[row].seen(detections[column], self._looked_at)
             free_tracks.remove(row)
@@ -174,13 +194,17 @@ class Tracker:
         """A face that was out of sight comes back where another one may as well have come back."""
         if track.last_seen == before:
             return False
-        return any(self._may_be(other, detection) for other in others if other is not track)
+        return any(_are_near(other.predicted(self._looked_at), detection.box) for other in others)
 
-    def _may_be(self, track: Track, detection: Detection) -> bool:
-        """Whether the detection lies within a face's width of where the track should be."""
-        expected = track.predicted(self._looked_at)
-        (x, y), (right_x, right_y) = expected.center, detection.box.center
-        return abs(x - right_x) < DOUBT * expected.width and abs(y - right_y) < DOUBT * expected.height
+
+def _is_near(track: Track, other: Track, now: float) -> bool:
+    return _are_near(track.predicted(now), other.predicted(now))
+
+
+def _are_near(expected: Box, other: Box) -> bool:
+    """Whether a face that is expected at the one place may well be at the other."""
+    (x, y), (other_x, other_y) = expected.center, other.center
+    return abs(x - other_x) < DOUBT * expected.width and abs(y - other_y) < DOUBT * expected.height
 
 
 def _rows(boxes: Sequence[Box]) -> NDArray[np.float64]:

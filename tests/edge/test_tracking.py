@@ -122,3 +122,35 @@ def test_a_face_is_expected_where_it_was_going() -> None:
     (back,), _ = tracks.update([face(0.1 + 0.03 * 8)], 0.8)
 
     assert back.id == 1
+
+
+def test_one_face_where_two_may_be_is_given_to_neither() -> None:
+    """Two faces meet, and the detector finds one box that fits both as well."""
+    tracks = tracker()
+    for i in range(6):
+        tracks.update([face(0.2 + 0.02 * i), face(0.44 - 0.02 * i)], i / 10)
+
+    (found,), _ = tracks.update([face(0.32)], 0.6)
+
+    assert found.id == 3
+
+
+def test_an_unsure_box_across_two_faces_does_not_pull_one_over() -> None:
+    tracks = tracker()
+    for i in range(5):
+        tracks.update([face(0.3)], i / 10)
+
+    seen, _ = tracks.update([face(0.38, score=0.3)], 0.5)
+
+    assert seen == []
+
+
+def test_a_face_is_not_held_where_another_one_is() -> None:
+    """Somebody stepped in front of it."""
+    tracks = tracker()
+    for i in range(5):
+        tracks.update([face(0.3, size=0.1), face(0.7, size=0.1)], i / 10)
+
+    tracks.update([face(0.31, size=0.25)], 0.5)
+
+    assert [track.id for track in tracks.held(0.5, most=0.5)] == [2]
