@@ -230,4 +230,4 @@ def test_real_faces_are_found_in_a_real_clip(tmp_path: Path) -> None:
 
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["faces"]["talking"] >= 1
-    assert 0.5 < metrics["framing"]["box_height"] < 1
+    assert 0.5 < metrics["framing"]["box_height"] < 1.1  # of the picture: a box may reach past the crop

@@ -50,7 +50,7 @@ class Trunk:
     stem_channels: int = 32
     stem_stride: int = 2
     """1 keeps the detail of small inputs (48 px)."""
-    blocks: Sequence[Block] = MOBILENET_V1
+    blocks: tuple[Block, ...] = MOBILENET_V1
     batch_norm: bool = True
     """False: convolutions with bias only, as in a file whose batch norm is folded."""
     norm_momentum: float = 0.97
