@@ -6,6 +6,7 @@ the record by the device's own classes.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,7 +19,7 @@ import numpy as np
 from oahega_build import artifacts
 from oahega_build.dataset import read_dataset
 from oahega_build.errors import RunError
-from oahega_build.evaluate_emotion import load_emotion, part_of
+from oahega_build.evaluate_emotion import VALID_LOG, load_emotion, part_of
 from oahega_build.sequences import (
     FORMAT,
     LEVELS,
@@ -320,7 +321,8 @@ def _as_good(point: Row, ours_: Sequence[Row]) -> Row | None:
     good = [
         row
         for row in ours_
-        if row.figures.frame_f1 >= wanted.frame_f1 and row.figures.onset_s <= wanted.onset_s
+        if row.figures.frame_f1 >= wanted.frame_f1
+        and row.figures.onset_s <= wanted.onset_s + 1e-6  # differences of equal times are equal to rounding
     ]
     return min(good, key=lambda row: row.figures.flips_per_minute, default=None)
 
@@ -377,7 +379,25 @@ def evaluate_run(
             }
         )
         draw(paper, mine, rows, truth, run.folder / "operating-points.png")
+        if part == "valid":
+            log_valid(rows, chain, data.name)
     return as_table(rows, matched, truth)
+
+
+def log_valid(rows: Sequence[Row], chain: Chain, data: str, log: Path = VALID_LOG) -> None:
+    """Append the look at `valid` to the committed log."""
+    ours_ = next(row for row in rows if row.level == ALL and row.name == OURS).figures
+    line = {
+        "date": artifacts.now(),
+        "commit": artifacts.commit(),
+        "data": data,
+        "model": "evaluate-video",
+        **chain.key,
+        "frame_f1": round(ours_.frame_f1, 4),
+        "flips_per_minute": round(ours_.flips_per_minute, 1),
+    }
+    with log.open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def from_settings(settings: Settings, chain: Chain) -> tuple[Deciding, Tracking]:
