@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 compile() {
     out="requirements/$1"
     shift
-    uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+    uv pip compile pyproject.toml --quiet --generate-hashes \
         --no-header --no-annotate --no-strip-extras -o "$out" "$@"
 }
 compile dev.txt --universal --python-version 3.11 --extra dev
@@ -14,5 +14,5 @@ compile device.txt --universal --python-version 3.11 --extra litert --group buil
 compile demo.txt --universal --python-version 3.11 --extra demo --group build-backend -c requirements/dev.txt
 compile tflite-py311.txt --python-version 3.11 --extra tflite --group build-backend --group contract
 # The operator's machine needs nothing of the project itself.
-uv pip compile --group pyproject.toml:fleet --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+uv pip compile --group pyproject.toml:fleet --quiet --generate-hashes \
     --no-header --no-annotate --no-strip-extras --universal --python-version 3.11 -o requirements/ansible.txt

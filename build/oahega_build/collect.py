@@ -125,13 +125,13 @@ def collect(
     with open_run(artifacts, "collect", run, described) as made:
         tasks = [UnitTask(recipe, data, made.folder, unit) for unit in plan(source)]
         number, of = shard
-        todo = [t for i, t in enumerate(tasks) if i % of == number and not report_path(t).is_file()]
+        pending = [t for i, t in enumerate(tasks) if i % of == number and not report_path(t).is_file()]
         if processes == 1:
-            for task in track(todo, "collecting"):
+            for task in track(pending, "collecting"):
                 collect_unit(task)
         else:
             with multiprocessing.get_context("spawn").Pool(processes) as pool:
-                for _ in track(pool.imap_unordered(collect_unit, todo), "collecting", total=len(todo)):
+                for _ in track(pool.imap_unordered(collect_unit, pending), "collecting", total=len(pending)):
                     pass
         if not all(report_path(task).is_file() for task in tasks):
             raise DataError(

@@ -128,14 +128,14 @@ def _label_into(run: Run, recipe: LabelRecipe, data: Path, processes: int) -> No
     """Make the shards that are missing or damaged, then what is told about all of them."""
     problems = Problems()
     tasks = plan(recipe, data, run.folder, problems)
-    todo = [task for task in tasks if finished_report(task) is None]
+    pending = [task for task in tasks if finished_report(task) is None]
     if processes == 1:
-        made: Iterable[ShardReport] = map(label_shard, todo)
-        for _ in track(made, "labelling shards", total=len(todo)):
+        made: Iterable[ShardReport] = map(label_shard, pending)
+        for _ in track(made, "labelling shards", total=len(pending)):
             pass
-    elif todo:
+    elif pending:
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            for _ in track(pool.imap_unordered(label_shard, todo), "labelling shards", total=len(todo)):
+            for _ in track(pool.imap_unordered(label_shard, pending), "labelling shards", total=len(pending)):
                 pass
     reports = [report for task in tasks if (report := finished_report(task)) is not None]
     for report in reports:
