@@ -1,12 +1,16 @@
 import json
+import random
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from mini_bundle import change, make_bundle
-from oahega_edge.bundle import Bundle, load_bundle, seal, self_test
+from oahega_edge.bundle import DEFAULT_BUNDLE, Bundle, golden_answer, load_bundle, seal, self_test
 from oahega_edge.errors import BundleError
 from oahega_edge.runtimes import open_model
 
@@ -150,3 +154,42 @@ def test_a_manifest_survives_being_written_and_read(folder: Path) -> None:
     again = type(manifest).model_validate_json(json.dumps(manifest.model_dump(mode="json")))
 
     assert again == manifest
+
+
+def test_the_embedded_detector_fails_for_the_first_bit_that_moves_its_answer_far() -> None:
+    """Most single weights hardly matter; one that moves any output by three tolerances must be noticed."""
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    entry = bundle.manifest.detector
+    sound = bundle.file(entry.cpu).read_bytes()
+    model = open_model(bundle.file(entry.cpu), entry.outputs, entry.input)
+    expected = golden_answer(entry, model, entry.golden.seed)
+    model.close()
+
+    noticed = first_that_moves_far(bundle, sound, expected)
+
+    assert noticed
+
+
+def first_that_moves_far(bundle: Bundle, sound: bytes, expected: Mapping[str, Any]) -> bool:
+    """Whether the self-test fails for it; an error when none is found among many."""
+    entry = bundle.manifest.detector
+    places = random.Random(9)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "flipped.tflite"
+        for _ in range(2000):
+            position = places.randrange(len(sound))
+            file.write_bytes(sound[:position] + bytes([sound[position] ^ 0x80]) + sound[position + 1 :])
+            try:
+                model = open_model(file, entry.outputs, entry.input)
+            except BundleError:
+                continue
+            answer = golden_answer(entry, model, entry.golden.seed)
+            moved = max(np.abs(answer[role].astype(int) - expected[role]).max() for role in expected)
+            try:
+                self_test(entry, model)
+            except BundleError:
+                return True
+            finally:
+                model.close()
+            assert moved < 3 * entry.golden.tolerance
+    raise AssertionError("no byte of consequence was found")
