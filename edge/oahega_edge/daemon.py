@@ -232,7 +232,7 @@ class Daemon:
             degraded=accelerator.degraded,
             time_synced=self.time_synced(),
         )
-        self.reporter.events += 1
+        self.reporter.event_made()
         self.publisher.publish(event)
 
     def _close_tracks(self) -> None:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -75,10 +75,16 @@ class Reporter:
     events: int = 0
     _started: float = field(init=False)
     _last: tuple[float, int] = field(init=False)
+    _event_at: float | None = None
 
     def __post_init__(self) -> None:
         self._started = self.clock()
         self._last = (self._started, 0)
+
+    def event_made(self) -> None:
+        """Count one more event, made now."""
+        self.events += 1
+        self._event_at = self.clock()
 
     def info(self, adjustable: Adjustable, volatile: tuple[str, ...], muted: bool) -> Info:
         """The retained description of the device."""
@@ -127,8 +133,9 @@ class Reporter:
         before, frames = self._last
         self._last = (now, self.camera.frames)
         fps = (self.camera.frames - frames) / max(now - before, 1e-3)
+        moment = self.wall()
         return Health(
-            time=self.wall(),
+            time=moment,
             device=self.identity.device,
             release=self.identity.release,
             bundle_sha256=self.identity.bundle.sha256,
@@ -153,8 +160,13 @@ class Reporter:
             accelerator=self.accelerator(),
             delivery=delivery,
             events=self.events,
+            last_event=self._last_event(now, moment),
             system=self.board(),
         )
+
+    def _last_event(self, now: float, moment: datetime) -> datetime | None:
+        # By the monotonic clock: a board without a clock of its own may have made it before its time was set.
+        return None if self._event_at is None else moment - timedelta(seconds=now - self._event_at)
 
 
 def utc_now() -> datetime:

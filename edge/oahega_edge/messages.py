@@ -216,6 +216,8 @@ class Health(Message):
     """The way of the events to the broker."""
     events: Count
     """Events made since the daemon started."""
+    last_event: Moment | None = None
+    """When the newest of them was made, UTC by the same clock as `time`; null while there is none."""
     system: System = System()
     """The board."""
 

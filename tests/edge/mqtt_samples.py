@@ -129,5 +129,6 @@ def health(**changes: object) -> Health:
         "accelerator": AcceleratorHealth(active="cpu", wanted="auto"),
         "delivery": Delivery(connected=True),
         "events": 3,
+        "last_event": NOON,
     }
     return Health(**{**given, **changes})  # type: ignore[arg-type]

@@ -86,7 +86,7 @@ class Bench:
         self.supervisor = RecordingSupervisor()
         self.stop = threading.Event()
         self.mute = MuteSwitch(folder)
-        clock = Ticking()
+        clock = self.clock = Ticking()
         reporter = Reporter(
             identity=Identity("kiosk", "0.1", "boot", NOON, LABELS, MODEL, ("drawn",), "development", {}, ()),
             clock=clock,
@@ -267,6 +267,32 @@ def test_health_is_said_at_its_interval_with_the_rates_since_the_last(tmp_path: 
     assert len(healths) >= 3
     assert healths[-1].camera.state == "live"
     assert healths[-1].fps > 0
+
+
+def test_health_tells_how_long_ago_the_last_event_was_made(tmp_path: Path) -> None:
+    """Also where the wall clock was set meanwhile: here it even stands still."""
+    bench = Bench(film(120), tmp_path)
+    reporter, clock = bench.daemon.reporter, bench.clock
+
+    before = reporter.health(bench.publisher.statistics(), None)
+    reporter.event_made()
+    clock.now += 60
+    after = reporter.health(bench.publisher.statistics(), None)
+
+    assert before.last_event is None
+    assert after.last_event is not None
+    assert 60 <= (after.time - after.last_event).total_seconds() < 61
+    assert after.events == 1
+
+
+def test_every_event_counts_in_health(tmp_path: Path) -> None:
+    bench = Bench(film(120), tmp_path)
+
+    bench.daemon.run()
+
+    last = bench.daemon.reporter.health(bench.publisher.statistics(), None)
+    assert last.events == len(bench.publisher.events) > 0
+    assert last.last_event is not None
 
 
 def test_a_frozen_picture_is_not_an_emotion(tmp_path: Path) -> None:
