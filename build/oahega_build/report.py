@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from oahega_build import architecture, device_times
+from oahega_build import architecture, device_times, distillation_plot
 from oahega_build.artifacts import now
 from oahega_build.errors import RunError
 
@@ -323,7 +324,7 @@ def _trained(runs: Sequence[Run]) -> str:
     left, right = figure.subplots(1, 2)
     rows = []
     for run in trained:
-        log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+        log = _log(run)
         epochs = [line["epoch"] for line in log]
         name = _title(run)
         left.plot(epochs, [line["loss"] for line in log], label=name)
@@ -414,42 +415,120 @@ def _confusion_figure(figures: Mapping[str, Any]) -> Figure:
 
 
 def _distilled(runs: Sequence[Run]) -> str:
-    """Figures 7 and 8: the student with and without its teacher, where both were trained."""
+    """Figures 7 and 8: the student with and without its teacher."""
+    compared = _of(runs, "compare-distillation")
+    return "".join(map(_compared_students, compared)) if compared else _students_by_their_logs(runs)
+
+
+def _compared_students(run: Run) -> str:
+    figures = run.read()
+    groups = figures["groups"]
+    described = [
+        (
+            name,
+            len(g["runs"]),
+            g["epochs"],
+            g["temperature"] or "–",
+            g["share"] or "–",
+            _size(max(g["bytes"])),
+        )
+        for name, g in groups.items()
+    ]
+    parts = [
+        "<p>The same network and schedule with and without a teacher, whose share of the loss is multiplied "
+        "by T squared.</p>",
+        _table(("student", "seeds", "epochs", "T", "teacher's share", "size"), described),
+    ]
+    for part, found in figures["parts"].items():
+        parts.append(f"<h3>On {found['pictures']} {_PART_NAMES.get(part, part)} pictures</h3>")
+        parts.append(_students_table(groups, found["groups"]))
+        parts += [_gain(row) for row in found["differences"]]
+    parts.append(_svg(distillation_plot.figures_7_8(figures["curves"]), "Figures 7 and 8"))
+    parts.append(_source(run))
+    return "".join(parts)
+
+
+_PART_NAMES = {"valid": "valid (they chose nothing)", "held-out": "held-out"}
+
+
+def _students_table(groups: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
+    """A column per seed; int8 files."""
+    seeds = sorted({seed for group in groups.values() for seed in group["seeds"]})
+    body = []
+    for name, row in rows.items():
+        by_seed = dict(zip(groups[name]["seeds"], row["accuracy"]["of_each"], strict=True))
+        body.append(
+            (
+                name,
+                *(by_seed.get(seed, "–") for seed in seeds),
+                row["accuracy"]["mean"],
+                row["balanced_accuracy"]["mean"],
+                row["ece"]["mean"],
+            )
+        )
+    head = ("accuracy, int8", *(f"seed {seed}" for seed in seeds), "mean", "balanced", "ECE")
+    return _table(head, body)
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    gained = ", ".join(
+        f"{name} {100 * row[key]['value']:+.1f} points "
+        f"[{100 * row[key]['low']:+.1f}, {100 * row[key]['high']:+.1f}]"
+        for name, key in (("accuracy", "accuracy"), ("balanced accuracy", "balanced_accuracy"))
+    )
+    drawn = "the same ones on both sides" if row["paired_seeds"] else "on each side for itself"
+    also = f" They differ in {', '.join(row['also_differ_in'])}, too." if row["also_differ_in"] else ""
+    return (
+        f"<p><b>{html.escape(row['taught'])}</b> against <b>{html.escape(row['alone'])}</b>: {gained} "
+        f"(95 %, bootstrap over pictures, the same ones on both sides, and seeds, {drawn})."
+        f"{html.escape(also)}</p>"
+    )
+
+
+def _students_by_their_logs(runs: Sequence[Run]) -> str:
+    """Without a comparison on pictures: what the trainings themselves noted of the last student."""
     distilled = [run for run in _of(runs, "distill") if run.has("log.jsonl")]
     if not distilled:
         return ""
-    student = distilled[-1]
-    recipe = student.read("recipe.json")
-    alone = [run for run in _of(runs, "train-emotion") if _same_network(run.read("recipe.json"), recipe)]
-    if not alone:
+    recipe = distilled[-1].read("recipe.json")
+    groups = {
+        "with a teacher": _of_recipe(distilled, recipe, but=("seed",)),
+        "alone": _of_recipe(_of(runs, "train-emotion"), recipe, but=("seed", *_TEACHING)),
+    }
+    if not groups["alone"]:
         return ""
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    axes = figure.subplots(1, 2)
-    rows = []
-    for name, run in (("with a teacher", student), ("alone", alone[-1])):
-        log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
-        for axis, key in zip(axes, ("accuracy", "loss"), strict=True):
-            axis.plot([line["epoch"] for line in log], [line[key] for line in log], label=name)
-            axis.set(xlabel="epoch", ylabel=f"held-out {key}")
-        metrics = run.read()
-        rows.append(
-            (name, metrics["held_out_accuracy"], metrics["held_out_balanced_accuracy"], log[-1]["loss"])
-        )
-    axes[0].legend(fontsize=8)
+    rows = [
+        (name, run.read("recipe.json").get("seed", "–"), *(run.read()[key] for key in _HELD_OUT))
+        for name, of_one in groups.items()
+        for run in of_one
+    ]
     said = (
-        f"<p>The same network and schedule twice; temperature {recipe['distil_temperature']}, "
-        f"the teacher's share of the loss {recipe['distil_share']}, times T squared.</p>"
+        f"<p>The same network and schedule; temperature {recipe['distil_temperature']}, "
+        f"the teacher's share of the loss {recipe['distil_share']}, times T squared. Held-out pictures; "
+        "<code>compare-distillation</code> adds the interval of the difference.</p>"
     )
+    curves = {name: [_log(run) for run in of_one] for name, of_one in groups.items()}
     return (
         said
-        + _table(("student", "accuracy, int8", "balanced", "last loss"), rows)
-        + _svg(figure, "Figures 7 and 8")
-        + _source(student, alone[-1])
+        + _table(("student", "seed", "accuracy, int8", "balanced"), rows)
+        + _svg(distillation_plot.figures_7_8(curves), "Figures 7 and 8")
+        + _source(*groups["with a teacher"], *groups["alone"])
     )
 
 
-def _same_network(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one.get(key) == other.get(key) for key in ("trunk", "hidden", "side", "epochs"))
+_TEACHING = ("distil_share", "distil_temperature")
+_HELD_OUT = ("held_out_accuracy", "held_out_balanced_accuracy")
+
+
+def _of_recipe(runs: Iterable[Run], recipe: Mapping[str, Any], but: Sequence[str]) -> list[Run]:
+    def rest(of: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in of.items() if key not in but}
+
+    return [run for run in runs if run.has("log.jsonl") and rest(run.read("recipe.json")) == rest(recipe)]
+
+
+def _log(run: Run) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
 
 
 def _pruned(runs: Sequence[Run]) -> str:
@@ -474,38 +553,139 @@ def _pruned(runs: Sequence[Run]) -> str:
 def _compared(runs: Sequence[Run]) -> str:
     parts = []
     for run in _of(runs, "compare-emotion"):
-        rows = sorted(run.read()["rows"], key=lambda row: -row["accuracy"])
-        keys = [key for key in rows[0] if isinstance(rows[0][key], int | float | str)]
+        rows = sorted(run.read()["rows"], key=lambda row: -row["accuracy"]["value"])
         parts.append(
-            _table([key.replace("_", " ") for key in keys], [[row[key] for key in keys] for row in rows])
+            _table(
+                ("model", "accuracy", "balanced", "ECE", "file", "ms"),
+                [
+                    (
+                        row["name"],
+                        _interval(row["accuracy"]),
+                        row["summary"]["balanced_accuracy"],
+                        row["summary"]["ece"],
+                        _size(row["bytes"]),
+                        "–" if row["milliseconds"] is None else row["milliseconds"],
+                    )
+                    for row in rows
+                ],
+            )
         )
         parts.append(_source(run))
     return "".join(parts)
 
 
 def _detector(runs: Sequence[Run]) -> str:
-    parts = []
-    for run in _of(runs, "evaluate-detector"):
-        if run.has("curves.png"):
-            parts.append(
-                _picture(run.folder / "curves.png", "precision over recall; the suggested score marked")
-            )
-        parts.append(_flat_table(run.read()))
-        parts.append(_source(run))
-    for run in _of(runs, "train-detector"):
-        lines = [json.loads(line) for line in (run.folder / "history.jsonl").read_text().splitlines()]
-        keys = [k for k, v in lines[-1].items() if isinstance(v, int | float) and k != "epoch"]
-        figure = Figure(figsize=(8, 2.8), layout="constrained")
-        for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
-            axis.plot([line["epoch"] for line in lines], [line[key] for line in lines])
-            axis.set(xlabel="epoch", title=key.replace("_", " "))
-        parts += [_flat_table(run.read()), _svg(figure), _source(run)]
+    parts = [_detector_evaluation(run) for run in _of(runs, "evaluate-detector")]
+    parts += [_detector_training(run) for run in _of(runs, "train-detector")]
     for run in _of(runs, "detector"):
         parts += [
             "<p>Taken from a finished bundle; its own figures:</p>",
             _flat_table(run.read()),
             _source(run),
         ]
+    return "".join(parts)
+
+
+def _detector_evaluation(run: Run) -> str:
+    figures = run.read()
+    found = {"ours": figures["detector"], **figures["rivals"]}
+    things = list(figures["detector"])
+    parts = [f"<h3>{html.escape(run.name)}: ours beside others</h3>"]
+    columns = ("AP50", "precision", "recall", "recall_at_0.1_false_alarms", "false_alarms_per_picture")
+    rows = [
+        (thing, name, *(_or_dash(own[thing].get(key)) for key in columns))
+        for thing in things
+        for name, own in found.items()
+        if thing in own
+    ]
+    head = ("", "detector", "AP50", "precision", "recall", "recall at 0.1 false a.", "false alarms / picture")
+    parts.append(_table(head, rows))
+    if run.has("curves.png"):
+        parts.append(_picture(run.folder / "curves.png", "precision over recall; the suggested score marked"))
+    sizes = list(figures["detector"][things[0]]["recall_by_height"])
+    parts.append(
+        _table(
+            ("recall by height", *sizes),
+            [(t, *(_found_of(figures["detector"][t]["recall_by_height"][s]) for s in sizes)) for t in things],
+        )
+    )
+    sets = list(figures["detector"][things[0]]["by_set"])
+    rows = [
+        (thing, name, *(_or_dash(own[thing]["by_set"][part]["AP50"]) for part in sets))
+        for thing in things
+        for name, own in found.items()
+        if thing in own
+    ]
+    parts.append(_table(("AP50 by set", "detector", *sets), rows))
+    parts.append(_table(("ms", *figures["speed_ms"]), [("", *figures["speed_ms"].values())]))
+    return "".join(parts) + _source(run)
+
+
+def _or_dash(value: float | None) -> float | str:
+    """A dash for what was not measured, or cannot be (no such thing in the pictures)."""
+    return "–" if value is None or not math.isfinite(value) else float(value)
+
+
+def _found_of(row: Mapping[str, Any]) -> Html:
+    return Html(f"{row['recall']:.3f}<small>of {row['things']}</small>")
+
+
+def _detector_training(run: Run) -> str:
+    lines = [json.loads(line) for line in (run.folder / "history.jsonl").read_text().splitlines()]
+    keys = [k for k, v in lines[-1].items() if isinstance(v, int | float) and k != "epoch"]
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+        axis.plot([line["epoch"] for line in lines], [line[key] for line in lines])
+        axis.set(xlabel="epoch", title=key.replace("_", " "))
+    metrics = run.read()
+    kinds = {"float": metrics["held_float"], "int8": metrics["held_int8"]}
+    columns = ("AP50", "precision", "recall", "recall_at_0.1_false_alarms")
+    rows = [
+        (thing, kind, *(own[thing][key] for key in columns))
+        for thing in kinds["int8"]
+        for kind, own in kinds.items()
+    ]
+    head = ("held-out", "", "AP50", "precision", "recall", "recall at 0.1 false a.")
+    said = (
+        f"<h3>{html.escape(run.name)}</h3><p>{metrics['steps']} steps, {_size(metrics['bytes'])} as int8.</p>"
+    )
+    return said + _table(head, rows) + _svg(figure) + _source(run)
+
+
+def _decided(runs: Sequence[Run]) -> str:
+    """What the whole chain tells over time (`evaluate-video`)."""
+    parts = []
+    for run in _of(runs, "evaluate-video"):
+        figures = run.read()
+        keys = ("frame_accuracy", "event_f1", "flips_per_minute", "onset_s", "false_per_minute")
+        rows = [
+            (
+                row["name"],
+                *(_or_dash(row["figures"][key]) for key in keys),
+                _or_dash(row["clip_flips_per_minute"]),
+            )
+            for row in figures["rows"]
+            if row["level"] == "all"
+        ]
+        head = (
+            "way to decide",
+            "right frames",
+            "event F1",
+            "flips/min",
+            "onset s",
+            "false/min",
+            "flips/min, clips",
+        )
+        about = figures["sequences"]
+        parts.append(
+            f"<h3>{html.escape(run.name)}</h3><p>{about['sequences']} labelled sequences of together "
+            f"{about['seconds']:.0f} s with {about['people']} people; the truth itself flips "
+            f"{figures['true_flips_per_minute']:.1f} times a minute.</p>"
+        )
+        parts.append(_table(head, rows))
+        if run.has("operating-points.png"):
+            parts.append(_picture(run.folder / "operating-points.png", "what steadiness costs"))
+        parts.append(_source(run))
     return "".join(parts)
 
 
@@ -591,6 +771,7 @@ SECTIONS: Mapping[str, Callable[[Sequence[Run]], str]] = {
     "Size, time, pruning": _pruned,
     "Beside other models": _compared,
     "Detector": _detector,
+    "Decisions over time": _decided,
     "The bundle": _bundle,
     "Architecture": _architecture,
 }
