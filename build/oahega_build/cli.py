@@ -171,32 +171,6 @@ def evaluate_video(
         print(stage.evaluate_run(chain, settings, data, scenes, clips, part, size, artifacts, run))
 
 
-@app.command("evaluate-video")
-def evaluate_video(
-    data: Data,
-    scenes: Annotated[Path, typer.Option(help="Folder of pictures without people, the backgrounds.")],
-    bundle: Annotated[Path | None, typer.Option(help="The bundle to judge.")] = None,
-    yunet: Annotated[Path | None, typer.Option(help="Instead: YuNet (.onnx) as detector ...")] = None,
-    emotion: Annotated[Path | None, typer.Option(help="... and the folder of an emotion model.")] = None,
-    clips: Annotated[Path | None, typer.Option(help="Videos of real people, for their flips.")] = None,
-    part: Annotated[str, typer.Option(help="held-out to choose, valid for the one report.")] = "held-out",
-    count: Annotated[int, typer.Option(min=1, help="Sequences per noise level.")] = 12,
-    seconds: Annotated[float, typer.Option(min=5, help="Length of each.")] = 20.0,
-    run: RunName = "default",
-    artifacts: Artifacts = DEFAULT_ARTIFACTS,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="section.key=value of a device.")
-    ] = None,
-) -> None:
-    """Steadiness, truth and delay of the decisions on labelled sequences, beside the paper's way."""
-    from oahega_build import evaluate_video as stage
-
-    with stage.open_chain(bundle, yunet, emotion) as chain:
-        settings = stage.device_settings(bundle, override or ())
-        size = (count, seconds)
-        print(stage.evaluate_run(chain, settings, data, scenes, clips, part, size, artifacts, run))
-
-
 @app.command("bundle")
 def bundle(
     detector: Annotated[Path, typer.Option(help="Folder with the detector's entry.json and .tflite.")],
