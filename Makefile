@@ -54,7 +54,7 @@ wheelhouse: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" ansible/wheelhouse.sh $(ARCH) $(PYTHON_VERSION)
 
 soak: $(VENV)/dev
-	$(BIN)/python -m pytest tests tests/edge/long_*.py -m "long and not fleet" --durations=0
+	$(BIN)/python -m pytest -o python_files="test_*.py long_*.py" -m "long and not fleet" --durations=0
 
 requirements: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet uv
