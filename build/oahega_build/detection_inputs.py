@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from oahega_build.label import body_of
+from oahega_build.pasting import FacePaster
 from oahega_build.records import Record
 from oahega_edge.detection import anchor_boxes, anchor_labels, encode_boxes
 from oahega_edge.frame import Pixels
-from oahega_edge.geometry import iou_matrix
+from oahega_edge.geometry import Box, iou_matrix
 from oahega_edge.manifest import InputTensor, Resize, SsdDecoder
 from oahega_edge.preprocess import fit_picture, resize_pixels
 
@@ -42,6 +44,12 @@ class Boxes:
     def none(cls) -> Boxes:
         """No boxes."""
         return cls(np.zeros((0, 4)), np.zeros(0, np.intp), np.zeros(0, bool))
+
+    @classmethod
+    def of(cls, edges: ArrayLike, label: int, *, ignore: bool) -> Boxes:
+        """Boxes of one label."""
+        rows = np.asarray(edges, np.float64).reshape(-1, 4)
+        return cls(rows, np.full(len(rows), label, np.intp), np.full(len(rows), ignore))
 
     @classmethod
     def joined(cls, parts: Sequence[Boxes]) -> Boxes:
@@ -75,6 +83,8 @@ class Augmentation:
     at 20..85 % of the input's height."""
     mosaic: float = 0.2
     """Four scenes on one input."""
+    pasted: float = 0.35
+    """Still faces on the scene, where there are some to paste."""
     stretch: float = 0.15
     """Largest change of the aspect, as a natural logarithm; not in `fit`."""
     grey: float = 0.1
@@ -136,13 +146,16 @@ class Composer:
         augmentation: Augmentation,
         labels: Sequence[str],
         seed: int,
+        paster: FacePaster | None = None,
     ) -> None:
         """`shares`: set -> share of the drawn scenes; sets without scenes drop out."""
         self._scenes = scenes
         self._input = input_
         self._resize = resize
         self._how = augmentation
+        self._paster = paster
         self._face = labels.index("face") if "face" in labels else -1
+        self._person = labels.index("person") if "person" in labels else -1
         self._seed = seed
         by_set: dict[str, list[int]] = {}
         for i, scene in enumerate(scenes):
@@ -160,11 +173,25 @@ class Composer:
             pixels, boxes = self._mosaic(rng, size)
         else:
             pixels, boxes = self._placed(rng, size)
+        if self._paster is not None and rng.random() < self._how.pasted:
+            pixels, boxes = self._with_faces(self._paster, pixels, boxes, rng)
         if rng.random() < 0.5:
             pixels, boxes = _mirrored(pixels, boxes)
         pixels = photometric(pixels, self._how, rng)
         edges = boxes.edges / np.array([size[0], size[1], size[0], size[1]])
         return Example(pixels, Boxes(edges, boxes.labels, boxes.ignore))
+
+    def _with_faces(
+        self, paste: FacePaster, pixels: Pixels, boxes: Boxes, rng: np.random.Generator
+    ) -> tuple[Pixels, Boxes]:
+        """Faces drawn onto the example. They have no bodies, which are neither asked for nor denied."""
+        pixels, faces = paste(pixels, boxes.edges[boxes.labels == self._face], rng)
+        height, width = pixels.shape[:2]
+        added = [Boxes.of([_edges(face) for face in faces], self._face, ignore=False)]
+        if self._person >= 0:
+            bodies = [_edges(body_of(face)) for face in faces]
+            added.append(Boxes.of(bodies, self._person, ignore=True))
+        return pixels, self._seen(Boxes.joined([boxes, *added]), (width, height))
 
     def _draw(self, rng: np.random.Generator) -> Scene:
         members = self._members[rng.choice(len(self._members), p=self._weights)]
@@ -360,6 +387,10 @@ def _mirrored(pixels: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
     width = pixels.shape[1]
     edges = boxes.edges[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([width, 0, width, 0])
     return np.ascontiguousarray(pixels[:, ::-1]), Boxes(edges, boxes.labels, boxes.ignore)
+
+
+def _edges(box: Box) -> tuple[float, float, float, float]:
+    return box.left, box.top, box.right, box.bottom
 
 
 def _areas(edges: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -308,10 +308,15 @@ def _bodies_of_lone_faces(boxes: Sequence[LabelledBox]) -> Iterator[LabelledBox]
             continue
         x, y = face.box.center
         if not any(p.left < x < p.right and p.top < y < p.bottom for p in persons):
-            w, h = face.box.width, face.box.height
-            body = Box(x - 1.5 * w, face.box.top - 0.3 * h, x + 1.5 * w, face.box.bottom + 6 * h).clipped()
+            body = body_of(face.box).clipped()
             if body is not None:
                 yield LabelledBox("person", body, True, face.score, "body of a face")
+
+
+def body_of(face: Box) -> Box:
+    """Where the person of a face is at most."""
+    x, width, height = face.center[0], face.width, face.height
+    return Box(x - 1.5 * width, face.top - 0.3 * height, x + 1.5 * width, face.bottom + 6 * height)
 
 
 def write_contact_sheet(path: Path, records: Iterable[Record], columns: int = 8, rows: int = 6) -> None:

@@ -18,10 +18,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from rich.progress import track
 
 from oahega_build.anchors import Ladder, anchors_from_boxes
 from oahega_build.artifacts import UNFINISHED, Run, commit, now, open_run, write_bytes, write_json
+from oahega_build.dataset import read_dataset, split_train
 from oahega_build.detection_inputs import (
     Augmentation,
     Batch,
@@ -34,8 +36,9 @@ from oahega_build.detection_inputs import (
     scene_of,
 )
 from oahega_build.detection_metrics import Matching as Scoring
-from oahega_build.errors import DataError, RecipeError
+from oahega_build.errors import DataError, RecipeError, RunError
 from oahega_build.models.ssd import SsdNet, build_ssd
+from oahega_build.pasting import FacePaster, Pasting
 from oahega_build.postprocess import with_post_processing
 from oahega_build.quantize import Exported, golden, input_tensor, output_tensors, to_int8
 from oahega_build.records import Record, read_records, shards_of
@@ -76,11 +79,16 @@ class DetectorRecipe:
     )
     start: str = ""
     """Quantized MobileNetV1 below the data folder whose weights the trunk starts from; empty: random."""
+    earlier: Path | None = None
+    """Folder of a finished run of the same net, whose anchors and weights are the beginning instead."""
     frozen_blocks: int = 0
     """The stem and so many blocks keep those weights; they hold most of the training's cost."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Set -> share of the drawn scenes; empty: each set by its number of pictures."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    faces: str = ""
+    """Folder below the data folder with still faces by class, to paste into scenes; empty: none."""
+    pasting: Pasting = field(default_factory=Pasting)
     matching: Matching = field(default_factory=Matching)
     center_variance: float = 0.1
     size_variance: float = 0.2
@@ -146,7 +154,7 @@ def train(
             scene_of(record, recipe.labels, recipe.longest)
             for record in read_records(shards_of(folder, "train"))
         ]
-        composer = _composer(recipe, scenes)
+        composer = _composer(recipe, scenes, _paster(recipe, data))
         training = _prepare(recipe, data, made, composer)
         matcher = Matcher(network_input(recipe.net), training.decoder, recipe.labels, recipe.matching)
         step = _step_function(training)
@@ -189,7 +197,15 @@ def rate(recipe: DetectorRecipe, step: int) -> float:
     return recipe.learning_rate * share
 
 
-def _composer(recipe: DetectorRecipe, scenes: Sequence[Scene]) -> Composer:
+def _paster(recipe: DetectorRecipe, data: Path) -> FacePaster | None:
+    """Faces that no emotion recipe holds out, if the recipe names any."""
+    if not recipe.faces:
+        return None
+    training, _ = split_train(read_dataset(data / recipe.faces))
+    return FacePaster([sample.pixels for sample in training], recipe.pasting)
+
+
+def _composer(recipe: DetectorRecipe, scenes: Sequence[Scene], paster: FacePaster | None) -> Composer:
     counts: dict[str, float] = {}
     for scene in scenes:
         counts[scene.set_name] = counts.get(scene.set_name, 0) + 1
@@ -202,6 +218,7 @@ def _composer(recipe: DetectorRecipe, scenes: Sequence[Scene]) -> Composer:
         recipe.augmentation,
         recipe.labels,
         recipe.seed,
+        paster,
     )
 
 
@@ -210,7 +227,10 @@ def _prepare(recipe: DetectorRecipe, data: Path, run: Run, composer: Composer) -
     keras.utils.set_random_seed(recipe.seed)
     decoder = _anchors(recipe, run.folder, composer)
     model = build_ssd(recipe.net, decoder.levels)
-    if recipe.start:
+    if recipe.earlier is not None:
+        _fill_averaged(model, recipe.earlier / "weights.npz")
+        print(f"the weights of {recipe.earlier} are the beginning")
+    elif recipe.start:
         filled = warm_start(model, recipe.net.trunk, data / recipe.start)
         print(f"{len(filled)} layers start from {recipe.start}")
     _freeze(model, recipe.frozen_blocks)
@@ -228,6 +248,8 @@ def _prepare(recipe: DetectorRecipe, data: Path, run: Run, composer: Composer) -
 def _anchors(recipe: DetectorRecipe, folder: Path, composer: Composer) -> SsdDecoder:
     """The anchors of the run: made from the first examples once, then read."""
     path = folder / "decoder.json"
+    if recipe.earlier is not None and not path.exists():
+        write_bytes(path, read_decoder(recipe.earlier).model_dump_json(indent=2).encode())
     if not path.exists():
         sizes = box_sizes(composer, network_input(recipe.net), recipe.labels, min(3000, recipe.examples))
         levels = anchors_from_boxes(sizes, recipe.ladders, recipe.net.strides)
@@ -239,8 +261,12 @@ def _anchors(recipe: DetectorRecipe, folder: Path, composer: Composer) -> SsdDec
 
 
 def read_decoder(folder: Path) -> SsdDecoder:
-    """The anchors that a run was made with."""
-    return SsdDecoder.model_validate_json((folder / "decoder.json").read_text())
+    """The anchors that a run was made with. Raises RunError when `folder` is no such run."""
+    path = folder / "decoder.json"
+    try:
+        return SsdDecoder.model_validate_json(path.read_text())
+    except (OSError, ValidationError) as error:
+        raise RunError(f"{path} is no anchors of a detector ({type(error).__name__}); give a run") from error
 
 
 def _freeze(model: keras.Model, blocks: int) -> None:
@@ -327,9 +353,20 @@ def _load(path: Path, training: Training) -> None:
 def averaged_model(recipe: DetectorRecipe, decoder: SsdDecoder, checkpoint: Path) -> tuple[keras.Model, int]:
     """The network with a checkpoint's averaged weights, and the step that it was made at."""
     model = build_ssd(recipe.net, decoder.levels)
+    return model, _fill_averaged(model, checkpoint)
+
+
+def _fill_averaged(model: keras.Model, checkpoint: Path) -> int:
+    """Averaged weights into the network; returns the step that they were saved at."""
     with np.load(checkpoint) as arrays:
-        model.set_weights([arrays[f"average/{weight.path}"] for weight in model.weights])
-        return model, int(arrays["step"])
+        values = [arrays.get(f"average/{weight.path}") for weight in model.weights]
+        for weight, value in zip(model.weights, values, strict=True):
+            if value is None or value.shape != tuple(weight.shape):
+                raise RunError(
+                    f"{checkpoint} is of another net, its {weight.path} does not fit; give a run of this net"
+                )
+        model.set_weights(values)
+        return int(arrays["step"])
 
 
 def export(

@@ -20,6 +20,7 @@ from oahega_build.detection_inputs import (
     batches,
     show,
 )
+from oahega_build.pasting import FacePaster, Pasting
 from oahega_edge.detection import anchor_boxes, anchor_labels, decode_boxes
 from oahega_edge.manifest import Anchor, AnchorLevel, InputTensor, Resize, SsdDecoder
 from oahega_edge.preprocess import fit_picture
@@ -227,3 +228,27 @@ def test_batches_come_in_order_whatever_the_threads() -> None:
 
     assert [batch.pixels.shape for batch in stacked] == [(4, 120, 160, 3)] * 3
     assert np.array_equal(stacked[2].pixels[3], made.example(11).pixels)
+
+
+def test_a_pasted_face_is_asked_for_and_its_body_is_not_denied() -> None:
+    paster = FacePaster([np.full((48, 48), 255, np.uint8)], Pasting(heights=(20.0, 40.0)))
+    nobody = Scene("drawn", np.full((150, 200, 3), 100, np.uint8), Boxes.none())
+    always = dataclasses.replace(PLAIN, pasted=1.0)
+    made = Composer([nobody], {"drawn": 1.0}, INPUT, LETTERBOX, always, LABELS, 3, paster)
+
+    boxes = made.example(0).boxes
+
+    faces = boxes.labels == LABELS.index("face")
+    assert faces.any()
+    assert not boxes.ignore[faces].any()
+    assert boxes.ignore[~faces].all()
+    assert (~faces).sum() == faces.sum()
+
+
+def test_where_no_face_finds_room_the_example_is_as_it_was() -> None:
+    whole = scene((0, 0, 200, 150))
+    paster = FacePaster([np.full((48, 48), 255, np.uint8)], Pasting())
+    always = dataclasses.replace(PLAIN, pasted=1.0)
+    made = Composer([whole], {"drawn": 1.0}, INPUT, LETTERBOX, always, LABELS, 3, paster)
+
+    assert len(made.example(0).boxes.edges) == 1

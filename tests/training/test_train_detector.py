@@ -155,6 +155,30 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(  # type: ignore[no
         assert all(np.allclose(a[name], b[name], atol=1e-3) for name in a.files)
 
 
+def test_a_training_goes_on_from_an_earlier_run(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from oahega_build.train_detector import train
+
+    write_records(tmp_path)
+    recipe = dataclasses.replace(tiny, earlier=trained, epochs=1, examples=16, learning_rate=1e-6)
+    finished = train(recipe, "tiny", tmp_path, tmp_path, "finish")
+
+    def found(run: Path) -> float:
+        return float(json.loads((run / "metrics.json").read_text())["held_int8"]["person"]["AP50"])
+
+    assert (finished / "decoder.json").read_text() == (trained / "decoder.json").read_text()
+    assert found(finished) > found(trained) - 0.1
+
+
+def test_an_earlier_run_of_another_net_is_refused(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from oahega_build.train_detector import train
+
+    write_records(tmp_path)
+    wider = dataclasses.replace(tiny.net, neck=24)
+
+    with pytest.raises(RunError, match="another net"):
+        train(dataclasses.replace(tiny, earlier=trained, net=wider), "tiny", tmp_path, tmp_path, "other")
+
+
 def test_an_unfinished_training_can_be_exported(resumed: tuple[Path, Path]) -> None:
     entry = DetectorEntry.model_validate_json((resumed[0] / "entry.json").read_text())
 

@@ -1,0 +1,217 @@
+"""Stage `evaluate-scenes`: the classifier's accuracy where the device meets its faces.
+
+Every face of a dataset's part is shown once, in a scene without people, for a few frames. The real detector,
+tracker and crop find it; a face that is missed counts as an error.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from oahega_build import artifacts
+from oahega_build.dataset import read_dataset
+from oahega_build.emotion_inputs import Framing
+from oahega_build.emotion_metrics import Interval, mean_interval
+from oahega_build.evaluate_emotion import VALID_LOG, EmotionModel, part_of, require_labels
+from oahega_build.evaluate_video import Chain, bundle_chain, from_settings
+from oahega_build.sequences import (
+    FPS,
+    LEVELS,
+    WIDTH,
+    Person,
+    Scenario,
+    Scenery,
+    Shot,
+    Truth,
+    Wave,
+    make_scenery,
+    render,
+)
+from oahega_build.video_methods import Sight, Tracking, followed
+from oahega_build.video_records import recorded
+from oahega_edge.bundle import load_bundle
+from oahega_edge.settings import Settings
+
+SEED = 20261126
+FRAMES = 6
+"""For which a face is shown; the last one is judged."""
+HEIGHTS = (40.0, 200.0)
+"""Pixels of a face in 480 lines."""
+BANDS = (40, 64, 100, 200)
+ROLL = 10.0
+"""Degrees to each side."""
+MOST_FACES = 3
+SAME_FACE = 0.5
+"""Least overlap of a track's box with the face."""
+NOISE = LEVELS[0]
+MISSED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What became of one face."""
+
+    label: int
+    answered: int
+    """Label, or MISSED."""
+    height: float
+    """Pixels."""
+
+    @property
+    def right(self) -> bool:
+        """Found, and read as it is labelled."""
+        return self.answered == self.label
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFigures:
+    """Accuracies on the same faces."""
+
+    faces: int
+    in_scenes: Interval
+    """Through detector, tracker and crop."""
+    as_crops: Interval
+    """The pictures themselves, cropped as in `evaluate-emotion`."""
+    missed: int
+    by_height: dict[str, float]
+    """Accuracy in scenes by height in pixels."""
+
+    def as_text(self) -> str:
+        """For a terminal."""
+        lost = 100 * (self.as_crops.value - self.in_scenes.value)
+        bands = ", ".join(f"{name} px {value}" for name, value in self.by_height.items())
+        return (
+            f"{self.faces} faces: accuracy in scenes {self.in_scenes}, as crops {self.as_crops} "
+            f"({lost:.1f} points less in scenes), {self.missed} not found\n{bands}"
+        )
+
+
+def plan(scenery: Scenery, seed: int = SEED) -> list[Scenario]:
+    """Scenes of one to three faces, in which every still of the scenery appears once."""
+    rng = np.random.default_rng(seed)
+    faces = [(label, still) for label, stills in enumerate(scenery.stills) for still in range(len(stills))]
+    rng.shuffle(faces)
+    scenarios: list[Scenario] = []
+    while faces:
+        chosen = [faces.pop() for _ in range(min(len(faces), int(rng.integers(1, MOST_FACES + 1))))]
+        people = [_person(rng, number, len(chosen), *face) for number, face in enumerate(chosen)]
+        index = len(scenarios)
+        scene = int(rng.integers(len(scenery.scenes)))
+        scenarios.append(
+            Scenario(f"{index:04d}-still", "still", FRAMES / FPS, scene, tuple(people), (seed, index))
+        )
+    return scenarios
+
+
+def _person(rng: np.random.Generator, number: int, of: int, label: int, still: int) -> Person:
+    """Somebody who hardly moves, beside the others."""
+    least, most = HEIGHTS
+    height = float(np.exp(rng.uniform(math.log(least), math.log(min(most, WIDTH / of)))))
+    still_wave = {"period": 5.0, "phase": float(rng.uniform(0, 6.28))}
+    return Person(
+        number=number,
+        x=Wave((number + float(rng.uniform(0.45, 0.55))) / of, 0.004, **still_wave),
+        y=Wave(float(rng.uniform(0.3, 0.65)), 0.004, **still_wave),
+        height=Wave(height, 0.0, 5.0, 0.0),
+        roll=Wave(float(rng.uniform(-ROLL, ROLL)), 0.0, 5.0, 0.0),
+        absences=(),
+        hidden=(),
+        shots=(Shot(0.0, label, still),),
+        tint=(1.0, float(rng.uniform(0.76, 0.88)), float(rng.uniform(0.62, 0.8))),
+        dissolve=0.1,
+    )
+
+
+def look(scenario: Scenario, scenery: Scenery, chain: Chain, tracking: Tracking) -> list[Seen]:
+    """The answers to the faces of one scene in its last frame."""
+    frames = render(scenario, scenery, NOISE)
+    record = recorded(scenario.name, NOISE.name, frames, chain.detector, chain.classifier)
+    sights = followed(record, tracking)[-1]
+    return [
+        Seen(truth.label, _answer(truth, sights), scenario.people[truth.person].height.middle)
+        for truth in record.moments[-1].truths
+    ]
+
+
+def _answer(truth: Truth, sights: Sequence[Sight]) -> int:
+    near = max(sights, key=lambda sight: sight.box.iou(truth.box), default=None)
+    if near is None or near.face is None or near.box.iou(truth.box) < SAME_FACE:
+        return MISSED
+    return int(near.face.scores.argmax())
+
+
+def figures_of(seen: Sequence[Seen], crops_right: Sequence[bool]) -> SceneFigures:
+    """`crops_right`: of the same faces as crops."""
+    by_height = {
+        f"{low}-{high}": [s.right for s in seen if low <= s.height < high]
+        for low, high in itertools.pairwise(BANDS)
+    }
+    return SceneFigures(
+        faces=len(seen),
+        in_scenes=mean_interval(np.array([s.right for s in seen])),
+        as_crops=mean_interval(np.asarray(crops_right)),
+        missed=Counter(s.answered for s in seen)[MISSED],
+        by_height={name: round(float(np.mean(right)), 4) for name, right in by_height.items() if right},
+    )
+
+
+def evaluate_run(
+    bundle_folder: Path,
+    settings: Settings,
+    data: Path,
+    scenes: Path,
+    part: str,
+    artifacts_folder: Path,
+    run_name: str,
+    log: Path = VALID_LOG,
+) -> SceneFigures:
+    """Stage `evaluate-scenes`: figures into a run's metrics.json; a look at `valid` is logged.
+
+    Raises BuildError.
+    """
+    bundle = load_bundle(bundle_folder)
+    entry = bundle.manifest.emotion
+    emotion = EmotionModel(bundle_folder.name, entry, bundle.file(entry.cpu).read_bytes())
+    with bundle_chain(bundle_folder) as chain:
+        _, tracking = from_settings(settings, chain)
+        described = {**chain.key, "data": data.name, "part": part, "tracking": tracking, "seed": SEED}
+        with artifacts.open_run(artifacts_folder, "evaluate-scenes", run_name, described) as run:
+            dataset = read_dataset(data)
+            require_labels(emotion.labels, dataset)
+            samples = part_of(dataset, part)
+            scenery = make_scenery(samples, dataset.labels, scenes)
+            seen = [
+                face
+                for scenario in track(plan(scenery), description="scenes", transient=True)
+                for face in look(scenario, scenery, chain, tracking)
+            ]
+            crops = emotion.probabilities([s.pixels for s in samples], Framing())
+            right = crops.argmax(axis=1) == np.array([s.label for s in samples])
+            figures = figures_of(seen, right.tolist())
+            run.write_metrics(artifacts.as_plain(figures))
+            if part == "valid":
+                _log_valid(figures, chain, data.name, log)
+    return figures
+
+
+def _log_valid(figures: SceneFigures, chain: Chain, data: str, log: Path) -> None:
+    line = {
+        "date": artifacts.now(),
+        "commit": artifacts.commit(),
+        "data": data,
+        "model": "evaluate-scenes",
+        **chain.key,
+        "accuracy": figures.in_scenes.value,
+        "accuracy_as_crops": figures.as_crops.value,
+    }
+    with log.open("a") as file:
+        file.write(json.dumps(line) + "\n")

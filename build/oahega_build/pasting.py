@@ -1,0 +1,142 @@
+"""Still faces drawn into scenes: faces of every size without the body that usually comes with them.
+
+What the detector learns from photographs alone is to lean on hair, neck and shoulders; where those are
+hidden or outside of the picture, small faces are then missed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_build.emotion_inputs import Framing
+from oahega_edge.frame import Pixels
+from oahega_edge.geometry import Box
+from oahega_edge.preprocess import resize_pixels
+
+Still = NDArray[np.uint8]
+TRIES = 6
+"""Places that are tried before a face is left out."""
+SHARED = 0.1
+"""Most that a pasted face and another may have in common, as a share of the smaller one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pasting:
+    """Ranges of what is drawn."""
+
+    most: int = 3
+    """Faces on one scene."""
+    heights: tuple[float, float] = (13.0, 115.0)
+    """Of the still, pixels of the input."""
+    roll: float = 15.0
+    """Degrees to each side."""
+    grey: float = 0.2
+    """Chance of a face without colour."""
+
+
+class FacePaster:
+    """Draws stills (height, width) grey or (height, width, 3) RGB, cut as `Framing` says."""
+
+    def __init__(self, stills: Sequence[Still], how: Pasting) -> None:
+        self._stills = stills
+        self._how = how
+
+    def __call__(
+        self, pixels: Pixels, taken: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[Pixels, list[Box]]:
+        """A copy of (height, width, 3) RGB with faces on it, and where a detector would draw them.
+
+        `taken` (n, 4) left, top, right, bottom of faces that stay visible. Edges are in pixels.
+        """
+        canvas = pixels.copy()
+        boxes: list[Box] = []
+        for _ in range(int(rng.integers(1, self._how.most + 1))):
+            still = self._stills[int(rng.integers(len(self._stills)))]
+            low, high = (math.log(height) for height in self._how.heights)
+            height = math.exp(rng.uniform(low, min(high, math.log(0.8 * pixels.shape[0]))))
+            box = self._place(height, pixels.shape[:2], taken, rng)
+            if box is None:
+                continue
+            face, mask = self._drawn(still, height, rng)
+            _blend(canvas, face, mask, _middle_of_still(box, height))
+            boxes.append(box)
+            taken = np.concatenate([taken, [[box.left, box.top, box.right, box.bottom]]])
+        return canvas, boxes
+
+    def _place(
+        self, height: float, size: tuple[int, ...], taken: NDArray[np.float64], rng: np.random.Generator
+    ) -> Box | None:
+        part = Framing().box
+        width = part.width * height
+        for _ in range(TRIES):
+            left = rng.uniform(0, max(1e-6, size[1] - width))
+            top = rng.uniform(0, max(1e-6, size[0] - part.height * height))
+            box = Box(left, top, left + width, top + part.height * height)
+            if not len(taken) or _common(box, taken) <= SHARED:
+                return box
+        return None
+
+    def _drawn(
+        self, still: Still, height: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The face (side, side, 3) turned and tinted, and its share of the picture (side, side)."""
+        scaled = resize_pixels(still, (round(height),) * 2, "area" if height < still.shape[0] else "linear")
+        side = math.ceil(1.5 * height)
+        turn = cv2.getRotationMatrix2D(
+            ((scaled.shape[1] - 1) / 2, (scaled.shape[0] - 1) / 2), rng.uniform(-1, 1) * self._how.roll, 1.0
+        )
+        turn[:, 2] += (side - scaled.shape[0]) / 2
+        face = cv2.warpAffine(scaled, turn, (side, side), borderMode=cv2.BORDER_REPLICATE)
+        mask = cv2.warpAffine(_outline(scaled.shape[0], rng), turn, (side, side))
+        return self._tinted(face, rng), np.asarray(mask, np.float32)
+
+    def _tinted(self, face: Still, rng: np.random.Generator) -> NDArray[np.float32]:
+        coloured = face.astype(np.float32) * np.float32(rng.uniform(0.65, 1.2))
+        if coloured.ndim == 3:
+            return coloured
+        tint = (
+            np.ones(3) if rng.random() < self._how.grey else rng.uniform((0.95, 0.7, 0.55), (1, 0.92, 0.88))
+        )
+        return coloured[..., None] * tint.astype(np.float32)
+
+
+def _middle_of_still(box: Box, height: float) -> tuple[float, float]:
+    """The still's middle, of which `box` shows the part that `Framing` names."""
+    part = Framing().box
+    return box.left - (part.left - 0.5) * height, box.top - (part.top - 0.5) * height
+
+
+def _common(box: Box, others: NDArray[np.float64]) -> float:
+    """Largest area that `box` has in common with one of `others`, as a share of the smaller of the two."""
+    width = np.minimum(others[:, 2], box.right) - np.maximum(others[:, 0], box.left)
+    height = np.minimum(others[:, 3], box.bottom) - np.maximum(others[:, 1], box.top)
+    areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
+    smaller = np.maximum(np.minimum(areas, box.area), 1e-9)
+    return float(np.max(np.maximum(width, 0) * np.maximum(height, 0) / smaller))
+
+
+def _outline(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Something between an ellipse and a rectangle, sharp or soft, so that no one outline means a face."""
+    grid = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
+    power = rng.uniform(2, 7)
+    wide, high = rng.uniform(0.84, 1.05), rng.uniform(0.92, 1.1)
+    distance = np.abs(grid[None, :] / wide) ** power + np.abs(grid[:, None] / high) ** power
+    return np.clip((1 - distance) / rng.uniform(0.05, 0.5), 0, 1).astype(np.float32)
+
+
+def _blend(
+    canvas: Pixels, face: NDArray[np.float32], mask: NDArray[np.float32], middle: tuple[float, float]
+) -> None:
+    left, top = (round(place - face.shape[0] / 2) for place in middle)
+    rows = slice(max(0, top), min(canvas.shape[0], top + face.shape[0]))
+    columns = slice(max(0, left), min(canvas.shape[1], left + face.shape[1]))
+    part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+    share = mask[part][..., None]
+    mixed = canvas[rows, columns] * (1 - share) + face[part] * share
+    canvas[rows, columns] = np.clip(mixed, 0, 255).astype(np.uint8)
