@@ -67,6 +67,8 @@ from oahega_edge.trigger import TriggerRules
 
 ACCELERATOR_WAIT_S = 20.0
 """A Coral gets its firmware at the first use; the daemon starts on the CPU when it takes longer."""
+EXCHANGE_WAIT_S = 5.0
+"""The same for a bundle that comes while the daemon runs: the loop stands still, and the watchdog counts."""
 UNSURE = 0.6
 """A detection that scores at least this share of the least score may keep a track alive."""
 
@@ -102,7 +104,9 @@ def _complete(layers: Layers, bundle: Bundle) -> Settings:
 class Models:
     """Both networks of a bundle, opened and self-tested; on an accelerator where one is wanted."""
 
-    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+    def __init__(self, bundle: Bundle, settings: Settings, wait: float = ACCELERATOR_WAIT_S) -> None:
+        """`wait`: seconds for the accelerator until the CPU begins."""
+        self._wait = wait
         self._bundle = bundle
         self._runtime = settings.runtime
         self._entries: dict[str, DetectorEntry | EmotionEntry] = {
@@ -119,7 +123,7 @@ class Models:
         self._models = on_cpu
         if self._device != "cpu":
             self._fallback = Fallback(on_cpu, self._open_on_accelerator, self._test)
-            self._fallback.start(ACCELERATOR_WAIT_S)
+            self._fallback.start(self._wait)
             self._models = self._fallback.models
         return self
 
@@ -139,6 +143,16 @@ class Models:
     def emotion(self) -> Model:
         """One face."""
         return self._models["emotion"]
+
+    def release(self) -> None:
+        """Let go of the accelerator: another bundle's models want it."""
+        if self._fallback is not None:
+            self._fallback.release()
+
+    def reclaim(self) -> None:
+        """Take the accelerator again."""
+        if self._fallback is not None:
+            self._fallback.reclaim()
 
     def health(self) -> AcceleratorHealth:
         """What the models run on now."""
@@ -350,11 +364,11 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
 
 def open_engine(setup: Setup, path: Path, watch: Stopwatch) -> Engine:
     """A bundle at `path`, completed by the same layers of settings; the first one is loaded already."""
-    bundle, settings = setup.bundle, setup.settings
+    bundle, settings, wait = setup.bundle, setup.settings, ACCELERATOR_WAIT_S
     if path != bundle.path:
-        bundle = _load(path, setup.layers)
+        bundle, wait = _load(path, setup.layers), EXCHANGE_WAIT_S
         settings = _complete(setup.layers, bundle)
-    models = Models(bundle, settings)
+    models = Models(bundle, settings, wait)
     models.__enter__()
     return Engine(
         bundle=ModelIdentity(
@@ -366,6 +380,8 @@ def open_engine(setup: Setup, path: Path, watch: Stopwatch) -> Engine:
         adjustable=adjustable(settings),
         accelerator=models.health,
         close=lambda: models.__exit__(None, None, None),
+        release=models.release,
+        reclaim=models.reclaim,
     )
 
 

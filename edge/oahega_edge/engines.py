@@ -2,7 +2,8 @@
 
 `bundle.path` may be a link, `bundles/current`. When it points elsewhere, the new bundle is opened and
 tested; from then on it is on trial for a minute. A bundle that fails, or takes the whole process with it,
-gives way to the one before, and is not tried again until the link changes.
+gives way to the one before, and is not tried again until the link changes, over restarts too. An accelerator
+that only one can hold is the new one's from the beginning, and the old one's again if the new one fails.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ TRIAL_S = 60.0
 LOOK_EVERY_S = 2.0
 
 
+def _nothing() -> None:
+    """There is no such device."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """A bundle's models and the chain over them."""
@@ -35,16 +40,20 @@ class Engine:
     adjustable: Adjustable
     accelerator: Callable[[], AcceleratorHealth]
     close: Callable[[], None]
+    release: Callable[[], None] = _nothing
+    """Let go of a device that only one can hold, and go on without it."""
+    reclaim: Callable[[], None] = _nothing
+    """Take that device again."""
 
 
 class TrialRecord:
-    """What survives a crash: which bundle was on trial, and which one worked before it."""
+    """What survives a crash: which bundle is on trial or failed it, and which one worked before it."""
 
     def __init__(self, folder: Path | None) -> None:
         self._file = None if folder is None else folder / "bundle-on-trial.json"
 
     def read(self) -> tuple[Path, Path] | None:
-        """The bundle on trial and the one before, when the process ended during a trial."""
+        """The bundle that must not be started with, and the one before."""
         if self._file is None:
             return None
         try:
@@ -57,11 +66,11 @@ class TrialRecord:
             return None
 
     def write(self, on_trial: Path, before: Path) -> None:
-        """Before the new bundle sees its first frame."""
+        """Before the new bundle's files meet an interpreter, which may take the process with it."""
         self._change(json.dumps({"on_trial": str(on_trial), "before": str(before)}))
 
     def clear(self) -> None:
-        """The trial is over, or the daemon was asked to stop."""
+        """The trial is passed, the link changed, or the daemon was asked to stop."""
         self._change(None)
 
     def _change(self, text: str | None) -> None:
@@ -119,9 +128,10 @@ class Engines:
             self._end_trial()
             _log.info("bundle %s has passed its first minute", self._path)
         target = self._link.resolve()
-        if target in (self._path, self._refused):
+        if target == self._path:
+            self._forgive()
             return False
-        return self._try(target, now)
+        return target != self._refused and self._try(target, now)
 
     def failed(self, error: Exception) -> bool:
         """The current engine failed; if it is on trial, the one before comes back, and this is True."""
@@ -130,7 +140,7 @@ class Engines:
         self._refuse(self._path, f"it failed on trial: {error}")
         self.current.close()
         (self.current, self._path), self._before = self._before, None
-        self._record.clear()
+        self.current.reclaim()
         return True
 
     def close(self) -> None:
@@ -144,21 +154,26 @@ class Engines:
         if trial is None:
             return target
         on_trial, before = trial
-        self._record.clear()
         if on_trial != target or not before.is_dir():
+            self._record.clear()
             return target
-        self._refuse(target, "the daemon ended without a word while it was on trial")
+        self._refuse(target, "it failed when it was tried, or the daemon ended without a word meanwhile")
         return before
 
     def _try(self, target: Path, now: float) -> bool:
+        self._record.write(target, self._path)
+        self.current.release()
         try:
             engine = self._open(target)
         except EdgeError as error:
+            self.current.reclaim()
             self._refuse(target, str(error))
+            if self._before is not None:
+                self._record.write(self._path, self._before[1])  # whose own trial goes on
             return False
-        self._end_trial()
+        if self._before is not None:
+            self._before[0].close()
         self._before = (self.current, self._path)
-        self._record.write(target, self._path)
         self.current, self._path, self._trial_since = engine, target, now
         self.problem = self._refused = None
         _log.info("bundle %s is in use, on trial for %g s", target, TRIAL_S)
@@ -168,6 +183,12 @@ class Engines:
         self._refused = path
         self.problem = f"bundle {path} is not used: {reason}"
         _log.error("%s", self.problem)
+
+    def _forgive(self) -> None:
+        """The link is at the bundle in use again: the other one may be tried anew."""
+        if self._refused is not None:
+            self.problem = self._refused = None
+            self._record.clear()
 
     def _end_trial(self) -> None:
         if self._before is not None:

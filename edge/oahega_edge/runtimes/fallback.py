@@ -96,6 +96,16 @@ class Fallback:
                 self._lose(str(error))
         return self._on_cpu[name].run(tensor)
 
+    def release(self) -> None:
+        """Let go of the accelerator, which belongs to one at a time; the CPU answers until `reclaim`."""
+        self._let_go()
+        self._try_at = float("inf")
+        self.reason = "the accelerator is lent to another bundle"
+
+    def reclaim(self) -> None:
+        """Try to get it again with the next call."""
+        self._try_at = float("-inf")
+
     def forget(self, name: str) -> None:
         """One of the models was closed; the last one closes everything."""
         self._open_models.discard(name)
@@ -103,12 +113,15 @@ class Fallback:
             self._close()
 
     def _close(self) -> None:
+        self._let_go()
+        _close_all(self._on_cpu)
+
+    def _let_go(self) -> None:
         if self._attempt is not None:
             self._attempt.abandon()
             self._attempt = None
         _close_all(self._on_accelerator or {})
         self._on_accelerator = None
-        _close_all(self._on_cpu)
 
     def _advance(self) -> None:
         """Take what an attempt brought, or begin one when it is time. Never waits."""
