@@ -157,7 +157,7 @@ class Engines:
         if on_trial != target or not before.is_dir():
             self._record.clear()
             return target
-        self._refuse(target, "it failed when it was tried, or the daemon ended without a word meanwhile")
+        self._refuse(target, "it failed on trial, or the daemon ended without a word meanwhile")
         return before
 
     def _try(self, target: Path, now: float) -> bool:

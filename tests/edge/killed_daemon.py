@@ -30,8 +30,6 @@ from oahega_edge.errors import EdgeError
 from oahega_edge.publishers.store import Store, StoreOptions, device_clock
 
 DEVICE = "killed"
-LONGEST_LIFE_S = 3.5
-"""After READY; the link to the bundle is looked at every two seconds."""
 PATIENCE_S = 60
 """A hang is caught, not a speed."""
 EXPECTED = re.compile(r"MQTT|broker|on trial|command")
@@ -150,7 +148,7 @@ class Ledger:
     in_start: int = 0
     """Of these, before READY."""
     on_trial: int = 0
-    """Of these, while a new bundle was on trial."""
+    """Of these, while a bundle was on trial or had failed it."""
     owed: set[str] = field(default_factory=set)
     """Events that lay in the store after a kill."""
     ready_s: list[float] = field(default_factory=list)
@@ -159,7 +157,7 @@ class Ledger:
 
     def __str__(self) -> str:
         return (
-            f"{self.kills} kills, {self.in_start} before READY, {self.on_trial} with a bundle on trial; "
+            f"{self.kills} kills, {self.in_start} before READY, {self.on_trial} with a bundle on trial or refused; "
             f"{len(self.ready_s)} starts, READY after {median(self.ready_s):.2f} s "
             f"(longest {max(self.ready_s):.2f} s); "
             f"{len(self.owed)} events in the store after kills, none lost"
@@ -224,8 +222,11 @@ class Mischief:
         self._house.gate.open()
 
 
-def killed(broker: Mosquitto, folder: Path, times: int, seed: int) -> Ledger:
-    """Kill it so often; AssertionError when something half-written is read or an event on disk is lost."""
+def killed(broker: Mosquitto, folder: Path, times: int, longest_life: float, seed: int) -> Ledger:
+    """Kill it so often; AssertionError when something half-written is read or an event on disk is lost.
+
+    `longest_life`: seconds after READY; the link to the bundle is looked at every two seconds.
+    """
     chance = random.Random(seed)
     ledger = Ledger()
     with Gate(broker.port) as gate, Ear(broker.port, (f"oahega/v1/{DEVICE}/event",)) as ear:
@@ -236,7 +237,7 @@ def killed(broker: Mosquitto, folder: Path, times: int, seed: int) -> Ledger:
             # After a kill in the start the next one is let through: each is followed by a whole start.
             whole = not whole or chance.random() < 0.7
             with Systemd(folder / "notify") as systemd:
-                _live_and_die(house, systemd, ledger, ear, chance, whole)
+                _live_and_die(house, systemd, ledger, ear, chance, longest_life if whole else None)
             _check_disk(house, ledger)
         with Systemd(folder / "notify") as systemd:
             _end_in_order(house, systemd, ledger, ear)
@@ -244,24 +245,25 @@ def killed(broker: Mosquitto, folder: Path, times: int, seed: int) -> Ledger:
 
 
 def _live_and_die(
-    house: House, systemd: Systemd, ledger: Ledger, ear: Ear, chance: random.Random, whole: bool
+    house: House, systemd: Systemd, ledger: Ledger, ear: Ear, chance: random.Random, longest: float | None
 ) -> None:
+    """Until some moment of at most so many seconds after READY; None: until one in the start."""
     began = time.monotonic()
     usual = median(ledger.ready_s) if ledger.ready_s else 2.0
     process = house.start(systemd.path)
     with Mischief(house, ledger, ear, chance):
-        if whole:
+        if longest is not None:
             wait_until(lambda: systemd.is_ready() or _ended(process, house), PATIENCE_S)
             ledger.ready_s.append(time.monotonic() - began)
             ask(house.socket, "status")
-            time.sleep(chance.uniform(0, LONGEST_LIFE_S))
+            time.sleep(chance.uniform(0, longest))
         else:
             time.sleep(chance.uniform(0, usual))
         assert process.poll() is None, house.log.read_text()
         process.kill()
         process.wait()
     ledger.kills += 1
-    ledger.in_start += not (whole or systemd.is_ready())
+    ledger.in_start += longest is None and not systemd.is_ready()
     ledger.on_trial += (house.state / "bundle-on-trial.json").exists()
     _check_log(house)
 
