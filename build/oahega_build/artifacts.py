@@ -110,8 +110,13 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def now() -> str:
-    """UTC, RFC 3339, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    """UTC, RFC 3339, whole seconds; the time in SOURCE_DATE_EPOCH (reproducible-builds.org) where it is set.
+
+    With it, two builds of the same bundle are the same byte for byte.
+    """
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.now(UTC) if fixed is None else datetime.fromtimestamp(int(fixed), UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def sha256_of(path: Path) -> str:

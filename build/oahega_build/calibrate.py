@@ -53,6 +53,23 @@ def expected_calibration_error(
     return float(np.sum(gaps))
 
 
+def reliability(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 10
+) -> list[dict[str, float]]:
+    """Mean confidence, accuracy and number of pictures of each equally wide bin that holds some."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    number = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "confidence": round(float(confidence[number == b].mean()), 4),
+            "accuracy": round(float(right[number == b].mean()), 4),
+            "pictures": int((number == b).sum()),
+        }
+        for b in np.unique(number)
+    ]
+
+
 def risk_coverage(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

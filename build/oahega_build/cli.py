@@ -87,14 +87,9 @@ def quantize(
 @app.command("overview")
 def overview(data: Data, run: RunName = "default", artifacts: Artifacts = DEFAULT_ARTIFACTS) -> None:
     """Counts, sizes, near-copies and unreadable files of a dataset, as a table and a picture."""
-    from oahega_build import dataset as stage
-    from oahega_build.artifacts import open_run
+    from oahega_build.everything import overview_run
 
-    with open_run(artifacts, "overview", run, {"data": data.name}) as made:
-        figures = stage.overview(stage.read_dataset(data))
-        made.write_metrics(figures.as_figures())
-        stage.draw_overview(figures, made.folder / "overview.png")
-    print(figures.as_table())
+    print(overview_run(data, artifacts, run).as_table())
 
 
 @app.command("evaluate-emotion")
@@ -365,6 +360,9 @@ def project(
 def prune(
     source: Annotated[Path, typer.Argument(help="Folder of a train-emotion or distill run.")],
     data: Data,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Other such runs (teacher, untaught twin) for the same table.")
+    ] = None,
     recipe: RecipeName = "prune_default",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
@@ -372,9 +370,12 @@ def prune(
 ) -> None:
     """Remove weights and channels, train further, compare size, time and accuracy."""
     from oahega_build import prune as stage
+    from oahega_build.prune_recipe import PruneRecipe
     from oahega_build.recipes import load_recipe
 
-    print(stage.prune(load_recipe(recipe, stage.PruneRecipe, override or ()), source, data, artifacts, run))
+    chosen = load_recipe(recipe, PruneRecipe, override or ())
+    others = {f"{other.parent.name}/{other.name}": other for other in beside or ()}
+    print(stage.prune(chosen, source, data, artifacts, run, others))
 
 
 @app.command("all")
@@ -394,6 +395,10 @@ def everything(
     detection: Annotated[
         Path | None, typer.Option(help="Data to label and to train a detector on, instead of --bundle.")
     ] = None,
+    label_recipe: Annotated[str, typer.Option(help="For --detection; as of `label`.")] = "label_shared",
+    detector_recipe: Annotated[
+        str, typer.Option(help="For --detection; as of `train-detector`.")
+    ] = "detector_default",
     detectors: Annotated[
         Path, typer.Option(help="Folder below which the files of detector plug-ins lie (--videos).")
     ] = Path("."),
@@ -418,6 +423,8 @@ def everything(
         detectors=detectors,
         bundle=bundle or DEFAULT_BUNDLE,
         detection=detection,
+        label_recipe=label_recipe,
+        detector_recipe=detector_recipe,
         start=start,
         key=key,
         name=name,

@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 
 from oahega_build.errors import DataError
 
+METRICS = "metrics.json"
+"""Of a `bench` run of `all`, which is cited by the run's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Time:
@@ -51,7 +54,7 @@ def _read(file: Path) -> list[Time]:
                 device,
                 f"{row['model']}, {row['accelerator']}, {row['threads']} thread{'s' * (row['threads'] > 1)}",
                 float(row["p50_ms"]),
-                file.name,
+                file.name if file.name != METRICS else f"{file.parent.parent.name}/{file.parent.name}",
             )
             for row in content["models"]
         ]

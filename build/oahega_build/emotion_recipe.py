@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from oahega_build.dataset import HELD_OUT
 from oahega_build.emotion_inputs import Augmentation, Framing
 from oahega_build.errors import RunError
-from oahega_build.models.mobilenet import Trunk
+from oahega_build.models.trunk import Trunk
 from oahega_edge.manifest import InputTensor
 
 WEIGHTS = "emotion.weights.h5"

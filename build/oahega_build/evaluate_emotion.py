@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from oahega_build import artifacts
+from oahega_build.calibrate import reliability
 from oahega_build.dataset import Dataset, Sample, held_out, read_dataset
 from oahega_build.emotion_inputs import Framing, crop_sample, jpeg
 from oahega_build.emotion_metrics import (
@@ -134,6 +135,8 @@ class EmotionFigures:
     confusion: Sequence[Sequence[int]]
     """[true][predicted] counts."""
     risk_coverage: tuple[Coverage, ...]
+    reliability: Sequence[Mapping[str, float]]
+    """Confidence and accuracy by bin, of calibrated answers."""
     accuracy_by_face_size: Mapping[str, float]
     accuracy_under: Mapping[str, float]
 
@@ -188,6 +191,7 @@ def evaluate(model: EmotionModel, samples: Sequence[Sample], framing: Framing) -
         table_1=table_one(predicted, labels, model.labels),
         confusion=confusion(predicted, labels, len(model.labels)).tolist(),
         risk_coverage=coverage_points(probabilities, labels),
+        reliability=reliability(probabilities, labels),
         accuracy_by_face_size={
             str(size): accuracy_of([smaller(p, size) for p in pictures]) for size in SIZES
         },

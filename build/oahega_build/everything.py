@@ -8,27 +8,34 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import oahega_edge
 from oahega_build import artifacts
 from oahega_build.artifacts import open_run, write_json
 from oahega_build.collect import GROUP_PATTERN, CollectRecipe
+from oahega_build.dataset import Overview
 from oahega_build.emotion_recipe import EmotionRecipe
 from oahega_build.errors import DataError, RecipeError
 from oahega_build.freshness import fingerprint, folder_digest
-from oahega_build.tune import TuneRecipe
-from oahega_edge.bundle import DEFAULT_BUNDLE, load_bundle
+from oahega_build.prune_recipe import PruneRecipe
+from oahega_build.tune import TuneRecipe, best_recipe
+from oahega_edge.bench_models import described, time_models
+from oahega_edge.bundle import DEFAULT_BUNDLE, MANIFEST, load_bundle
 
 COSTS = "costs.json"
 """Below the output folder: seconds per unit of work of each step, as last measured here."""
-BUNDLE, VALID_LOG = "bundle", "valid-log.jsonl"
+BUNDLE, REPORT, VALID_LOG = "bundle", "report.html", "valid-log.jsonl"
+BENCH_RUNS = 100
+"""Timed invocations of each model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +53,7 @@ class EverythingRecipe:
     """A quantized MobileNetV1 .tflite that the teacher, or every trial of its search, starts from."""
     twin: bool = False
     """Train the student without its teacher, too, for the comparison of figures 7 and 8."""
-    prune: Any = None
-    """A PruneRecipe."""
+    prune: PruneRecipe | None = None
     project: bool = True
     """Draw the embeddings and list suspicious labels, seen by the teacher."""
     collect: CollectRecipe | None = None
@@ -101,11 +107,13 @@ class Step:
     """In units that the costs of one stage grow with (pictures times epochs)."""
     guess: float = 5.0
     """Seconds, where nothing was measured yet."""
+    leaves: tuple[Path, ...] = ()
+    """What it puts outside its run folder, and puts there again when somebody removed it."""
 
     @property
     def is_fresh(self) -> bool:
         """Whether there is nothing to do."""
-        return self.result.exists()
+        return all(path.exists() for path in (self.result, *self.leaves))
 
 
 @dataclass(slots=True)
@@ -122,15 +130,20 @@ class Plan:
         recipe: Any,
         after: Sequence[Step | str],
         module: str,
-        make: Callable[[str], Callable[[], object]],
+        make: Callable[[Any, str], object],
         *,
         work: float = 1.0,
         guess: float = 5.0,
+        leaves: tuple[Path, ...] = (),
     ) -> Step:
-        """Append a step; `make` gets its hash, which is the name of its run."""
+        """Append a step; `make` gets `module`, imported when the step runs, and the name of its run."""
         inputs = [step.hash if isinstance(step, Step) else step for step in after]
         own = fingerprint(stage, recipe, inputs, module)
-        step = Step(stage, what, own, self.artifacts / stage / own, make(own), work, guess)
+
+        def made() -> object:
+            return make(importlib.import_module(module), own)
+
+        step = Step(stage, what, own, self.artifacts / stage / own, made, work, guess, leaves)
         self.steps.append(step)
         return step
 
@@ -223,11 +236,11 @@ def _data_steps(plan: Plan, recipe: EverythingRecipe, wish: Wish) -> tuple[Path,
             {"share": recipe.test_share, "pattern": pattern},
             [before],
             __name__,
-            lambda own: lambda: split_dataset(dataset, recipe.test_share, pattern, plan.artifacts, own),
+            lambda stage, own: split_dataset(dataset, recipe.test_share, pattern, plan.artifacts, own),
             work=pictures,
             guess=pictures / 300,
         )
-        data, source = split.result / "data", split
+        data, source = split.result / dataset.name, split
         pictures = round(pictures * (1 - recipe.test_share))
     plan.add(
         "overview",
@@ -235,7 +248,7 @@ def _data_steps(plan: Plan, recipe: EverythingRecipe, wish: Wish) -> tuple[Path,
         {},
         [source],
         "oahega_build.dataset",
-        lambda own: lambda: overview_run(data, plan.artifacts, own),
+        lambda stage, own: overview_run(data, plan.artifacts, own),
         work=pictures,
         guess=pictures / 500,
     )
@@ -254,8 +267,8 @@ def _collect_step(plan: Plan, recipe: EverythingRecipe, wish: Wish, videos: Path
         f"faces from {units} videos and picture folders of {videos.name}",
         chosen,
         [folder_digest(videos), *(folder_digest(wish.detectors / f) for f in chosen.detector.files)],
-        stage.__name__,
-        lambda own: lambda: stage.collect(chosen, videos, wish.detectors, plan.artifacts, own, wish.workers),
+        "oahega_build.collect",
+        lambda stage, own: stage.collect(chosen, videos, wish.detectors, plan.artifacts, own, wish.workers),
         work=units,
         guess=units * 20,
     )
@@ -272,7 +285,7 @@ def count_pictures(folder: Path) -> int:
 
 
 def split_dataset(source: Path, share: float, pattern: str, artifacts_folder: Path, name: str) -> Path:
-    """Stage `split`: `data/train` and `data/valid` of a dataset without them; the same on every machine.
+    """Stage `split`: `<name of source>/train` and `/valid` of a dataset without them; the same everywhere.
 
     Near-copies, or what `pattern` groups, stay on one side. Files are linked where the disk allows it.
     """
@@ -280,7 +293,7 @@ def split_dataset(source: Path, share: float, pattern: str, artifacts_folder: Pa
 
     described = {"source": source, "share": share, "pattern": pattern}
     with open_run(artifacts_folder, "split", name, described) as run:
-        dataset = read_dataset(source)
+        dataset, target = read_dataset(source), run.folder / source.name
         groups = named_groups(dataset.train, pattern) if pattern else near_duplicates(dataset.train)
         parts = dict(zip(("train", "valid"), split_off(dataset.train, share, 0, groups), strict=True))
         placed = {}
@@ -289,12 +302,12 @@ def split_dataset(source: Path, share: float, pattern: str, artifacts_folder: Pa
                 label = dataset.labels[sample.label]
                 inner = sample.name.split("/", 1)[1].replace("/", "-")
                 placed[sample.name] = f"{part}/{label}/{inner}"
-                _link(source / sample.name, run.folder / "data" / placed[sample.name])
+                _link(source / sample.name, target / placed[sample.name])
         if (source / VOTES).is_file():
-            _copy_votes(source / VOTES, run.folder / "data" / VOTES, placed)
+            _copy_votes(source / VOTES, target / VOTES, placed)
         terms = source / "TERMS.txt"
         if terms.is_file():
-            shutil.copyfile(terms, run.folder / "data" / terms.name)
+            shutil.copyfile(terms, target / terms.name)
         run.write_metrics(
             {
                 "labels": dataset.labels,
@@ -322,7 +335,7 @@ def _copy_votes(source: Path, target: Path, placed: dict[str, str]) -> None:
         writer.writerows(row | {"file": placed[row["file"]]} for row in reader if row["file"] in placed)
 
 
-def overview_run(data: Path, artifacts_folder: Path, name: str) -> None:
+def overview_run(data: Path, artifacts_folder: Path, name: str) -> Overview:
     """Stage `overview` of the dataset."""
     from oahega_build import dataset as stage
 
@@ -330,6 +343,7 @@ def overview_run(data: Path, artifacts_folder: Path, name: str) -> None:
         figures = stage.overview(stage.read_dataset(data))
         run.write_metrics(figures.as_figures())
         stage.draw_overview(figures, run.folder / "overview.png")
+    return figures
 
 
 # Emotion
@@ -351,8 +365,6 @@ def _emotion_steps(
         return dataclasses.replace(chosen, group_pattern=pattern) if pattern else chosen
 
     def trained(what: str, chosen: EmotionRecipe, name: str, after: Sequence[Step | str] = ()) -> Step:
-        from oahega_build.train_emotion import train
-
         work = pictures * chosen.epochs
         return plan.add(
             "train-emotion",
@@ -360,24 +372,29 @@ def _emotion_steps(
             chosen,
             [source, *after],
             "oahega_build.train_emotion",
-            lambda own: lambda: train(chosen, name, data, plan.artifacts, own),
+            lambda stage, own: stage.train(chosen, name, data, plan.artifacts, own),
             work=work,
             guess=work / speed + 20,
         )
 
+    beside: dict[str, Step] = {}
     if wish.start is not None:
         student = trained("the bundle's model fine-tuned", *_fine_tuning(recipe, wish.start, grouped))
     else:
         teacher = _teacher_step(plan, recipe, wish, data, source, pictures, grouped, trained)
-        student = _student_step(
+        student, twin = _student_steps(
             plan, recipe, data, source, pictures, grouped(recipe.student), teacher, trained
         )
-        if teacher is not None and recipe.project:
-            _project_step(plan, data, source, teacher, pictures)
+        if twin is not None:
+            _distillation_step(plan, data, source, student, twin, pictures)
+            beside["without a teacher"] = twin
         if teacher is not None:
+            beside["teacher"] = teacher
+            if recipe.project:
+                _project_step(plan, data, source, teacher, pictures)
             _evaluation_step(plan, "the teacher", data, source, teacher, pictures)
     if recipe.prune is not None:
-        _prune_step(plan, recipe, data, source, student, pictures)
+        _prune_step(plan, recipe.prune, recipe.pictures_per_second, data, source, student, beside, pictures)
     _evaluation_step(plan, "the bundle's model", data, source, student, pictures)
     return student
 
@@ -421,9 +438,6 @@ def _teacher_step(
         if recipe.teacher is None:
             return None
         return trained("the teacher", grouped(_starting(recipe, recipe.teacher)), "teacher", started)
-    from oahega_build import tune as stage
-    from oahega_build.train_emotion import train
-
     search = dataclasses.replace(recipe.tune, base=grouped(_starting(recipe, recipe.tune.base)))
     if search.fine_tuned and search.base.init is None:
         raise RecipeError(
@@ -437,8 +451,8 @@ def _teacher_step(
         f"{search.trials} trials of {search.epochs[0]} to {search.epochs[1]} epochs by {search.objective}",
         search,
         [source, *started],
-        stage.__name__,
-        lambda own: lambda: stage.tune(search, data, plan.artifacts, own, wish.workers),
+        "oahega_build.tune",
+        lambda stage, own: stage.tune(search, data, plan.artifacts, own, wish.workers),
         work=work,
         guess=work / recipe.pictures_per_second + 20 * search.trials,
     )
@@ -448,7 +462,7 @@ def _teacher_step(
         {},
         [source, found],
         "oahega_build.train_emotion",
-        lambda own: lambda: train(stage.best_recipe(found.result), "tuned", data, plan.artifacts, own),
+        lambda stage, own: stage.train(best_recipe(found.result), "tuned", data, plan.artifacts, own),
         work=pictures * epochs,
         guess=pictures * epochs / recipe.pictures_per_second + 20,
     )
@@ -458,7 +472,7 @@ def _starting(recipe: EverythingRecipe, chosen: EmotionRecipe) -> EmotionRecipe:
     return dataclasses.replace(chosen, init=recipe.init) if recipe.init else chosen
 
 
-def _student_step(
+def _student_steps(
     plan: Plan,
     recipe: EverythingRecipe,
     data: Path,
@@ -467,41 +481,61 @@ def _student_step(
     student: EmotionRecipe,
     teacher: Step | None,
     trained: Callable[..., Step],
-) -> Step:
+) -> tuple[Step, Step | None]:
+    """(the student, its untaught twin where one is wanted)."""
     alone = dataclasses.replace(student, distil_share=0.0)
     if teacher is None or student.distil_share == 0:
-        return trained("the student", alone, recipe.student_recipe)
+        return trained("the student", alone, recipe.student_recipe), None
+    twin = None
     if recipe.twin:
-        trained("the student without a teacher, for comparison", alone, f"{recipe.student_recipe} alone")
+        said = "the student without a teacher, for comparison"
+        twin = trained(said, alone, f"{recipe.student_recipe} alone")
     work = pictures * student.epochs
-
-    def distilled(own: str) -> Callable[[], object]:
-        from oahega_build.distill import distill
-
-        return lambda: distill(student, recipe.student_recipe, [teacher.result], data, plan.artifacts, own)
-
-    return plan.add(
+    taught = plan.add(
         "distill",
         f"the student taught by the teacher, {student.epochs} epochs, int8, calibrated",
         student,
         [source, teacher],
         "oahega_build.distill",
-        distilled,
+        lambda stage, own: stage.distill(
+            student, recipe.student_recipe, [teacher.result], data, plan.artifacts, own
+        ),
         work=work,
         guess=1.5 * work / recipe.pictures_per_second + 20,
+    )
+    return taught, twin
+
+
+def _distillation_step(
+    plan: Plan, data: Path, source: Step | str, student: Step, twin: Step, pictures: int
+) -> None:
+    plan.add(
+        "compare-distillation",
+        "the student beside its untaught twin, figures 7 and 8",
+        {},
+        [source, student, twin],
+        "oahega_build.compare_distillation",
+        lambda stage, own: stage.compare_distillation(
+            [twin.result, student.result],
+            data,
+            ["held-out", "valid"],
+            plan.artifacts,
+            own,
+            plan.out / VALID_LOG,
+        ),
+        work=pictures,
+        guess=pictures / 500 + 5,
     )
 
 
 def _project_step(plan: Plan, data: Path, source: Step | str, teacher: Step, pictures: int) -> None:
-    from oahega_build import project as stage
-
     plan.add(
         "project",
         "embeddings, suspicious labels first",
         {},
         [source, teacher],
-        stage.__name__,
-        lambda own: lambda: stage.project(data, teacher.result, plan.artifacts, own),
+        "oahega_build.project",
+        lambda stage, own: stage.project(data, teacher.result, plan.artifacts, own),
         work=pictures,
         guess=pictures / 200 + 10,
     )
@@ -510,16 +544,14 @@ def _project_step(plan: Plan, data: Path, source: Step | str, teacher: Step, pic
 def _evaluation_step(
     plan: Plan, what: str, data: Path, source: Step | str, model: Step, pictures: int
 ) -> None:
-    from oahega_build import evaluate_emotion as stage
-
     plan.add(
         "evaluate-emotion",
         f"{what}: Table 1, calibration, sizes, corruptions",
         {},
         [source, model],
-        stage.__name__,
-        lambda own: (
-            lambda: stage.evaluate_run(model.result, data, "valid", plan.artifacts, own, plan.out / VALID_LOG)
+        "oahega_build.evaluate_emotion",
+        lambda stage, own: stage.evaluate_run(
+            model.result, data, "valid", plan.artifacts, own, plan.out / VALID_LOG
         ),
         work=pictures,
         guess=pictures / 100 + 5,
@@ -527,21 +559,32 @@ def _evaluation_step(
 
 
 def _prune_step(
-    plan: Plan, recipe: EverythingRecipe, data: Path, source: Step | str, student: Step, pictures: int
+    plan: Plan,
+    chosen: PruneRecipe,
+    speed: float,
+    data: Path,
+    source: Step | str,
+    student: Step,
+    beside: Mapping[str, Step],
+    pictures: int,
 ) -> None:
-    from oahega_build import prune as stage
-
-    chosen = recipe.prune
     work = pictures * chosen.epochs * (len(chosen.channels) + len(chosen.magnitudes))
     plan.add(
         "prune",
         "weights and channels removed, fine-tuned, compared",
         chosen,
-        [source, student],
-        stage.__name__,
-        lambda own: lambda: stage.prune(chosen, student.result, data, plan.artifacts, own),
+        [source, student, *beside.values()],
+        "oahega_build.prune",
+        lambda stage, own: stage.prune(
+            chosen,
+            student.result,
+            data,
+            plan.artifacts,
+            own,
+            {name: step.result for name, step in beside.items()},
+        ),
         work=work,
-        guess=work / recipe.pictures_per_second + 60,
+        guess=work / speed + 60,
     )
 
 
@@ -559,7 +602,7 @@ def _detector_steps(plan: Plan, wish: Wish) -> Step:
         {},
         [digest],
         __name__,
-        lambda own: lambda: take_detector(bundle, plan.artifacts, own),
+        lambda stage, own: take_detector(bundle, plan.artifacts, own),
         guess=1,
     )
 
@@ -567,7 +610,7 @@ def _detector_steps(plan: Plan, wish: Wish) -> Step:
 def _trained_detector(plan: Plan, wish: Wish, detection: Path) -> Step:
     from oahega_build import label as labelling
     from oahega_build.recipes import load_recipe
-    from oahega_build.train_detector import DetectorRecipe, train
+    from oahega_build.train_detector import DetectorRecipe
 
     labels = load_recipe(wish.label_recipe, labelling.LabelRecipe)
     chosen = load_recipe(wish.detector_recipe, DetectorRecipe)
@@ -576,8 +619,8 @@ def _trained_detector(plan: Plan, wish: Wish, detection: Path) -> Step:
         f"faces and persons of {detection.name}, by {len(labels.teachers)} teachers",
         labels,
         [folder_digest(detection)],
-        labelling.__name__,
-        lambda own: lambda: labelling.label(labels, detection, plan.artifacts, own, wish.workers),
+        "oahega_build.label",
+        lambda stage, own: stage.label(labels, detection, plan.artifacts, own, wish.workers),
         guess=600,
     )
     reading = dataclasses.replace(chosen, records=labelled.hash)
@@ -587,7 +630,7 @@ def _trained_detector(plan: Plan, wish: Wish, detection: Path) -> Step:
         reading,
         [labelled],
         "oahega_build.train_detector",
-        lambda own: lambda: train(reading, wish.detector_recipe, detection, plan.artifacts, own),
+        lambda stage, own: stage.train(reading, wish.detector_recipe, detection, plan.artifacts, own),
         work=chosen.epochs * chosen.examples,
         guess=chosen.epochs * chosen.examples / 47,
     )
@@ -607,18 +650,25 @@ def take_detector(bundle: Path, artifacts_folder: Path, name: str) -> Path:
 
 
 def _bundle_steps(plan: Plan, wish: Wish, emotion: Step, detector: Step) -> None:
-    from oahega_build import bundle as stage
-    from oahega_build import report
-
     made = plan.add(
         "bundle",
         f"{wish.name} {wish.version}, sealed" + (" and signed" if wish.key else ""),
         {"name": wish.name, "version": wish.version, "key": folder_digest(wish.key) if wish.key else None},
         [*(step for step in plan.steps if step.stage == "evaluate-emotion"), emotion, detector],
-        stage.__name__,
-        lambda own: lambda: bundle_run(wish, detector.result, emotion.result, plan.artifacts, own),
+        "oahega_build.bundle",
+        lambda stage, own: bundle_run(wish, detector.result, emotion.result, plan.artifacts, own),
         guess=5,
     )
+    plan.add(
+        "bench",
+        "the bundle's models on this machine (figure 9)",
+        {},
+        [made],
+        "oahega_edge.bench_models",
+        lambda stage, own: bench_run(made.result / BUNDLE, plan.artifacts, own),
+        guess=10,
+    )
+    before = list(plan.steps)
     plan.steps.append(
         Step(
             "deliver",
@@ -627,16 +677,18 @@ def _bundle_steps(plan: Plan, wish: Wish, emotion: Step, detector: Step) -> None
             wish.out / f".{BUNDLE}-{made.hash}",
             lambda: deliver(made.result / BUNDLE, wish.out, made.hash),
             guess=1,
+            leaves=(wish.out / BUNDLE / MANIFEST,),
         )
     )
     plan.add(
         "report",
-        f"to {wish.out / 'report.html'}",
+        f"to {wish.out / REPORT}",
         {},
-        plan.steps[:-1],
-        report.__name__,
-        lambda own: lambda: report_run(plan, own),
+        before,
+        "oahega_build.report",
+        lambda stage, own: report_run(plan, own),
         guess=10,
+        leaves=(wish.out / REPORT,),
     )
 
 
@@ -660,6 +712,14 @@ def bundle_run(wish: Wish, detector: Path, emotion: Path, artifacts_folder: Path
         )
 
 
+def bench_run(bundle: Path, artifacts_folder: Path, name: str) -> None:
+    """Stage `bench`: what `oahega-edge bench --models` says of a bundle, with one thread and with all."""
+    loaded = load_bundle(bundle)
+    with open_run(artifacts_folder, "bench", name, {"bundle": loaded.sha256}) as run:
+        times = list(time_models(loaded, os.cpu_count() or 1, "cpu", BENCH_RUNS))
+        run.write_metrics(described(loaded, times, oahega_edge.__version__))
+
+
 def deliver(bundle: Path, out: Path, name: str) -> None:
     """Put the finished bundle at `out/bundle`, replacing an older one in one step."""
     target, making = out / BUNDLE, out / f".{BUNDLE}-new"
@@ -673,14 +733,16 @@ def deliver(bundle: Path, out: Path, name: str) -> None:
 
 
 def report_run(plan: Plan, name: str) -> None:
-    """Stage `report` over exactly the runs of this plan."""
+    """Stage `report` over exactly the runs of this plan; a finished one is only put in its place again."""
     from oahega_build.report import write_report
 
     runs = [step.result for step in plan.steps if step.result.is_dir()]
-    with open_run(plan.artifacts, "report", name, {"runs": [run.name for run in runs]}) as run:
-        write_report(runs, run.folder / "report.html")
-        shutil.copyfile(run.folder / "report.html", plan.out / "report.html")
-        run.write_metrics({"runs": len(runs)})
+    finished = plan.artifacts / "report" / name
+    if not finished.is_dir():
+        with open_run(plan.artifacts, "report", name, {"runs": [run.name for run in runs]}) as run:
+            write_report(runs, run.folder / REPORT)
+            run.write_metrics({"runs": len(runs)})
+    shutil.copyfile(finished / REPORT, plan.out / REPORT)
 
 
 def everything(recipe: EverythingRecipe, wish: Wish, dry_run: bool = False) -> Plan:
@@ -688,10 +750,11 @@ def everything(recipe: EverythingRecipe, wish: Wish, dry_run: bool = False) -> P
     plan = make_plan(recipe, wish)
     if dry_run:
         return plan
-    import tensorflow as tf
+    if not all(step.is_fresh for step in plan.steps):
+        import tensorflow as tf  # takes longer than everything else when there is nothing to do
 
-    # Killed and resumed anywhere, the same bundle comes out.
-    tf.config.experimental.enable_op_determinism()
+        # Killed and resumed anywhere, the same bundle comes out.
+        tf.config.experimental.enable_op_determinism()
     wish.out.mkdir(parents=True, exist_ok=True)
     run_plan(plan)
     return plan

@@ -69,13 +69,18 @@ def _closure(module: str) -> Mapping[str, bytes]:
 
 
 def _source(name: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        return None  # `from package.module import value` names the value as if it were a module
-    if spec is None or spec.origin is None:
-        return None
-    return Path(spec.origin)
+    """The file of one of our modules; None when the name is a value in one.
+
+    Not by `find_spec` of the whole name, which imports the packages on the way, TensorFlow with them.
+    """
+    package, *inner = name.split(".")
+    spec = importlib.util.find_spec(package)
+    for root in (spec and spec.submodule_search_locations) or ():
+        path = Path(root, *inner)
+        for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
 
 
 def _imported(source: bytes) -> list[str]:

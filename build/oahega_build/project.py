@@ -118,7 +118,7 @@ def _imagenet(path: Path) -> tuple[Any, str, str]:
 
     from oahega_build.emotion_network import build_model, predict
     from oahega_build.emotion_recipe import EmotionRecipe
-    from oahega_build.models.mobilenet import Trunk
+    from oahega_build.models.trunk import Trunk
     from oahega_build.warmstart import read_convolutions, warm_start
 
     width = read_convolutions(path)[0].kernel.shape[-1] / 32

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -28,37 +29,34 @@ from oahega_build.emotion_network import build_model, predict, trained_model
 from oahega_build.emotion_recipe import EmotionRecipe, recipe_of
 from oahega_build.errors import RecipeError
 from oahega_build.export_emotion import export
-from oahega_build.models.mobilenet import Block, Trunk
+from oahega_build.models.trunk import Block, Trunk
+from oahega_build.prune_recipe import PruneRecipe
 from oahega_build.quantize import float_tflite
 from oahega_build.train_emotion import Trainer
 
 
-@dataclass(frozen=True, slots=True)
-class PruneRecipe:
-    """Which variants are made."""
-
-    channels: tuple[float, ...] = (0.75, 0.5)
-    """Shares of the channels that stay, a variant each."""
-    magnitudes: tuple[float, ...] = (0.5, 0.8)
-    """Shares of the weights that become zero, a variant each."""
-    epochs: int = 10
-    """Of fine-tuning."""
-    learning_rate_share: float = 0.3
-    """Of the rate that the model was trained with."""
-
-
-def prune(recipe: PruneRecipe, source: Path, data: Path, artifacts: Path, run_name: str) -> Path:
+def prune(
+    recipe: PruneRecipe,
+    source: Path,
+    data: Path,
+    artifacts: Path,
+    run_name: str,
+    beside: Mapping[str, Path] = MappingProxyType({}),
+) -> Path:
     """Make `<artifacts>/prune/<run>`: a run folder per variant, the table, the plot.
 
-    `source`: a finished run of train-emotion or distill. Raises BuildError.
+    `source`: a finished run of train-emotion or distill; `beside`: name in the table to other such runs
+    (its teacher, its untaught twin). Raises BuildError.
     """
     trained_with = recipe_of(source)
-    with open_run(artifacts, "prune", run_name, {"prune": recipe, "source": source.name}) as run:
+    described = {"prune": recipe, "source": source.name, "beside": {n: r.name for n, r in beside.items()}}
+    with open_run(artifacts, "prune", run_name, described) as run:
         dataset = read_dataset(data, trained_with.colour)
         chosen_on = split_train(dataset, trained_with.held_out, trained_with.group_pattern)
         model = trained_model(source, trained_with, len(dataset.labels), None)
         rows = [_float_row(model, trained_with, chosen_on[1], dataset, run.folder)]
         rows.append(_row("int8", "quantized", source))
+        rows += [_row(name, "other trainings", other) for name, other in beside.items()]
         for name, variant in _variants(recipe, trained_with, model).items():
             made = _fine_tuned(name, variant, dataset, chosen_on, run)
             rows.append(_row(name, variant.kind, made) | {"removed": variant.removed})

@@ -6,35 +6,46 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+Row = Mapping[str, Any]
+SIDES = (("packed_bytes", 1e-3, "kB after gzip"), ("milliseconds", 1.0, "ms per invocation"))
+"""What stands beside the accuracy, in which unit."""
 
-def draw(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Held-out accuracy over packed size, and over time; SVG and PNG."""
+
+def draw(rows: Sequence[Row], folder: Path) -> None:
+    """Held-out accuracy over packed size, and over time; `prune` as SVG and PNG."""
     figure = Figure(figsize=(8, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, key, scale, title in (
-        (left, "packed_bytes", 1e-3, "kB after gzip"),
-        (right, "milliseconds", 1, "ms per invocation"),
-    ):
-        for kind in dict.fromkeys(row["kind"] for row in rows):
-            of_kind = [row for row in rows if row["kind"] == kind]
-            axes.plot(
-                [row[key] * scale for row in of_kind],
-                [row["held_out_accuracy"] for row in of_kind],
-                "o",
-                label=kind,
-            )
-        for row in rows:
-            axes.annotate(
-                row["name"],
-                (row[key] * scale, row["held_out_accuracy"]),
-                fontsize=7,
-                xytext=(4, 4),
-                textcoords="offset points",
-            )
-        axes.set_xlabel(title)
-    left.set_ylabel("held-out accuracy")
-    right.legend(fontsize=8)
+    for axes, side in zip(figure.subplots(1, 2, sharey=True), SIDES, strict=True):
+        _scatter(axes, rows, *side)
     for ending in ("svg", "png"):
         figure.savefig(folder / f"prune.{ending}", dpi=120)
+
+
+def panels(rows: Sequence[Row]) -> list[Figure]:
+    """The same as a figure for each side."""
+    figures = []
+    for side in SIDES:
+        figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+        _scatter(figure.subplots(), rows, *side)
+        figures.append(figure)
+    return figures
+
+
+def _scatter(axes: Axes, rows: Sequence[Row], key: str, scale: float, title: str) -> None:
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        of_kind = [row for row in rows if row["kind"] == kind]
+        places = [row[key] * scale for row in of_kind]
+        axes.plot(places, [row["held_out_accuracy"] for row in of_kind], "o", label=kind)
+    for row in rows:
+        axes.annotate(
+            row["name"],
+            (row[key] * scale, row["held_out_accuracy"]),
+            fontsize=7,
+            xytext=(4, 4),
+            textcoords="offset points",
+        )
+    axes.margins(x=0.2, y=0.15)  # room for the names
+    axes.set(xlabel=title, ylabel="held-out accuracy")
+    axes.legend(fontsize=8)

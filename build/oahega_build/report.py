@@ -15,7 +15,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from oahega_build import architecture, device_times, distillation_plot
+from oahega_build import architecture, device_times, distillation_plot, prune_plot
 from oahega_build.artifacts import now
 from oahega_build.errors import RunError
 
@@ -64,8 +64,9 @@ def write_report(
     """Write the page of these runs to `target`. Raises RunError when none of them has anything to show."""
     runs = [Run(folder) for folder in folders]
     sections = [(name, body) for name, make in SECTIONS.items() if (body := make(runs))]
-    if devices:
-        sections.append(("Speed on devices", _device_section(devices)))
+    measured = [*(run.folder / device_times.METRICS for run in _of(runs, "bench")), *devices]
+    if measured:
+        sections.append(("Speed on devices", _device_section(measured)))
     if not sections:
         raise RunError(f"{len(runs)} runs hold nothing to report; give the artifacts folder of some stages")
     page = Template(TEMPLATE.read_text()).substitute(
@@ -97,9 +98,21 @@ def _of(runs: Iterable[Run], *stages: str) -> list[Run]:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Cells are escaped, but for those that are `Html`."""
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    rows = list(rows)
+    kinds = [" class=text" if all(_is_text(row[i]) for row in rows) else "" for i in range(len(head))]
+    top = "".join(f"<th{kind}>{html.escape(cell)}</th>" for cell, kind in zip(head, kinds, strict=True))
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{kind}>{_cell(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
+        + "</tr>"
+        for row in rows
+    )
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _is_text(cell: object) -> bool:
+    """Words, which start at the left, unlike figures and sizes."""
+    return isinstance(cell, str) and not isinstance(cell, Html) and cell[:1].isalpha()
 
 
 class Html(str):
@@ -132,6 +145,21 @@ def _svg(figure: Figure, caption: str = "", narrow: bool = False) -> str:
     return _figure(_inline(buffer.getvalue()), caption, narrow)
 
 
+def _panels(figures: Iterable[Figure], caption: str = "") -> str:
+    """Side by side where there is room, else one below the other."""
+    shown = []
+    for figure in figures:
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg")
+        shown.append(f"<div>{_inline(buffer.getvalue())}</div>")
+    under = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return f"<figure class=panels>{''.join(shown)}{under}</figure>"
+
+
+def _panel() -> Figure:
+    return Figure(figsize=(4.6, 3.4), layout="constrained")
+
+
 def _inline(svg: str) -> str:
     """The element alone, its ids made unlike those of the page's other pictures."""
     body = svg[svg.index("<svg") :]
@@ -158,6 +186,8 @@ def _picture(path: Path, caption: str = "", narrow: bool = False) -> str:
 
 
 def _size(count: float) -> str:
+    if count < 1e3:
+        return f"{count:.0f} B"
     return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
@@ -169,9 +199,9 @@ def _summary(runs: Sequence[Run]) -> str:
     commits = sorted({run.read("environment.json")["commit"] for run in runs if run.has("environment.json")})
     if not dates:
         return ""
-    return html.escape(
-        f"{len(runs)} stages, begun {min(dates)[:16].replace('T', ' ')} UTC, code at {', '.join(commits)}."
-    )
+    begun = min(dates)[:16].replace("T", " ")
+    code = ", ".join(commits) if len(commits) < 4 else f"{len(commits)} commits"
+    return html.escape(f"{len(runs)} stages, begun {begun} UTC, code at {code}.")
 
 
 def _tiles(runs: Sequence[Run]) -> str:
@@ -307,7 +337,7 @@ def _searched(runs: Sequence[Run]) -> str:
             ("slice.svg", "the objective over each hyper-parameter"),
         ):
             if run.has(file):
-                parts.append(_picture(run.folder / file, caption))
+                parts.append(_picture(run.folder / file, caption, narrow=True))
         parts.append(_source(run))
     return "".join(parts)
 
@@ -320,15 +350,16 @@ def _trained(runs: Sequence[Run]) -> str:
     trained = [run for run in _of(runs, "train-emotion", "distill") if run.has("log.jsonl")]
     if not trained:
         return ""
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figures = {key: _panel() for key in ("loss", "accuracy")}
+    drawn = {key: figure.subplots() for key, figure in figures.items()}
     rows = []
     for run in trained:
         log = _log(run)
         epochs = [line["epoch"] for line in log]
         name = _title(run)
-        left.plot(epochs, [line["loss"] for line in log], label=name)
-        right.plot(epochs, [line["accuracy"] for line in log], label=name)
+        for key, axes in drawn.items():
+            axes.plot(epochs, [line[key] for line in log], label=name)
+            axes.set(xlabel="epoch", ylabel=f"held-out {key}")
         metrics = run.read()
         rows.append(
             (
@@ -341,15 +372,13 @@ def _trained(runs: Sequence[Run]) -> str:
                 _size(metrics["bytes"]),
             )
         )
-    left.set(xlabel="epoch", ylabel="held-out loss")
-    right.set(xlabel="epoch", ylabel="held-out accuracy")
-    right.legend(fontsize=8)
+    drawn["accuracy"].legend(fontsize=8)
     head = ("", "epochs", "float", "int8", "balanced", "ECE", "size")
     said = (
         "<p>Held-out accuracy of the float network and of the exported int8 file, after calibration. The "
         "held-out pictures chose epochs, values and temperature: the figures for outsiders come below.</p>"
     )
-    return said + _table(head, rows) + _svg(figure) + _source(*trained)
+    return said + _table(head, rows) + _panels(figures.values()) + _source(*trained)
 
 
 def _title(run: Run) -> str:
@@ -369,7 +398,12 @@ def _evaluated(runs: Sequence[Run]) -> str:
             for label, row in figures["table_1"].items()
         ]
         parts.append(_table(("class", "pictures", "precision", "recall", "F1"), rows))
-        parts.append(_svg(_confusion_figure(figures), "confusion and risk-coverage", narrow=False))
+        panels = [_confusion_figure(figures), _coverage_figure(figures)]
+        said = "confusion; risk-coverage"
+        if figures.get("reliability"):
+            panels.append(_reliability_figure(figures))
+            said += "; calibration: how often answers of each confidence are right"
+        parts.append(_panels(panels, said))
         robust = {f"{size} px": v for size, v in figures["accuracy_by_face_size"].items()}
         robust |= figures["accuracy_under"]
         parts.append(_table(("accuracy", *robust), [("", *robust.values())]))
@@ -386,22 +420,28 @@ def _model_title(runs: Sequence[Run], figures: Mapping[str, Any]) -> str:
 
 def _confusion_figure(figures: Mapping[str, Any]) -> Figure:
     labels, counts = figures["labels"], figures["confusion"]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = _panel()
+    axes = figure.subplots()
     shares = [[value / max(1, sum(row)) for value in row] for row in counts]
-    left.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i, row in enumerate(counts):
         for j, value in enumerate(row):
             if value:
                 ink = "white" if shares[i][j] > 0.5 else "black"
-                left.text(j, i, value, ha="center", va="center", fontsize=8, color=ink)
-    left.set_xticks(range(len(labels)), labels, rotation=40, ha="right", fontsize=8)
-    left.set_yticks(range(len(labels)), labels, fontsize=8)
-    left.set(xlabel="answered", ylabel="true")
+                axes.text(j, i, value, ha="center", va="center", fontsize=8, color=ink)
+    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", fontsize=8)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.set(xlabel="answered", ylabel="true")
+    return figure
+
+
+def _coverage_figure(figures: Mapping[str, Any]) -> Figure:
+    figure = _panel()
+    axes = figure.subplots()
     points = figures["risk_coverage"]
-    right.plot([p["coverage"] for p in points], [p["precision"] for p in points], "o-")
+    axes.plot([p["coverage"] for p in points], [p["precision"] for p in points], "o-")
     for point in points:
-        right.annotate(
+        axes.annotate(
             f"≥ {point['threshold']:.2f}",
             (point["coverage"], point["precision"]),
             fontsize=7,
@@ -409,8 +449,27 @@ def _confusion_figure(figures: Mapping[str, Any]) -> Figure:
             textcoords="offset points",
             ha="center",
         )
-    right.margins(y=0.15)
-    right.set(xlabel="share of pictures answered", ylabel="share of those right")
+    axes.margins(y=0.15)
+    axes.set(xlabel="share of pictures answered", ylabel="share of those right")
+    return figure
+
+
+def _reliability_figure(figures: Mapping[str, Any]) -> Figure:
+    figure = _panel()
+    axes = figure.subplots()
+    bins = figures["reliability"]
+    axes.plot((0, 1), (0, 1), color="#c4ccd3", linewidth=1)
+    most = max(b["pictures"] for b in bins)
+    axes.scatter(
+        [b["confidence"] for b in bins],
+        [b["accuracy"] for b in bins],
+        s=[12 + 150 * b["pictures"] / most for b in bins],
+    )
+    axes.set(
+        xlabel="confidence (area: number of pictures)",
+        ylabel="share right",
+        title=f"calibration error {figures['summary']['ece']:.3f}",
+    )
     return figure
 
 
@@ -443,9 +502,14 @@ def _compared_students(run: Run) -> str:
         parts.append(f"<h3>On {found['pictures']} {_PART_NAMES.get(part, part)} pictures</h3>")
         parts.append(_students_table(groups, found["groups"]))
         parts += [_gain(row) for row in found["differences"]]
-    parts.append(_svg(distillation_plot.figures_7_8(figures["curves"]), "Figures 7 and 8"))
+    parts.append(_figures_7_8(figures["curves"]))
     parts.append(_source(run))
     return "".join(parts)
+
+
+def _figures_7_8(curves: Mapping[str, Any]) -> str:
+    drawn = (distillation_plot.curve(curves, key) for key in distillation_plot.FIGURES.values())
+    return _panels(drawn, "Figures 7 and 8")
 
 
 _PART_NAMES = {"valid": "valid (they chose nothing)", "held-out": "held-out"}
@@ -511,7 +575,7 @@ def _students_by_their_logs(runs: Sequence[Run]) -> str:
     return (
         said
         + _table(("student", "seed", "accuracy, int8", "balanced"), rows)
-        + _svg(distillation_plot.figures_7_8(curves), "Figures 7 and 8")
+        + _figures_7_8(curves)
         + _source(*groups["with a teacher"], *groups["alone"])
     )
 
@@ -534,6 +598,7 @@ def _log(run: Run) -> list[dict[str, float]]:
 def _pruned(runs: Sequence[Run]) -> str:
     parts = []
     for run in _of(runs, "prune"):
+        measured = run.read()["rows"]
         rows = [
             (
                 row["name"],
@@ -542,10 +607,10 @@ def _pruned(runs: Sequence[Run]) -> str:
                 row["milliseconds"],
                 row["held_out_accuracy"],
             )
-            for row in run.read()["rows"]
+            for row in measured
         ]
         parts.append(_table(("", "file", "packed (gzip)", "ms", "held-out accuracy"), rows))
-        parts.append(_picture(run.folder / "prune.svg", "size and time against accuracy"))
+        parts.append(_panels(prune_plot.panels(measured), "size and time against accuracy"))
         parts.append(_source(run))
     return "".join(parts)
 
@@ -633,10 +698,11 @@ def _found_of(row: Mapping[str, Any]) -> Html:
 def _detector_training(run: Run) -> str:
     lines = [json.loads(line) for line in (run.folder / "history.jsonl").read_text().splitlines()]
     keys = [k for k, v in lines[-1].items() if isinstance(v, int | float) and k != "epoch"]
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
-    for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
-        axis.plot([line["epoch"] for line in lines], [line[key] for line in lines])
-        axis.set(xlabel="epoch", title=key.replace("_", " "))
+    figures = [_panel() for _ in keys]
+    for figure, key in zip(figures, keys, strict=True):
+        axes = figure.subplots()
+        axes.plot([line["epoch"] for line in lines], [line[key] for line in lines])
+        axes.set(xlabel="epoch", ylabel=key.replace("_", " "))
     metrics = run.read()
     kinds = {"float": metrics["held_float"], "int8": metrics["held_int8"]}
     columns = ("AP50", "precision", "recall", "recall_at_0.1_false_alarms")
@@ -649,7 +715,7 @@ def _detector_training(run: Run) -> str:
     said = (
         f"<h3>{html.escape(run.name)}</h3><p>{metrics['steps']} steps, {_size(metrics['bytes'])} as int8.</p>"
     )
-    return said + _table(head, rows) + _svg(figure) + _source(run)
+    return said + _table(head, rows) + _panels(figures) + _source(run)
 
 
 def _decided(runs: Sequence[Run]) -> str:

@@ -26,7 +26,7 @@ from oahega_build.dataset import read_dataset, split_train
 from oahega_build.emotion_metrics import ClassFigures
 from oahega_build.emotion_recipe import EmotionRecipe
 from oahega_build.errors import RecipeError, RunError
-from oahega_build.models.mobilenet import convolution_names
+from oahega_build.models.trunk import convolution_names
 
 JOURNAL = "study.journal"
 BEST = "best.json"

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 Trial = Mapping[str, Any]
 _LOGARITHMIC = ("learning_rate", "l2")
@@ -26,7 +27,7 @@ def draw_all(found: Sequence[Trial], figures: Mapping[str, Any], folder: Path) -
 
 def figure_5(found: Sequence[Trial], best: Sequence[int]) -> Figure:
     """Held-out precision of every trial over its epochs; the best ones in colour."""
-    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    figure = Figure(figsize=(5.6, 3.8), layout="constrained")
     axes = figure.subplots()
     for trial in found:
         epochs = [line["epoch"] for line in trial["log"]]
@@ -45,7 +46,7 @@ def figure_5(found: Sequence[Trial], best: Sequence[int]) -> Figure:
 
 def history(found: Sequence[Trial], objective: str) -> Figure:
     """The objective by trial, and the best so far."""
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    figure = Figure(figsize=(5.6, 3.2), layout="constrained")
     axes = figure.subplots()
     complete = [t for t in found if t["value"] is not None]
     numbers, values = [t["number"] for t in complete], [t["value"] for t in complete]
@@ -67,9 +68,9 @@ def slices(found: Sequence[Trial], objective: str) -> Figure:
     """The objective over each hyper-parameter; the colour is the trial's number."""
     complete = [t for t in found if t["value"] is not None]
     names = sorted(complete[0]["params"])
-    columns = 4
+    columns = 3
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(9, 2.4 * rows), layout="constrained")
+    figure = Figure(figsize=(5.6, 1.9 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for i, axes in enumerate(grid.flat):
         if i >= len(names):
@@ -77,13 +78,14 @@ def slices(found: Sequence[Trial], objective: str) -> Figure:
             continue
         _slice(axes, names[i], complete)
         if i % columns == 0:
-            axes.set_ylabel(f"held-out {objective}")
+            axes.set_ylabel(f"held-out {objective}", fontsize=8)
     return figure
 
 
 def _slice(axes: Axes, name: str, complete: Sequence[Trial]) -> None:
+    values = [t["params"][name] for t in complete]
     axes.scatter(
-        [t["params"][name] for t in complete],
+        values,
         [t["value"] for t in complete],
         c=[t["number"] for t in complete],
         cmap="viridis",
@@ -91,12 +93,16 @@ def _slice(axes: Axes, name: str, complete: Sequence[Trial]) -> None:
     )
     if name in _LOGARITHMIC:
         axes.set_xscale("log")
-    axes.set_xlabel(name.replace("_", " "))
+        # Matplotlib's own ticks of a narrow logarithmic axis lie on top of each other.
+        axes.set_xticks([min(values), max(values)], [f"{min(values):.1e}", f"{max(values):.1e}"])
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel(name.replace("_", " "), fontsize=8)
 
 
 def importances(found: Mapping[str, float]) -> Figure:
     """Horizontal bars, the most important on top."""
-    figure = Figure(figsize=(7, 0.35 * len(found) + 0.9), layout="constrained")
+    figure = Figure(figsize=(5.6, 0.35 * len(found) + 0.9), layout="constrained")
     axes = figure.subplots()
     names = sorted(found, key=lambda name: found[name])
     axes.barh([name.replace("_", " ") for name in names], [found[name] for name in names])

@@ -67,12 +67,119 @@ def make_runs(artifacts: Path) -> Path:
         }
         (trained / "recipe.json").write_text(json.dumps(recipe))
         (trained / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LOG))
+    _run(artifacts, "compare-distillation", "a", _students())
     _run(artifacts, "evaluate-emotion", "a", _evaluated(rng))
+    _run(artifacts, "compare-emotion", "a", {"rows": _rivals()})
     pruned = _run(artifacts, "prune", "a", {"rows": _pruned()})
     prune_plot.draw(_pruned(), pruned)
     bundled = _run(artifacts, "bundle", "a", {"files": {"emotion.tflite": 331_776}, "public_key": None})
     shutil.copytree(DEFAULT_BUNDLE, bundled / "bundle")
+    _run(artifacts, "evaluate-detector", "a", _detected())
+    detector = _run(artifacts, "train-detector", "a", _trained_detector())
+    history = [
+        {"epoch": e, "at": "2026-01-02T03:04:05Z", "score_loss": 0.5 / e, "box_loss": 1.5 / e} for e in (1, 2)
+    ]
+    (detector / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
+    _run(artifacts, "evaluate-video", "a", _decided())
+    _run(artifacts, "bench", "a", BENCHED)
     return artifacts
+
+
+BENCHED = {
+    "device": "Somebody's board",
+    "models": [{"model": "emotion", "accelerator": "cpu", "threads": 2, "p50_ms": 0.1234}],
+}
+SEEDS = (1, 2, 3)
+
+
+def _students() -> dict[str, Any]:
+    def row(*accuracies: float) -> dict[str, Any]:
+        mean = {"of_each": list(accuracies), "mean": sum(accuracies) / 3, "deviation": 0.002}
+        return {"accuracy": mean, "balanced_accuracy": mean, "ece": mean}
+
+    def group(share: float) -> dict[str, Any]:
+        return {
+            "runs": [f"stage/{n}" for n in SEEDS],
+            "seeds": list(SEEDS),
+            "epochs": 12,
+            "temperature": 2.0 if share else None,
+            "share": share,
+            "bytes": [331_776] * 3,
+        }
+
+    logs = [[{**line, "accuracy": line["accuracy"] - seed / 100} for line in LOG] for seed in SEEDS]
+    return {
+        "groups": {"alone": group(0.0), "taught": group(0.7)},
+        "curves": {"alone": logs, "taught": logs},
+        "parts": {
+            "valid": {
+                "pictures": 1675,
+                "groups": {"alone": row(0.861, 0.862, 0.863), "taught": row(0.8768, 0.879, 0.881)},
+                "differences": [
+                    {
+                        "taught": "taught",
+                        "alone": "alone",
+                        "also_differ_in": [],
+                        "paired_seeds": True,
+                        "accuracy": {"value": 0.0168, "low": 0.0097, "high": 0.0243},
+                        "balanced_accuracy": {"value": 0.019, "low": 0.008, "high": 0.031},
+                    }
+                ],
+            }
+        },
+    }
+
+
+def _rivals() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "accuracy": {"value": value, "low": value - 0.02, "high": value + 0.02},
+            "summary": {"balanced_accuracy": value - 0.01, "ece": 0.02},
+            "bytes": 331_776,
+            "milliseconds": milliseconds,
+        }
+        for name, value, milliseconds in (("mini-xception", 0.744, None), ("student", 0.887, 0.19))
+    ]
+
+
+def _detected() -> dict[str, Any]:
+    def found(least: float) -> dict[str, Any]:
+        own = {"AP50": least, "precision": 0.97, "recall": 0.91, "recall_at_0.1_false_alarms": 0.93}
+        return own | {
+            "false_alarms_per_picture": 0.02,
+            "recall_by_height": {"under 5 %": {"recall": 0.125, "things": 32}},
+            "by_set": {"animals": {"AP50": float("nan")}, "street": {"AP50": least - 0.1}},
+        }
+
+    rival = {"face": {"AP50": 0.97, "recall_at_0.1_false_alarms": 0.96, "by_set": found(0.97)["by_set"]}}
+    return {
+        "detector": {"face": found(0.953), "person": found(0.854)},
+        "rivals": {"yunet": rival},
+        "speed_ms": {"detector model": 3.66, "yunet": 6.13},
+    }
+
+
+def _trained_detector() -> dict[str, Any]:
+    row = {"AP50": 0.94, "precision": 0.96, "recall": 0.89, "recall_at_0.1_false_alarms": 0.91}
+    return {"steps": 4800, "bytes": 1_280_864, "held_int8": {"face": row}, "held_float": {"face": row}}
+
+
+def _decided() -> dict[str, Any]:
+    figures = {"frame_accuracy": 0.67, "event_f1": 0.44, "flips_per_minute": 22.6, "false_per_minute": 2.4}
+    return {
+        "sequences": {"sequences": 12, "seconds": 240.0, "people": 24},
+        "true_flips_per_minute": 16.4,
+        "rows": [
+            {
+                "name": name,
+                "level": "all",
+                "figures": figures | {"onset_s": onset},
+                "clip_flips_per_minute": None,
+            }
+            for name, onset in (("ours", 0.4), ("always neutral", float("inf")))
+        ],
+    }
 
 
 def _run(artifacts: Path, stage: str, name: str, metrics: Any) -> Path:

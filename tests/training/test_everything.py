@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +24,11 @@ from oahega_build.recipes import load_recipe
 
 pytestmark = pytest.mark.training
 RECIPE = Path(__file__).parent / "tiny_all.py"
-ENVIRONMENT = os.environ | {"PYTHONWARNINGS": "default", "PYTHONUNBUFFERED": "1"}
+ENVIRONMENT = os.environ | {
+    "PYTHONWARNINGS": "default",
+    "PYTHONUNBUFFERED": "1",
+    "SOURCE_DATE_EPOCH": "1700000000",  # without it bundles differ in the time at which they were made
+}
 
 
 def command(data: Path, out: Path, *more: str) -> list[str]:
@@ -68,8 +74,8 @@ def test_the_plan_names_every_step_with_a_cost_and_makes_nothing(plan: verb.Plan
     text = verb.as_text(plan)
 
     assert list(dict.fromkeys(stages)) == [
-        "split", "overview", "tune", "train-emotion", "distill", "project", "evaluate-emotion", "prune",
-        "detector", "bundle", "deliver", "report",
+        "split", "overview", "tune", "train-emotion", "distill", "compare-distillation", "project",
+        "evaluate-emotion", "prune", "detector", "bundle", "bench", "deliver", "report",
     ]  # fmt: skip
     assert text.count("about") == len(stages) + 1
     assert not list(plan.out.iterdir())
@@ -91,6 +97,18 @@ def test_a_changed_picture_makes_the_plan_stale_and_a_changed_recipe_only_what_f
     assert not {"distill", "bundle", "prune", "report"} & kept
 
 
+def test_a_plan_is_made_without_loading_the_trainer(six: Path, tmp_path: Path) -> None:
+    arguments = command(six, tmp_path / "out", "--dry-run")[3:]
+    code = "import sys; from oahega_build import cli; cli.app(sys.argv[1:], standalone_mode=False)"
+    code += "; print('tensorflow' in sys.modules)"
+
+    said = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT
+    )
+
+    assert said.stdout.splitlines()[-1] == "False", said.stdout + said.stderr
+
+
 def small_plan(out: Path, made: list[str], fail: str = "") -> verb.Plan:
     """Two steps that note that they ran and leave a run folder."""
 
@@ -102,11 +120,9 @@ def small_plan(out: Path, made: list[str], fail: str = "") -> verb.Plan:
 
     plan = verb.Plan(out)
     first = plan.add(
-        "first", "one", {}, [], "oahega_build.artifacts", lambda own: lambda: making("first", own), work=4
+        "first", "one", {}, [], "oahega_build.artifacts", lambda stage, own: making("first", own), work=4
     )
-    plan.add(
-        "second", "two", {}, [first], "oahega_build.artifacts", lambda own: lambda: making("second", own)
-    )
+    plan.add("second", "two", {}, [first], "oahega_build.artifacts", lambda stage, own: making("second", own))
     return plan
 
 
@@ -201,11 +217,66 @@ def test_the_device_reads_a_face_with_the_new_bundle(out: Path) -> None:
     assert answer.sum() == pytest.approx(1)
 
 
+@pytest.mark.shared
+def test_the_daemon_checks_the_signed_bundle_and_tells_its_six_classes(
+    out: Path, key: tuple[Path, str], shared: Path
+) -> None:
+    settings = ["--set", f"bundle.path={out / 'bundle'}", "--set", f'bundle.public_keys=["{key[1]}"]']
+    clip = shared / "data/media/intel/head-pose-face-detection-male.gif"
+
+    checked = daemon("check", "--set", "deployment.context=development", *settings)
+    replayed = daemon("replay", str(clip), "--set", "trigger.threshold=0.2", *settings)
+
+    events = [json.loads(line) for line in replayed.stdout.splitlines()]
+    assert checked.returncode == 0, checked.stderr
+    assert f"emotions: {', '.join(OAHEGA_CLASSES)}" in checked.stderr
+    assert events, replayed.stderr
+    assert all(set(event["scores"]) == set(OAHEGA_CLASSES) for event in events)
+    assert {event["model"]["name"] for event in events} == {"oahega-own"}
+
+
+def test_a_bundle_that_was_changed_after_signing_is_refused(
+    out: Path, key: tuple[Path, str], tmp_path: Path
+) -> None:
+    bundle = shutil.copytree(out / "bundle", tmp_path / "bundle")
+    model = bundle / "emotion.tflite"
+    model.write_bytes(model.read_bytes()[:-1] + b"\x01")
+    settings = ["--set", f"bundle.path={bundle}", "--set", f'bundle.public_keys=["{key[1]}"]']
+
+    checked = daemon("check", "--set", "deployment.context=development", *settings)
+
+    assert checked.returncode != 0
+    assert "emotion.tflite" in checked.stderr
+
+
+def daemon(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "oahega_edge", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+
+
 def test_the_report_is_one_page_with_the_searched_and_the_final_table(out: Path) -> None:
     text = (out / "report.html").read_text()
 
     assert "Table 1" in text
-    assert {"Search", "Accuracy", "Distillation", "Architecture"} <= set(re.findall(r"<h2>(.*?)</h2>", text))
+    assert {
+        "Pictures", "Search", "Training", "Accuracy", "Distillation", "Size, time, pruning", "Detector",
+        "The bundle", "Architecture", "Speed on devices",
+    } <= set(re.findall(r"<h2>(.*?)</h2>", text))  # fmt: skip
+
+
+def test_what_somebody_removed_is_put_back_without_making_it_again(
+    out: Path, six: Path, key: tuple[Path, str]
+) -> None:
+    before = contents(out / "bundle")
+    shutil.rmtree(out / "bundle")
+    (out / "report.html").unlink()
+
+    said = run_all(six, out, "--key", str(key[0]))
+
+    made = [line for line in said.splitlines() if line.startswith("[") and not line.endswith("up to date")]
+    assert [line.split()[1] for line in made] == ["deliver:", "report:"]
+    assert contents(out / "bundle") == before
+    assert (out / "report.html").is_file()
 
 
 def test_a_second_call_has_nothing_to_do(out: Path, six: Path, key: tuple[Path, str]) -> None:
@@ -231,7 +302,7 @@ def test_a_bundle_is_fine_tuned_on_pictures_of_ones_own(out: Path, six: Path, tm
 
 
 @pytest.mark.long
-def test_killed_at_five_moments_and_resumed_it_gives_the_same_models(
+def test_killed_at_five_moments_and_resumed_it_gives_the_same_bundle(
     out: Path, six: Path, key: tuple[Path, str], tmp_path: Path
 ) -> None:
     moments = random.Random(8)
@@ -254,11 +325,9 @@ def test_killed_at_five_moments_and_resumed_it_gives_the_same_models(
         process.communicate()
     run_all(six, tmp_path / "out", "--key", str(key[0]))
 
-    assert digests(tmp_path / "out" / "bundle") == digests(out / "bundle")
+    assert contents(tmp_path / "out" / "bundle") == contents(out / "bundle")
 
 
-def digests(bundle: Path) -> dict[str, str]:
-    """Of the models, and of the manifest without the times at which things were made."""
-    found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(bundle.glob("*.tflite"))}
-    manifest = re.sub(r'"created": "[^"]+"', "", (bundle / "manifest.json").read_text())
-    return found | {"manifest": hashlib.sha256(manifest.encode()).hexdigest()}
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file."""
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}

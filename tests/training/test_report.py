@@ -13,7 +13,7 @@ import pytest
 from oahega_build import device_times
 from oahega_build.errors import DataError, RunError
 from oahega_build.report import SECTIONS, find_runs, write_report
-from report_runs import make_runs
+from report_runs import SEEDS, make_runs
 
 CHROMIUM = shutil.which("chromium")
 
@@ -31,7 +31,7 @@ def page(artifacts: Path) -> Path:
 def test_every_stage_that_ran_has_its_section(page: Path) -> None:
     headings = set(re.findall(r"<h2>(.*?)</h2>", page.read_text()))
 
-    assert headings == set(SECTIONS) - {"Beside other models", "Detector"}
+    assert headings == {*SECTIONS, "Speed on devices"}
 
 
 def test_the_page_fetches_nothing(page: Path) -> None:
@@ -60,6 +60,42 @@ def test_a_figure_changed_in_its_file_changes_on_the_page(artifacts: Path, tmp_p
     text = write_report(find_runs(copy), tmp_path / "report.html").read_text()
 
     assert "0.432<small>0.41–0.45</small>" in text
+
+
+def test_students_over_seeds_stand_beside_each_other_with_the_interval_of_their_difference(
+    page: Path,
+) -> None:
+    text = page.read_text()
+
+    assert "<td>0.877</td><td>0.879</td><td>0.881</td>" in text
+    assert "accuracy +1.7 points [+1.0, +2.4]" in text
+
+
+def test_without_a_comparison_the_logs_of_every_seed_are_drawn(artifacts: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "artifacts"
+    for stage, share in (("train-emotion", 0.0), ("distill", 0.7)):
+        for seed in SEEDS:
+            run = shutil.copytree(artifacts / stage / "student", copy / stage / f"student-{seed}")
+            recipe = json.loads((run / "recipe.json").read_text()) | {"seed": seed, "distil_share": share}
+            (run / "recipe.json").write_text(json.dumps(recipe))
+
+    section = re.search(
+        r'<section id="distillation">.*?</section>',
+        write_report(find_runs(copy), tmp_path / "report.html").read_text(),
+        re.DOTALL,
+    )
+
+    assert section is not None
+    assert section[0].count("with a teacher</td>") == len(SEEDS)
+    assert section[0].count("alone</td>") == len(SEEDS)
+    assert section[0].count("<svg") == 2
+
+
+def test_what_could_not_be_measured_is_a_dash(page: Path) -> None:
+    text = page.read_text()
+
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL).lower().split()
+    assert ">inf<" not in text
 
 
 def test_text_from_files_is_escaped(artifacts: Path, tmp_path: Path) -> None:
@@ -113,6 +149,7 @@ def test_times_of_devices_stand_beside_published_ones_with_their_sources(
     text = write_report(find_runs(artifacts), tmp_path / "report.html", [file]).read_text()
 
     assert "0.987" in text
+    assert "0.123" in text  # of the run of `bench`
     assert all(time.source in text for time in device_times.PUBLISHED)
 
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,41 +16,17 @@ from optuna.trial import TrialState
 
 from oahega_build import study as shared
 from oahega_build.errors import RunError
+from postgres_server import running_postgres
 
 HERE = Path(__file__).resolve().parent
-POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds after which a test gives up waiting for a worker."""
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """The URL of a server of our own, on a free port, gone afterwards."""
-    if POSTGRES is None:
-        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    as_root = os.geteuid() == 0
-    folder = Path(tempfile.mkdtemp(prefix="oahega-postgres-"))
-    if as_root:  # the server refuses to run as root
-        account = pwd.getpwnam("postgres")
-        os.chown(folder, account.pw_uid, account.pw_gid)
-    prefix = ["runuser", "-u", "postgres", "--"] if as_root else []
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = folder / "data"
-    subprocess.run(
-        [*prefix, POSTGRES / "initdb", "-D", data, "-U", "oahega", "--auth=trust"],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-    )
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    control = [*prefix, POSTGRES / "pg_ctl", "-D", data, "-w"]
-    log = folder / "log"
-    subprocess.run([*control, "-o", options, "-l", log, "start"], check=True, capture_output=True, cwd=folder)
-    yield f"postgresql://oahega@127.0.0.1:{port}/postgres"
-    subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd=folder)
-    shutil.rmtree(folder)
+    with running_postgres() as url:
+        yield url
 
 
 @pytest.fixture(params=["journal", "postgres"])

@@ -10,17 +10,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 
 from drawn_faces import OAHEGA_CLASSES, draw_dataset
+from oahega_build import study as shared
+from postgres_server import running_postgres
 
 pytestmark = pytest.mark.training
 
 RECIPE = '''"""A search of seconds, for the tests."""
 from oahega_build.emotion_recipe import EmotionRecipe
-from oahega_build.models.mobilenet import Block, Trunk
+from oahega_build.models.trunk import Block, Trunk
 from oahega_build.tune import TuneRecipe
 
 RECIPE = TuneRecipe(
@@ -135,13 +137,9 @@ def test_the_best_recipe_can_be_trained_and_differs_only_where_searched(
 def test_two_workers_share_the_trials_and_outlive_one_of_them(
     recipe_file: Path, six: Path, tmp_path: Path
 ) -> None:
-    from optuna.trial import TrialState
-
-    from oahega_build import study as shared
-
     process = start(recipe_file, six, tmp_path, "--workers", "2", "--set", "trials=5")
     journal = tmp_path / "tune" / "default.unfinished" / "study.journal"
-    workers = _wait_for_two(journal, shared)
+    workers = _wait_for_two(journal, str(journal))
     os.kill(int(workers[0].rpartition(":")[2]), signal.SIGKILL)
     said, _ = process.communicate(timeout=400)
 
@@ -155,11 +153,33 @@ def test_two_workers_share_the_trials_and_outlive_one_of_them(
     assert sum(t.state is TrialState.FAIL for t in study.trials) <= 1
 
 
-def _wait_for_two(journal: Path, shared: Any) -> list[str]:
-    until = time.monotonic() + 120
+@pytest.mark.long
+def test_two_machines_on_one_postgresql_share_the_trials_and_outlive_one_of_them(
+    recipe_file: Path, six: Path, tmp_path: Path
+) -> None:
+    with running_postgres() as storage:
+        more = ("--storage", storage, "--set", "trials=5")
+        machines = {name: start(recipe_file, six, tmp_path / name, *more) for name in ("a", "b")}
+        _wait_for_two(tmp_path / "a" / "tune" / "default.unfinished" / "trials", storage)
+        kill_all(machines["a"])
+        said, _ = machines["b"].communicate(timeout=600)
+        study = shared.open_study("oahega-default", storage, "minimize")
+        again, _ = start(recipe_file, six, tmp_path / "a", *more).communicate(timeout=600)
+
+    tables = [(tmp_path / name / "tune" / "default" / "table_1.txt").read_text() for name in ("a", "b")]
+    assert machines["b"].returncode == 0, said
+    assert sum(t.state is TrialState.COMPLETE or t.state is TrialState.PRUNED for t in study.trials) == 5
+    assert len({t.user_attrs[shared.WORKER] for t in study.trials if shared.WORKER in t.user_attrs}) == 2
+    assert sum(t.state is TrialState.FAIL for t in study.trials) <= 1
+    assert tables[0] == tables[1], again
+
+
+def _wait_for_two(sign: Path, storage: str) -> list[str]:
+    """The workers, once both of them run a trial; `sign` is there as soon as the storage is made."""
+    until = time.monotonic() + 300
     while time.monotonic() < until:
-        if journal.is_file():
-            study = shared.open_study("oahega-default", str(journal), "minimize")
+        if sign.exists():
+            study = shared.open_study("oahega-default", storage, "minimize")
             running = [t for t in study.trials if t.params and shared.WORKER in t.user_attrs]
             workers = {t.user_attrs[shared.WORKER] for t in running}
             if len(workers) == 2:

@@ -5,8 +5,8 @@ import dataclasses
 from oahega_build.emotion_inputs import NO_AUGMENTATION
 from oahega_build.emotion_recipe import EmotionRecipe
 from oahega_build.everything import EverythingRecipe
-from oahega_build.models.mobilenet import Block, Trunk
-from oahega_build.prune import PruneRecipe
+from oahega_build.models.trunk import Block, Trunk
+from oahega_build.prune_recipe import PruneRecipe
 from oahega_build.tune import TuneRecipe
 
 NET = EmotionRecipe(

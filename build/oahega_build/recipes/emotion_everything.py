@@ -6,7 +6,7 @@ Expected: not measured as a whole; the parts' figures stand in `emotion_teacher`
 """
 
 from oahega_build.everything import EverythingRecipe
-from oahega_build.prune import PruneRecipe
+from oahega_build.prune_recipe import PruneRecipe
 from oahega_build.recipes.collect_default import RECIPE as COLLECT
 from oahega_build.recipes.emotion_distilled import RECIPE as STUDENT
 from oahega_build.recipes.emotion_teacher import RECIPE as TEACHER

@@ -20,8 +20,8 @@ import dataclasses
 from oahega_build.emotion_inputs import NO_AUGMENTATION
 from oahega_build.emotion_recipe import EmotionRecipe
 from oahega_build.everything import EverythingRecipe
-from oahega_build.models.mobilenet import Trunk
-from oahega_build.prune import PruneRecipe
+from oahega_build.models.trunk import Trunk
+from oahega_build.prune_recipe import PruneRecipe
 from oahega_build.recipes.collect_default import RECIPE as COLLECT
 from oahega_build.tune import TuneRecipe
 

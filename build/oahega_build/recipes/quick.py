@@ -8,8 +8,8 @@ Expected: a bundle that runs and a report that shows where the labels and classe
 
 from oahega_build.emotion_recipe import EmotionRecipe
 from oahega_build.everything import EverythingRecipe
-from oahega_build.models.mobilenet import Block, Trunk
-from oahega_build.prune import PruneRecipe
+from oahega_build.models.trunk import Block, Trunk
+from oahega_build.prune_recipe import PruneRecipe
 from oahega_build.recipes.collect_default import RECIPE as COLLECT
 from oahega_build.tune import TuneRecipe
 
