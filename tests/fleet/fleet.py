@@ -10,25 +10,30 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
-from fleet_hosts import NETWORK, Bridge, Host, stop_all, wait_for
+from fleet_coral import make_deb, make_wheel, named_with_digest
+from fleet_hosts import NETWORK, Bridge, Host, end_leftovers, stop_all, wait_for
 from fleet_releases import Releases
 from fleet_tree import CACHE, ensure_tree
+from oahega_edge.demo_clip import write_demo_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = ROOT / "ansible"
 BROKER_NAME = "mqtt.fleet.test"
 HEALTH_S = 2
 """Seconds between two health messages of the test hosts."""
+OPERATOR, DASHBOARD = "fleet-operator", "dashboard"
+"""Accounts at the broker: one sees how devices do, the other may read everything and send commands."""
+SETTINGS = {
+    "camera": {"source": "loop:/srv/clip.mp4", "fps": 3},
+    "health": {"interval_s": HEALTH_S},
+}
 
 
 def ansible_folder() -> Path | None:
@@ -91,6 +96,7 @@ class Fleet:
     devices: list[Host]
     releases: Releases
     passwords: dict[str, str]
+    """By account at the broker."""
     timings: list[str] = field(default_factory=list)
 
     @property
@@ -158,36 +164,62 @@ class Fleet:
         heard_of: dict[str, Any] = wait_for(heard, f"no health message of {host.name}", 60)
         return heard_of
 
-    def publish_as(self, device: Host, topic: str, text: str, password: str = "") -> str:
-        """`heard` or `refused`: what becomes of a message that is sent with a device's credential."""
-        account = ["-u", device.name, "-P", password or self.passwords[device.name]]
-        send = ["mosquitto_pub", *self._tls(), *account, "-V", "mqttv5", "-q", "1", "-t", topic, "-m", text]
-        with subprocess.Popen(
-            device.entering("mosquitto_sub", *self._tls(), *self._operator(), "-t", topic, "-R", "-W", "6"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as listening:
-            time.sleep(1.5)  # until it has subscribed; mosquitto_sub does not say when
-            device.inside(*send, check=False)
-            heard = listening.communicate()[0].splitlines()
-        return "heard" if text in heard else "refused"
+    def overheard(self, listener: str, sent: Sequence[tuple[str, str]]) -> list[str]:
+        """Topics of which an account hears when each (account, topic) is sent, in their order.
 
-    def subscribe_as(self, device: Host, topic: str) -> str:
-        """What a device's credential hears on a topic within a few health intervals."""
-        account = ["-u", device.name, "-P", self.passwords[device.name]]
-        return device.inside("mosquitto_sub", *self._tls(), *account, "-t", topic, "-W", "6", check=False)
+        The last is one that the listener may hear: it tells when the others are over.
+        """
+        word = secrets.token_hex(4)
+        last = sent[-1]
+        with self._listening(listener) as heard:
+            self._until_heard(heard, last, f"{word} begin")
+            for account, topic in sent:
+                self.publish(account, topic, word)
+            wait_for(lambda: f"{last[1]} {word}" in heard(), f"{listener} does not hear {last[1]}")
+            return [line.removesuffix(f" {word}") for line in heard() if line.endswith(f" {word}")]
+
+    def publish(self, account: str, topic: str, text: str, password: str = "") -> str:
+        """Send with an account's password, or with another; what the client says against it."""
+        return self.broker.inside(
+            *("sh", "-c", 'exec "$@" 2>&1', "sh", "mosquitto_pub", *self._login(account, password)),
+            *("-V", "mqttv5", "-q", "1", "-t", topic, "-m", text),
+            check=False,
+        )
+
+    def _until_heard(self, heard: Callable[[], list[str]], message: tuple[str, str], text: str) -> None:
+        """mosquitto_sub does not say when it has subscribed."""
+        account, topic = message
+
+        def arrived() -> bool:
+            self.publish(account, topic, text)
+            return f"{topic} {text}" in heard()
+
+        wait_for(arrived, f"nothing is heard on {topic}")
+
+    @contextmanager
+    def _listening(self, account: str) -> Iterator[Callable[[], list[str]]]:
+        """All that the broker lets an account hear, as lines of topic and payload so far."""
+        file = self.folder / f"heard-by-{account}"
+        command = ["mosquitto_sub", *self._login(account), "-t", "#", "-R", "-F", "%t %p"]
+        with (
+            file.open("wb") as out,
+            subprocess.Popen(
+                self.broker.entering(*command), stdout=out, stderr=subprocess.DEVNULL
+            ) as process,
+        ):
+            try:
+                yield lambda: file.read_text(errors="replace").splitlines()
+            finally:
+                process.kill()
+
+    def _login(self, account: str, password: str = "") -> list[str]:
+        server = ["-h", BROKER_NAME, "-p", "8883", "--cafile", "/etc/mosquitto/operator/ca.pem"]
+        return [*server, "-u", account, "-P", password or self.passwords[account]]
 
     def change_passwords(self) -> None:
         """As `ansible-vault edit` would: other passwords for all devices."""
         self.passwords.update({host.name: secrets.token_urlsafe(24) for host in self.devices})
         _write_vault(self)
-
-    def _tls(self) -> list[str]:
-        return ["-h", BROKER_NAME, "-p", "8883", "--cafile", "/etc/oahega-edge/ca.pem"]
-
-    def _operator(self) -> list[str]:
-        return ["-u", "fleet-operator", "-P", self.passwords[self.broker.name]]
 
     def assert_healthy(self, host: Host, release: str) -> None:
         said = self.health(host)
@@ -223,15 +255,50 @@ class Fleet:
         }
 
 
+def status_table(healths: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """By device its line of status.yml's table, when the broker holds messages with these figures."""
+    usual = {
+        **{"release": "0.9.1", "bundle_sha256": "a" * 64, "fps": 3.0, "camera": {"state": "live"}},
+        **{"accelerator": {"active": "cpu", "degraded": False}, "delivery": {}},
+        "system": {"temperature_c": None, "undervoltage": None},
+    }
+    lines = [
+        f"oahega/v1/{device}/health {json.dumps({**usual, **health})}" for device, health in healths.items()
+    ]
+    known = {"oahega_edge_mqtt_root": "oahega/v1", "_oahega_edge_fleet": {"stdout_lines": lines}}
+    template = ANSIBLE / "roles/oahega_edge/templates/status.txt.j2"
+    folder = ansible_folder()
+    assert folder is not None
+    done = subprocess.run(
+        [
+            *(folder / "ansible", "all", "-i", f"{','.join(healths)},", "-c", "local", "-m", "debug"),
+            *(
+                "-e",
+                json.dumps(known),
+                "-a",
+                f"msg={{{{ lookup('ansible.builtin.template', '{template}') }}}}",
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Every device is shown the same table; the first one's will do.
+    table = json.JSONDecoder().raw_decode(done.stdout.partition("=> ")[2])[0]["msg"]
+    return {line.split()[0]: line for line in table.splitlines()[1:]}
+
+
 @contextmanager
-def booted_fleet(count: int, releases: Releases, bundle: Path, release: str) -> Iterator[Fleet]:
-    """A broker and `count` devices: the first is the canary. Nothing is installed on them yet."""
+def booted_fleet(count: int, releases: Releases, release: str) -> Iterator[Fleet]:
+    """A broker and `count` devices: the first is the canary, the last has extras; nothing is installed."""
     folder = CACHE / "fleet"
     with _alone(), Bridge() as bridge:
         _clear(folder)
         folder.mkdir(parents=True)
         key = _ssh_key(folder)
-        clip = _clip(folder / "clip.mp4")
+        # Faces that the packaged models see, at a rate that many hosts on one machine can keep.
+        clip = write_demo_clip(folder / "clip.mp4", fps=3).read_bytes()
         hosts = [
             Host(name, 10 + number, ensure_tree(), folder / name, bridge)
             for number, name in enumerate(["mqtt", *(f"edge-{i + 1}" for i in range(count))])
@@ -248,9 +315,10 @@ def booted_fleet(count: int, releases: Releases, bundle: Path, release: str) -> 
                 host.boot()
             for host in hosts:
                 host.wait_booted()
-            passwords = {host.name: secrets.token_urlsafe(24) for host in hosts}
+            accounts = [OPERATOR, DASHBOARD, *(host.name for host in hosts[1:])]
+            passwords = {account: secrets.token_urlsafe(24) for account in accounts}
             fleet = Fleet(folder, hosts[0], hosts[1:], releases, passwords)
-            _write_inventory(fleet, bundle, release)
+            _write_inventory(fleet, release)
             yield fleet
         finally:
             stop_all(hosts)
@@ -268,6 +336,7 @@ def _alone() -> Iterator[None]:
 
 def _clear(folder: Path) -> None:
     """What an earlier run that was killed left behind."""
+    end_leftovers("mqtt", "edge-*")
     for line in Path("/proc/self/mounts").read_text().splitlines():
         place = line.split()[1]
         if place.startswith(f"{folder}/"):
@@ -282,20 +351,8 @@ def _ssh_key(folder: Path) -> str:
     return (folder / "id.pub").read_text()
 
 
-def _clip(file: Path) -> bytes:
-    """Something that moves, slowly enough for five hosts on one machine."""
-    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 3, (320, 240))
-    rng = np.random.default_rng(1)
-    for step in range(20):
-        picture = rng.integers(0, 60, (240, 320, 3), dtype=np.uint8)
-        cv2.circle(picture, (60 + 10 * step, 120), 40, (200, 180, 160), -1)
-        writer.write(picture)
-    writer.release()
-    return file.read_bytes()
-
-
-def _write_inventory(fleet: Fleet, bundle: Path, release: str) -> None:
-    """As the example's, with the figures of a test: everything a bit faster."""
+def _write_inventory(fleet: Fleet, release: str) -> None:
+    """As the example's, with the packaged models and the figures of a test: everything a bit faster."""
     inventory = fleet.inventory
     shutil.copytree(ANSIBLE / "inventory/example/group_vars", inventory / "group_vars")
     _write_json(
@@ -328,19 +385,28 @@ def _write_inventory(fleet: Fleet, bundle: Path, release: str) -> None:
             "oahega_edge_context": "development",
             "oahega_edge_release": release,
             "oahega_edge_wheelhouses": str(fleet.releases.folder),
-            "oahega_edge_bundle": str(bundle),
             "oahega_edge_mqtt_host": BROKER_NAME,
-            "oahega_edge_settings": {
-                "camera": {"source": "loop:/srv/clip.mp4", "fps": 3},
-                "detection": {"face_score": 1.0, "person_score": 1.0},
-                "health": {"interval_s": HEALTH_S},
-            },
+            # Most devices look at nobody: the machine has other things to do.
+            "oahega_edge_settings": SETTINGS | {"detection": {"face_score": 1.0, "person_score": 1.0}},
             "oahega_edge_health_after_s": 5,
             "oahega_edge_health_timeout_s": 40,
             "oahega_edge_free_mb": 500,
         },
     )
-    _write_json(inventory / "group_vars/broker/test.json", {"mosquitto_server_name": BROKER_NAME})
+    _write_json(inventory / f"host_vars/{fleet.devices[-1].name}.json", _extras(fleet.folder))
+    _write_json(
+        inventory / "group_vars/broker/test.json",
+        {
+            "mosquitto_server_name": BROKER_NAME,
+            "mosquitto_subscribers": {
+                DASHBOARD: {
+                    "password": "{{ vault_dashboard_password }}",
+                    "read": ["#"],
+                    "write": ["oahega/v1/+/cmd/+", "homeassistant/status"],
+                }
+            },
+        },
+    )
     (fleet.folder / "vault-password").write_text(secrets.token_hex())
     (inventory / "group_vars/all/vault.yml").unlink()
     made = fleet.play(
@@ -353,6 +419,16 @@ def _write_inventory(fleet: Fleet, bundle: Path, release: str) -> None:
     _write_vault(fleet)
 
 
+def _extras(folder: Path) -> dict[str, Any]:
+    """What one device has that the others lack: faces, a board that resets itself, Google's files."""
+    return {
+        "oahega_edge_settings": SETTINGS,
+        "oahega_edge_hardware_watchdog": True,
+        "oahega_edge_pycoral_wheel": named_with_digest(make_wheel(folder)),
+        "oahega_edge_libedgetpu_deb": named_with_digest(make_deb(folder)),
+    }
+
+
 def _write_vault(fleet: Fleet) -> None:
     vault = fleet.inventory / "group_vars/all/vault.yml"
     key = "{{ lookup('ansible.builtin.file', inventory_dir ~ '/authority/broker.key', rstrip=false) }}"
@@ -360,7 +436,8 @@ def _write_vault(fleet: Fleet) -> None:
         vault,
         {
             "vault_mqtt_passwords": {host.name: fleet.passwords[host.name] for host in fleet.devices},
-            "vault_operator_password": fleet.passwords[fleet.broker.name],
+            "vault_operator_password": fleet.passwords[OPERATOR],
+            "vault_dashboard_password": fleet.passwords[DASHBOARD],
             "vault_broker_key": key,
         },
     )

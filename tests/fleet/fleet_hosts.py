@@ -178,6 +178,14 @@ class Host:
         return int(children[0])
 
 
+def end_leftovers(*names: str) -> None:
+    """Hosts whose tests were killed: systemd-nspawn dies with them, what it has booted does not."""
+    for name in names:
+        for hierarchy in (GROUPS, GROUPS / "unified"):
+            for switch in hierarchy.glob(f"oahega-fleet/{name}/cgroup.kill"):
+                switch.write_text("1")
+
+
 def _own_groups(name: str) -> Sequence[str]:
     """A prefix that puts a command into control groups of its own: two systemds in one would fight."""
     hierarchies = [GROUPS] if (GROUPS / "cgroup.procs").exists() else [GROUPS / "unified", GROUPS / "systemd"]
@@ -186,7 +194,7 @@ def _own_groups(name: str) -> Sequence[str]:
         group = hierarchy / "oahega-fleet" / name
         group.mkdir(parents=True, exist_ok=True)
         enter.append(f'echo $$ > "{group}/cgroup.procs"')
-    # Nothing stays when the tests themselves are killed.
+    # systemd-nspawn ends when the tests are killed; see end_leftovers for what it has booted.
     return ["sh", "-c", f'{" && ".join(enter)} && exec setpriv --pdeathsig KILL -- "$@"', "sh"]
 
 

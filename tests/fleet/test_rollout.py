@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fleet import Fleet, Running, ansible_folder, booted_fleet
+from fleet import DASHBOARD, OPERATOR, Fleet, Running, ansible_folder, booted_fleet, status_table
 from fleet_announced import announced_by, changed_between, snapshot
+from fleet_coral import LIBRARY, named_with_digest
 from fleet_hosts import wait_for
 from fleet_releases import CRASHES, SEES_NOTHING, Releases
 from fleet_tree import CACHE, missing
-from mini_bundle import make_bundle
 from oahega_edge.bundle import seal
 
+PACKAGED = Path(__file__).resolve().parents[2] / "edge/oahega_edge/bundles/default"
 OLD, NEW, CRASHING, BLIND, INTERRUPTED = "0.9.1", "0.9.2", "0.9.3", "0.9.4", "0.9.5"
 
 pytestmark = pytest.mark.fleet
@@ -29,17 +31,18 @@ pytestmark = pytest.mark.fleet
 
 @pytest.fixture(scope="module")
 def bundles() -> Path:
-    """Folder of bundles: good, newer, and bad (its golden answer is not what its model says)."""
+    """The packaged bundle as `newer`, and as `bad`: its golden answer is not what its model says."""
     folder = CACHE / "fleet-bundles"
     shutil.rmtree(folder, ignore_errors=True)
-    make_bundle(folder / "good")
-    make_bundle(folder / "newer", version="1.1")
-    bad = make_bundle(folder / "bad", version="1.2")
-    manifest = json.loads((bad / "manifest.json").read_text())
-    sample = manifest["emotion"]["golden"]["samples"][0]
-    sample["value"] = [value - 100 for value in sample["value"]]
-    (bad / "manifest.json").write_text(json.dumps(manifest))
-    seal(bad)
+    newer = json.loads((PACKAGED / "manifest.json").read_text()) | {"version": "97.1"}
+    bad = newer | {"version": "97.2"}
+    for name, manifest in (("newer", newer), ("bad", bad)):
+        shutil.copytree(PACKAGED, folder / name)
+        if name == "bad":
+            sample = manifest["emotion"]["golden"]["samples"][0]
+            sample["value"] = [value - 100 for value in sample["value"]]
+        (folder / name / "manifest.json").write_text(json.dumps(manifest))
+        seal(folder / name)
     return folder
 
 
@@ -54,14 +57,14 @@ def releases() -> Releases:
 
 
 @pytest.fixture(scope="module")
-def fresh_fleet(request: pytest.FixtureRequest, releases: Releases, bundles: Path) -> Iterator[Fleet]:
+def fresh_fleet(request: pytest.FixtureRequest, releases: Releases) -> Iterator[Fleet]:
     """As many hosts as the form wants, with nothing installed at first."""
     if reason := missing():
         _absent(reason)
     if ansible_folder() is None:
         _absent("no ansible-playbook; ansible/fleet-test.sh makes .venv-ansible")
     count = int(os.environ.get("OAHEGA_FLEET_HOSTS", 4 if _long_form(request) else 2))
-    with booted_fleet(count, releases, bundles / "good", OLD) as fleet:
+    with booted_fleet(count, releases, OLD) as fleet:
         yield fleet
         print("\n" + "\n".join(fleet.timings))
 
@@ -137,19 +140,86 @@ def test_secrets_on_a_device_are_for_root_alone(fleet: Fleet) -> None:
     assert elsewhere.split() == ["/etc/credstore/oahega-edge.mqtt-password"]
 
 
-def test_a_device_can_speak_for_itself_only(fleet: Fleet) -> None:
-    """The credential of one device against the real broker: its own topics yes, another's no."""
-    speaker, other = fleet.devices[:2]
+def test_a_device_speaks_for_itself_only(fleet: Fleet) -> None:
+    """Its credential at the real broker: its own topics yes, another's no, and no commands."""
+    speaker, other = fleet.devices[0].name, fleet.devices[1].name
+    own = [f"homeassistant/device/{speaker}/config", f"oahega/v1/{speaker}/event"]
+    foreign = [
+        f"oahega/v1/{other}/health",
+        f"oahega/v1/{other}/cmd/restart",
+        f"oahega/v1/{speaker}-2/health",
+        f"homeassistant/device/{other}/config",
+        "homeassistant/status",
+    ]
 
-    own = fleet.publish_as(speaker, f"oahega/v1/{speaker.name}/health", "mine")
-    foreign = fleet.publish_as(speaker, f"oahega/v1/{other.name}/health", "not mine")
-    discovery = fleet.publish_as(speaker, f"homeassistant/device/{other.name}/config", "not mine")
-    overheard = fleet.subscribe_as(speaker, "oahega/v1/+/health")
+    heard = fleet.overheard(DASHBOARD, [(speaker, topic) for topic in [*foreign, *own]])
 
-    assert own == "heard"
-    assert foreign == "refused"
-    assert discovery == "refused"
-    assert overheard == ""
+    assert heard == own
+
+
+def test_a_device_hears_what_is_for_itself_only(fleet: Fleet) -> None:
+    listener, other = fleet.devices[0].name, fleet.devices[1].name
+    own = ["homeassistant/status", f"oahega/v1/{listener}/cmd/nothing"]
+    foreign = [
+        (other, f"oahega/v1/{other}/health"),
+        (other, f"oahega/v1/{other}/event"),
+        (DASHBOARD, f"oahega/v1/{other}/cmd/nothing"),
+    ]
+
+    heard = fleet.overheard(listener, [*foreign, *((DASHBOARD, topic) for topic in own)])
+
+    assert heard == own
+
+
+def test_the_operator_sees_how_a_device_does_and_not_what_it_sees(fleet: Fleet) -> None:
+    device = fleet.devices[0].name
+    seen = [f"oahega/v1/{device}/{name}" for name in ("event", "state", "health")]
+
+    heard = fleet.overheard(OPERATOR, [(device, topic) for topic in seen])
+    command = f"oahega/v1/{device}/cmd/nothing"
+    sent = fleet.overheard(DASHBOARD, [(OPERATOR, command), (device, seen[-1])])
+
+    assert heard == [f"oahega/v1/{device}/health"]
+    assert sent == [seen[-1]]
+
+
+def test_a_device_has_the_extras_of_its_own_and_no_other(fleet: Fleet) -> None:
+    """Google's files by their digests, and the board's watchdog, where the inventory asks for them."""
+    first, last = fleet.devices[0], fleet.devices[-1]
+    python = "/opt/oahega-edge/current/bin/python"
+    watchdog = ("systemctl", "show", "-p", "RuntimeWatchdogUSec", "--value")
+
+    library = last.inside("dpkg-query", "--show", "--showformat", "${Version}", LIBRARY)
+    imported = last.inside(python, "-c", "import pycoral; print(pycoral.__file__)").strip()
+
+    assert library == "16.0"
+    assert imported.startswith(f"/opt/oahega-edge/releases/{OLD}/")
+    assert last.inside(*watchdog).strip() == "14s"
+    assert first.inside(*watchdog).strip() != "14s"
+    assert first.inside("dpkg-query", "--show", LIBRARY, check=False) == ""
+    assert first.inside(python, "-c", "import pycoral", check=False) == ""
+    assert not Path(f"{first.root}/etc/systemd/system.conf.d").exists()
+
+
+def test_googles_files_are_refused_when_a_digest_is_wrong(fleet: Fleet) -> None:
+    """Before anything is copied: the operator is told both digests."""
+    last = fleet.devices[-1]
+    before = snapshot(last)
+    wheel, library = (next(fleet.folder.glob(name)) for name in ("pycoral-*.whl", "libedgetpu*.deb"))
+    wrong = "0" * 64
+
+    refused = fleet.play(
+        "playbooks/rollout.yml",
+        *("--limit", last.name, "--tags", "oahega_edge_preflight"),
+        oahega_edge_pycoral_wheel={"file": str(wheel), "sha256": wrong},
+        oahega_edge_libedgetpu_deb={"file": str(library), "sha256": wrong},
+    )
+
+    assert refused.code != 0
+    for file in (wheel, library):
+        digest = named_with_digest(file)["sha256"]
+        assert f"{file} has the SHA-256 {digest}, the inventory names {wrong}" in refused.said
+    assert changed_between(before, snapshot(last)) == set()
 
 
 def test_a_bad_bundle_stops_at_the_canary(fleet: Fleet, bundles: Path) -> None:
@@ -161,6 +231,7 @@ def test_a_bad_bundle_stops_at_the_canary(fleet: Fleet, bundles: Path) -> None:
     assert refused.code != 0
     assert "fails its self-test" in refused.said
     assert "was not switched" in refused.said
+    assert refused.recap[fleet.devices[0].name]["failed"] == 1
     assert {host.name: fleet.running(host) for host in fleet.devices} == before
     assert fleet.devices[1].name not in refused.visited
     fleet.assert_healthy(fleet.devices[0], OLD)
@@ -179,7 +250,7 @@ def test_a_bundle_and_the_way_back(fleet: Fleet, bundles: Path) -> None:
 
     after = fleet.running(canary)
     assert forth.code == 0, forth.text[-6000:]
-    assert between.bundle.startswith("tiny-1.1-")
+    assert "-97.1-" in between.bundle
     assert between.release == before.release
     assert back.code == 0, back.text[-6000:]
     assert (after.release, after.bundle, after.settings) == (before.release, before.bundle, before.settings)
@@ -189,13 +260,42 @@ def test_a_bundle_and_the_way_back(fleet: Fleet, bundles: Path) -> None:
 
 
 def test_the_table_shows_every_device(fleet: Fleet) -> None:
+    """The last one sees faces, the canary has never seen one."""
+    canary, last = fleet.devices[0], fleet.devices[-1]
+    wait_for(lambda: fleet.health(last)["events"], f"{last.name} sees nobody")
+
     table = fleet.play("playbooks/status.yml")
 
     assert table.code == 0, table.text
     for host in fleet.devices:
-        assert [
-            line for line in table.text.splitlines() if host.name in line and "online" in line and OLD in line
-        ]
+        assert re.search(rf"{host.name} +online +{OLD} +[0-9a-f]{{12}} +cpu +[0-9.]+ ", table.text), (
+            table.text
+        )
+    assert re.search(rf"{canary.name} .* 0 +never ", table.text), table.text
+    assert re.search(rf"{last.name} .* [1-9][0-9]* +[0-9]+ (s|min) ", table.text), table.text
+
+
+def test_the_table_tells_how_long_ago_the_last_event_was() -> None:
+    times = {
+        "seconds": "2026-11-24T11:59:18.900Z",
+        "minutes": "2026-11-24T11:15:00.000Z",
+        "hours": "2026-11-24T02:00:00.000Z",
+        "days": "2026-11-17T11:00:00.000Z",
+        "never": None,
+    }
+    healths = {
+        device: {"time": "2026-11-24T12:00:00.000Z", "events": 5, "last_event": time}
+        for device, time in times.items()
+    }
+    from_before_this_figure = {"time": "2026-11-24T12:00:00.000Z", "events": 5}
+
+    lines = status_table(healths | {"old-release": from_before_this_figure})
+
+    shown = {device: line.partition(" 5 ")[2].strip() for device, line in lines.items()}
+    assert shown == {
+        **{"seconds": "41 s", "minutes": "45 min", "hours": "10 h", "days": "7 d", "never": "never"},
+        "old-release": "-",
+    }
 
 
 @pytest.mark.long
@@ -225,12 +325,15 @@ def test_a_good_upgrade_reaches_every_device(fleet: Fleet, releases: Releases, b
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("version", "fault", "said"),
-    [(CRASHING, CRASHES, "a release that crashes"), (BLIND, SEES_NOTHING, "its camera is stalled")],
-    ids=["crashes", "sends no frames"],
+    ("version", "fault", "said", "journal"),
+    [
+        (CRASHING, CRASHES, "Service:", "RuntimeError: a release that crashes, made by the tests"),
+        (BLIND, SEES_NOTHING, "its camera is stalled", "no picture: a release that loses every frame"),
+    ],
+    ids=["crashes", "starts but sends no frames"],
 )
 def test_a_bad_release_is_taken_back_by_the_canary(
-    fleet: Fleet, releases: Releases, version: str, fault: str, said: str
+    fleet: Fleet, releases: Releases, version: str, fault: str, said: str, journal: str
 ) -> None:
     releases.build(version, fault)
     before = {host.name: fleet.running(host) for host in fleet.devices}
@@ -238,12 +341,15 @@ def test_a_bad_release_is_taken_back_by_the_canary(
     failed = fleet.play("playbooks/rollout.yml", oahega_edge_release=version)
 
     assert failed.code != 0
-    assert said in failed.said
-    assert f"is back on {OLD} and healthy" in failed.said
+    report = failed.said.rpartition("Report]")[2]
+    assert said in report
+    assert f"is back on {OLD} and healthy" in report
+    assert journal in report
+    assert failed.recap[fleet.devices[0].name]["failed"] == 1
     assert_only_canary_restarted(fleet, before)
     assert not set(failed.visited) & {host.name for host in fleet.devices[1:]}
     fleet.assert_healthy(fleet.devices[0], OLD)
-    fleet.note(f"bad release ({said}), until the canary was back", failed)
+    fleet.note(f"bad release ({journal}), until the canary was back", failed)
 
 
 @pytest.mark.long
@@ -326,6 +432,8 @@ def test_a_power_cut_in_the_middle_of_an_installation(fleet: Fleet, releases: Re
 
     assert again.code == 0, again.text[-6000:]
     fleet.assert_healthy(canary, INTERRUPTED)
+    # Of all that these tests have installed, the last three.
+    assert len(canary.inside("ls", "/opt/oahega-edge/releases").split()) <= 3
     assert fleet.play("playbooks/rollback.yml", "--limit", canary.name).code == 0
     fleet.assert_healthy(canary, OLD)
 
@@ -340,8 +448,10 @@ def test_new_passwords(fleet: Fleet) -> None:
     assert rotated.code == 0, rotated.text[-6000:]
     for host in fleet.devices:
         fleet.assert_healthy(host, OLD)
-    speaker = fleet.devices[0]
-    assert fleet.publish_as(speaker, f"oahega/v1/{speaker.name}/health", "x", old[speaker.name]) == "refused"
+    speaker = fleet.devices[0].name
+    with_old = fleet.publish(speaker, f"oahega/v1/{speaker}/health", "x", old[speaker])
+    assert "not authorised" in with_old.lower()
+    assert fleet.publish(speaker, f"oahega/v1/{speaker}/health", "x") == ""
     assert not [secret for secret in [*old.values(), *fleet.secrets] if secret in rotated.text]
     fleet.note(f"new passwords for {len(fleet.devices)} hosts", rotated)
 
@@ -359,6 +469,7 @@ def test_a_removed_device_is_as_if_it_had_never_been(fleet: Fleet) -> None:
     left = gone.inside("find", "/etc", "/opt", "/var/lib", "-xdev", "-name", "*oahega*")
     assert left == ""
     assert gone.inside("getent", "passwd", "oahega-edge", check=False) == ""
+    assert gone.inside("ls", "/etc/systemd/system.conf.d") == ""
 
 
 def assert_only_canary_restarted(fleet: Fleet, before: dict[str, Running]) -> None:
