@@ -200,12 +200,13 @@ class Fleet:
     def _listening(self, account: str) -> Iterator[Callable[[], list[str]]]:
         """All that the broker lets an account hear, as lines of topic and payload so far."""
         file = self.folder / f"heard-by-{account}"
-        command = ["mosquitto_sub", *self._login(account), "-t", "#", "-R", "-F", "%t %p"]
+        listen = ["mosquitto_sub", *self._login(account), "-t", "#", "-R", "-F", "%t %p"]
+        nsenter, *entering = self.broker.entering(*listen)
+        # Without a fork it is the listener itself that is killed in the end.
+        command = [nsenter, "--no-fork", *entering]
         with (
             file.open("wb") as out,
-            subprocess.Popen(
-                self.broker.entering(*command), stdout=out, stderr=subprocess.DEVNULL
-            ) as process,
+            subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL) as process,
         ):
             try:
                 yield lambda: file.read_text(errors="replace").splitlines()

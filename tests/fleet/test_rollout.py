@@ -193,7 +193,7 @@ def test_a_device_has_the_extras_of_its_own_and_no_other(fleet: Fleet) -> None:
     imported = last.inside(python, "-c", "import pycoral; print(pycoral.__file__)").strip()
 
     assert library == "16.0"
-    assert imported.startswith(f"/opt/oahega-edge/releases/{OLD}/")
+    assert imported.startswith("/opt/oahega-edge/current/")
     assert last.inside(*watchdog).strip() == "14s"
     assert first.inside(*watchdog).strip() != "14s"
     assert first.inside("dpkg-query", "--show", LIBRARY, check=False) == ""
