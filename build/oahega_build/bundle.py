@@ -125,8 +125,8 @@ def model_card(manifest: Manifest) -> str:
         "",
         "The emotion model names what a face shows, not what a person feels. Its classes are those of its "
         "training data; an expression outside them is given the nearest one or, below the threshold, none. "
-        "The training photographs come from web searches of the 2010s: ages, skin tones, head coverings and "
-        "lighting are not evenly represented, and no figure per group of people has been measured. "
+        "How evenly ages, skin tones, head coverings and lighting are represented in the training pictures "
+        "has not been counted, and no figure per group of people has been measured. "
         "Do not use it to judge individuals.",
         "",
     ]

@@ -487,8 +487,8 @@ def _compared_students(run: Run) -> str:
             name,
             len(g["runs"]),
             g["epochs"],
-            g["temperature"] or "–",
-            g["share"] or "–",
+            _short(g["temperature"] or "–"),
+            _short(g["share"] or "–"),
             _size(max(g["bytes"])),
         )
         for name, g in groups.items()
@@ -499,7 +499,7 @@ def _compared_students(run: Run) -> str:
         _table(("student", "seeds", "epochs", "T", "teacher's share", "size"), described),
     ]
     for part, found in figures["parts"].items():
-        parts.append(f"<h3>On {found['pictures']} {_PART_NAMES.get(part, part)} pictures</h3>")
+        parts.append(f"<h3>{found['pictures']} pictures of {_PART_NAMES.get(part, part)}</h3>")
         parts.append(_students_table(groups, found["groups"]))
         parts += [_gain(row) for row in found["differences"]]
     parts.append(_figures_7_8(figures["curves"]))
@@ -512,7 +512,7 @@ def _figures_7_8(curves: Mapping[str, Any]) -> str:
     return _panels(drawn, "Figures 7 and 8")
 
 
-_PART_NAMES = {"valid": "valid (they chose nothing)", "held-out": "held-out"}
+_PART_NAMES = {"valid": "valid, which chose nothing", "held-out": "the held-out part"}
 
 
 def _students_table(groups: Mapping[str, Any], rows: Mapping[str, Any]) -> str:

@@ -1,13 +1,16 @@
 """Prints pictures per second of `label` with one and two processes and on Ray, in one table.
 
 Run it on an idle machine: python tests/training/bench_label.py [pictures per set, default 100]
-Shards are independent, so n machines label n times as fast until the disk that they read from is the limit.
+On a busy one the core milliseconds per picture say more than the clock does. How it grows with more machines
+stands in docs/training.md.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import resource
 import sys
 import tempfile
 import time
@@ -24,12 +27,20 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 def measured(name: str, make: Callable[[Path], Path]) -> str:
     """A row of the table; start-up of processes and of Ray is part of the time."""
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
+        started, cores = time.perf_counter(), core_seconds()
         made = make(Path(folder))
-        seconds = time.perf_counter() - started
+        seconds, cores = time.perf_counter() - started, core_seconds() - cores
         metrics = json.loads((made / "metrics.json").read_text())
     pictures = sum(metrics[split]["pictures"] for split in stage.SPLITS)
-    return f"{name:<14}{pictures:>9}{seconds:>10.1f}{pictures / seconds:>14.2f}"
+    return (
+        f"{name:<14}{pictures:>9}{seconds:>10.1f}{pictures / seconds:>12.2f}{1e3 * cores / pictures:>17.0f}"
+    )
+
+
+def core_seconds() -> float:
+    """User and system time of this process and of its children that have ended, theirs included."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in used)
 
 
 def on_ray(recipe: stage.LabelRecipe, folder: Path) -> Path:
@@ -46,8 +57,9 @@ def main() -> None:
         measured("2 processes", lambda folder: stage.label(recipe, SHARED, folder, "bench", 2)),
         measured("Ray, 2 workers", lambda folder: on_ray(recipe, folder)),
     ]
-    print(f"{'':<14}{'pictures':>9}{'seconds':>10}{'pictures/s':>14}")
+    print(f"{'':<14}{'pictures':>9}{'seconds':>10}{'pictures/s':>12}{'core ms/picture':>17}")
     print("\n".join(rows))
+    print("load", *(f"{value:.1f}" for value in os.getloadavg()))
 
 
 if __name__ == "__main__":

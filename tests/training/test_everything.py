@@ -264,6 +264,17 @@ def test_the_report_is_one_page_with_the_searched_and_the_final_table(out: Path)
     } <= set(re.findall(r"<h2>(.*?)</h2>", text))  # fmt: skip
 
 
+def test_fewer_weights_stand_beside_quantization_and_distillation_in_one_table(out: Path) -> None:
+    (run,) = (out / "artifacts" / "prune").iterdir()
+
+    rows = json.loads((run / "metrics.json").read_text())["rows"]
+
+    assert [row["name"] for row in rows] == [
+        "float32", "int8", "without a teacher", "teacher", "zeros-50", "channels-50",
+    ]  # fmt: skip
+    assert all(row["milliseconds"] > 0 and row["packed_bytes"] > 0 for row in rows)
+
+
 def test_what_somebody_removed_is_put_back_without_making_it_again(
     out: Path, six: Path, key: tuple[Path, str]
 ) -> None:

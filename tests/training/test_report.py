@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,35 @@ def test_a_figure_changed_in_its_file_changes_on_the_page(artifacts: Path, tmp_p
     text = write_report(find_runs(copy), tmp_path / "report.html").read_text()
 
     assert "0.432<small>0.41–0.45</small>" in text
+
+
+def test_every_figure_of_a_table_stands_in_a_file_of_a_run(page: Path, artifacts: Path) -> None:
+    in_files = [n for file in artifacts.rglob("*.json*") for n in numbers(file)]
+    averages = [
+        sum(row["precision"][0] for row in trial["classes"].values()) / len(trial["classes"])
+        for trial in json.loads((artifacts / "tune/a/metrics.json").read_text())["table_1"]
+    ]
+    published = [time.milliseconds for time in device_times.PUBLISHED]
+
+    shown = set(re.findall(r"<td[^>]*>(-?\d+\.\d{3})\b", page.read_text()))
+
+    assert len(shown) > 50
+    assert shown <= {f"{number:.3f}" for number in (*in_files, *averages, *published)}
+
+
+def numbers(file: Path) -> Iterator[float]:
+    """Every number of a JSON file, or of one with a value per line."""
+
+    def inside(value: object) -> Iterator[float]:
+        if isinstance(value, dict | list):
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from inside(item)
+        elif isinstance(value, int | float):
+            yield float(value)
+
+    text = file.read_text()
+    for part in text.splitlines() if file.suffix == ".jsonl" else [text]:
+        yield from inside(json.loads(part))
 
 
 def test_students_over_seeds_stand_beside_each_other_with_the_interval_of_their_difference(
