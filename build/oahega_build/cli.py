@@ -24,6 +24,7 @@ RunName = Annotated[str, typer.Option("--run", help="Name of the run's folder; t
 RecipeName = Annotated[str, typer.Option("--recipe", help="A module of oahega_build.recipes, or a .py file.")]
 Data = Annotated[Path, typer.Option(help="Folder with a folder per class, or train/ and valid/ of them.")]
 DetectorData = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's paths lie.")]
+Part = Annotated[str, typer.Option(help="valid (every look is logged), train, or held-out.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="field=value, changes the recipe.")]
 Cluster = Annotated[
     str, typer.Option(help="Address of a Ray cluster (extra `cluster`), or `local` for one on this machine.")
@@ -96,7 +97,7 @@ def overview(data: Data, run: RunName = "default", artifacts: Artifacts = DEFAUL
 def evaluate_emotion(
     model: Annotated[Path, typer.Argument(help="Folder with entry.json and its .tflite.")],
     data: Data,
-    part: Annotated[str, typer.Option(help="valid (every look is logged), train, or held-out.")] = "valid",
+    part: Part = "valid",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
@@ -111,7 +112,7 @@ def compare_emotion(
     models: Annotated[list[Path], typer.Argument(help="Folders with entry.json and its .tflite.")],
     data: Data,
     peers: Annotated[Path | None, typer.Option(help="Folder of other people's models.")] = None,
-    part: Annotated[str, typer.Option(help="valid (every look is logged), train, or held-out.")] = "valid",
+    part: Part = "valid",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
@@ -164,6 +165,23 @@ def evaluate_video(
         settings = stage.device_settings(bundle, override or ())
         size = (count, seconds)
         print(stage.evaluate_run(chain, settings, data, scenes, clips, part, size, artifacts, run))
+
+
+@app.command("evaluate-scenes")
+def evaluate_scenes(
+    bundle: Annotated[Path, typer.Argument(help="The bundle to judge.")],
+    data: Data,
+    scenes: Annotated[Path, typer.Option(help="Folder of pictures without people, the backgrounds.")],
+    part: Part = "held-out",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Accuracy on faces in scenes, through detector, tracker and crop; a missed face is an error."""
+    from oahega_build import evaluate_scenes as stage
+    from oahega_build.evaluate_video import device_settings
+
+    settings = device_settings(bundle, ())
+    print(stage.evaluate_run(bundle, settings, data, scenes, part, artifacts, run).as_text())
 
 
 @app.command("bundle")
