@@ -1,8 +1,9 @@
 """Prints, for every clip of real people, what the detector and its tracks see beside YuNet at 640 px.
 
 Run it as: python tests/training/bench_clips.py [folder of a bundle]
-`found`: YuNet's faces (score >= .7, at least 5 % of the picture's height) that ours has too. `alone`: our
-detections and tracks that no face of YuNet's (score >= .3) ever supports: false alarms, unless YuNet is wrong.
+`found`: YuNet's faces (score >= .7, at least 5 % of the picture's height) that ours has too.
+`alone`: our detections, and tracks, that no face of YuNet's (score >= .3) supports: false alarms, unless
+YuNet is wrong.
 """
 
 from __future__ import annotations
