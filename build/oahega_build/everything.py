@@ -34,8 +34,8 @@ from oahega_edge.bundle import DEFAULT_BUNDLE, MANIFEST, load_bundle
 COSTS = "costs.json"
 """Below the output folder: seconds per unit of work of each step, as last measured here."""
 BUNDLE, REPORT, VALID_LOG = "bundle", "report.html", "valid-log.jsonl"
-BENCH_RUNS = 100
-"""Timed invocations of each model."""
+BENCH_RUNS, BENCH_THREADS = 100, 4
+"""Timed invocations of each model, and threads at most, of which no device has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +186,8 @@ def as_text(plan: Plan) -> str:
         seconds = 0.0 if step.is_fresh else expected_seconds(step, costs)
         total += seconds
         state = "up to date" if step.is_fresh else f"about {_duration(seconds)}"
-        lines.append(f"{number:>2}  {step.stage:<17} {state:<14} {step.what}")
-    lines.append(f"    {'together':<17} about {_duration(total)}")
+        lines.append(f"{number:>2}  {step.stage:<21} {state:<14} {step.what}")
+    lines.append(f"    {'together':<21} about {_duration(total)}")
     return "\n".join(lines)
 
 
@@ -713,10 +713,10 @@ def bundle_run(wish: Wish, detector: Path, emotion: Path, artifacts_folder: Path
 
 
 def bench_run(bundle: Path, artifacts_folder: Path, name: str) -> None:
-    """Stage `bench`: what `oahega-edge bench --models` says of a bundle, with one thread and with all."""
+    """Stage `bench`: what `oahega-edge bench --models` says of a bundle on this machine."""
     loaded = load_bundle(bundle)
     with open_run(artifacts_folder, "bench", name, {"bundle": loaded.sha256}) as run:
-        times = list(time_models(loaded, os.cpu_count() or 1, "cpu", BENCH_RUNS))
+        times = list(time_models(loaded, min(os.cpu_count() or 1, BENCH_THREADS), "cpu", BENCH_RUNS))
         run.write_metrics(described(loaded, times, oahega_edge.__version__))
 
 
