@@ -18,6 +18,7 @@ import cv2
 
 from oahega_edge.cameras.capture import as_rgb, open_capture
 from oahega_edge.cameras.latest import Latest
+from oahega_edge.cameras.usb import UsbPorts
 from oahega_edge.errors import CameraError, CameraStalled
 from oahega_edge.frame import Frame
 
@@ -49,8 +50,10 @@ class OpenCvCamera:
         fps: float | None = None,
         open_seconds: float = OPEN_SECONDS,
         read_seconds: float = READ_SECONDS,
+        ports: UsbPorts | None = None,
     ) -> None:
         """`source`: a V4L2 number, a /dev/ path, or a URL; size and rate are wishes, for V4L2 only."""
+        self._ports = ports or UsbPorts()
         self._source = source
         self._wishes = (width, height, fps)
         self._open_seconds = open_seconds
@@ -97,14 +100,23 @@ class OpenCvCamera:
             ) from None
         return Frame(as_rgb(grabbed.bgr), grabbed.captured_at, grabbed.taken_at, grabbed.sequence)
 
+    def reset(self) -> None:
+        """Reset the camera's USB port; to be called between close and open. Nothing for a stream."""
+        if not self._is_stream:
+            self._ports.reset(self._source)
+
+    @property
+    def _is_stream(self) -> bool:
+        return isinstance(self._source, str) and "://" in self._source
+
     def _close(self) -> None:
         if self._reader is not None:
             self._reader.stop()
             self._reader = None
 
     def _open(self) -> cv2.VideoCapture | None:
-        if isinstance(self._source, str) and "://" in self._source:
-            return self._open_stream(self._source)
+        if self._is_stream:
+            return self._open_stream(str(self._source))
         capture = open_capture(self._source, cv2.CAP_V4L2)
         if capture is not None:
             self._wish(capture)
@@ -139,7 +151,7 @@ class OpenCvCamera:
                 capture.set(prop, value)
 
     def _remedy(self) -> str:
-        if isinstance(self._source, str) and "://" in self._source:
+        if self._is_stream:
             return (
                 "check the address, the user and password in it, and that the camera answers on the network"
             )
