@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from oahega_edge.errors import BundleError
+from oahega_edge.errors import BundleError, plain
 from oahega_edge.manifest import FORMAT_VERSION, DetectorEntry, EmotionEntry, Manifest, ModelFile
 from oahega_edge.preprocess import Quantizer, golden_pixels
 from oahega_edge.runtimes import Model
@@ -28,6 +28,8 @@ MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 LARGEST_MANIFEST = 4 << 20
 """Bytes; a manifest is some 20 kB."""
+NAMED_ERRORS = 3
+"""How many wrong keys of a manifest one sentence names; whoever writes manifests has the schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +72,15 @@ def load_bundle(path: Path, public_keys: Sequence[str] = ()) -> Bundle:
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
-    """A manifest from its JSON; BundleError with every wrong key."""
+    """A manifest from its JSON; BundleError with the first wrong keys."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{where} is not JSON ({error}); copy the bundle again") from error
+        raise BundleError(f"{where} is not JSON ({plain(error)}); copy the bundle again") from error
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
         raise BundleError(
-            f"{where} has format version {version!r}, this release reads {FORMAT_VERSION}; "
+            f"{where} has format version {plain(repr(version))}, this release reads {FORMAT_VERSION}; "
             "install a release and a bundle that belong together"
         )
     try:
@@ -176,7 +178,10 @@ def _check_file(file: Path, expected: str) -> None:
 
 
 def _all_errors(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc']) or 'manifest'}: {item['msg']}"
-        for item in error.errors(include_url=False)
-    )
+    items = error.errors(include_url=False)
+    named = [
+        f"{plain('.'.join(str(part) for part in item['loc'])) or 'manifest'}: {plain(item['msg'])}"
+        for item in items[:NAMED_ERRORS]
+    ]
+    more = len(items) - len(named)
+    return "; ".join([*named, f"and {more} more"] if more else named)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_edge.errors import SettingsError
+from oahega_edge.errors import SettingsError, plain
 from oahega_edge.frame import Frame, Pixels
 from oahega_edge.geometry import Box
 from oahega_edge.pipeline import Classifier, Step, TrackedFace, dominant
@@ -24,7 +24,7 @@ def told_labels(labels: Sequence[str], allowed: Sequence[str]) -> tuple[str, ...
     unknown = [label for label in allowed if label not in labels]
     if unknown:
         raise SettingsError(
-            f"trigger.labels = {list(allowed)}: the bundle does not know {', '.join(unknown)}; "
+            f"trigger.labels = {plain(list(allowed))}: the bundle does not know {plain(', '.join(unknown))}; "
             f"its emotions are {', '.join(labels)}"
         )
     return tuple(label for label in labels if not allowed or label in allowed)
