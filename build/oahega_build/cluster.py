@@ -42,6 +42,7 @@ def connected(address: str, workers: int = 0) -> Iterator[Spread]:
         else:
             ray.init(address=address, log_to_driver=False)
     except Exception as error:  # Ray raises bare Exception, too, when its node does not come up
+        ray.shutdown()  # of the processes that did come up
         raise BuildError(
             f"there is no Ray cluster at {address} ({error}); start one or give `local`"
         ) from error

@@ -49,7 +49,7 @@ if __name__ == "__main__":
 SHARED = Path(os.environ.get("OAHEGA_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def spread() -> Iterator[cluster.Spread]:
     with cluster.connected(cluster.LOCAL, workers=2) as spread:
         yield spread
