@@ -49,6 +49,8 @@ class NoRecovery:
 
 TURN = 0.5
 """Seconds that one turn of the loop waits at most, so that stop, mute and commands are prompt."""
+FRESH_S = 2.0
+"""Seconds that a camera gets for another picture: one that was just opened may show its last buffer first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Daemon:
     frame_watch: FrameWatch = field(default_factory=FrameWatch)
     _sequence: int = -1
     _problems: frozenset[Problem] = frozenset()
+    _frozen_since: float | None = None
+    """The first frozen picture since the camera was opened."""
     _volatile: dict[str, int | float] = field(default_factory=dict)
     """Settings changed by a command, by their key; they outlive a change of bundle, not a restart."""
     _step: Step | None = None
@@ -199,18 +203,29 @@ class Daemon:
         for problem in sorted(self._problems - problems):
             _log.info("camera: the picture is no longer %s", problem)
         self._problems = problems
-        if not problems & {Problem.FROZEN, Problem.TORN}:
-            return False
         if Problem.FROZEN in problems:
             self._close_tracks()
-            self.recovery.reopen("the picture is frozen")
+            self._distrust(now)
+        else:
+            self._frozen_since = None
+        if not problems & {Problem.FROZEN, Problem.TORN}:
+            return False
         self._declared(f"the camera's picture is {' and '.join(sorted(problems))}")
         return True
+
+    def _distrust(self, now: float) -> None:
+        """Have a camera opened again that shows nothing but one picture."""
+        if self._frozen_since is None:
+            self._frozen_since = now
+        elif now - self._frozen_since >= FRESH_S:
+            self._frozen_since = None
+            self.recovery.reopen("the picture is frozen")
 
     def _without_picture(self, reason: CameraStalled) -> None:
         if self.reporter.camera.state != "stalled":
             _log.warning("no picture: %s", reason)
             self._close_tracks()
+        self._frozen_since = None
         self._enter("stalled")
         self._declared(f"waiting for the camera: {reason}")
 

@@ -310,3 +310,22 @@ def test_a_frozen_picture_is_not_an_emotion(tmp_path: Path) -> None:
     assert "the camera's picture is frozen" in bench.supervisor.said
     assert set(recovery.reasons) == {"the picture is frozen"}
     assert bench.daemon.reporter.camera.stalls == 3
+
+
+def test_a_camera_that_shows_its_last_buffer_first_is_not_opened_once_more(tmp_path: Path) -> None:
+    """Frozen for long, reopened, the old picture once again, then moving ones: the camera works."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 400, 3), np.uint8)
+    still, *moving = (np.ascontiguousarray(noise[:, i : i + 100]) for i in range(60))
+    before, after = frames_of([still] * 40), frames_of([still, *moving])
+    camera = FakeCamera([*before, CameraStalled("camera is reopening"), *after], live=True)
+    bench = Bench(camera, tmp_path)
+    bench.daemon.frame_watch = FrameWatch(frozen_after=1.0)
+    bench.daemon.recovery = recovery = AskedToReopen()
+    frozen: list[str] = []
+    at_the_stall = StopsAfter(camera, 41, lambda: frozen.extend(recovery.reasons))
+    bench.daemon.camera = StopsAfter(at_the_stall, 100, bench.stop.set)  # type: ignore[arg-type, assignment]
+
+    bench.daemon.run()
+
+    assert frozen
+    assert recovery.reasons == frozen
