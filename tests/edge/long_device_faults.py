@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography import x509
 
-from brokers import HOST, Ear, Mosquitto, free_port, wait_until
+from brokers import HOST, Ear, Gate, Mosquitto, free_port, wait_until
 from edge.test_tls import Authority, secured
 from faulty_day import DEVICE, PATIENCE_S, Row, Table, watching_camera
 from mini_bundle import make_bundle
@@ -111,34 +112,40 @@ def test_a_camera_that_is_unplugged_and_plugged_in_again(
 def test_a_broker_that_goes_and_comes(
     tmp_path: Path, bundle: Path, mosquitto: Mosquitto, ear: Ear, table: Table
 ) -> None:
-    with watching_camera(tmp_path, ear, bundle, mosquitto.port) as (day, _, _):
-        day.log.mark()
-        mosquitto.stop(kill=True)
-        noticed = day.says("was lost")
-        time.sleep(AWAY_S)
-        mosquitto.start()
-        on = day.next_event(delayed=True)
-        day.next_event(delayed=False)
+    """Away for the daemon only: what listens for events must miss none."""
+    with Gate(mosquitto.port) as gate:
+        gate.open()
+        with watching_camera(tmp_path, ear, bundle, gate.port) as (day, _, _):
+            day.log.mark()
+            gate.close()
+            noticed = day.says("was lost")
+            time.sleep(AWAY_S)
+            gate.open()
+            on = day.next_event(delayed=True)
+            day.next_event(delayed=False)
 
-    wait_until(lambda: day.counted()[1] == 0, 60)
     table.add(Row("broker: away", noticed, on, *day.counted()))
+    assert day.counted()[1] == 0
 
 
 def test_a_daemon_that_is_killed(
     tmp_path: Path, bundle: Path, mosquitto: Mosquitto, ear: Ear, table: Table
 ) -> None:
-    """What was not yet on the disk is at most a tenth of a second old; what was arrives after the start."""
-    with watching_camera(tmp_path, ear, bundle, mosquitto.port) as (day, _, _):
-        mosquitto.stop()
-        time.sleep(AWAY_S)
-        day.process.kill()
-        day.process.wait()
-        mosquitto.start()
-        day.start()
-        on = day.next_event()
+    """While the broker is away, so that the events wait on the disk; started again at once."""
+    with Gate(mosquitto.port) as gate:
+        gate.open()
+        with watching_camera(tmp_path, ear, bundle, gate.port) as (day, _, _):
+            gate.close()
+            time.sleep(AWAY_S)
+            day.process.kill()
+            day.process.wait()
+            gate.open()
+            day.start()
+            on = day.next_event()
+            day.next_event(delayed=False)
 
-    wait_until(lambda: day.counted()[1] == 0, 60)
     table.add(Row("daemon: SIGKILL while the broker is away", 0.0, on, *day.counted()))
+    assert day.counted()[1] == 0
 
 
 @pytest.mark.shared
@@ -190,7 +197,7 @@ def test_an_accelerator_that_gives_nan(tmp_path: Path, table: Table, monkeypatch
     took = time.monotonic() - began
 
     assert all(np.isfinite(values).all() for values in answer.values())
-    assert "NaN" in str(group.reason) or "finite" in str(group.reason)
+    assert "returned values that are no numbers" in str(group.reason)
     table.add(Row("accelerator: nan", took, took, 0, 0))
     group.models["emotion"].close()
 
@@ -208,8 +215,9 @@ def test_a_clock_that_is_behind(tmp_path: Path, bundle: Path, table: Table) -> N
     """The broker's certificate is not valid yet; then it is, as if the clock had jumped."""
     valid_in_s, plain = 12.0, free_port()
     authority = Authority(tmp_path, "authority")
-    valid_at = time.time() + valid_in_s
     server = authority.issue("server", valid_in_days=(3600 + valid_in_s) / 86400)  # type: ignore[arg-type]
+    certificate = x509.load_pem_x509_certificate(Path(server.cert_file).read_bytes())
+    valid_at = certificate.not_valid_before_utc.timestamp()
     before = ("unshare", "--mount", "--propagation", "private", "sh", "-euc", UNSYNCED, "sh")
     with (
         secured(tmp_path, server, f"listener {plain} {HOST}") as broker,
