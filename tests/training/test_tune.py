@@ -163,14 +163,14 @@ def test_two_machines_on_one_postgresql_share_the_trials_and_outlive_one_of_them
         _wait_for_two(tmp_path / "a" / "tune" / "default.unfinished" / "trials", storage)
         kill_all(machines["a"])
         said, _ = machines["b"].communicate(timeout=600)
-        study = shared.open_study("oahega-default", storage, "minimize")
+        trials = shared.open_study("oahega-default", storage, "minimize").trials
         again, _ = start(recipe_file, six, tmp_path / "a", *more).communicate(timeout=600)
 
     tables = [(tmp_path / name / "tune" / "default" / "table_1.txt").read_text() for name in ("a", "b")]
     assert machines["b"].returncode == 0, said
-    assert sum(t.state is TrialState.COMPLETE or t.state is TrialState.PRUNED for t in study.trials) == 5
-    assert len({t.user_attrs[shared.WORKER] for t in study.trials if shared.WORKER in t.user_attrs}) == 2
-    assert sum(t.state is TrialState.FAIL for t in study.trials) <= 1
+    assert sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials) == 5
+    assert len({t.user_attrs[shared.WORKER] for t in trials if shared.WORKER in t.user_attrs}) == 2
+    assert sum(t.state is TrialState.FAIL for t in trials) <= 1
     assert tables[0] == tables[1], again
 
 
