@@ -415,9 +415,8 @@ def test_a_power_cut_in_the_middle_of_an_installation(fleet: Fleet, releases: Re
     new = f"/opt/oahega-edge/releases/{INTERRUPTED}"
 
     with fleet.playing("playbooks/rollout.yml", oahega_edge_release=INTERRUPTED) as play:
-        wait_for(
-            lambda: canary.inside("ls", f"{new}/lib/python3.11/site-packages/numpy", check=False), "no pip"
-        )
+        numpy = f"{new}/lib/python3.11/site-packages/numpy"
+        wait_for(lambda: canary.inside("ls", numpy, check=False), "pip does not begin", 900)
         canary.cut_power()
         text = play.communicate()[0]
     canary.boot()
