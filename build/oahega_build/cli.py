@@ -431,6 +431,7 @@ def everything(
 ) -> None:
     """From pictures to a signed bundle and its report; what is up to date is not made again."""
     from oahega_build import everything as stage
+    from oahega_build.plan import as_text
     from oahega_build.recipes import load_recipe
     from oahega_edge.bundle import DEFAULT_BUNDLE
 
@@ -450,7 +451,7 @@ def everything(
         workers=workers,
     )
     plan = stage.everything(load_recipe(recipe, stage.EverythingRecipe, override or ()), wish, dry_run)
-    print(stage.as_text(plan) if dry_run else f"{out / stage.BUNDLE} and {out / 'report.html'}")
+    print(as_text(plan) if dry_run else f"{out / stage.BUNDLE} and {out / 'report.html'}")
 
 
 @app.command("report")

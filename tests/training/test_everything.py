@@ -20,6 +20,7 @@ import pytest
 from drawn_faces import LOOKS, OAHEGA_CLASSES, draw_dataset, draw_face
 from oahega_build import everything as verb
 from oahega_build.errors import DataError, RecipeError
+from oahega_build.plan import Plan, as_text
 from oahega_build.recipes import load_recipe
 
 pytestmark = pytest.mark.training
@@ -64,14 +65,14 @@ def out(six: Path, key: tuple[Path, str], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def plan(six: Path, tmp_path_factory: pytest.TempPathFactory) -> verb.Plan:
+def plan(six: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     wish = verb.Wish(tmp_path_factory.mktemp("plan"), dataset=six)
     return verb.make_plan(load_recipe(str(RECIPE), verb.EverythingRecipe), wish)
 
 
-def test_the_plan_names_every_step_with_a_cost_and_makes_nothing(plan: verb.Plan) -> None:
+def test_the_plan_names_every_step_with_a_cost_and_makes_nothing(plan: Plan) -> None:
     stages = [step.stage for step in plan.steps]
-    text = verb.as_text(plan)
+    text = as_text(plan)
 
     assert list(dict.fromkeys(stages)) == [
         "split", "overview", "tune", "train-emotion", "distill", "compare-distillation", "project",
@@ -82,7 +83,7 @@ def test_the_plan_names_every_step_with_a_cost_and_makes_nothing(plan: verb.Plan
 
 
 def test_a_changed_picture_makes_the_plan_stale_and_a_changed_recipe_only_what_follows(
-    plan: verb.Plan, six: Path
+    plan: Plan, six: Path
 ) -> None:
     import dataclasses
 
@@ -107,46 +108,6 @@ def test_a_plan_is_made_without_loading_the_trainer(six: Path, tmp_path: Path) -
     )
 
     assert said.stdout.splitlines()[-1] == "False", said.stdout + said.stderr
-
-
-def small_plan(out: Path, made: list[str], fail: str = "") -> verb.Plan:
-    """Two steps that note that they ran and leave a run folder."""
-
-    def making(name: str, own: str) -> None:
-        made.append(name)
-        if name == fail:
-            raise KeyboardInterrupt
-        (out / "artifacts" / name / own).mkdir(parents=True)
-
-    plan = verb.Plan(out)
-    first = plan.add(
-        "first", "one", {}, [], "oahega_build.artifacts", lambda stage, own: making("first", own), work=4
-    )
-    plan.add("second", "two", {}, [first], "oahega_build.artifacts", lambda stage, own: making("second", own))
-    return plan
-
-
-def test_what_is_there_is_not_made_again_and_an_interrupt_loses_only_its_step(tmp_path: Path) -> None:
-    made: list[str] = []
-    said: list[str] = []
-
-    with pytest.raises(KeyboardInterrupt):
-        verb.run_plan(small_plan(tmp_path, made, fail="second"), said.append)
-    verb.run_plan(small_plan(tmp_path, made), said.append)
-    verb.run_plan(small_plan(tmp_path, made), said.append)
-
-    assert made == ["first", "second", "second"]
-    assert said[-2:] == ["[1/2] first: one: up to date", "[2/2] second: two: up to date"]
-
-
-def test_a_measured_step_tells_the_next_dry_run_what_it_costs(tmp_path: Path) -> None:
-    verb.run_plan(small_plan(tmp_path, []), lambda line: None)
-    (step, _) = small_plan(tmp_path, []).steps
-
-    costs = verb._costs(tmp_path)
-
-    assert verb.expected_seconds(step, costs) == pytest.approx(4 * costs["first"])
-    assert verb.expected_seconds(step, {}) == step.guess
 
 
 def test_either_pictures_or_videos_must_be_given(tmp_path: Path) -> None:
