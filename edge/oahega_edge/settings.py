@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from oahega_edge.errors import SettingsError
+from oahega_edge.errors import SettingsError, plain
 from oahega_edge.manifest import Manifest
 
 PACKAGED = Path(__file__).with_name("default.toml")
@@ -279,7 +279,7 @@ class Layers:
         """The keys of which one must have signed the bundle; empty: it need not be signed."""
         keys = self.merged().get("bundle", {}).get("public_keys", ((), ""))[0]
         if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
-            raise SettingsError(f"bundle.public_keys = {keys!r}: should be a list of keys in base64")
+            raise SettingsError(f"bundle.public_keys = {plain(repr(keys))}: should be a list of keys in base64")
         return tuple(keys)
 
     def with_suggestions(self, manifest: Manifest) -> Layers:
@@ -338,8 +338,8 @@ def _parse(path: Path) -> Tree:
     except OSError as error:
         raise SettingsError(f"settings file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"settings file {path} is not TOML: {error}") from error
-    loose = [key for key, value in tree.items() if not isinstance(value, dict)]
+        raise SettingsError(f"settings file {path} is not TOML: {plain(error)}") from error
+    loose = [plain(key) for key, value in tree.items() if not isinstance(value, dict)]
     if loose:
         raise SettingsError(f"settings file {path}: {', '.join(loose)} stand outside of a [section]")
     return tree
@@ -361,7 +361,7 @@ def _from_assignments(assignments: Iterable[str]) -> Tree:
         path, equals, text = assignment.partition("=")
         section, dot, key = path.strip().partition(".")
         if not (equals and dot and key):
-            raise SettingsError(f"--set {assignment}: write section.key=value, as in --set camera.fps=10")
+            raise SettingsError(f"--set {plain(assignment)}: write section.key=value, as in --set camera.fps=10")
         tree.setdefault(section, {})[key] = _literal(text.strip())
     return tree
 
@@ -383,7 +383,7 @@ def _not_empty(region: Region) -> Region:
 
 def _problem(item: Any, merged: Mapping[str, Mapping[str, tuple[Any, str]]]) -> str:
     """One error of pydantic's in one line: key path, value, where it comes from, what to do."""
-    path = ".".join(str(part) for part in item["loc"])
+    path = plain(".".join(str(part) for part in item["loc"]))
     section, key = str(item["loc"][0]), str(item["loc"][1]) if len(item["loc"]) > 1 else ""
     origin = merged.get(section, {}).get(key, (None, ""))[1]
     place = f" (from {origin})" if origin else ""
@@ -392,7 +392,7 @@ def _problem(item: Any, merged: Mapping[str, Mapping[str, tuple[Any, str]]]) -> 
     if item["type"] == "missing":
         return f"{path}: is not set; {_remedy(path)}"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{path} = {item['input']!r}{place}: {message}"
+    return f"{path} = {plain(repr(item['input']))}{place}: {message}"
 
 
 def _remedy(path: str) -> str:
@@ -417,7 +417,7 @@ def _suggestion(loc: tuple[Any, ...]) -> str:
         )
     close = difflib.get_close_matches(str(loc[-1]), known, n=1)
     if close:
-        return f"; did you mean {'.'.join([*map(str, loc[:-1]), close[0]])}?"
+        return f"; did you mean {plain('.'.join([*map(str, loc[:-1]), close[0]]))}?"
     return f"; known here: {', '.join(known)}"
 
 
