@@ -24,9 +24,16 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """Called as `python -I worker.py ...`."""
 
 CORAL = """
+import fcntl
 from tflite_runtime.interpreter import Interpreter
 
+device_of_one_process = open(__file__)
+
 def make_interpreter(path, device=None):
+    try:
+        fcntl.flock(device_of_one_process, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError("Failed to load delegate from libedgetpu.so.1") from None
     return Interpreter(path.replace("_edgetpu", ""))
 """
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from edgetpu_bundle import add_edgetpu_files, make_coral_python
+from mini_bundle import change
 from oahega_edge.bundle import DEFAULT_BUNDLE
 
 pytestmark = [pytest.mark.shared, pytest.mark.long]
@@ -27,14 +28,17 @@ class Run:
     """`oahega-edge run` on a clip with a face, on an accelerator; what it prints is collected."""
 
     def __init__(self, folder: Path, clip: Path) -> None:
-        bundle = folder / "bundle"
-        shutil.copytree(DEFAULT_BUNDLE, bundle)
-        add_edgetpu_files(bundle)
+        self._bundles = folder
+        for name in ("one", "two"):
+            shutil.copytree(DEFAULT_BUNDLE, folder / name)
+            add_edgetpu_files(folder / name)
+            change(folder / name, "version", name)
+        self.point("one")
         self._fault = folder / "fault"
         self._output = (folder / "events.jsonl").open("w+")
         settings = {
             "deployment.context": "development",
-            "bundle.path": bundle,
+            "bundle.path": folder / "current",
             "camera.source": f"loop:{clip}",
             "runtime.accelerator": "usb",
             "runtime.python": make_coral_python(folder),
@@ -51,6 +55,11 @@ class Run:
         self.process = subprocess.Popen(
             command, env=self.environment, stdout=self._output, stderr=self._log, text=True
         )
+
+    def point(self, bundle: str) -> None:
+        new = self._bundles / "new"
+        new.symlink_to(bundle)
+        new.rename(self._bundles / "current")
 
     def fail(self, fault: str) -> None:
         new = self._fault.with_suffix(".new")
@@ -123,3 +132,19 @@ def test_events_go_on_say_degraded_and_the_accelerator_comes_back(run: Run, faul
     assert all(event["degraded"] == (event["accelerator"] == "cpu") for event in events)
     assert status["accelerator"]["degraded"]
     assert said in status["accelerator"]["reason"]
+
+
+def test_a_bundle_that_comes_gets_the_accelerator_at_once(run: Run) -> None:
+    """The accelerator opens for one process at a time: the old bundle's must let go of it first."""
+    run.reaches(last("edgetpu-usb"), "events from the accelerator")
+    run.point("two")
+
+    run.reaches(lambda events: events[-1]["model"]["version"] == "two", "events from the new bundle")
+    taken = run.reaches(last("edgetpu-usb"), "events from the accelerator with the new bundle")
+    status = run.status()
+
+    events = run.events()
+    print(f"bundle exchanged: from the accelerator {taken:.2f} s after the first event")
+    assert [event["seq"] for event in events] == list(range(events[0]["seq"], events[0]["seq"] + len(events)))
+    assert {event["accelerator"] for event in events if event["model"]["version"] == "two"} == {"edgetpu-usb"}
+    assert not status["accelerator"]["degraded"]
