@@ -52,15 +52,16 @@ class Row:
     """One fault with its figures, seconds."""
 
     fault: str
-    noticed_s: float
-    """Until the log, a state or an event says so."""
+    noticed_s: float | None
+    """Until the log or an event says so; None where the daemon has nobody to tell."""
     on_s: float
     """Until the next event, from the end of the fault; with a fallback, from its beginning."""
     events: int
     lost: int
 
     def __str__(self) -> str:
-        return f"| {self.fault} | {self.noticed_s:.2f} s | {self.on_s:.2f} s | {self.events} | {self.lost} |"
+        noticed = "-" if self.noticed_s is None else f"{self.noticed_s:.2f} s"
+        return f"| {self.fault} | {noticed} | {self.on_s:.2f} s | {self.events} | {self.lost} |"
 
 
 @dataclass
