@@ -89,6 +89,8 @@ class Augmentation:
     """Probability that a rectangle of 3 to 15 % is covered."""
     zoom_out: float = 0.0
     """The face is seen from up to this share further away, the picture's edges repeated around it."""
+    surroundings: float = 0.0
+    """Probability that what lies around the face comes from another training picture."""
 
 
 NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0)
@@ -102,9 +104,18 @@ class Augmenter:
         self._framing = framing
         self._input = input_
 
-    def __call__(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """A crop of the input's size, varied."""
+    @property
+    def asks_for_another(self) -> bool:
+        """Whether it makes use of a second picture."""
+        return self._ranges.surroundings > 0
+
+    def __call__(
+        self, pixels: NDArray[np.uint8], rng: np.random.Generator, other: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """A crop of the input's size, varied; `other` is a picture of which the surroundings may come."""
         ranges = self._ranges
+        if other is not None and rng.random() < ranges.surroundings:
+            pixels = _surrounded(pixels, other, rng)
         pixels = self._moved(pixels, rng)
         if rng.random() < ranges.shrink:
             pixels = self._shrunk(pixels, rng)
@@ -163,6 +174,22 @@ def jpeg(face: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     _, data = cv2.imencode(".jpg", face, (cv2.IMWRITE_JPEG_QUALITY, quality))
     flag = cv2.IMREAD_GRAYSCALE if face.ndim == 2 else cv2.IMREAD_COLOR
     return np.asarray(cv2.imdecode(data, flag), np.uint8)
+
+
+def _surrounded(
+    pixels: NDArray[np.uint8], other: NDArray[np.uint8], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """The face with softly other corners and edges, as the same face would have before another wall."""
+    height, width = pixels.shape[:2]
+    around = resize_pixels(other, (width, height), "linear")
+    around = np.roll(around[:, :: rng.choice((-1, 1))], rng.integers(0, (height, width)), axis=(0, 1))
+    rows = (np.arange(height, dtype=np.float32) + 0.5) / height * 2 - 1
+    columns = (np.arange(width, dtype=np.float32) + 0.5) / width * 2 - 1
+    power, wide, high = rng.uniform(2, 5), rng.uniform(0.8, 1.0), rng.uniform(0.95, 1.15)
+    distance = np.abs(columns[None, :] / wide) ** power + np.abs(rows[:, None] / high) ** power
+    share = np.clip((1 - distance) / rng.uniform(0.05, 0.5), 0, 1)
+    share = share if pixels.ndim == 2 else share[..., None]
+    return np.asarray(pixels * share + around * (1 - share), np.uint8)
 
 
 def _erased(face: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -242,10 +269,16 @@ class Epochs:
     def _made(self, chosen: NDArray[np.intp], rng: np.random.Generator, side: int | None) -> Batch:
         faces = []
         for i in chosen:
-            face = self._augmenter(self._samples[i].pixels, rng)
+            face = self._augmenter(self._samples[i].pixels, rng, self._other(rng))
             faces.append(face if side is None else resize_pixels(face, (side, side), "area"))
         pixels = np.stack(faces)
         return Batch(
             pixels if pixels.ndim == 4 else pixels[..., None],
             np.stack([self._samples[i].target for i in chosen]),
         )
+
+    def _other(self, rng: np.random.Generator) -> NDArray[np.uint8] | None:
+        """Any picture, for an augmenter that asks for one."""
+        if not self._augmenter.asks_for_another:
+            return None
+        return self._samples[int(rng.integers(len(self._samples)))].pixels

@@ -113,7 +113,7 @@ class DetectorRecipe:
     """Scenes are kept in memory at most this long, pixels."""
     calibration: int = 200
     """Pictures that set the ranges of the int8 activations."""
-    precision: float = 0.93
+    precision: float = 0.95
     """The suggested scores are the lowest with this precision on the held-out pictures."""
     nms_iou: float = 0.45
     seed: int = 1
@@ -500,24 +500,19 @@ def float_outputs(model: keras.Model, entry: DetectorEntry, records: Sequence[Re
 def choose_scores(
     recipe: DetectorRecipe, entry: DetectorEntry, answers: Answers, records: Sequence[Record]
 ) -> tuple[dict[str, dict[str, float]], SuggestedDetection]:
-    """Figures per label on the records, and the lowest scores that are as precise as the recipe asks.
-
-    For the choice a finding in an ignore region is a false alarm: a face of which even the teacher is
-    unsure is of no use to a classifier.
-    """
+    """Figures per label on the records, and the lowest scores that are as precise as the recipe asks."""
     if not records:
         raise DataError("no held-out records to choose the scores on; label with more pictures")
     decode = Decoder(entry, dict.fromkeys(entry.labels, 0.02), recipe.nms_iou)
-    scorings = {label: (Scoring(label), Scoring(label, use_ignore=False)) for label in entry.labels}
+    scorings = {label: Scoring(label) for label in entry.labels}
     for (answer, placement), record in zip(answers, records, strict=True):
         found = decode(answer, placement)
-        for pair in scorings.values():
-            for scoring in pair:
-                scoring.add(found, record.boxes)
+        for scoring in scorings.values():
+            scoring.add(found, record.boxes)
     figures, scores = {}, {}
-    for label, (lenient, strict) in scorings.items():
-        matches = lenient.matches()
-        score = min(0.9, max(0.1, strict.matches().score_for_precision(recipe.precision)))
+    for label, scoring in scorings.items():
+        matches = scoring.matches()
+        score = min(0.9, max(0.1, matches.score_for_precision(recipe.precision)))
         chosen = matches.at(score)
         scores[label] = round(score, 3)
         figures[label] = {

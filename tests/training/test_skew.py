@@ -142,3 +142,19 @@ def test_balance_shows_rare_classes_more_often() -> None:
 
     assert shares[0] == pytest.approx(0.1)
     assert shares[1] == pytest.approx(0.5, abs=0.05)
+
+
+def test_other_surroundings_leave_the_middle_of_the_face() -> None:
+    always = dataclasses.replace(NO_AUGMENTATION, surroundings=1.0)
+    plain = Augmenter(NO_AUGMENTATION, Framing(), GREY)
+    face = np.full((48, 48), 200, np.uint8)
+    wall = np.full((48, 48), 20, np.uint8)
+
+    for seed in range(20):
+        made = Augmenter(always, Framing(), GREY)(face, np.random.default_rng(seed), wall)
+
+        assert (made[16:32, 16:32] == 200).all()
+        assert made[0, 0] < 200
+        assert np.array_equal(
+            plain(face, np.random.default_rng(seed), wall), plain(face, np.random.default_rng(0))
+        )

@@ -20,7 +20,6 @@ RECIPE = dataclasses.replace(
     faces="emotion/ferplus",
     epochs=8,
     learning_rate=4e-4,
-    precision=0.97,
     seed=2,
     data_terms=(
         *DATA_TERMS,

@@ -13,5 +13,10 @@ import dataclasses
 from oahega_build.recipes.emotion_finish import RECIPE as FINISH
 
 RECIPE = dataclasses.replace(
-    FINISH, epochs=16, learning_rate=1.2e-3, distil_share=0.7, distil_temperature=2.0
+    FINISH,
+    epochs=16,
+    learning_rate=1.2e-3,
+    distil_share=0.7,
+    distil_temperature=2.0,
+    augmentation=dataclasses.replace(FINISH.augmentation, rotation=18, surroundings=0.35),
 )
