@@ -1,0 +1,112 @@
+#!/bin/sh
+# The release on aarch64, without a board: qemu's user emulation in Debian trees (root, Debian, some 3 GB of disk).
+#   run.sh [3.11] [3.13]     Bookworm's Python and Trixie's; both without a word
+# Installs the wheelhouse's wheels, runs `check`, `replay` and the tests that inside.sh names. Prints times, which
+# are the emulator's. OAHEGA_WHEELHOUSE: a folder with ready tars instead of freshly made ones.
+set -eu
+cd "$(dirname "$0")/../.."
+checkout=$PWD
+shared=$(realpath -m "${OAHEGA_SHARED:-../shared}")
+run=$(realpath -s "$(command -v "${RUN_PYTHON:-.venv/bin/python}")")
+mirror=${OAHEGA_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+cache=$checkout/.cache
+mkdir -p "$cache"
+
+packages() {
+    for tool in qemu-aarch64-static debootstrap update-binfmts; do
+        command -v "$tool" >/dev/null || {
+            apt-get install --yes --no-install-recommends qemu-user-static binfmt-support debootstrap
+            break
+        }
+    done
+    [ -e /proc/sys/fs/binfmt_misc/register ] || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+    [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || update-binfmts --enable qemu-aarch64
+}
+
+suite_of() {
+    case $1 in
+    3.11) echo bookworm ;;
+    3.13) echo trixie ;;
+    *) echo "Python $1 belongs to no Raspberry Pi OS that is supported; give 3.11 or 3.13" >&2; exit 2 ;;
+    esac
+}
+
+# A tree that is made once: nothing is installed into it but Debian's packages.
+tree() {
+    suite=$(suite_of "$1")
+    place=$cache/arm64-$suite
+    [ -d "$place" ] || {
+        rm -rf "$place.partial"
+        include=python3,python3-venv,mosquitto,ca-certificates
+        debootstrap --arch=arm64 --variant=minbase "--include=$include" "$suite" "$place.partial" "$mirror" >&2
+        mv "$place.partial" "$place"
+    }
+    echo "$place"
+}
+
+wheels() {
+    python=$1
+    into=$2
+    if [ -n "${OAHEGA_WHEELHOUSE:-}" ]; then
+        tar=$(ls -t "$OAHEGA_WHEELHOUSE"/oahega-edge-*-aarch64-py"$python".tar | head -n 1)
+    else
+        tar=$(RUN_PYTHON="$run" sh ansible/wheelhouse.sh aarch64 "$python" "$cache/arm64-wheelhouse")
+    fi
+    mkdir -p "$into/device" "$into/tests"
+    tar -xf "$tar" -C "$into/device"
+    echo "wheelhouse: $tar"
+    # What the tests need beside the release, as pinned for developers.
+    platforms=""
+    for minor in $(seq 17 36); do platforms="$platforms --platform manylinux_2_${minor}_aarch64"; done
+    # shellcheck disable=SC2086
+    "$run" -m pip --disable-pip-version-check --quiet download --dest "$into/tests" --only-binary :all: \
+        --implementation cp --python-version "$python" --abi "cp$(echo "$python" | tr -d .)" --abi abi3 \
+        --abi none --platform manylinux2014_aarch64 $platforms \
+        --constraint "$into/constraints" pytest hypothesis jsonschema psutil
+}
+
+# The developers' pins without their hashes: pip then takes what it needs of them.
+pins() { sed -n 's/^\([A-Za-z0-9_.-]*==[^ ;\\]*\).*/\1/p' requirements/dev.txt; }
+
+one() {
+    python=$1
+    began=$(date +%s)
+    tree=$(tree "$python")
+    work=$(mktemp -d "$cache/arm64-work.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    mkdir "$work/wheels"
+    pins >"$work/wheels/constraints"
+    wheels "$python" "$work/wheels"
+    clip=$shared/data/media/intel/walk.mkv
+    [ ! -e "$clip" ] || "$run" -m oahega_edge replay "$clip" >"$work/wheels/x86.jsonl"
+    echo "=== Python $python: tree and wheels ready after $(($(date +%s) - began)) s"
+    # A mount namespace of its own: nothing of this is left behind.
+    # shellcheck disable=SC2016
+    unshare --mount --pid --fork sh -euc '
+        tree=$1 work=$2 checkout=$3 shared=$4
+        mkdir -p "$work/upper" "$work/below" "$work/root"
+        mount -t tmpfs -o size=3g tmpfs "$work/upper"
+        mkdir "$work/upper/changes" "$work/upper/work"
+        mount -t overlay overlay -o "lowerdir=$tree,upperdir=$work/upper/changes,workdir=$work/upper/work" "$work/root"
+        cd "$work/root"
+        mount -t proc proc proc
+        mount --rbind /sys sys
+        mount --rbind /dev dev
+        mount -t tmpfs tmpfs tmp
+        # LiteRT asks the kernel which ARM core this is, and takes no PC for an answer.
+        mount --bind "$checkout/tests/aarch64/cpuinfo" proc/cpuinfo
+        mkdir -p srv/checkout srv/shared srv/wheels
+        mount --bind -o ro "$checkout" srv/checkout
+        mount --bind "$work/wheels" srv/wheels
+        [ ! -d "$shared" ] || mount --bind -o ro "$shared" srv/shared
+        exec chroot . /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8 \
+            QEMU_CPU=cortex-a72 sh /srv/checkout/tests/aarch64/inside.sh
+    ' sh "$tree" "$work" "$checkout" "$shared" || result=$?
+    echo "=== Python $python: $(($(date +%s) - began)) s, exit ${result:-0}"
+    return "${result:-0}"
+}
+
+[ $# -gt 0 ] || set -- 3.11 3.13
+for python; do suite_of "$python" >/dev/null; done
+packages
+for python; do (one "$python"); done
