@@ -38,14 +38,18 @@ class Pasting:
     """Degrees to each side."""
     grey: float = 0.2
     """Chance of a face without colour."""
+    decoys: int = 2
+    """At most so many pieces of scenes without people are drawn in the same way, which are no faces."""
 
 
 class FacePaster:
     """Draws stills (height, width) grey or (height, width, 3) RGB, cut as `Framing` says."""
 
-    def __init__(self, stills: Sequence[Still], how: Pasting) -> None:
+    def __init__(self, stills: Sequence[Still], how: Pasting, nobody: Sequence[Pixels] = ()) -> None:
+        """`nobody`: pictures without people, of which decoys are cut."""
         self._stills = stills
         self._how = how
+        self._nobody = nobody
 
     def __call__(
         self, pixels: Pixels, taken: NDArray[np.float64], rng: np.random.Generator
@@ -56,18 +60,33 @@ class FacePaster:
         """
         canvas = pixels.copy()
         boxes: list[Box] = []
-        for _ in range(int(rng.integers(1, self._how.most + 1))):
-            still = self._stills[int(rng.integers(len(self._stills)))]
+        for is_face in self._kinds(rng):
             low, high = (math.log(height) for height in self._how.heights)
             height = math.exp(rng.uniform(low, min(high, math.log(0.8 * pixels.shape[0]))))
             box = self._place(height, pixels.shape[:2], taken, rng)
             if box is None:
                 continue
+            still = self._stills[int(rng.integers(len(self._stills)))] if is_face else self._decoy(rng)
             face, mask = self._drawn(still, height, rng)
             _blend(canvas, face, mask, _middle_of_still(box, height))
-            boxes.append(box)
             taken = np.concatenate([taken, [[box.left, box.top, box.right, box.bottom]]])
+            if is_face:
+                boxes.append(box)
         return canvas, boxes
+
+    def _kinds(self, rng: np.random.Generator) -> list[bool]:
+        """What is drawn in turn; True: a face."""
+        faces = [True] * int(rng.integers(1, self._how.most + 1))
+        decoys = [False] * int(rng.integers(self._how.decoys + 1)) if self._nobody else []
+        return [*decoys, *faces]
+
+    def _decoy(self, rng: np.random.Generator) -> Still:
+        """A square piece of a picture without people."""
+        picture = self._nobody[int(rng.integers(len(self._nobody)))]
+        height, width = picture.shape[:2]
+        side = int(rng.integers(min(24, height, width), max(25, int(0.6 * min(height, width)))))
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        return picture[top : top + side, left : left + side]
 
     def _place(
         self, height: float, size: tuple[int, ...], taken: NDArray[np.float64], rng: np.random.Generator
@@ -98,7 +117,7 @@ class FacePaster:
 
     def _tinted(self, face: Still, rng: np.random.Generator) -> NDArray[np.float32]:
         coloured = face.astype(np.float32) * np.float32(rng.uniform(0.65, 1.2))
-        if coloured.ndim == 3:
+        if coloured.ndim == 3:  # in colour already
             return coloured
         tint = (
             np.ones(3) if rng.random() < self._how.grey else rng.uniform((0.95, 0.7, 0.55), (1, 0.92, 0.88))

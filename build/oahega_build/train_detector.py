@@ -6,6 +6,7 @@ detector out of any checkpoint, also while the training goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -85,6 +86,8 @@ class DetectorRecipe:
     """The stem and so many blocks keep those weights; they hold most of the training's cost."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Set -> share of the drawn scenes; empty: each set by its number of pictures."""
+    without_people: tuple[str, ...] = ("animals",)
+    """Sets that are known to show nobody: for decoys and for the count of false alarms."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     faces: str = ""
     """Folder below the data folder with still faces by class, to paste into scenes; empty: none."""
@@ -114,7 +117,11 @@ class DetectorRecipe:
     calibration: int = 200
     """Pictures that set the ranges of the int8 activations."""
     precision: float = 0.95
-    """The suggested scores are the lowest with this precision on the held-out pictures."""
+    """The suggested scores are the lowest with this precision on the held-out pictures,"""
+    false_alarms: float = 0.02
+    """and with at most this share of false alarms in varied views of those that show nobody."""
+    empty_views: int = 1500
+    """So many views are drawn for that."""
     nms_iou: float = 0.45
     seed: int = 1
     data_terms: tuple[str, ...] = ()
@@ -154,7 +161,7 @@ def train(
             scene_of(record, recipe.labels, recipe.longest)
             for record in read_records(shards_of(folder, "train"))
         ]
-        composer = _composer(recipe, scenes, _paster(recipe, data))
+        composer = _composer(recipe, scenes, _paster(recipe, data, scenes))
         training = _prepare(recipe, data, made, composer)
         matcher = Matcher(network_input(recipe.net), training.decoder, recipe.labels, recipe.matching)
         step = _step_function(training)
@@ -197,12 +204,13 @@ def rate(recipe: DetectorRecipe, step: int) -> float:
     return recipe.learning_rate * share
 
 
-def _paster(recipe: DetectorRecipe, data: Path) -> FacePaster | None:
-    """Faces that no emotion recipe holds out, if the recipe names any."""
+def _paster(recipe: DetectorRecipe, data: Path, scenes: Sequence[Scene]) -> FacePaster | None:
+    """Faces that no emotion recipe holds out, if the recipe names any; decoys of scenes without people."""
     if not recipe.faces:
         return None
     training, _ = split_train(read_dataset(data / recipe.faces))
-    return FacePaster([sample.pixels for sample in training], recipe.pasting)
+    nobody = [scene.pixels for scene in scenes if scene.set_name in recipe.without_people]
+    return FacePaster([sample.pixels for sample in training], recipe.pasting, nobody)
 
 
 def _composer(recipe: DetectorRecipe, scenes: Sequence[Scene], paster: FacePaster | None) -> Composer:
@@ -388,7 +396,8 @@ def export(
     pictures = calibration_pictures(recipe, scenes)
     data = to_int8(model, pictures, network_input(recipe.net))
     entry = describe(data, recipe, decoder, card(recipe, recipe_name, {"steps": step}))
-    figures, suggested = choose_scores(recipe, entry, int8_outputs(data, entry, held), held)
+    alarms = false_alarm_scores(recipe, entry, data, held)
+    figures, suggested = choose_scores(recipe, entry, int8_outputs(data, entry, held), held, alarms)
     plain = float_entry(recipe, decoder, model)
     float_figures, _ = choose_scores(recipe, plain, float_outputs(model, plain, held), held)
     metrics = {
@@ -497,10 +506,41 @@ def float_outputs(model: keras.Model, entry: DetectorEntry, records: Sequence[Re
             yield {role: answer[name][i : i + 1] for role, name in OUTPUTS.items()}, placement
 
 
+def false_alarm_scores(
+    recipe: DetectorRecipe, entry: DetectorEntry, data: bytes, held: Sequence[Record]
+) -> dict[str, NDArray[np.float64]]:
+    """Per label, the highest score in each varied view of the held-out pictures that show nobody.
+
+    There are few such pictures: seen once each, they say little about how often a detector is wrong.
+    """
+    scenes = (scene_of(record, recipe.labels, recipe.longest) for record in held)
+    nobody = [scene for scene in scenes if scene.set_name in recipe.without_people]
+    if not nobody:
+        return {}
+    composer = _composer(dataclasses.replace(recipe, shares={}), nobody, None)
+    quantizer = Quantizer(entry.input)
+    blank = np.zeros((entry.input.height, entry.input.width, 3), np.uint8)
+    placement = fit_picture(blank, entry.input, entry.resize)[1]
+    decode = Decoder(entry, dict.fromkeys(entry.labels, 0.1), recipe.nms_iou)
+    views = (quantizer(composer.example(number).pixels) for number in range(recipe.empty_views))
+    found = [decode(answer, placement) for answer in Exported(data, entry.outputs).run_all(views)]
+    return {
+        label: np.array([max((d.score for d in view if d.label == label), default=0.0) for view in found])
+        for label in entry.labels
+    }
+
+
 def choose_scores(
-    recipe: DetectorRecipe, entry: DetectorEntry, answers: Answers, records: Sequence[Record]
+    recipe: DetectorRecipe,
+    entry: DetectorEntry,
+    answers: Answers,
+    records: Sequence[Record],
+    alarms: Mapping[str, NDArray[np.float64]] = {},
 ) -> tuple[dict[str, dict[str, float]], SuggestedDetection]:
-    """Figures per label on the records, and the lowest scores that are as precise as the recipe asks."""
+    """Figures per label on the records, and the lowest scores that the recipe allows.
+
+    `alarms`: what `false_alarm_scores` answers; empty where that does not matter.
+    """
     if not records:
         raise DataError("no held-out records to choose the scores on; label with more pictures")
     decode = Decoder(entry, dict.fromkeys(entry.labels, 0.02), recipe.nms_iou)
@@ -513,6 +553,8 @@ def choose_scores(
     for label, scoring in scorings.items():
         matches = scoring.matches()
         score = min(0.9, max(0.1, matches.score_for_precision(recipe.precision)))
+        if label in alarms:
+            score = max(score, min(0.9, float(np.quantile(alarms[label], 1 - recipe.false_alarms))))
         chosen = matches.at(score)
         scores[label] = round(score, 3)
         figures[label] = {

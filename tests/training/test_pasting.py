@@ -88,3 +88,21 @@ def test_heights_stay_in_their_range() -> None:
 
     assert min(box.height for box in boxes) >= 19
     assert max(box.height for box in boxes) <= 40
+
+
+def test_decoys_are_drawn_and_are_no_faces() -> None:
+    grey = np.full((200, 300, 3), 90, np.uint8)
+    drawing = FacePaster([WHITE], Pasting(decoys=3, heights=(20.0, 40.0)), [grey])
+
+    with_decoys = 0
+    for seed in range(20):
+        pixels, boxes = drawing(BLACK, NOBODY, np.random.default_rng(seed))
+        rest = pixels.copy()
+        for box in boxes:
+            margin = box.height
+            top, left = max(0, int(box.top - margin)), max(0, int(box.left - margin))
+            rest[top : int(box.bottom + margin), left : int(box.right + margin)] = 0
+        with_decoys += bool(rest.max() > 30)
+        assert all(middle(pixels, box).max() > 100 for box in boxes)
+
+    assert with_decoys >= 8

@@ -264,3 +264,22 @@ def test_the_learning_rate_goes_up_in_a_line_and_down_in_half_a_cosine(tiny) -> 
     assert max(rates) == rates[tiny.warmup] == tiny.learning_rate
     assert rates[-1] == pytest.approx(tiny.learning_rate * tiny.last_rate)
     assert rates[tiny.warmup :] == sorted(rates[tiny.warmup :], reverse=True)
+
+
+def test_a_score_is_raised_until_empty_views_are_silent_enough(trained: Path, tiny) -> None:  # type: ignore[no-untyped-def]
+    from oahega_build.records import read_records, shards_of
+    from oahega_build.train_detector import choose_scores, false_alarm_scores, int8_outputs
+
+    entry = DetectorEntry.model_validate_json((trained / "entry.json").read_text())
+    data = (trained / "detector.tflite").read_bytes()
+    held = list(read_records(shards_of(trained.parents[1] / "label" / "drawn", "held")))
+    recipe = dataclasses.replace(tiny, empty_views=40, false_alarms=0.25)
+
+    alarms = false_alarm_scores(recipe, entry, data, held)
+    _, chosen = choose_scores(recipe, entry, int8_outputs(data, entry, held), held, alarms)
+    _, careless = choose_scores(recipe, entry, int8_outputs(data, entry, held), held)
+
+    for label, score in chosen.score.items():
+        assert len(alarms[label]) == 40
+        assert (alarms[label] > score + 1e-3).mean() <= 0.25
+        assert score >= careless.score[label]

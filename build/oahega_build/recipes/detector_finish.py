@@ -5,8 +5,8 @@ Command: python -m oahega_build train-detector --data DATA --recipe detector_fin
 Cost: not measured yet.
 Expected: not measured yet.
 
-More pictures without people are drawn than before, and the suggested scores ask for more precision: on the
-held-out pictures of animals the first training saw a person in 2 of 20.
+Faces without hair, neck and shoulders are what the first training misses: on held-out faces of 40 to 64 px
+in 480 lines it found 23 %. Pieces of scenes without people are pasted in the same way, as decoys.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ RECIPE = dataclasses.replace(
     DEFAULT,
     shares={**DEFAULT.shares, "animals": 0.25},
     faces="emotion/ferplus",
-    epochs=8,
+    epochs=10,
     learning_rate=4e-4,
     seed=2,
     data_terms=(
