@@ -71,3 +71,19 @@ def test_dense_layers_stand_where_the_recipe_puts_them(on_map: bool) -> None:
 def test_a_residual_block_must_keep_its_shape() -> None:
     with pytest.raises(ValueError, match=r"block1 cannot be residual: stride 2"):
         build_trunk(keras.Input((32, 32, 1)), Trunk(blocks=(Block(64, 2, residual=True),)))
+
+
+def test_an_inverted_block_widens_filters_and_narrows_without_activation() -> None:
+    blocks = (Block(16, 1, "inverted", residual=True, expansion=4, kernel=5),)
+    trunk = Trunk(stem_channels=16, stem_stride=1, blocks=blocks)
+    model = classifier((32, 32, 1), trunk, 4, Head())
+
+    assert convolution_names(trunk) == ["stem", "block1_expand", "block1_depthwise", "block1_pointwise"]
+    assert model.get_layer("block1_expand").output.shape[-1] == 64
+    assert model.get_layer("block1_depthwise").kernel_size == (5, 5)
+    assert model.get_layer("block1_add").input[1] is model.get_layer("block1_pointwise_norm").output
+
+
+def test_an_unknown_kind_of_block_names_the_kinds() -> None:
+    with pytest.raises(ValueError, match="separable, dense or inverted, got 'mixed'"):
+        Block(16, kind="mixed")

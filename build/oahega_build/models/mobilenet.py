@@ -104,6 +104,11 @@ def _block(x: keras.KerasTensor, trunk: Trunk, block: Block, name: str) -> keras
     channels = trunk.channels(block.channels)
     if block.kind == "dense":
         x = _convolution(x, trunk, f"{name}_dense", channels, 3, block.stride)
+    elif block.kind == "inverted":
+        if block.expansion > 1:
+            x = _convolution(x, trunk, f"{name}_expand", block.expansion * before.shape[-1], 1, 1)
+        x = _depthwise(x, trunk, f"{name}_depthwise", block.stride, block.kernel)
+        x = _convolution(x, trunk, f"{name}_pointwise", channels, 1, 1, active=False)
     else:
         x = _depthwise(x, trunk, f"{name}_depthwise", block.stride)
         x = _convolution(x, trunk, f"{name}_pointwise", channels, 1, 1)
@@ -117,7 +122,7 @@ def _block(x: keras.KerasTensor, trunk: Trunk, block: Block, name: str) -> keras
 
 
 def _convolution(
-    x: keras.KerasTensor, trunk: Trunk, name: str, channels: int, size: int, stride: int
+    x: keras.KerasTensor, trunk: Trunk, name: str, channels: int, size: int, stride: int, active: bool = True
 ) -> keras.KerasTensor:
     x = layers.Conv2D(
         channels,
@@ -129,12 +134,14 @@ def _convolution(
         name=name,
         dtype=trunk.precision,
     )(x)
-    return _activation(x, trunk, name)
+    return _activation(x, trunk, name, active)
 
 
-def _depthwise(x: keras.KerasTensor, trunk: Trunk, name: str, stride: int) -> keras.KerasTensor:
+def _depthwise(
+    x: keras.KerasTensor, trunk: Trunk, name: str, stride: int, size: int = 3
+) -> keras.KerasTensor:
     x = layers.DepthwiseConv2D(
-        3,
+        size,
         stride,
         padding="same",
         use_bias=not trunk.batch_norm,
@@ -143,7 +150,7 @@ def _depthwise(x: keras.KerasTensor, trunk: Trunk, name: str, stride: int) -> ke
     return _activation(x, trunk, name)
 
 
-def _activation(x: keras.KerasTensor, trunk: Trunk, name: str) -> keras.KerasTensor:
+def _activation(x: keras.KerasTensor, trunk: Trunk, name: str, active: bool = True) -> keras.KerasTensor:
     if trunk.batch_norm:
         x = layers.BatchNormalization(momentum=trunk.norm_momentum, name=f"{name}_norm")(x)
-    return layers.ReLU(6, name=f"{name}_relu")(x)
+    return layers.ReLU(6, name=f"{name}_relu")(x) if active else x

@@ -14,13 +14,18 @@ class Block:
     stride: int = 1
     kind: str = "separable"
     """`separable`: depthwise 3x3, then pointwise 1x1 (MobileNetV1). `dense`: one full 3x3 convolution,
-    which costs more weights and is cheaper to train and to run where the channels are few."""
+    which costs more weights and is cheaper to train and to run where the channels are few. `inverted`:
+    pointwise up, depthwise, pointwise down without activation (MobileNetV2, EfficientNet-Lite)."""
+    expansion: int = 6
+    """Of an inverted block: channels of its middle, as a multiple of its input's."""
+    kernel: int = 3
+    """Of an inverted block's depthwise convolution."""
     residual: bool = False
     """Add the block's input to its output; needs stride 1 and equal channels."""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("separable", "dense"):
-            raise ValueError(f"block kind must be separable or dense, got {self.kind!r}")
+        if self.kind not in ("separable", "dense", "inverted"):
+            raise ValueError(f"block kind must be separable, dense or inverted, got {self.kind!r}")
 
 
 MOBILENET_V1 = tuple(
@@ -64,6 +69,9 @@ def convolution_names(trunk: Trunk) -> list[str]:
     for number, block in enumerate(trunk.blocks, start=1):
         if block.kind == "dense":
             names.append(f"block{number}_dense")
+        elif block.kind == "inverted":
+            names += [f"block{number}_expand"] * (block.expansion > 1)
+            names += [f"block{number}_depthwise", f"block{number}_pointwise"]
         else:
             names += [f"block{number}_depthwise", f"block{number}_pointwise"]
     return names
