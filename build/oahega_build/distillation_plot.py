@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Log = Sequence[Mapping[str, float]]
 """Held-out figures after each epoch."""
@@ -39,5 +40,6 @@ def curve(curves: Mapping[str, Sequence[Log]], key: str) -> Figure:
         label = name if len(lines) == 1 else f"{name}, mean of {len(lines)}"
         axes.plot(range(1, common + 1), mean, color=colour, linewidth=2, label=label)
     axes.set(xlabel="epoch", ylabel=f"held-out {key}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8)
     return figure

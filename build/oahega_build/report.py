@@ -14,6 +14,7 @@ from string import Template
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from oahega_build import architecture, device_times, distillation_plot, prune_plot
 from oahega_build.artifacts import now
@@ -360,6 +361,7 @@ def _trained(runs: Sequence[Run]) -> str:
         for key, axes in drawn.items():
             axes.plot(epochs, [line[key] for line in log], label=name)
             axes.set(xlabel="epoch", ylabel=f"held-out {key}")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         metrics = run.read()
         rows.append(
             (
@@ -451,6 +453,8 @@ def _coverage_figure(figures: Mapping[str, Any]) -> Figure:
         )
     axes.margins(y=0.15)
     axes.set(xlabel="share of pictures answered", ylabel="share of those right")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, min(high, 1.02))
     return figure
 
 
@@ -703,6 +707,7 @@ def _detector_training(run: Run) -> str:
         axes = figure.subplots()
         axes.plot([line["epoch"] for line in lines], [line[key] for line in lines])
         axes.set(xlabel="epoch", ylabel=key.replace("_", " "))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     metrics = run.read()
     kinds = {"float": metrics["held_float"], "int8": metrics["held_int8"]}
     columns = ("AP50", "precision", "recall", "recall_at_0.1_false_alarms")

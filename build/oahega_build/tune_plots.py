@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 Trial = Mapping[str, Any]
 _LOGARITHMIC = ("learning_rate", "l2")
@@ -39,6 +39,7 @@ def figure_5(found: Sequence[Trial], best: Sequence[int]) -> Figure:
         if trial["state"] == "PRUNED" and epochs:
             axes.plot(epochs[-1:], precision[-1:], "x", color="#888888")
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("held-out precision, mean of classes")
     axes.legend(fontsize=8, ncols=2)
     return figure
@@ -59,6 +60,7 @@ def history(found: Sequence[Trial], objective: str) -> Figure:
         if trial["value"] is None:
             axes.axvline(trial["number"], color="#cccccc", linestyle=":", linewidth=1)
     axes.set_xlabel("trial (dotted: stopped early)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(f"held-out {objective}")
     axes.legend(fontsize=8)
     return figure
