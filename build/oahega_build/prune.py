@@ -180,10 +180,12 @@ class Narrowed:
 def narrowed(trunk: Trunk, model: keras.Model, share: float) -> Narrowed:
     """Keep the channels of largest L1 norm; blocks joined by a residual keep the same ones.
 
-    Raises RecipeError for a share outside 0..1.
+    Raises RecipeError for a share outside 0..1 and for inverted blocks, whose middle has channels of its own.
     """
     if not 0 < share < 1:
         raise RecipeError(f"the share of channels that stay must lie between 0 and 1, got {share}")
+    if any(block.kind == "inverted" for block in trunk.blocks):
+        raise RecipeError("channels of inverted blocks cannot be pruned; use another trunk, or magnitudes")
     chains = _chains(trunk)
     kept: dict[str, NDArray[np.intp]] = {}
     for chain in chains:

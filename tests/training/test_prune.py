@@ -112,3 +112,12 @@ def test_a_share_outside_0_to_1_is_refused(trained: Any) -> None:
 
     with pytest.raises(RecipeError, match="between 0 and 1"):
         narrowed(trained[0], trained[1], 1.5)
+
+
+def test_inverted_blocks_are_refused(trained: Any) -> None:
+    from oahega_build.errors import RecipeError
+    from oahega_build.models.trunk import Block, Trunk
+    from oahega_build.prune import narrowed
+
+    with pytest.raises(RecipeError, match="inverted"):
+        narrowed(Trunk(blocks=(Block(16, kind="inverted"),)), trained[1], 0.5)
