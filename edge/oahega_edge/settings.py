@@ -188,6 +188,7 @@ class Mqtt(Section):
     key_file: str
     keepalive_s: Annotated[int, Field(ge=5, le=3600)]
     will_delay_s: Annotated[int, Field(ge=0, le=3600)]
+    session_expiry_s: Annotated[int, Field(ge=0, le=86_400)]
     event_expiry_s: Annotated[int, Field(ge=1)]
     state_expiry_s: Annotated[int, Field(ge=1)]
     commands: bool
@@ -279,7 +280,9 @@ class Layers:
         """The keys of which one must have signed the bundle; empty: it need not be signed."""
         keys = self.merged().get("bundle", {}).get("public_keys", ((), ""))[0]
         if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
-            raise SettingsError(f"bundle.public_keys = {plain(repr(keys))}: should be a list of keys in base64")
+            raise SettingsError(
+                f"bundle.public_keys = {plain(repr(keys))}: should be a list of keys in base64"
+            )
         return tuple(keys)
 
     def with_suggestions(self, manifest: Manifest) -> Layers:
@@ -361,7 +364,9 @@ def _from_assignments(assignments: Iterable[str]) -> Tree:
         path, equals, text = assignment.partition("=")
         section, dot, key = path.strip().partition(".")
         if not (equals and dot and key):
-            raise SettingsError(f"--set {plain(assignment)}: write section.key=value, as in --set camera.fps=10")
+            raise SettingsError(
+                f"--set {plain(assignment)}: write section.key=value, as in --set camera.fps=10"
+            )
         tree.setdefault(section, {})[key] = _literal(text.strip())
     return tree
 

@@ -14,13 +14,15 @@ from typing import Any
 import psutil
 import pytest
 
-from brokers import Ear, Mosquitto, wait_until
+from brokers import Ear, Gate, Mosquitto, wait_until
 from edge.mqtt_samples import BASE, QUICK, info, options
+from oahega_edge.assembly import mqtt_options
 from oahega_edge.publishers import Command
 from oahega_edge.publishers.commands import LARGEST_PAYLOAD, Refused, read_command
 from oahega_edge.publishers.connection import Incoming
 from oahega_edge.publishers.mqtt import MOST_COMMANDS, MqttPublisher
 from oahega_edge.publishers.topics import Topics
+from oahega_edge.settings import PACKAGED, read_layers
 
 TOPICS = Topics("oahega/v1", "kiosk-1")
 
@@ -225,6 +227,50 @@ def test_more_commands_than_can_wait_are_told_so(publisher: MqttPublisher, ear: 
 
     assert "try again later" in json.loads(busy[0].text)["error"]
     assert len(publisher.commands()) == MOST_COMMANDS
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(("session_s", "obeyed"), [(60, ["mute", "restart"]), (0, ["restart"])])
+def test_a_command_waits_for_an_absent_device_as_long_as_the_session_is_set_to_last(
+    mosquitto: Mosquitto, session_s: int, obeyed: list[str]
+) -> None:
+    got: list[str] = []
+    with Gate(mosquitto.port) as gate, Ear(mosquitto.port) as ear:
+
+        def said(word: str) -> int:
+            return [each.text for each in ear.on("/availability")].count(word)
+
+        gate.open()
+        given = options(gate.port, commands=True, session_expiry_s=session_s)
+        with MqttPublisher(given, pauses=QUICK) as publisher:
+            wait_until(lambda: said("online"))  # sent after the subscription
+            gate.close()
+            wait_until(lambda: said("offline"))
+            ear.say(f"{BASE}/cmd/mute")
+            gate.open()
+            wait_until(lambda: said("online") == 2)
+            ear.say(f"{BASE}/cmd/restart")
+
+            while "restart" not in got:
+                got += [command.name for command in wait_until(publisher.commands)]
+
+    assert got == obeyed
+
+
+@pytest.mark.parametrize(("said", "given"), [([], 60), (["mqtt.session_expiry_s=7"], 7)])
+def test_the_sessions_length_is_a_setting(said: list[str], given: int) -> None:
+    suggested = {
+        "detection.face_score": 0.5,
+        "detection.person_score": 0.5,
+        "detection.nms_iou": 0.5,
+        "smoothing.frames": 4,
+        "trigger.threshold": 0.5,
+        "deployment.context": "development",
+    }
+    assignments = [f"{key}={value}" for key, value in suggested.items()]
+    settings = read_layers(PACKAGED, {}, [*assignments, *said]).resolve()
+
+    assert mqtt_options(settings, {}).session_expiry_s == given
 
 
 @pytest.mark.broker

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from brokers import Ear, Heard, Mosquitto, wait_until
 from edge.mqtt_samples import BASE, QUICK, event, health, info, options, state
+from node_packages import node
 from oahega_edge.messages import COMMANDS
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.schema_files import FOLDER, files
@@ -149,23 +149,15 @@ def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
 
 
 def test_the_public_parser_accepts_the_asyncapi_document() -> None:
-    """Where node finds it: npm install --global @asyncapi/parser, and NODE_PATH=$(npm root --global)."""
     program = (
         "const {Parser} = require('@asyncapi/parser');"
         "new Parser().parse(require('fs').readFileSync(0, 'utf8')).then(({document, diagnostics}) => {"
         "const errors = diagnostics.filter(({severity}) => severity === 0);"
         "console.log(JSON.stringify(errors)); process.exit(document && !errors.length ? 0 : 1)})"
     )
-    node = shutil.which("node")
-    if (
-        node is None
-        or subprocess.run([node, "-e", "require('@asyncapi/parser')"], capture_output=True).returncode
-    ):
-        pytest.skip("node does not find @asyncapi/parser")
+    command = [node("@asyncapi/parser"), "-e", program]
 
-    done = subprocess.run(
-        [node, "-e", program], input=files()["asyncapi.json"], capture_output=True, text=True
-    )
+    done = subprocess.run(command, input=files()["asyncapi.json"], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
