@@ -25,7 +25,7 @@ install_release() {
 replay() { /opt/oahega-edge/bin/oahega-edge replay "$1" >/tmp/events.jsonl; }
 
 contract() {
-    $pip --find-links /srv/wheels/tests --find-links /srv/wheels/device pytest hypothesis jsonschema psutil
+    $pip --find-links /srv/wheels/tests --find-links /srv/wheels/device pytest hypothesis jsonschema psutil pillow
     files=""
     for name in $tests; do files="$files tests/edge/test_$name.py"; done
     cd /srv/checkout

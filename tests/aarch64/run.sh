@@ -62,7 +62,7 @@ wheels() {
     "$run" -m pip --disable-pip-version-check --quiet download --dest "$into/tests" --only-binary :all: \
         --implementation cp --python-version "$python" --abi "cp$(echo "$python" | tr -d .)" --abi abi3 \
         --abi none --platform manylinux2014_aarch64 $platforms \
-        --constraint "$into/constraints" pytest hypothesis jsonschema psutil
+        --constraint "$into/constraints" pytest hypothesis jsonschema psutil pillow
 }
 
 # The developers' pins without their hashes: pip then takes what it needs of them.
