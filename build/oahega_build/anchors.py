@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,13 @@ class Ladder:
     """Ascending edges of the rungs, pixels of the detector's input."""
     shapes: int = 1
     """Anchors per rung: 2 splits its boxes at their median aspect (standing and sitting persons)."""
+    strides: tuple[int, ...] = ()
+    """The map on which each rung's anchors stand; empty: by their size."""
+
+    def __post_init__(self) -> None:
+        if self.strides and len(self.strides) != len(self.heights) - 1:
+            rungs = len(self.heights) - 1
+            raise ValueError(f"the ladder of {self.label} has {rungs} rungs, but {len(self.strides)} strides")
 
 
 def anchors_from_boxes(
@@ -34,35 +42,36 @@ def anchors_from_boxes(
     A rung takes the median width and height of its boxes; an empty one takes its middle height and the
     label's median aspect. Raises RecipeError when a map is left without anchors.
     """
-    anchors = [
-        Anchor(label=ladder.label, width=round(float(w), 1), height=round(float(h), 1))
-        for ladder in ladders
-        for w, h in _rungs(sizes[ladder.label], ladder)
-    ]
     by_stride: dict[int, list[Anchor]] = {stride: [] for stride in strides}
-    for anchor in anchors:
-        by_stride[_stride_of(anchor, strides)].append(anchor)
+    for ladder in ladders:
+        for rung, width, height in _rungs(sizes[ladder.label], ladder):
+            anchor = Anchor(label=ladder.label, width=round(width, 1), height=round(height, 1))
+            stride = ladder.strides[rung] if ladder.strides else _stride_of(anchor, strides)
+            if stride not in by_stride:
+                raise RecipeError(f"the ladder of {ladder.label} names stride {stride}; there are {strides}")
+            by_stride[stride].append(anchor)
     empty = [stride for stride, members in by_stride.items() if not members]
     if empty:
         raise RecipeError(f"no anchor falls on the maps of stride {empty}; widen the ladders' heights")
     return tuple(AnchorLevel(stride=stride, anchors=tuple(members)) for stride, members in by_stride.items())
 
 
-def _rungs(sizes: NDArray[np.floating], ladder: Ladder) -> list[tuple[float, float]]:
+def _rungs(sizes: NDArray[np.floating], ladder: Ladder) -> list[tuple[int, float, float]]:
+    """Number of the rung, width and height of each anchor, without twins."""
     if len(sizes) == 0:
         raise RecipeError(
             f"the data has no boxes of the label {ladder.label}; there is nothing to learn it from"
         )
     aspects = sizes[:, 0] / sizes[:, 1]
     found = []
-    for low, high in zip(ladder.heights[:-1], ladder.heights[1:], strict=True):
+    for rung, (low, high) in enumerate(itertools.pairwise(ladder.heights)):
         inside = (sizes[:, 1] >= low) & (sizes[:, 1] < high)
         for part in _split(sizes[inside], aspects[inside], ladder.shapes):
             if len(part):
-                found.append((float(np.median(part[:, 0])), float(np.median(part[:, 1]))))
+                found.append((rung, float(np.median(part[:, 0])), float(np.median(part[:, 1]))))
             else:
                 height = float(np.sqrt(low * high))
-                found.append((height * float(np.median(aspects)), height))
+                found.append((rung, height * float(np.median(aspects)), height))
     return list(dict.fromkeys(found))
 
 

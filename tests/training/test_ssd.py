@@ -165,6 +165,36 @@ def test_a_map_without_anchors_is_refused() -> None:
         anchors_from_boxes(sizes, [Ladder("face", (8, 16))], (8, 64))
 
 
+def test_a_ladder_may_say_where_its_rungs_stand() -> None:
+    sizes = {"face": np.array([[10.0, 12.0]] * 5 + [[20.0, 24.0]] * 5)}
+
+    found = anchors_from_boxes(sizes, [Ladder("face", (8, 16, 32), strides=(64, 8))], (8, 64))
+
+    assert [(level.stride, level.anchors[0].height) for level in found] == [(8, 24.0), (64, 12.0)]
+
+
+def test_a_ladder_with_too_few_strides_or_unknown_ones_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 rungs, but 1 strides"):
+        Ladder("face", (8, 16, 32), strides=(8,))
+    with pytest.raises(RecipeError, match="names stride 16"):
+        anchors_from_boxes({"face": np.ones((3, 2))}, [Ladder("face", (8, 16), strides=(16,))], (8,))
+
+
+@pytest.mark.parametrize("name", ["detector_default", "detector_quick", "detector_paper", "detector_finish"])
+def test_packaged_recipes_have_anchors_on_all_their_maps(name: str) -> None:
+    from oahega_build.recipes import load_recipe
+    from oahega_build.train_detector import DetectorRecipe
+
+    recipe = load_recipe(name, DetectorRecipe)
+    rng = np.random.default_rng(1)
+    heights = np.exp(rng.uniform(np.log(6), np.log(recipe.net.height), 4000))
+    sizes = {"face": np.outer(heights, (0.77, 1)), "person": np.outer(heights, (0.4, 1))}
+
+    found = anchors_from_boxes(sizes, recipe.ladders, recipe.net.strides)
+
+    assert tuple(level.stride for level in found) == recipe.net.strides
+
+
 def test_a_label_without_boxes_is_refused() -> None:
     with pytest.raises(RecipeError, match="no boxes of the label person"):
         anchors_from_boxes({"person": np.zeros((0, 2))}, [Ladder("person", (8, 16))], (8,))
