@@ -2,8 +2,8 @@
 
 Command: python -m oahega_build train-detector --data DATA --recipe detector_paper --run paper
 Cost: about 3 hours on 2 cores.
-Expected: 4,540,208 bytes int8 and 16.3 MB of float weights; the paper states 4.51 and 21.7 MB (of its file). Faces
-below 30 px are lost. It was run for a few steps, which shows the sizes; nobody has trained it to the end.
+Expected: 4,540,208 bytes int8 and 16.3 MB of float weights; the paper states 4.51 and 21.7 MB (of its file).
+Faces below 30 px are lost. It was run for a few steps, which shows the sizes, and not to the end.
 """
 
 from oahega_build.anchors import Ladder
