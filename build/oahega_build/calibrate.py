@@ -39,6 +39,24 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     return round(math.exp((low + high) / 2), 4)
 
 
+def fit_prior(
+    logits: NDArray[np.floating], labels: NDArray[np.integer], temperature: float
+) -> tuple[float, ...]:
+    """The share of each class that the calibrated probabilities take for granted; sums to 1.
+
+    A network learns p(class | face) for the shares that its training showed it; recipes may show other ones
+    than there are. Biases on the logits are fitted by which the mean probability of each class becomes its
+    share among `labels` (their likelihood is greatest there); what they had to add, the network lacked.
+    """
+    shares = np.bincount(labels, minlength=logits.shape[1]) / len(labels)
+    bias = np.zeros(logits.shape[1])
+    for _ in range(200):
+        mean = softmax(logits / temperature + bias).mean(axis=0)
+        bias += np.log(np.maximum(shares, 1e-6) / np.maximum(mean, 1e-9))
+    granted = shares * np.exp(-bias)
+    return tuple(round(float(max(share, 1e-4)), 4) for share in granted / granted.sum())
+
+
 def expected_calibration_error(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 15
 ) -> float:

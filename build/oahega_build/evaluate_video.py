@@ -58,7 +58,7 @@ Play = Callable[[Record, Sights], Answers]
 ALL = "all"
 OURS = "ours, as set"
 CLIP_SUFFIXES = (".mkv", ".mp4", ".gif", ".avi", ".webm")
-SUGGESTED_FRAMES, SUGGESTED_THRESHOLD = 4, 0.5
+SUGGESTED_FRAMES, SUGGESTED_THRESHOLD = 3, 0.55
 PAPER_FRAMES = (3, 5, 8, 12, 20)
 PAPER_THRESHOLDS = (0.0, 0.5)
 OUR_FRAMES = (1, 2, 3, 4, 6, 9)
@@ -76,6 +76,8 @@ class Chain:
     """Least score that starts a track."""
     key: Mapping[str, str]
     """What a record depends on."""
+    prior: tuple[float, ...] | None = None
+    """What the classifier takes for granted."""
 
 
 def open_chain(
@@ -122,6 +124,7 @@ def bundle_chain(folder: Path) -> Iterator[Chain]:
             EmotionClassifier(emotion, reads, watch),
             score["face"],
             {"detector": detector.cpu.sha256, "score": str(score["face"]), "emotion": emotion.cpu.sha256},
+            emotion.prior,
         )
     finally:
         detects.close()
@@ -142,6 +145,7 @@ def yunet_chain(yunet: Path, emotion_folder: Path) -> Iterator[Chain]:
                 "detector": f"{artifacts.sha256_of(yunet)} at {YuNet.WIDTH}",
                 "emotion": emotion.entry.cpu.sha256,
             },
+            emotion.entry.prior,
         )
     finally:
         reads.close()
@@ -409,6 +413,7 @@ def from_settings(settings: Settings, chain: Chain) -> tuple[Deciding, Tracking]
         smoothing.max_age_ms / 1000,
         smoothing.lasting_s,
         replace(trigger_rules(settings), heartbeat=0.0),
+        chain.prior,
     )
     return deciding, Tracking(
         tracking.match_iou,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build import artifacts
-from oahega_build.calibrate import fit_temperature, suggested_threshold
+from oahega_build.calibrate import fit_prior, fit_temperature, suggested_threshold
 from oahega_build.dataset import Dataset, Sample, read_dataset, split_train
 from oahega_build.emotion_inputs import crop_sample
 from oahega_build.emotion_metrics import summary
@@ -24,7 +24,7 @@ from oahega_edge.manifest import EmotionEntry, ModelCard, ModelFile, SuggestedDe
 
 REPRESENTATIVE = 400
 """Training pictures that fix the ranges of the int8 activations."""
-SUGGESTED_FRAMES = 4
+SUGGESTED_FRAMES = 3
 """N of the belief, chosen on sequences (edge/README.md, Decisions)."""
 MODEL_NAME = "emotion.tflite"
 
@@ -102,7 +102,8 @@ def _calibrated(
     temperature = fit_temperature(logits, labels)
     threshold = suggested_threshold(softmax(logits, temperature), labels)
     suggested = SuggestedDecision(threshold=threshold, frames=SUGGESTED_FRAMES)
-    return entry.model_copy(update={"temperature": temperature, "suggested": suggested})
+    prior = fit_prior(logits, labels, temperature)
+    return entry.model_copy(update={"temperature": temperature, "prior": prior, "suggested": suggested})
 
 
 def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:

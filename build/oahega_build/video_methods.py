@@ -155,10 +155,18 @@ class Deciding:
     max_age: float
     lasting: float
     rules: TriggerRules
+    prior: tuple[float, ...] | None = None
+    """What the network takes for granted."""
 
     def smoothing(self) -> Smoothing:
         """Of one face."""
-        return new_smoothing(self.mean, frames=self.frames, max_age=self.max_age, lasting=self.lasting)
+        return new_smoothing(
+            self.mean,
+            frames=self.frames,
+            max_age=self.max_age,
+            lasting=self.lasting,
+            prior=self.prior,
+        )
 
 
 def ours(deciding: Deciding) -> Callable[[Record, Sights], Answers]:

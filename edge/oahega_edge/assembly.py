@@ -22,7 +22,7 @@ from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
 from oahega_edge.control import ControlServer, socket_path
 from oahega_edge.daemon import Daemon, NoRecovery, Rhythm
 from oahega_edge.detection import Decoder
-from oahega_edge.disclosure import Group, SelectedLabels, told_labels
+from oahega_edge.disclosure import Group, SelectedLabels, told_labels, told_prior
 from oahega_edge.engines import Engine, Engines, TrialRecord
 from oahega_edge.errors import AcceleratorError, SettingsError
 from oahega_edge.events import EventStamp, ModelIdentity, StampClocks
@@ -222,6 +222,7 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
     decoder = Decoder(manifest.detector, scores, detection.nms_iou)
     smoothing, rules = settings.smoothing, trigger_rules(settings)
     labels = told_labels(manifest.emotion.labels, settings.trigger.labels)
+    prior = told_prior(manifest.emotion.prior, manifest.emotion.labels, labels)
     classifier: Classifier = EmotionClassifier(manifest.emotion, models.emotion, watch)
     if labels != classifier.labels:
         classifier = SelectedLabels(classifier, labels)
@@ -240,6 +241,7 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
             frames=frames,
             max_age=smoothing.max_age_ms / 1000,
             lasting=smoothing.lasting_s,
+            prior=prior,
         ),
         frames=smoothing.frames,
         trigger_rules=rules,
@@ -409,6 +411,7 @@ def mqtt_options(settings: Settings, environment: Mapping[str, str]) -> MqttOpti
         device=settings.device.name,
         root=mqtt.root,
         will_delay_s=mqtt.will_delay_s,
+        session_expiry_s=mqtt.session_expiry_s,
         event_expiry_s=mqtt.event_expiry_s,
         state_expiry_s=mqtt.state_expiry_s,
         health_expiry_s=max(180, round(3 * settings.health.interval_s)),

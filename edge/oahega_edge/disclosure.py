@@ -30,6 +30,17 @@ def told_labels(labels: Sequence[str], allowed: Sequence[str]) -> tuple[str, ...
     return tuple(label for label in labels if not allowed or label in allowed)
 
 
+def told_prior(
+    prior: Sequence[float] | None, labels: Sequence[str], told: Sequence[str]
+) -> tuple[float, ...] | None:
+    """What a model that never heard of the other labels takes for granted, its `prior` being of `labels`."""
+    if prior is None:
+        return None
+    kept = [prior[labels.index(label)] for label in told]
+    hidden = (sum(prior) - sum(kept)) / len(kept)
+    return tuple(share + hidden for share in kept)
+
+
 class SelectedLabels:
     """A classifier that has never heard of the other labels.
 

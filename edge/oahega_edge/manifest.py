@@ -245,6 +245,8 @@ class EmotionEntry(Value):
     labels: Annotated[tuple[Label, ...], Field(min_length=2)]
     temperature: Positive
     """Probabilities are softmax(logits / temperature); fitted on the exported file."""
+    prior: tuple[Positive, ...] | None = None
+    """Share of each label that the probabilities take for granted; fitted like the temperature."""
     suggested: SuggestedDecision
     golden: Golden
     card: ModelCard
@@ -253,6 +255,8 @@ class EmotionEntry(Value):
     def _consistent(self) -> Self:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"emotion labels repeat: {list(self.labels)}")
+        if self.prior is not None and len(self.prior) != len(self.labels):
+            raise ValueError(f"prior has {len(self.prior)} shares, there are {len(self.labels)} labels")
         shape = _role(self.outputs, "logits").shape
         if shape != (1, len(self.labels)):
             raise ValueError(f"output logits has shape {shape}, there are {len(self.labels)} labels")

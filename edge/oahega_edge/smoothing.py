@@ -4,13 +4,16 @@ The paper (section 4) averages the probabilities of the last N frames. A mean we
 is either nervous or late. The belief is the forward filter of a hidden Markov model with one state per
 emotion (Rabiner 1989, section III.A): what was believed fades slowly, because expressions last; each frame
 multiplies its probabilities in, to the power 1/N, because neighbouring frames repeat each other. N frames
-thus say as much as their geometric mean does, and a sure frame says more than an unsure one.
+thus say as much as their geometric mean does, and a sure frame says more than an unsure one. What the
+network takes for granted (more people smile than scowl on its training pictures) is divided out of every
+frame: else it would be counted again with each (scaled likelihoods: Bourlard and Morgan 1994, chapter 7).
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -88,10 +91,14 @@ class Window:
 class Belief:
     """Probability of each emotion, given all frames of one face so far."""
 
-    def __init__(self, *, frames: int, max_age: float, lasting: float) -> None:
+    def __init__(
+        self, *, frames: int, max_age: float, lasting: float, prior: Sequence[float] | None = None
+    ) -> None:
         """`frames`: N, neighbouring frames that together count as one look; `max_age`: seconds unseen after
-        which nothing is believed any more; `lasting`: seconds that an expression lasts on average.
+        which nothing is believed any more; `lasting`: seconds that an expression lasts on average; `prior`:
+        share of each label that the network takes for granted, None: all alike.
         """
+        self._granted = 0.0 if prior is None else np.log(np.maximum(prior, _LEAST_EVIDENCE))
         self._frames = frames
         self._max_age = max_age
         self._lasting = lasting
@@ -106,7 +113,8 @@ class Belief:
     def add(self, scores: NDArray[np.float64], now: float, weight: float = 1.0) -> Average:
         """Take in one frame's probabilities (labels,)."""
         before = self._faded(len(scores), now)
-        evidence = np.log(np.maximum(scores, _LEAST_EVIDENCE)) * (weight / self._frames)
+        said = np.log(np.maximum(scores, _LEAST_EVIDENCE)) - self._granted
+        evidence = said * (weight / self._frames)
         powers = before * np.exp(evidence - evidence.max())
         self._belief = powers / powers.sum()
         self._times.append(now)
@@ -122,8 +130,10 @@ class Belief:
         return np.asarray(stayed * self._belief + (1 - stayed) * changed, np.float64)
 
 
-def new_smoothing(mean: Mean, *, frames: int, max_age: float, lasting: float) -> Smoothing:
-    """The memory of a new face; `lasting` matters for the belief only."""
+def new_smoothing(
+    mean: Mean, *, frames: int, max_age: float, lasting: float, prior: Sequence[float] | None
+) -> Smoothing:
+    """The memory of a new face; `lasting` and `prior` matter for the belief only."""
     if mean == "belief":
-        return Belief(frames=frames, max_age=max_age, lasting=lasting)
+        return Belief(frames=frames, max_age=max_age, lasting=lasting, prior=prior)
     return Window(frames=frames, max_age=max_age, mean=mean)

@@ -4,11 +4,14 @@ Two rounds of matching by overlap, as in ByteTrack: first the sure detections, t
 which may keep a track alive but never start one. A track's motion is carried on at constant speed.
 
 Where it is not clear whose face it is, it becomes a new track: one face under two ids is a nuisance, two
-faces under one id a falsehood.
+faces under one id a falsehood. So a track is wary while another face was about lately, be that followed or
+not: then its face must be where it is expected, and one that was away comes back as a new track, which is
+taken for the old one only when it has been seen to move on as that did.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,8 +31,21 @@ overlap rises by so much a second, since more and more others may have come to i
 detection does not bring it back."""
 CLEAR = 0.15
 """By so much the overlap with one track must exceed that with another that has no face of its own."""
-UNSURE_IOU = 0.5
-"""Least overlap of an unsure detection: between two faces, detectors are unsure of a box over both."""
+UNSURE_IOU, WARY_IOU = 0.5, 0.7
+"""Least overlap of an unsure detection with a track, and with a wary one: between two faces, detectors are
+unsure of a box over both."""
+LATELY, ABOUT = 1.5, 2.5
+"""A track is wary for so many seconds after another face was found within so many widths and heights of where
+the track's own is expected."""
+JUMP, DASH = 0.2, 1.0
+"""The face of a wary track is within so many widths and heights of where it is expected, plus so many a
+second since it was seen."""
+AWAY = 0.15
+"""Seconds, and more than one look, after which the face of a wary track has been away."""
+RETURN_HITS = 3
+"""Detections by which a face shows how it moves."""
+TURN = 1.5
+"""Widths and heights a second by which the speed of the same face differs at most before and after."""
 STEADYING = 0.3
 """Share of the newest height in the remembered one."""
 
@@ -48,6 +64,12 @@ class Track:
     """Frames in which it was detected."""
     velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     """Of the box's middle, in pictures per second."""
+    confirmed: bool = False
+    """Found often enough to count."""
+    wary: bool = False
+    """At this look: another face was about lately."""
+    away: bool = False
+    """At this look: wary, and not found for so long that another one may have come to its place."""
     height: float = field(init=False)
     """Of the box, steadied: share of the picture."""
 
@@ -69,6 +91,27 @@ class Track:
         self.box, self.score, self.last_seen = detection.box, detection.score, now
         self.hits += 1
 
+    def moves_like(self, other: Track) -> bool:
+        """Whether both go the same way, as far as a few boxes tell."""
+        turn = np.abs(self.velocity - other.velocity) / (self.box.width, self.box.height)
+        return bool(turn.max() <= TURN)
+
+    def returns_as(self, other: Track) -> None:
+        """Go on as a new track that proved to be this face."""
+        self.box, self.score, self.last_seen = other.box, other.score, other.last_seen
+        self.velocity, self.height = other.velocity, other.height
+        self.hits += other.hits
+
+
+@dataclass(slots=True)
+class _Glimpse:
+    """A face that was found at a look, followed or not."""
+
+    time: float
+    box: Box
+    track: int | None
+    """Whose face it is or lies on; None where no track is."""
+
 
 class Tracker:
     """Keeps the tracks of one label."""
@@ -85,26 +128,29 @@ class Tracker:
         self._tracks: list[Track] = []
         self._next_id = 1
         self._looked_at = 0.0
+        self._glimpses: deque[_Glimpse] = deque()
 
     @property
     def tracks(self) -> list[Track]:
         """Confirmed tracks, seen in this frame or not."""
-        return [track for track in self._tracks if track.hits >= self._start_hits]
+        return [track for track in self._tracks if track.confirmed]
 
     def update(self, detections: Sequence[Detection], now: float) -> tuple[list[Track], list[Track]]:
         """Confirmed tracks that are seen at `now`, and confirmed tracks that ended."""
         before, self._looked_at = self._looked_at, now
         sure = [d for d in detections if d.score >= self._start_score]
         unsure = [d for d in detections if d.score < self._start_score]
-        waiting = list(self._tracks)
-        left_over, waiting = self._match(sure, waiting, before, self._match_iou)
-        fresh = [track for track in waiting if now - track.last_seen <= MOMENT]
-        hidden = [track for track in waiting if now - track.last_seen > MOMENT]
+        self._beware(before)
+        left_over, waiting = self._match(sure, list(self._tracks), before, self._match_iou)
+        fresh = [track for track in waiting if now - track.last_seen <= MOMENT and not track.away]
+        hidden = [track for track in waiting if track not in fresh]
         waiting = hidden + self._match(unsure, fresh, before, max(UNSURE_IOU, self._match_iou))[1]
         self._start(left_over, now)
-        ended = [t for t in waiting if now - t.last_seen > self._patience(t)]
+        self._glimpse(detections)
+        self._confirm()
+        ended = [t for t in waiting if t in self._tracks and now - t.last_seen > self._patience(t)]
         self._tracks = [t for t in self._tracks if t not in ended]
-        return self.between(), [t for t in ended if t.hits >= self._start_hits]
+        return self.between(), [t for t in ended if t.confirmed]
 
     @property
     def is_empty(self) -> bool:
@@ -131,16 +177,59 @@ class Tracker:
             for track in self.tracks
             if track.last_seen != self._looked_at
             and now - track.last_seen <= most
-            and not any(_is_near(track, other, now) for other in self._tracks if other is not track)
+            and not any(_is_near(track, other, now) for other in self.tracks if other is not track)
         ]
 
     def clear(self) -> None:
         """Forget every track, as when the camera was closed."""
         self._tracks = []
+        self._glimpses.clear()
+
+    def _beware(self, before: float) -> None:
+        """Find the tracks that must be careful at this look; `before`: when the last one was."""
+        now = self._looked_at
+        while self._glimpses and now - self._glimpses[0].time > LATELY:
+            self._glimpses.popleft()
+        longest = max(AWAY, 1.5 * (now - before))
+        for track in self._tracks:
+            expected = track.predicted(now)
+            others = (glimpse.box for glimpse in self._glimpses if glimpse.track != track.id)
+            track.wary = any(_steps(expected, box) < ABOUT for box in others)
+            track.away = track.wary and track.confirmed and now - track.last_seen > longest
+
+    def _glimpse(self, detections: Sequence[Detection]) -> None:
+        """Remember every face of this look, also those that no track got."""
+        now = self._looked_at
+        places = [(track.id, track.predicted(now)) for track in self._tracks]
+        for detection in detections:
+            overlaps = [(box.iou(detection.box), number) for number, box in places]
+            overlap, owner = max(overlaps, default=(0.0, 0))
+            self._glimpses.append(_Glimpse(now, detection.box, owner if overlap >= self._match_iou else None))
+
+    def _confirm(self) -> None:
+        """New tracks that were found often enough count, or are the lost ones that they came back as."""
+        now = self._looked_at
+        for track in [t for t in self._tracks if not t.confirmed and t.last_seen == now]:
+            lost = [t for t in self.tracks if t.wary and t.last_seen != now and _is_near(t, track, now)]
+            if track.hits < (max(RETURN_HITS, self._start_hits) if lost else self._start_hits):
+                continue
+            newest = Detection("", track.box, track.score)
+            same = [t for t in lost if self._overlaps([newest], [t])[0, 0] > 0 and t.moves_like(track)]
+            if len(same) == 1:
+                self._return(same[0], track)
+            else:
+                track.confirmed = True
+
+    def _return(self, old: Track, new: Track) -> None:
+        old.returns_as(new)
+        self._tracks.remove(new)
+        for glimpse in self._glimpses:
+            if glimpse.track == new.id:
+                glimpse.track = old.id
 
     def _patience(self, track: Track) -> float:
         """A track not yet confirmed must be seen again at once."""
-        return self._lost_after if track.hits >= self._start_hits else 0.0
+        return self._lost_after if track.confirmed else 0.0
 
     def _start(self, detections: Sequence[Detection], now: float) -> None:
         for detection in detections:
@@ -152,11 +241,13 @@ class Tracker:
     ) -> tuple[list[Detection], list[Track]]:
         """Pair detections with tracks, greatest overlap first; what is left of both.
 
-        A pair is left out where a rival, a track without a face of its own, has as good a claim.
+        A pair is left out where a rival, a track without a face of its own, has as good a claim. A face that
+        was away gets none, but is a rival.
         """
         if not detections or not tracks:
             return detections, tracks
         overlap = self._overlaps(detections, tracks)
+        needed = [max(least, WARY_IOU) if t.wary and least > self._match_iou else least for t in tracks]
         free_tracks, free_detections = set(range(len(tracks))), set(range(len(detections)))
         for flat in np.argsort(-overlap, axis=None, kind="stable"):
             row, column = divmod(int(flat), len(detections))
@@ -164,9 +255,15 @@ class Tracker:
                 break
             if row not in free_tracks or column not in free_detections:
                 continue
+            if overlap[row, column] < needed[row] or tracks[row].away:
+                continue
             elsewhere = sorted(free_detections - {column})
             rivals = [
-                i for i in free_tracks if i != row and not (overlap[i, elsewhere] >= self._match_iou).any()
+                i
+                for i in free_tracks
+                if i != row
+                and not (tracks[i].away and not tracks[row].confirmed)
+                and not (overlap[i, elsewhere] >= self._match_iou).any()
             ]
             as_good = any(overlap[i, column] > overlap[row, column] - CLEAR for i in rivals)
             if as_good or self._is_doubtful(
@@ -185,6 +282,9 @@ class Tracker:
         growth = np.array([[d.box.height / track.height for d in detections] for track in tracks])
         overlap[(growth > MOST_GROWTH) | (growth < 1 / MOST_GROWTH)] = 0.0
         hidden = np.array([self._looked_at - track.last_seen for track in tracks])
+        moved = np.array([[_steps(box, d.box) for d in detections] for box in predicted])
+        wary = np.array([track.wary for track in tracks])
+        overlap[wary[:, None] & (moved > JUMP + DASH * hidden[:, None])] = 0.0
         overlap[overlap < self._match_iou + STRICTER * np.maximum(0, hidden - MOMENT)[:, None]] = 0.0
         return overlap
 
@@ -203,8 +303,13 @@ def _is_near(track: Track, other: Track, now: float) -> bool:
 
 def _are_near(expected: Box, other: Box) -> bool:
     """Whether a face that is expected at the one place may well be at the other."""
+    return _steps(expected, other) < DOUBT
+
+
+def _steps(expected: Box, other: Box) -> float:
+    """How far the middles are apart, in widths or heights of the expected face."""
     (x, y), (other_x, other_y) = expected.center, other.center
-    return abs(x - other_x) < DOUBT * expected.width and abs(y - other_y) < DOUBT * expected.height
+    return max(abs(x - other_x) / expected.width, abs(y - other_y) / expected.height)
 
 
 def _rows(boxes: Sequence[Box]) -> NDArray[np.float64]:

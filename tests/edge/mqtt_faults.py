@@ -163,11 +163,11 @@ def outage_with_kills(broker: Mosquitto, folder: Path, seconds: float, per_secon
         wait_until(lambda: second.accepted() > 0)
         gate.open()
         owed = second.accepted()
-        wait_until(lambda: _arrived(ear, "boot-2") >= owed, 120)
+        wait_until(lambda: _arrived(ear, "boot-2") >= owed, 600)
         second.kill()
         # One more brings what the second still owed; it is stopped in order, so it owes nothing itself.
         third = Child(gate.port, store, "boot-3", per_second)
-        wait_until(lambda: _arrived(ear, "boot-2") >= second.accepted() and third.lines(), 120)
+        wait_until(lambda: _arrived(ear, "boot-2") >= second.accepted() and third.lines(), 600)
         third.stop()
         wait_until(lambda: _arrived(ear, "boot-3") >= third.accepted())
         return _check(ear, [first, second, third])

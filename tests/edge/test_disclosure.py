@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oahega_edge.cameras.memory import frames_of
-from oahega_edge.disclosure import Group, SelectedLabels, told_labels
+from oahega_edge.disclosure import Group, SelectedLabels, told_labels, told_prior
 from oahega_edge.errors import SettingsError
 from oahega_edge.geometry import Box
 from oahega_edge.pipeline import Step, dominant
@@ -34,6 +34,14 @@ def test_a_hidden_emotion_reads_as_undecided() -> None:
 
     assert selected.labels == ("happy", "neutral")
     assert scores == pytest.approx([0.49, 0.51])
+
+
+def test_what_the_model_takes_for_granted_follows_its_scores_when_an_emotion_is_hidden() -> None:
+    usual = (0.2, 0.3, 0.5)
+    scores = SelectedLabels(Sad(*usual), ("happy", "neutral"))(PICTURE, LEFT)
+
+    assert told_prior(usual, LABELS, ("happy", "neutral")) == pytest.approx(scores)
+    assert told_prior(None, LABELS, ("happy", "neutral")) is None
 
 
 def test_a_hidden_emotion_is_in_no_event_of_the_chain() -> None:

@@ -98,6 +98,17 @@ def test_a_sure_frame_moves_a_belief_more_than_an_unsure_one() -> None:
     assert sure.add(p(0.9, 0.1), 0.0).scores[0] > unsure.add(p(0.6, 0.4), 0.0).scores[0]
 
 
+def test_what_the_network_takes_for_granted_is_not_counted_again_with_every_frame() -> None:
+    """A face that says no more than the network would of any face leaves all as likely as before."""
+    usual = p(0.7, 0.2, 0.1)
+    filter_ = Belief(frames=3, max_age=2.0, lasting=5.0, prior=usual.tolist())
+    for i in range(30):
+        scores = filter_.add(usual, i / 15).scores
+
+    assert scores == pytest.approx([1 / 3] * 3)
+    assert filter_.add(p(0.6, 0.4, 0.0), 2.0).scores.argmax() == 1
+
+
 def test_a_frame_of_no_weight_says_nothing() -> None:
     filter_ = belief()
 

@@ -84,9 +84,10 @@ def test_of_two_hidden_faces_that_may_both_have_come_back_neither_is_guessed() -
     for i in range(10, 13):
         tracks.update([], i / 10)
 
-    (back,), _ = tracks.update([face(0.35)], 1.3)
+    for i in range(13, 16):
+        back, _ = tracks.update([face(0.35)], i / 10)
 
-    assert back.id == 3
+    assert [track.id for track in back] == [3]
 
 
 def test_a_hidden_face_comes_back_under_its_id_where_no_other_can_be() -> None:
@@ -130,9 +131,62 @@ def test_one_face_where_two_may_be_is_given_to_neither() -> None:
     for i in range(6):
         tracks.update([face(0.2 + 0.02 * i), face(0.44 - 0.02 * i)], i / 10)
 
-    (found,), _ = tracks.update([face(0.32)], 0.6)
+    for i in range(6, 9):
+        found, _ = tracks.update([face(0.32)], i / 10)
 
-    assert found.id == 3
+    assert [track.id for track in found] == [3]
+
+
+def test_who_comes_out_behind_a_hidden_face_and_goes_the_other_way_is_another() -> None:
+    """Two cross; the detector has lost the one before they meet and the other while they do."""
+    tracks = tracker(lost_after=0.5)
+    going, coming = [0.1 + 0.02 * i for i in range(20)], [0.5 - 0.02 * i for i in range(20)]
+    for i in range(6):
+        tracks.update([face(going[i]), face(coming[i])], i / 10)
+    for i in range(6, 9):
+        tracks.update([face(going[i])], i / 10)
+    for i in range(9, 12):
+        tracks.update([], i / 10)
+
+    for i in range(12, 16):
+        seen, _ = tracks.update([face(coming[i])], i / 10)
+
+    assert [track.id for track in seen] == [3]
+
+
+def test_who_comes_back_in_company_and_goes_on_as_before_is_the_same() -> None:
+    tracks = tracker()
+    for i in range(16):
+        hidden = 5 <= i < 8
+        first = [] if hidden else [face(0.1 + 0.02 * i)]
+        seen, _ = tracks.update([*first, face(0.3 + 0.02 * i)], i / 10)
+
+    assert [track.id for track in seen] == [1, 2]
+
+
+def test_a_face_that_comes_back_is_told_of_only_when_it_is_known_whose_it_is() -> None:
+    tracks = tracker()
+    told = []
+    for i in range(12):
+        hidden = 5 <= i < 8
+        first = [] if hidden else [face(0.1 + 0.02 * i)]
+        seen, _ = tracks.update([*first, face(0.3 + 0.02 * i)], i / 10)
+        told.append(len(seen))
+
+    assert told == [2] * 5 + [1] * 5 + [2] * 2
+
+
+def test_a_face_with_another_about_does_not_jump() -> None:
+    alone, in_company = tracker(), tracker()
+    for i in range(5):
+        alone.update([face(0.3)], i / 10)
+        in_company.update([face(0.3), face(0.65)], i / 10)
+
+    (same,), _ = alone.update([face(0.38)], 0.5)
+    seen, _ = in_company.update([face(0.38), face(0.65)], 0.5)
+
+    assert same.id == 1
+    assert [track.id for track in seen] == [2]
 
 
 def test_an_unsure_box_across_two_faces_does_not_pull_one_over() -> None:

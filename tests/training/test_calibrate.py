@@ -7,6 +7,7 @@ import pytest
 
 from oahega_build.calibrate import (
     expected_calibration_error,
+    fit_prior,
     fit_temperature,
     negative_log_likelihood,
     risk_coverage,
@@ -26,6 +27,17 @@ def drawn(pictures: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
     shares = softmax(logits, temperature)
     labels = (shares.cumsum(axis=1) > rng.random((pictures, 1))).argmax(axis=1)
     return logits, labels
+
+
+def test_the_fitted_prior_is_what_the_network_was_taught_and_not_what_the_pictures_hold() -> None:
+    """Faces of two kinds, told apart with doubt by a network that was taught with a quarter of the first."""
+    rng = np.random.default_rng(4)
+    taught, true = np.array([0.25, 0.75]), np.array([0.6, 0.4])
+    labels = rng.choice(2, 20_000, p=true)
+    seen = rng.normal(2.0 * labels - 1.0, 1.0)  # so log p(seen | 1) - log p(seen | 0) = 2 * seen
+    logits = np.stack([np.zeros_like(seen), 2 * seen], axis=1) + np.log(taught)
+
+    assert fit_prior(logits, labels, 1.0) == pytest.approx(taught, abs=0.02)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
