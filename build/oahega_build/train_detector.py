@@ -118,8 +118,9 @@ class DetectorRecipe:
     """Pictures that set the ranges of the int8 activations."""
     precision: float = 0.95
     """The suggested scores are the lowest with this precision on the held-out pictures,"""
-    false_alarms: float = 0.02
-    """and with at most this share of false alarms in varied views of those that show nobody."""
+    false_alarms: Mapping[str, float] = field(default_factory=lambda: {"face": 0.02, "person": 0.1})
+    """and with at most this share of false alarms in varied views of those that show nobody: a false face
+    may become an event, a false person is only counted."""
     empty_views: int = 1500
     """So many views are drawn for that."""
     nms_iou: float = 0.45
@@ -553,8 +554,9 @@ def choose_scores(
     for label, scoring in scorings.items():
         matches = scoring.matches()
         score = min(0.9, max(0.1, matches.score_for_precision(recipe.precision)))
-        if label in alarms:
-            score = max(score, min(0.9, float(np.quantile(alarms[label], 1 - recipe.false_alarms))))
+        if label in alarms and label in recipe.false_alarms:
+            silent = float(np.quantile(alarms[label], 1 - recipe.false_alarms[label]))
+            score = max(score, min(0.9, silent))
         chosen = matches.at(score)
         scores[label] = round(score, 3)
         figures[label] = {

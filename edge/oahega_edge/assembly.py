@@ -16,7 +16,7 @@ from typing import Self
 import cv2
 
 import oahega_edge
-from oahega_edge.bundle import DEFAULT_BUNDLE, Bundle, load_bundle, self_test
+from oahega_edge.bundle import DEFAULT_BUNDLE, EMBEDDED, Bundle, is_embedded, load_bundle, self_test
 from oahega_edge.cameras import Camera, open_camera
 from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
 from oahega_edge.control import ControlServer, socket_path
@@ -86,14 +86,22 @@ class Setup:
 
 def read_setup(layers: Layers) -> Setup:
     """Load the bundle that the layers name, take its suggestions, check everything."""
-    place = layers.bundle_path() or DEFAULT_BUNDLE
+    place = _place(layers.bundle_path())
     bundle = _load(place.resolve(), layers)
     return Setup(bundle, place, layers, _complete(layers, bundle))
 
 
+def _place(named: Path | None) -> Path:
+    """Where the bundle lies that the settings name; a bare name may be one inside the package."""
+    if named is None:
+        return DEFAULT_BUNDLE
+    embedded = EMBEDDED / named
+    return embedded if named.parent == Path() and embedded.is_dir() else named
+
+
 def _load(path: Path, layers: Layers) -> Bundle:
-    """The packaged bundle needs no signature: it came with the code."""
-    return load_bundle(path, () if path == DEFAULT_BUNDLE.resolve() else layers.bundle_keys())
+    """A packaged bundle needs no signature: it came with the code."""
+    return load_bundle(path, () if is_embedded(path) else layers.bundle_keys())
 
 
 def _complete(layers: Layers, bundle: Bundle) -> Settings:

@@ -23,7 +23,9 @@ from oahega_edge.manifest import FORMAT_VERSION, DetectorEntry, EmotionEntry, Ma
 from oahega_edge.preprocess import Quantizer, golden_pixels
 from oahega_edge.runtimes import Model
 
-DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
+EMBEDDED = Path(__file__).parent / "bundles"
+"""Bundles that come with the package, by the names of their folders."""
+DEFAULT_BUNDLE = EMBEDDED / "default"
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 LARGEST_MANIFEST = 4 << 20
@@ -49,6 +51,11 @@ class Bundle:
     def file(self, entry: ModelFile) -> Path:
         """Where a model lies."""
         return self.path / entry.file
+
+
+def is_embedded(path: Path) -> bool:
+    """Whether a resolved path is one of the package's own bundles, which need no signature."""
+    return path.parent == EMBEDDED.resolve()
 
 
 def load_bundle(path: Path, public_keys: Sequence[str] = ()) -> Bundle:

@@ -1,3 +1,4 @@
+import base64
 import json
 import random
 import shutil
@@ -10,9 +11,14 @@ import numpy as np
 import pytest
 
 from mini_bundle import change, make_bundle
-from oahega_edge.bundle import DEFAULT_BUNDLE, Bundle, golden_answer, load_bundle, seal, self_test
+from oahega_edge.assembly import read_setup
+from oahega_edge.bundle import DEFAULT_BUNDLE, EMBEDDED, Bundle, golden_answer, load_bundle, seal, self_test
 from oahega_edge.errors import BundleError
 from oahega_edge.runtimes import open_model
+from oahega_edge.settings import read_layers
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+"""Of nobody."""
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +199,26 @@ def first_that_moves_far(bundle: Bundle, sound: bytes, expected: Mapping[str, An
                 model.close()
             assert moved < 3 * entry.golden.tolerance
     raise AssertionError("no byte of consequence was found")
+
+
+def test_a_packaged_bundle_is_named_without_a_path_and_needs_no_signature() -> None:
+    for folder in EMBEDDED.iterdir():
+        layers = read_layers(
+            None,
+            {},
+            [f"bundle.path={folder.name}", f'bundle.public_keys=["{KEY}"]', "deployment.context=development"],
+        )
+
+        setup = read_setup(layers)
+
+        assert setup.bundle.path == folder.resolve()
+
+
+def test_a_folder_that_only_bears_the_name_of_a_packaged_bundle_must_be_signed(tmp_path: Path) -> None:
+    copied = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "default")
+    layers = read_layers(
+        None, {}, [f"bundle.path={copied}", f'bundle.public_keys=["{KEY}"]', "deployment.context=development"]
+    )
+
+    with pytest.raises(BundleError, match="sign"):
+        read_setup(layers)
