@@ -2,11 +2,13 @@
 
 Command: python -m oahega_build train-detector --data DATA --recipe detector_finish --run finish \
     --set earlier=artifacts/train-detector/default
-Cost: not measured yet.
-Expected: not measured yet.
+Cost: about 5 minutes an epoch on two very busy cores.
+Expected: it finds 96 % of held-out faces in scenes where the first training finds 67 %; and it takes hands
+and prints for faces, which the first does not, so it is not the embedded one. Measured on 8 epochs without
+decoys and 7 more with them from that run (seeds 2 and 3), not on this recipe in one go.
 
-Faces without hair, neck and shoulders are what the first training misses: on held-out faces of 40 to 64 px
-in 480 lines it found 23 %. Pieces of scenes without people are pasted in the same way, as decoys.
+Faces without hair, neck and shoulders are what the first training misses. Pieces of scenes without people are
+pasted in the same way, as decoys.
 """
 
 import dataclasses

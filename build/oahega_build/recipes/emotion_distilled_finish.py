@@ -2,8 +2,8 @@
 
 Command: python -m oahega_build distill --recipe emotion_distilled_finish --data DATA/emotion/ferplus \
     --teacher artifacts/train-emotion/teacher --set start=artifacts/train-emotion/finish
-Cost: not measured yet.
-Expected: not measured yet.
+Cost: 16 epochs in 36 minutes on two cores that multiply bfloat16 and had much other work.
+Expected: 331,320 bytes int8; FER+ held-out accuracy .904, balanced .880; `valid` .889 [.877, .902] and .863.
 
 `emotion_student`, `emotion_finish` and `emotion_teacher` come before it.
 """
