@@ -118,7 +118,7 @@ class DetectorRecipe:
     """Pictures that set the ranges of the int8 activations."""
     precision: float = 0.95
     """The suggested scores are the lowest with this precision on the held-out pictures,"""
-    false_alarms: Mapping[str, float] = field(default_factory=lambda: {"face": 0.02, "person": 0.1})
+    false_alarms: Mapping[str, float] = field(default_factory=lambda: {"face": 0.005, "person": 0.1})
     """and with at most this share of false alarms in varied views of those that show nobody: a false face
     may become an event, a false person is only counted."""
     empty_views: int = 1500

@@ -186,7 +186,7 @@ def test_the_daemon_checks_the_signed_bundle_and_tells_its_six_classes(
     clip = shared / "data/media/intel/head-pose-face-detection-male.gif"
 
     checked = daemon("check", "--set", "deployment.context=development", *settings)
-    replayed = daemon("replay", str(clip), "--set", "trigger.threshold=0.2", *settings)
+    replayed = daemon("replay", str(clip), "--set", "trigger.threshold=0.1", *settings)
 
     events = [json.loads(line) for line in replayed.stdout.splitlines()]
     assert checked.returncode == 0, checked.stderr
