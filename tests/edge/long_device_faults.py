@@ -229,7 +229,8 @@ def test_a_clock_that_is_behind(tmp_path: Path, bundle: Path, table: Table) -> N
         on = time.time() - valid_at
         day.says("is the device's clock right")
         assert {event["time_synced"] for event in day.events()} == {False}
-        Path(f"/proc/{day.process.pid}/root/run/systemd/timesync/synchronized").touch()
+        its_files = Path("/proc") / str(day.process.pid) / "root"
+        (its_files / "run/systemd/timesync/synchronized").touch()
         day.next_event(time_synced=True)
 
     wait_until(lambda: day.counted()[1] == 0, 60)
