@@ -20,11 +20,9 @@ from statistics import median
 from types import TracebackType
 from typing import Self
 
-import cv2
-import numpy as np
-
 from brokers import Ear, Gate, Mosquitto, wait_until
 from mini_bundle import change, make_bundle
+from noise_clip import make_clip
 from oahega_edge.control import ask
 from oahega_edge.errors import EdgeError
 from oahega_edge.publishers.store import Store, StoreOptions, device_clock
@@ -34,16 +32,6 @@ PATIENCE_S = 240
 """A hang is caught, not a speed."""
 EXPECTED = re.compile(r"MQTT|broker|on trial|command")
 """Warnings that a killed or cut-off daemon owes; any other one is a complaint about what it found."""
-
-
-def make_clip(path: Path) -> Path:
-    """Moving noise, in which the test's detector sees faces all the time."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, (320, 240))
-    noise = np.random.default_rng(0).integers(0, 256, (240, 360, 3), np.uint8)
-    for i in range(30):
-        writer.write(np.ascontiguousarray(noise[:, i : i + 320]))
-    writer.release()
-    return path
 
 
 class House:

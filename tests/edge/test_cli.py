@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from mini_bundle import change, make_bundle
+from noise_clip import make_clip
 
 ANSWERED = "--set=deployment.context=development"
 
@@ -28,14 +28,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of moving noise: nothing is in it, but it is a real video."""
-    path = tmp_path_factory.mktemp("clip") / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, (320, 240))
-    noise = np.random.default_rng(0).integers(0, 256, (240, 360, 3), np.uint8)
-    for i in range(30):
-        writer.write(np.ascontiguousarray(noise[:, i : i + 320]))
-    writer.release()
-    return path
+    return make_clip(tmp_path_factory.mktemp("clip") / "clip.avi")
 
 
 def arguments(*words: str, bundle: Path | None = None) -> list[str]:

@@ -8,9 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from oahega_build.anchors import Ladder
 from oahega_build.errors import DataError, RecipeError, RunError
-from oahega_build.models.mobilenet import Block, Trunk
 from oahega_build.readers import LabelledBox
 from oahega_build.records import Record, shard_name, write_shard
 from oahega_edge.detection import Decoder
@@ -59,24 +57,9 @@ def write_records(artifacts: Path, run: str = "drawn") -> None:
 
 @pytest.fixture(scope="module")
 def tiny():  # type: ignore[no-untyped-def]
-    from oahega_build.models.ssd import SsdNet
-    from oahega_build.train_detector import DetectorRecipe
+    from tiny_detector import RECIPE
 
-    trunk = Trunk(
-        width=1.0, stem_channels=8, blocks=(Block(16, 2), Block(24, 2), Block(32, 2)), norm_momentum=0.8
-    )
-    return DetectorRecipe(
-        records="drawn",
-        net=SsdNet(width=128, height=96, trunk=trunk, extras=(), neck=16),
-        ladders=(Ladder("face", (5, 10, 18, 36)), Ladder("person", (12, 30, 60, 110))),
-        epochs=2,
-        examples=64,
-        batch=8,
-        learning_rate=3e-3,
-        warmup=4,
-        average=0.9,
-        calibration=12,
-    )
+    return dataclasses.replace(RECIPE, records="drawn", epochs=2)
 
 
 @pytest.fixture(scope="module")
