@@ -24,6 +24,21 @@ TRIES = 6
 """Places that are tried before a face is left out."""
 SHARED = 0.1
 """Most that a pasted face and another may have in common, as a share of the smaller one."""
+PIECES = 3
+"""Of which a decoy is chosen."""
+SMALLEST_DECOY = 16
+"""Side of a piece of a body, pixels of its picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class People:
+    """A picture with people, of whose bodies decoys are cut; edges (n, 4) in its pixels."""
+
+    pixels: Pixels
+    bodies: NDArray[np.float64]
+    """At least one."""
+    faces: NDArray[np.float64]
+    """And whatever may be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +54,26 @@ class Pasting:
     grey: float = 0.2
     """Chance of a face without colour."""
     decoys: int = 2
-    """At most so many pieces of scenes without people are drawn in the same way, which are no faces."""
+    """At most so many pieces of pictures that are no faces are drawn in the same way,"""
+    of_bodies: float = 0.5
+    """of which this share is cut of people: hands, clothes and what is printed on them."""
 
 
 class FacePaster:
     """Draws stills (height, width) grey or (height, width, 3) RGB, cut as `Framing` says."""
 
-    def __init__(self, stills: Sequence[Still], how: Pasting, nobody: Sequence[Pixels] = ()) -> None:
-        """`nobody`: pictures without people, of which decoys are cut."""
+    def __init__(
+        self,
+        stills: Sequence[Still],
+        how: Pasting,
+        nobody: Sequence[Pixels] = (),
+        people: Sequence[People] = (),
+    ) -> None:
+        """`nobody`: pictures without people. Decoys are cut of these and of `people`."""
         self._stills = stills
         self._how = how
         self._nobody = nobody
+        self._people = people
 
     def __call__(
         self, pixels: Pixels, taken: NDArray[np.float64], rng: np.random.Generator
@@ -67,6 +91,8 @@ class FacePaster:
             if box is None:
                 continue
             still = self._stills[int(rng.integers(len(self._stills)))] if is_face else self._decoy(rng)
+            if still is None:
+                continue
             face, mask = self._drawn(still, height, rng)
             _blend(canvas, face, mask, _middle_of_still(box, height))
             taken = np.concatenate([taken, [[box.left, box.top, box.right, box.bottom]]])
@@ -77,16 +103,38 @@ class FacePaster:
     def _kinds(self, rng: np.random.Generator) -> list[bool]:
         """What is drawn in turn; True: a face."""
         faces = [True] * int(rng.integers(1, self._how.most + 1))
-        decoys = [False] * int(rng.integers(self._how.decoys + 1)) if self._nobody else []
-        return [*decoys, *faces]
+        most = self._how.decoys if self._nobody or self._people else 0
+        return [*[False] * int(rng.integers(most + 1)), *faces]
 
-    def _decoy(self, rng: np.random.Generator) -> Still:
-        """A square piece of a picture without people."""
+    def _decoy(self, rng: np.random.Generator) -> Still | None:
+        """The liveliest of some pieces without a face, as a plain one teaches nothing; None: all had one."""
+        pieces = [piece for _ in range(PIECES) if (piece := self._piece(rng)) is not None]
+        return max(pieces, key=np.std, default=None)
+
+    def _piece(self, rng: np.random.Generator) -> Still | None:
+        """A square of a picture that shows no face; None where the places drawn had one."""
+        if self._people and (not self._nobody or rng.random() < self._how.of_bodies):
+            return self._of_a_body(self._people[int(rng.integers(len(self._people)))], rng)
         picture = self._nobody[int(rng.integers(len(self._nobody)))]
         height, width = picture.shape[:2]
         side = int(rng.integers(min(24, height, width), max(25, int(0.6 * min(height, width)))))
         top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
         return picture[top : top + side, left : left + side]
+
+    def _of_a_body(self, people: People, rng: np.random.Generator) -> Still | None:
+        height, width = people.pixels.shape[:2]
+        for _ in range(TRIES):
+            left, top, right, bottom = people.bodies[int(rng.integers(len(people.bodies)))]
+            largest = min(0.5 * (bottom - top), height, width)
+            if largest <= SMALLEST_DECOY:
+                continue
+            side = int(math.exp(rng.uniform(math.log(SMALLEST_DECOY), math.log(largest))))
+            x = int(np.clip(rng.uniform(left, right) - side / 2, 0, width - side))
+            y = int(np.clip(rng.uniform(top, bottom) - side / 2, 0, height - side))
+            square = Box(x, y, x + side, y + side)
+            if not len(people.faces) or _common(square, people.faces) <= SHARED:
+                return people.pixels[y : y + side, x : x + side]
+        return None
 
     def _place(
         self, height: float, size: tuple[int, ...], taken: NDArray[np.float64], rng: np.random.Generator

@@ -39,7 +39,7 @@ from oahega_build.detection_inputs import (
 from oahega_build.detection_metrics import Matching as Scoring
 from oahega_build.errors import DataError, RecipeError, RunError
 from oahega_build.models.ssd import SsdNet, build_ssd
-from oahega_build.pasting import FacePaster, Pasting
+from oahega_build.pasting import FacePaster, Pasting, People
 from oahega_build.postprocess import with_post_processing
 from oahega_build.quantize import Exported, golden, input_tensor, output_tensors, to_int8
 from oahega_build.records import Record, read_records, shards_of
@@ -206,12 +206,22 @@ def rate(recipe: DetectorRecipe, step: int) -> float:
 
 
 def _paster(recipe: DetectorRecipe, data: Path, scenes: Sequence[Scene]) -> FacePaster | None:
-    """Faces that no emotion recipe holds out, if the recipe names any; decoys of scenes without people."""
+    """Faces that no emotion recipe holds out, if the recipe names any; decoys of what shows none."""
     if not recipe.faces:
         return None
     training, _ = split_train(read_dataset(data / recipe.faces))
     nobody = [scene.pixels for scene in scenes if scene.set_name in recipe.without_people]
-    return FacePaster([sample.pixels for sample in training], recipe.pasting, nobody)
+    people = [found for scene in scenes if (found := _people(scene, recipe.labels)) is not None]
+    return FacePaster([sample.pixels for sample in training], recipe.pasting, nobody, people)
+
+
+def _people(scene: Scene, labels: Sequence[str]) -> People | None:
+    """The scene for decoys, if it shows somebody."""
+    boxes = scene.boxes
+    named = {name: boxes.labels == place for place, name in enumerate(labels)}
+    nothing = np.zeros(len(boxes.labels), bool)
+    bodies = boxes.edges[named.get("person", nothing) & ~boxes.ignore]
+    return People(scene.pixels, bodies, boxes.edges[named.get("face", nothing)]) if len(bodies) else None
 
 
 def _composer(recipe: DetectorRecipe, scenes: Sequence[Scene], paster: FacePaster | None) -> Composer:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oahega_build.pasting import FacePaster, Pasting
+from oahega_build.pasting import FacePaster, Pasting, People
 from oahega_edge.geometry import Box
 
 pytestmark = pytest.mark.training
@@ -106,3 +106,34 @@ def test_decoys_are_drawn_and_are_no_faces() -> None:
         assert all(middle(pixels, box).max() > 100 for box in boxes)
 
     assert with_decoys >= 8
+
+
+def test_decoys_of_people_come_from_their_bodies_and_never_show_a_face() -> None:
+    picture = np.zeros((200, 100, 3), np.uint8)
+    picture[20:180, 20:80] = (0, 90, 0)  # a body
+    picture[20:60, 30:70] = 200  # and its face
+    people = People(picture, np.array([[20.0, 20.0, 80.0, 180.0]]), np.array([[30.0, 20.0, 70.0, 60.0]]))
+    drawing = FacePaster([WHITE], Pasting(most=1, decoys=3, heights=(20.0, 40.0)), [], [people])
+
+    shown = 0
+    for seed in range(20):
+        pixels, boxes = drawing(BLACK, NOBODY, np.random.default_rng(seed))
+        box = boxes[0]
+        top, left = max(0, int(box.top - box.height)), max(0, int(box.left - box.height))
+        pixels[top : int(box.bottom + box.height), left : int(box.right + box.height)] = 0
+        green = pixels[..., 1] > 20
+        shown += bool(green.any())
+        # A corner of the face may be on a piece, a tenth of it at most.
+        assert (pixels[..., 0] > 20).sum() <= 0.2 * max(1, green.sum())
+
+    assert shown >= 8
+
+
+def test_where_a_face_fills_a_body_no_decoy_is_cut() -> None:
+    edges = np.array([[0.0, 0.0, 100.0, 100.0]])
+    people = People(np.full((100, 100, 3), 200, np.uint8), edges, edges)
+    drawing = FacePaster([np.zeros((48, 48), np.uint8)], Pasting(decoys=3), [], [people])
+
+    pixels, _ = drawing(BLACK, NOBODY, np.random.default_rng(1))
+
+    assert pixels.max() == 0
