@@ -88,12 +88,20 @@ def export_run(source: Path, data: Path, artifacts_folder: Path, run_name: str) 
         export(
             run.folder,
             recipe,
-            source.name,
+            _recipe_name(source),
             model,
             dataset,
             split_train(dataset, recipe.held_out, recipe.group_pattern),
         )
     return run.finished
+
+
+def _recipe_name(source: Path) -> str:
+    """As the run's own card says; an unfinished run has none yet and is named itself."""
+    entry = source / "entry.json"
+    if not entry.exists():
+        return source.name
+    return EmotionEntry.model_validate_json(entry.read_text()).card.recipe
 
 
 def _calibrated(

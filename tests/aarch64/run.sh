@@ -36,7 +36,9 @@ tree() {
     suite=$(suite_of "$1")
     place=$cache/arm64-$suite
     [ -d "$place" ] || {
-        rm -rf "$place.partial"
+        # An interrupted debootstrap leaves it mounted.
+        ! mountpoint --quiet "$place.partial/proc" || umount "$place.partial/proc"
+        rm -rf --one-file-system "$place.partial"
         include=python3,python3-venv,mosquitto,ca-certificates
         debootstrap --arch=arm64 --variant=minbase "--include=$include" "$suite" "$place.partial" "$mirror" >&2
         mv "$place.partial" "$place"

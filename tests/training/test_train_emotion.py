@@ -156,6 +156,7 @@ def test_quantize_exports_a_trained_run_again(trained: Path, data: Path, tmp_pat
     again = export_run(trained, data, tmp_path, "again")
 
     assert load_emotion(again).entry.golden == load_emotion(trained).entry.golden
+    assert load_emotion(again).entry.card.recipe == load_emotion(trained).entry.card.recipe == "tiny"
 
 
 def test_a_student_learns_from_a_teacher(trained: Path, data: Path, tmp_path: Path) -> None:
