@@ -468,7 +468,7 @@ def float_entry(recipe: DetectorRecipe, decoder: SsdDecoder, model: keras.Model)
         )
         for role, name in OUTPUTS.items()
     )
-    nothing = Golden(seed=0, tolerance=1.0, samples=(GoldenSample(role="scores", index=(), value=()),))
+    nothing = Golden(seed=0, tolerance=1.0, samples=(GoldenSample(role="scores", index=(0,), value=(0.0,)),))
     return DetectorEntry(
         cpu=ModelFile(file="detector.float", sha256="0" * 64),
         input=network_input(recipe.net),

@@ -94,7 +94,7 @@ class GoldenSample(Value):
     """Expected stored values at some flat indices of one output."""
 
     role: str
-    index: tuple[Annotated[int, Field(ge=0)], ...]
+    index: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     value: tuple[Finite, ...]
 
     @model_validator(mode="after")
@@ -221,6 +221,7 @@ class DetectorEntry(Value):
             shape = _role(self.outputs, role).shape
             if shape != (1, count, width):
                 raise ValueError(f"output {role} has shape {shape}, the anchors need {(1, count, width)}")
+        _require_fitting(self.golden, self.outputs)
         return self
 
     @property
@@ -260,6 +261,7 @@ class EmotionEntry(Value):
         shape = _role(self.outputs, "logits").shape
         if shape != (1, len(self.labels)):
             raise ValueError(f"output logits has shape {shape}, there are {len(self.labels)} labels")
+        _require_fitting(self.golden, self.outputs)
         return self
 
 
@@ -282,6 +284,16 @@ def _role(outputs: tuple[OutputTensor, ...], role: str) -> OutputTensor:
     if len(found) != 1:
         raise ValueError(f"exactly one output must have the role {role!r}, {len(found)} have")
     return found[0]
+
+
+def _require_fitting(golden: Golden, outputs: tuple[OutputTensor, ...]) -> None:
+    """Every golden value is of an output that exists, at a place inside it."""
+    for sample in golden.samples:
+        size = math.prod(_role(outputs, sample.role).shape)
+        if max(sample.index) >= size:
+            raise ValueError(
+                f"golden {sample.role}: index {max(sample.index)} is outside of its {size} values"
+            )
 
 
 def output_of(entry: DetectorEntry | EmotionEntry, role: str) -> OutputTensor:

@@ -22,7 +22,11 @@ CARD = {
     "data": ["drawn"],
     "metrics": {},
 }
-PENDING = {"seed": 1, "tolerance": 12, "samples": [{"role": "none", "index": [0], "value": [0]}]}
+
+
+def pending(role: str) -> dict[str, Any]:
+    """Until the file itself has answered."""
+    return {"seed": 1, "tolerance": 12, "samples": [{"role": role, "index": [0], "value": [0]}]}
 
 
 def detector_entry() -> dict[str, Any]:
@@ -47,7 +51,7 @@ def detector_entry() -> dict[str, Any]:
             "size_variance": 0.2,
         },
         "suggested": {"score": {"face": 0.5, "person": 0.5}, "nms_iou": 0.5},
-        "golden": PENDING,
+        "golden": pending("scores"),
         "card": CARD,
     }
 
@@ -62,7 +66,7 @@ def emotion_entry() -> dict[str, Any]:
         "labels": ["happy", "neutral", "sad"],
         "temperature": 1.0,
         "suggested": {"threshold": 0.6, "frames": 5},
-        "golden": PENDING,
+        "golden": pending("logits"),
         "card": CARD,
     }
 

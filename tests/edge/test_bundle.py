@@ -86,6 +86,9 @@ def test_a_manifest_edited_by_hand_is_refused(folder: Path) -> None:
         ("detector.input.width", 128, "the anchors need"),
         ("detector.resize.kernel", "lanczos", "detector.resize.kernel"),
         ("surprise", 1, "surprise"),
+        ("emotion.golden.samples", [{"role": "boxes", "index": [0], "value": [1]}], "role 'boxes'"),
+        ("emotion.golden.samples", [{"role": "logits", "index": [5], "value": [1]}], "index 5 is outside"),
+        ("emotion.golden.samples", [{"role": "logits", "index": [], "value": []}], "index"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(folder: Path, path: str, value: object, reason: str) -> None:

@@ -376,7 +376,10 @@ def test_a_lone_picture_loops():
     assert [frame.captured_at - 1000 for frame in frames] == pytest.approx([0, 0.2, 0.4])
 
 
-@pytest.mark.parametrize("source", ["nothing-here.mp4", "", "webcam", "loop:nothing.avi", "picamera:x"])
+@pytest.mark.parametrize(
+    "source",
+    ["nothing-here.mp4", "", "webcam", "loop:nothing.avi", "picamera:x", "~nobody-here/x.mp4", "x" * 5000],
+)
 def test_an_unknown_source_is_refused_with_what_is_possible(source):
     with pytest.raises(CameraError, match=r"possible: picamera.*/dev/video0.*rtsp://.*loop:PATH"):
         open_camera(source)

@@ -84,6 +84,7 @@ def test_a_switch_can_mute_and_unmute_on_one_topic() -> None:
         (b'{"trigger.threshold": 1.01}', "trigger.threshold: Input should be less"),
         (b'{"trigger.threshold": NaN}', "trigger.threshold: Input should be"),
         (b'{"trigger.threshold": 0.5, "x": 1}', "x: Extra inputs"),
+        (b'{"\\r\\u2028": null}', r"\r\u2028: Extra inputs"),
         (b"[]", "the payload: Input should be an object"),
         (b"\xff\xfe\x00", "the payload: Invalid JSON"),
         (b"[" * 4000, "the payload: Invalid JSON"),

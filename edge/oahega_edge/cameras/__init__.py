@@ -102,8 +102,12 @@ def _adapter(
 
 
 def _file(source: str, fps: float | None, started_at: datetime | None) -> Camera:
-    path = Path(source).expanduser()
-    if not source or not path.exists():
+    try:
+        path = Path(source).expanduser()
+        there = bool(source) and path.exists()
+    except (OSError, RuntimeError):  # a name that is too long; `~somebody` who has no home here
+        there = False
+    if not there:
         raise CameraError(f"camera source {source!r} is no file and no device; possible: {POSSIBLE_SOURCES}")
     from oahega_edge.cameras.pictures import PICTURE_SUFFIXES, Pictures
     from oahega_edge.cameras.video import VideoFile

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from oahega_edge.errors import plain
 from oahega_edge.events import Message
 from oahega_edge.messages import COMMANDS, CommandName, EmptyCommand, MuteCommand, Response, SetCommand
 from oahega_edge.publishers import Command
@@ -94,7 +95,7 @@ def _payload(model: type[_Payload], payload: bytes) -> _Payload:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"])) or "the payload"
-        raise _Wrong(f"{where[:100]}: {first['msg'][:200]}") from error
+        raise _Wrong(f"{plain(where[:100])}: {plain(first['msg'][:200])}") from error
 
 
 def _fits(correlation: bytes | None) -> bool:
