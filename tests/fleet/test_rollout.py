@@ -132,7 +132,7 @@ def test_secrets_on_a_device_are_for_root_alone(fleet: Fleet) -> None:
         "runuser", "-u", "pi", "--", "cat", "/etc/credstore/oahega-edge.mqtt-password", check=False
     )
     elsewhere = host.inside(
-        "grep", "-rlF", password, "/etc", "/opt/oahega-edge/previous", "/var/log", check=False
+        "grep", "-rlF", "-e", password, "/etc", "/opt/oahega-edge/previous", "/var/log", check=False
     )
 
     assert modes.splitlines() == ["400 root", "700 root"]
