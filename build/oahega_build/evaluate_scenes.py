@@ -36,14 +36,14 @@ from oahega_build.sequences import (
     make_scenery,
     render,
 )
-from oahega_build.video_methods import Sight, Tracking, followed
+from oahega_build.video_methods import Sights, Tracking, followed
 from oahega_build.video_records import recorded
 from oahega_edge.bundle import load_bundle
 from oahega_edge.settings import Settings
 
 SEED = 20261126
 FRAMES = 6
-"""For which a face is shown; the last one is judged."""
+"""For which a face is shown. Judged are the last one alone, and what its track was seen with until then."""
 HEIGHTS = (40.0, 200.0)
 """Pixels of a face in 480 lines."""
 BANDS = (40, 64, 100, 200)
@@ -62,7 +62,9 @@ class Seen:
 
     label: int
     answered: int
-    """Label, or MISSED."""
+    """Best label of the mean over its track, or MISSED."""
+    at_once: int
+    """Best label in the last frame alone, or MISSED."""
     height: float
     """Pixels."""
 
@@ -71,6 +73,11 @@ class Seen:
         """Found, and read as it is labelled."""
         return self.answered == self.label
 
+    @property
+    def right_at_once(self) -> bool:
+        """The same in the last frame alone."""
+        return self.at_once == self.label
+
 
 @dataclass(frozen=True, slots=True)
 class SceneFigures:
@@ -78,10 +85,13 @@ class SceneFigures:
 
     faces: int
     in_scenes: Interval
-    """Through detector, tracker and crop."""
+    """Through detector, tracker and crop, averaged over the track as the device does."""
+    at_once: Interval
+    """The same from the last frame alone."""
     as_crops: Interval
     """The pictures themselves, cropped as in `evaluate-emotion`."""
     missed: int
+    missed_at_once: int
     by_height: dict[str, float]
     """Accuracy in scenes by height in pixels."""
 
@@ -91,7 +101,8 @@ class SceneFigures:
         bands = ", ".join(f"{name} px {value}" for name, value in self.by_height.items())
         return (
             f"{self.faces} faces: accuracy in scenes {self.in_scenes}, as crops {self.as_crops} "
-            f"({lost:.1f} points less in scenes), {self.missed} not found\n{bands}"
+            f"({lost:.1f} points less in scenes), {self.missed} not found\n"
+            f"from one frame {self.at_once}, {self.missed_at_once} not found in it\n{bands}"
         )
 
 
@@ -135,18 +146,25 @@ def look(scenario: Scenario, scenery: Scenery, chain: Chain, tracking: Tracking)
     """The answers to the faces of one scene in its last frame."""
     frames = render(scenario, scenery, NOISE)
     record = recorded(scenario.name, NOISE.name, frames, chain.detector, chain.classifier)
-    sights = followed(record, tracking)[-1]
+    sights = followed(record, tracking)
     return [
-        Seen(truth.label, _answer(truth, sights), scenario.people[truth.person].height.middle)
+        Seen(
+            label=truth.label,
+            answered=_answer(truth, sights),
+            at_once=_answer(truth, [[sight for sight in sights[-1] if sight.face is not None]]),
+            height=scenario.people[truth.person].height.middle,
+        )
         for truth in record.moments[-1].truths
     ]
 
 
-def _answer(truth: Truth, sights: Sequence[Sight]) -> int:
-    near = max(sights, key=lambda sight: sight.box.iou(truth.box), default=None)
-    if near is None or near.face is None or near.box.iou(truth.box) < SAME_FACE:
+def _answer(truth: Truth, frames: Sights) -> int:
+    """Of the track that is on the face in the last frame; the mean of its scores in all of `frames`."""
+    there = max(frames[-1], key=lambda sight: sight.box.iou(truth.box), default=None)
+    if there is None or there.box.iou(truth.box) < SAME_FACE:
         return MISSED
-    return int(near.face.scores.argmax())
+    seen = [sight.face for frame in frames for sight in frame if sight.track == there.track]
+    return int(np.mean([face.scores for face in seen if face is not None], axis=0).argmax())
 
 
 def figures_of(seen: Sequence[Seen], crops_right: Sequence[bool]) -> SceneFigures:
@@ -158,8 +176,10 @@ def figures_of(seen: Sequence[Seen], crops_right: Sequence[bool]) -> SceneFigure
     return SceneFigures(
         faces=len(seen),
         in_scenes=mean_interval(np.array([s.right for s in seen])),
+        at_once=mean_interval(np.array([s.right_at_once for s in seen])),
         as_crops=mean_interval(np.asarray(crops_right)),
         missed=Counter(s.answered for s in seen)[MISSED],
+        missed_at_once=Counter(s.at_once for s in seen)[MISSED],
         by_height={name: round(float(np.mean(right)), 4) for name, right in by_height.items() if right},
     )
 
@@ -211,6 +231,7 @@ def _log_valid(figures: SceneFigures, chain: Chain, data: str, log: Path) -> Non
         "model": "evaluate-scenes",
         **chain.key,
         "accuracy": figures.in_scenes.value,
+        "accuracy_at_once": figures.at_once.value,
         "accuracy_as_crops": figures.as_crops.value,
     }
     with log.open("a") as file:

@@ -1,5 +1,6 @@
 """Accuracy in scenes: every face is shown once, a missed one is an error, a right answer counts."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from oahega_build.dataset import Sample
-from oahega_build.evaluate_scenes import MISSED, Seen, figures_of, look, plan
+from oahega_build.evaluate_scenes import FRAMES, MISSED, Seen, figures_of, look, plan
 from oahega_build.evaluate_video import Chain
 from oahega_build.sequences import Scenario, Scenery, face_box, make_scenery
 from oahega_build.video_methods import Tracking
@@ -82,13 +83,32 @@ def test_a_face_that_is_not_found_is_an_error(scenery: Scenery) -> None:
         seen = look(scenario, scenery, chain, TRACKING)
 
     assert [face.answered for face in seen] == [MISSED] * len(scenario.people)
-    assert not any(face.right for face in seen)
+    assert not any(face.right or face.right_at_once for face in seen)
+
+
+def test_a_face_that_is_lost_for_a_frame_keeps_what_its_track_was_seen_with(scenery: Scenery) -> None:
+    scenario = next(scenario for scenario in plan(scenery) if len(scenario.people) == 1)
+    times: list[float] = []
+
+    def blinking(frame: Frame) -> list[Detection]:
+        times.append(frame.captured_at)
+        there = len(times) < FRAMES
+        return [Detection("face", face_box(scenario.people[0], frame.captured_at), 0.9)] if there else []
+
+    holding = dataclasses.replace(TRACKING, hold=0.8)
+    (seen,) = look(scenario, scenery, Chain(blinking, ByBrightness(), 0.5, {}), holding)
+
+    assert len(times) == FRAMES
+    assert seen.right
+    assert seen.at_once == MISSED
 
 
 def test_figures_count_what_is_missed_and_what_is_wrong() -> None:
-    figures = figures_of([Seen(0, 0, 50), Seen(0, 1, 50), Seen(1, MISSED, 150)], [True, True, False])
+    seen = [Seen(0, 0, 1, 50), Seen(0, 1, 0, 50), Seen(1, MISSED, MISSED, 150), Seen(1, 1, MISSED, 150)]
+    figures = figures_of(seen, [True, True, False, False])
 
-    assert (figures.faces, figures.missed) == (3, 1)
-    assert figures.in_scenes.value == pytest.approx(1 / 3, abs=1e-4)
-    assert figures.as_crops.value == pytest.approx(2 / 3, abs=1e-4)
-    assert figures.by_height == {"40-64": 0.5, "100-200": 0.0}
+    assert (figures.faces, figures.missed, figures.missed_at_once) == (4, 1, 2)
+    assert figures.in_scenes.value == 0.5
+    assert figures.at_once.value == 0.25
+    assert figures.as_crops.value == 0.5
+    assert figures.by_height == {"40-64": 0.5, "100-200": 0.5}
