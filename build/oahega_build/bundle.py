@@ -27,7 +27,7 @@ MODEL_CARD = "MODEL_CARD.md"
 Entry = TypeVar("Entry", DetectorEntry, EmotionEntry)
 
 
-DECISION = SuggestedDecision(threshold=0.55, frames=3)
+DECISION = SuggestedDecision(threshold=0.55, frames=4)
 """Chosen on sequences through the whole chain (`evaluate-video`; figures in edge/README.md, Decisions). The
 exporter sees single pictures only and cannot know what a belief over many frames needs."""
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from oahega_build.artifacts import open_run
+from oahega_build.artifacts import open_run, write_bytes
 from oahega_build.detection_metrics import SIZES, Matches, Matching
 from oahega_build.errors import DataError
 from oahega_build.records import Record, read_records, shards_of
@@ -109,7 +109,10 @@ class TimedTeacher:
 def evaluate(
     folder: Path, records: str, split: str, rivals: Rivals, data: Path, artifacts: Path, run: str
 ) -> Path:
-    """Measure `<folder>/detector.tflite` into `<artifacts>/evaluate-detector/<run>`: metrics, curves."""
+    """Measure `<folder>/detector.tflite` into `<artifacts>/evaluate-detector/<run>`: metrics, curves.
+
+    The figures join the model's card in `entry.json`, from which the bundle's MODEL_CARD.md is made.
+    """
     entry = DetectorEntry.model_validate_json((folder / "entry.json").read_text())
     pictures = list(read_records(shards_of(artifacts / "label" / records, split)))
     if not pictures:
@@ -140,8 +143,34 @@ def evaluate(
             "bytes": (folder / entry.cpu.file).stat().st_size,
         }
         made.write_metrics(metrics)
+        _write_on_card(folder, entry, on_card(split, len(pictures), metrics["detector"]))
         write_curves(made.folder / "curves.png", entry, found, pictures, mine.name, persons.name, faces.name)
     return made.finished
+
+
+def on_card(split: str, pictures: int, figures: Mapping[str, Any]) -> dict[str, float | int | str]:
+    """The figures of `label_figures` for a model card, each named after the split."""
+    card: dict[str, float | int | str] = {f"{split}_pictures": pictures}
+    for label, of in figures.items():
+        heights = (f"{name} {size['recall']:.3f}" for name, size in of["recall_by_height"].items())
+        sets = (f"{name} {each['AP50']:.3f}" for name, each in of["by_set"].items() if each["things"])
+        card |= {
+            f"{split}_{label}_AP50": round(of["AP50"], 4),
+            f"{split}_{label}_AP50_by_set": ", ".join(sets),
+            f"{split}_{label}_score": of["score"],
+            f"{split}_{label}_precision": round(of["precision"], 4),
+            f"{split}_{label}_recall_by_height": ", ".join(heights),
+        }
+        if of["pictures_without_people"]:
+            alarms = round(of["false_alarms_without_people"], 4)
+            card[f"{split}_{label}_false_alarms_per_picture_without_people"] = alarms
+    return card
+
+
+def _write_on_card(folder: Path, entry: DetectorEntry, figures: Mapping[str, float | int | str]) -> None:
+    card = entry.card.model_copy(update={"metrics": {**entry.card.metrics, **figures}})
+    written = entry.model_copy(update={"card": card}).model_dump_json(indent=2)
+    write_bytes(folder / "entry.json", (written + "\n").encode())
 
 
 def _tracked(pictures: Sequence[Record]) -> Iterator[Record]:

@@ -24,7 +24,7 @@ from oahega_edge.manifest import EmotionEntry, ModelCard, ModelFile, SuggestedDe
 
 REPRESENTATIVE = 400
 """Training pictures that fix the ranges of the int8 activations."""
-SUGGESTED_FRAMES = 3
+SUGGESTED_FRAMES = 4
 """N of the belief, chosen on sequences (edge/README.md, Decisions)."""
 MODEL_NAME = "emotion.tflite"
 

@@ -233,6 +233,9 @@ def test_an_evaluation_measures_detector_and_rivals_in_one_run(trained: Path, sh
     assert metrics["detector"]["person"]["recall_by_height"]["over 25 %"]["things"] == 18
     assert metrics["invocation"]["ratio"] < 1
     assert len(metrics["rivals"]) == 2
+    card = json.loads((trained / "entry.json").read_text())["card"]["metrics"]
+    assert card["valid_face_AP50"] == round(metrics["detector"]["face"]["AP50"], 4)
+    assert "over 25 % " in card["valid_person_recall_by_height"]
     assert cv2.imread(str(run / "curves.png")) is not None
 
 
