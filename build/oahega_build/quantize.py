@@ -68,7 +68,9 @@ def _of_one_picture(model: keras.Model) -> keras.Model:
 
 def _with_named_outputs(model: keras.Model) -> keras.Model:
     """The file's signature takes the names from a dict; a list would become output_0, output_1."""
-    return keras.Model(model.inputs, dict(zip(model.output_names, model.outputs, strict=True)))
+    outputs = dict(zip(model.output_names, model.outputs, strict=True))
+    # Without a name it gets a counted one, which goes into the file: then two exports of one network differ.
+    return keras.Model(model.inputs, outputs, name=model.name)
 
 
 def _real(pixels: NDArray[np.uint8], input_: InputTensor) -> NDArray[np.float32]:

@@ -57,6 +57,17 @@ def test_a_file_with_float_ends_is_refused_by_name(tiny: Any) -> None:
         require_int8(float_tflite(tiny[0]))
 
 
+def test_a_network_gives_the_same_file_whatever_was_built_before_it(tiny: Any) -> None:
+    import keras
+
+    from oahega_build.quantize import to_int8
+
+    model, float_input, pictures, data = tiny
+    keras.Model(model.inputs, model.outputs)  # takes the next name that is counted
+
+    assert to_int8(model, pictures, float_input) == data
+
+
 def test_the_golden_answer_is_the_files_own_and_fits_the_manifest(tiny: Any) -> None:
     from oahega_build.quantize import Exported, golden, input_tensor, output_tensors
     from oahega_edge.preprocess import Quantizer, golden_pixels
