@@ -30,7 +30,8 @@ MOMENT, STRICTER = 0.2, 0.5
 overlap rises by so much a second, since more and more others may have come to its place, and an unsure
 detection does not bring it back."""
 CLEAR = 0.15
-"""By so much the overlap with one track must exceed that with another that has no face of its own."""
+"""By so much the overlap with one track must exceed that with another that has no face of its own, and the
+overlap of a wary track with one face that with another that is no other track's: two faces that part."""
 UNSURE_IOU, WARY_IOU = 0.5, 0.7
 """Least overlap of an unsure detection with a track, and with a wary one: between two faces, detectors are
 unsure of a box over both."""
@@ -129,6 +130,8 @@ class Tracker:
         self._next_id = 1
         self._looked_at = 0.0
         self._glimpses: deque[_Glimpse] = deque()
+        self._strangers: deque[tuple[float, Box]] = deque()
+        """When and where faces were found lately that no track got."""
 
     @property
     def tracks(self) -> list[Track]:
@@ -144,7 +147,9 @@ class Tracker:
         left_over, waiting = self._match(sure, list(self._tracks), before, self._match_iou)
         fresh = [track for track in waiting if now - track.last_seen <= MOMENT and not track.away]
         hidden = [track for track in waiting if track not in fresh]
-        waiting = hidden + self._match(unsure, fresh, before, max(UNSURE_IOU, self._match_iou))[1]
+        strangers, still = self._match(unsure, fresh, before, max(UNSURE_IOU, self._match_iou))
+        waiting = hidden + still
+        self._strangers.extend((now, detection.box) for detection in strangers)
         self._start(left_over, now)
         self._glimpse(detections)
         self._confirm()
@@ -170,7 +175,7 @@ class Tracker:
         """Confirmed tracks that the last look did not find and that were seen within `most` seconds.
 
         Detectors miss a face in some frames, and people hide it for a moment; it is still there. Not where
-        another face is or may be: then it is hidden by that one.
+        another face is or may be: then it is hidden by that one, or is that one.
         """
         return [
             track
@@ -178,18 +183,26 @@ class Tracker:
             if track.last_seen != self._looked_at
             and now - track.last_seen <= most
             and not any(_is_near(track, other, now) for other in self.tracks if other is not track)
+            and not (track.wary and self._meets_a_stranger(track, now))
         ]
+
+    def _meets_a_stranger(self, track: Track, now: float) -> bool:
+        expected = track.predicted(now)
+        return any(_are_near(expected, box) for time, box in self._strangers if now - time <= MOMENT)
 
     def clear(self) -> None:
         """Forget every track, as when the camera was closed."""
         self._tracks = []
         self._glimpses.clear()
+        self._strangers.clear()
 
     def _beware(self, before: float) -> None:
         """Find the tracks that must be careful at this look; `before`: when the last one was."""
         now = self._looked_at
         while self._glimpses and now - self._glimpses[0].time > LATELY:
             self._glimpses.popleft()
+        while self._strangers and now - self._strangers[0][0] > MOMENT:
+            self._strangers.popleft()
         longest = max(AWAY, 1.5 * (now - before))
         for track in self._tracks:
             expected = track.predicted(now)
@@ -241,8 +254,8 @@ class Tracker:
     ) -> tuple[list[Detection], list[Track]]:
         """Pair detections with tracks, greatest overlap first; what is left of both.
 
-        A pair is left out where a rival, a track without a face of its own, has as good a claim. A face that
-        was away gets none, but is a rival.
+        A pair is left out where a rival, a track without a face of its own, has as good a claim, or where a
+        wary track would have another face as well. A face that was away gets none, but is a rival.
         """
         if not detections or not tracks:
             return detections, tracks
@@ -266,6 +279,10 @@ class Tracker:
                 and not (overlap[i, elsewhere] >= self._match_iou).any()
             ]
             as_good = any(overlap[i, column] > overlap[row, column] - CLEAR for i in rivals)
+            if tracks[row].wary:
+                others = sorted(free_tracks - {row})
+                nobodys = [j for j in elsewhere if not (overlap[others, j] >= self._match_iou).any()]
+                as_good |= any(overlap[row, j] > overlap[row, column] - CLEAR for j in nobodys)
             if as_good or self._is_doubtful(
                 tracks[row], detections[column], [tracks[i] for i in rivals], before
             ):

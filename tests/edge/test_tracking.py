@@ -208,3 +208,33 @@ def test_a_face_is_not_held_where_another_one_is() -> None:
     tracks.update([face(0.31, size=0.25)], 0.5)
 
     assert [track.id for track in tracks.held(0.5, most=0.5)] == [2]
+
+
+def test_two_faces_that_part_after_one_box_over_both_are_given_to_neither() -> None:
+    """It may have been the box of either."""
+    tracks = tracker()
+    for i in range(5):
+        tracks.update([face(0.3), face(0.6, score=0.4)], i / 10)
+    for i in range(5, 14):  # the box grows to the other one
+        seen, _ = tracks.update([Detection("face", Box(0.3, 0.3, 0.46 + 0.01 * i, 0.5), 0.9)], i / 10)
+
+    parted, _ = tracks.update([face(0.3), face(0.39)], 1.4)
+
+    assert [track.id for track in seen] == [1]
+    assert 1 not in [track.id for track in parted]
+
+
+def test_a_face_is_not_held_where_somebody_is_that_no_track_has() -> None:
+    tracks = tracker()
+    for i in range(10):
+        tracks.update([face(0.05 + 0.03 * i), face(0.62, score=0.4)], i / 10)
+
+    tracks.update([face(0.5, score=0.4)], 1.0)
+    met = tracks.held(1.0, 0.8)
+    alone = tracker()
+    for i in range(10):
+        alone.update([face(0.05 + 0.03 * i)], i / 10)
+    alone.update([], 1.0)
+
+    assert met == []
+    assert [track.id for track in alone.held(1.0, 0.8)] == [1]
