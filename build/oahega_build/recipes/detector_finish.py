@@ -3,11 +3,11 @@
 Command: python -m oahega_build train-detector --data DATA --recipe detector_finish --run finish \
     --set earlier=artifacts/train-detector/default
 Cost: 12 epochs of 3 minutes each on two cores that had other work beside it.
-Expected: held-out AP50 .935 for faces and .921 for persons; more of the faces that have nothing around them; a higher
-score until animals are silent enough, so it is not the embedded one (build/README.md).
+Expected: held-out AP50 .935 for faces and .921 for persons; more of the faces that have nothing around
+them; a higher score until animals are silent enough, so it is not the embedded one (build/README.md).
 
-Faces without hair, neck and shoulders are what the first training misses. Pieces of animals and of bodies are pasted in
-the same way, as decoys.
+Faces without hair, neck and shoulders are what the first training misses. Pieces of animals and of bodies
+are pasted in the same way, as decoys.
 """
 
 import dataclasses
