@@ -171,7 +171,12 @@ def evaluate_video(
 def evaluate_scenes(
     bundle: Annotated[Path, typer.Argument(help="The bundle to judge.")],
     data: Data,
-    scenes: Annotated[Path, typer.Option(help="Folder of pictures without people, the backgrounds.")],
+    people: Annotated[
+        Path | None, typer.Option(help="Folder of a `label` run: the faces on its people's shoulders, or ...")
+    ] = None,
+    scenes: Annotated[
+        Path | None, typer.Option(help="... folder of pictures without people: the faces alone in them.")
+    ] = None,
     part: Part = "held-out",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
@@ -180,8 +185,12 @@ def evaluate_scenes(
     from oahega_build import evaluate_scenes as stage
     from oahega_build.evaluate_video import device_settings
 
+    place = people or scenes
+    if place is None or (people and scenes):
+        raise typer.BadParameter("give --people or --scenes, to say where the faces are shown")
     settings = device_settings(bundle, ())
-    print(stage.evaluate_run(bundle, settings, data, scenes, part, artifacts, run).as_text())
+    onto_people = people is not None
+    print(stage.evaluate_run(bundle, settings, data, place, onto_people, part, artifacts, run).as_text())
 
 
 @app.command("bundle")

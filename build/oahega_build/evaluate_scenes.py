@@ -1,7 +1,8 @@
 """Stage `evaluate-scenes`: the classifier's accuracy where the device meets its faces.
 
-Every face of a dataset's part is shown once, in a scene without people, for a few frames. The real detector,
-tracker and crop find it; a face that is missed counts as an error.
+Every face of a dataset's part is shown once for a few frames, on the shoulders of somebody in a photograph
+or alone in a scene without people. The real detector, tracker and crop find it; a face that is missed counts
+as an error.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,16 @@ from oahega_build import artifacts
 from oahega_build.dataset import read_dataset
 from oahega_build.emotion_inputs import Framing
 from oahega_build.emotion_metrics import Interval, mean_interval
+from oahega_build.errors import DataError
 from oahega_build.evaluate_emotion import VALID_LOG, EmotionModel, part_of, require_labels
 from oahega_build.evaluate_video import Chain, bundle_chain, from_settings
+from oahega_build.heads import Head, fits, frames_of, heads_of
+from oahega_build.records import read_records, shards_of
 from oahega_build.sequences import (
     FPS,
     LEVELS,
     WIDTH,
+    LabelledFrame,
     Person,
     Scenario,
     Scenery,
@@ -35,6 +40,7 @@ from oahega_build.sequences import (
     Wave,
     make_scenery,
     render,
+    stills_of,
 )
 from oahega_build.video_methods import Sights, Tracking, followed
 from oahega_build.video_records import recorded
@@ -54,6 +60,16 @@ SAME_FACE = 0.5
 """Least overlap of a track's box with the face."""
 NOISE = LEVELS[0]
 MISSED = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A few frames of faces that hardly move."""
+
+    name: str
+    frames: Iterable[LabelledFrame]
+    heights: Sequence[float]
+    """Pixels, by the person's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +158,47 @@ def _person(rng: np.random.Generator, number: int, of: int, label: int, still: i
     )
 
 
-def look(scenario: Scenario, scenery: Scenery, chain: Chain, tracking: Tracking) -> list[Seen]:
+def alone(scenery: Scenery) -> list[Shown]:
+    """Every face in a scene without people."""
+    return [
+        Shown(
+            scenario.name,
+            render(scenario, scenery, NOISE),
+            [person.height.middle for person in scenario.people],
+        )
+        for scenario in plan(scenery)
+    ]
+
+
+def on_people(scenery: Scenery, heads: Sequence[Head], seed: int = SEED) -> list[Shown]:
+    """Every face in the place of somebody's. Raises DataError when no head fits."""
+    if not any(fits(head, HEIGHTS[1]) for head in heads):
+        raise DataError(
+            f"none of {len(heads)} pictures shows a face that can be {HEIGHTS[1]:g} pixels high; "
+            "label pictures of people who are nearer"
+        )
+    shown = []
+    for label, stills in enumerate(scenery.stills):
+        for still in range(len(stills)):
+            rng = np.random.default_rng([seed, label, still])
+            person = _person(rng, 0, 1, label, still)
+            fitting = [head for head in heads if fits(head, person.height.middle)]
+            head = fitting[int(rng.integers(len(fitting)))]
+            frames = frames_of(head, person, scenery, NOISE, FRAMES, (seed, label, still))
+            shown.append(Shown(f"{label}-{still:04d}-head", frames, [person.height.middle]))
+    return shown
+
+
+def look(shown: Shown, chain: Chain, tracking: Tracking) -> list[Seen]:
     """The answers to the faces of one scene in its last frame."""
-    frames = render(scenario, scenery, NOISE)
-    record = recorded(scenario.name, NOISE.name, frames, chain.detector, chain.classifier)
+    record = recorded(shown.name, NOISE.name, shown.frames, chain.detector, chain.classifier)
     sights = followed(record, tracking)
     return [
         Seen(
             label=truth.label,
             answered=_answer(truth, sights),
             at_once=_answer(truth, [[sight for sight in sights[-1] if sight.face is not None]]),
-            height=scenario.people[truth.person].height.middle,
+            height=shown.heights[truth.person],
         )
         for truth in record.moments[-1].truths
     ]
@@ -189,6 +235,7 @@ def evaluate_run(
     settings: Settings,
     data: Path,
     scenes: Path,
+    people: bool,
     part: str,
     artifacts_folder: Path,
     run_name: str,
@@ -196,7 +243,8 @@ def evaluate_run(
 ) -> SceneFigures:
     """Stage `evaluate-scenes`: figures into a run's metrics.json; a look at `valid` is logged.
 
-    Raises BuildError.
+    `people`: `scenes` is a labelling run whose people lend their heads (its `valid` for `valid`, what it
+    held out otherwise), and not a folder of pictures without people. Raises BuildError.
     """
     bundle = load_bundle(bundle_folder)
     entry = bundle.manifest.emotion
@@ -204,31 +252,36 @@ def evaluate_run(
     with bundle_chain(bundle_folder) as chain:
         _, tracking = from_settings(settings, chain)
         described = {**chain.key, "data": data.name, "part": part, "tracking": tracking, "seed": SEED}
+        described |= {"people": people}
         with artifacts.open_run(artifacts_folder, "evaluate-scenes", run_name, described) as run:
             dataset = read_dataset(data)
             require_labels(emotion.labels, dataset)
             samples = part_of(dataset, part)
-            scenery = make_scenery(samples, dataset.labels, scenes)
+            if people:
+                heads = heads_of(read_records(shards_of(scenes, "valid" if part == "valid" else "held")))
+                shown = on_people(Scenery(dataset.labels, stills_of(samples, dataset.labels), []), heads)
+            else:
+                shown = alone(make_scenery(samples, dataset.labels, scenes))
             seen = [
                 face
-                for scenario in track(plan(scenery), description="scenes", transient=True)
-                for face in look(scenario, scenery, chain, tracking)
+                for scene in track(shown, description="scenes", transient=True)
+                for face in look(scene, chain, tracking)
             ]
             crops = emotion.probabilities([s.pixels for s in samples], Framing())
             right = crops.argmax(axis=1) == np.array([s.label for s in samples])
             figures = figures_of(seen, right.tolist())
             run.write_metrics(artifacts.as_plain(figures))
             if part == "valid":
-                _log_valid(figures, chain, data.name, log)
+                _log_valid(figures, chain, data.name, people, log)
     return figures
 
 
-def _log_valid(figures: SceneFigures, chain: Chain, data: str, log: Path) -> None:
+def _log_valid(figures: SceneFigures, chain: Chain, data: str, people: bool, log: Path) -> None:
     line = {
         "date": artifacts.now(),
         "commit": artifacts.commit(),
         "data": data,
-        "model": "evaluate-scenes",
+        "model": "evaluate-scenes" + (" on people" if people else ""),
         **chain.key,
         "accuracy": figures.in_scenes.value,
         "accuracy_at_once": figures.at_once.value,

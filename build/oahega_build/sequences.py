@@ -187,13 +187,18 @@ class Scenario:
 
 def make_scenery(samples: Sequence[Sample], labels: Sequence[str], scenes: Path) -> Scenery:
     """Faces of a dataset's part and the pictures of a folder. Raises DataError when either is missing."""
-    stills = [[s.pixels for s in samples if s.label == label] for label in range(len(labels))]
+    stills = stills_of(samples, labels)
     empty = [labels[i] for i, pictures in enumerate(stills) if not pictures]
     paths = sorted(p for p in scenes.glob("*") if p.suffix.lower() in SUFFIXES) if scenes.is_dir() else []
     if empty or not paths:
         missing = f"pictures of {', '.join(empty)}" if empty else f"pictures in {scenes}"
         raise DataError(f"sequences need {missing}; give a dataset with every class and a folder of scenes")
     return Scenery(tuple(labels), stills, paths)
+
+
+def stills_of(samples: Sequence[Sample], labels: Sequence[str]) -> list[list[Picture]]:
+    """The pictures by label."""
+    return [[s.pixels for s in samples if s.label == label] for label in range(len(labels))]
 
 
 def plan_scenarios(scenery: Scenery, seed: int, count: int, seconds: float) -> list[Scenario]:
@@ -348,7 +353,7 @@ def render(scenario: Scenario, scenery: Scenery, noise: Noise) -> Iterator[Label
         t = i / FPS
         canvas = scene.copy()
         for person in sorted(scenario.people, key=lambda p: p.place(t)[2]):  # the nearer in front
-            _paste(canvas, person, scenery, t, noise)
+            paste(canvas, person, scenery, t, noise)
             if person.is_hidden(t):
                 _hide(canvas, cover, person, t)
         yield LabelledFrame(
@@ -449,7 +454,7 @@ def _mask(side: int) -> NDArray[np.float32]:
 _STILL_MASK = _mask(48)
 
 
-def _paste(canvas: Picture, person: Person, scenery: Scenery, t: float, noise: Noise) -> None:
+def paste(canvas: Picture, person: Person, scenery: Scenery, t: float, noise: Noise) -> None:
     """Draw the person's face onto the canvas."""
     x, y, height = person.place(t)
     reach = math.ceil(height * 0.75)
@@ -480,7 +485,8 @@ def _blend(
     part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
     below = canvas[rows, columns]
     share = mask[part][..., None]
-    canvas[rows, columns] = (below * (1 - share) + patch[part] * share).astype(np.uint8)
+    mixed = below * (1 - share) + patch[part] * share
+    canvas[rows, columns] = np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 def _motion(person: Person, t: float, shutter: float) -> NDArray[np.float32] | None:

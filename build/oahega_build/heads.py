@@ -1,0 +1,128 @@
+"""Faces of a dataset on the shoulders of people in photographs: what a camera sees, with known labels.
+
+A photograph of somebody is shown so that the face has a wanted size and place, and a still is drawn over it
+in the skin's colour. Hair, neck and shoulders stay the person's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import cv2
+import numpy as np
+
+from oahega_build.detection_inputs import View, show
+from oahega_build.emotion_inputs import Framing
+from oahega_build.records import Record
+from oahega_build.sequences import (
+    EPOCH,
+    FPS,
+    HEIGHT,
+    WIDTH,
+    LabelledFrame,
+    Noise,
+    Person,
+    Picture,
+    Scenery,
+    Spoiler,
+    Truth,
+    face_box,
+    paste,
+)
+from oahega_edge.frame import Frame, Pixels
+from oahega_edge.geometry import Box
+from oahega_edge.pipeline import FACE
+
+LEAST_FACE = 40
+"""Pixels of the photograph; lower faces have too little of a body to go with."""
+MOST_ENLARGED = 2.0
+OUT_OF_FOCUS = (8, 6)
+"""Colours across and down of what is around a photograph that does not fill the frame."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """Somebody in a photograph."""
+
+    pixels: Pixels
+    face: Box
+    """In pixels."""
+
+
+def heads_of(records: Iterable[Record]) -> list[Head]:
+    """The largest face of every picture that has a sure one that is high enough and whole."""
+    heads = []
+    for record in records:
+        sure = [b.box for b in record.boxes if b.label == FACE and not b.ignore]
+        largest = max(sure, key=lambda box: box.height, default=None)
+        if largest is None or largest.height * record.height < LEAST_FACE:
+            continue
+        if min(largest.left, largest.top) < 0 or max(largest.right, largest.bottom) > 1:
+            continue
+        width, height = record.width, record.height
+        face = Box(largest.left * width, largest.top * height, largest.right * width, largest.bottom * height)
+        heads.append(Head(record.pixels(), face))
+    return heads
+
+
+def wanted_face(height: float) -> float:
+    """Height in pixels of the face on a still of that height."""
+    return Framing().box.height * height
+
+
+def fits(head: Head, height: float) -> bool:
+    """Whether the head can carry a still of that height without being enlarged too much."""
+    return wanted_face(height) <= MOST_ENLARGED * head.face.height
+
+
+def frames_of(
+    head: Head, person: Person, scenery: Scenery, noise: Noise, count: int, seed: tuple[int, ...]
+) -> Iterator[LabelledFrame]:
+    """`count` frames of one who does not move: the person's still where the head's face was."""
+    spoil = Spoiler(noise, np.random.default_rng(seed))
+    shot = person.shots[0]
+    drawn = _posed(head, person)
+    paste(
+        drawn, replace(person, tint=_tint(head, scenery.stills[shot.label][shot.still])), scenery, 0.0, noise
+    )
+    truth = Truth(person.number, face_box(person, 0.0), shot.label, visible=True)
+    for i in range(count):
+        t = i / FPS
+        yield LabelledFrame(Frame(spoil(drawn, t), t, EPOCH + timedelta(seconds=t), i), (truth,))
+
+
+def _tint(head: Head, still: Picture) -> tuple[float, float, float]:
+    """What gives a still the head's own colour and light."""
+    skin = np.median(_middle(head.pixels, head.face).reshape(-1, 3), axis=0)
+    part, side = Framing().box, still.shape[0]
+    face = Box(part.left * side, part.top * side, part.right * side, part.bottom * side)
+    red, green, blue = (skin / max(1.0, float(np.median(_middle(still, face))))).tolist()
+    return red, green, blue
+
+
+def _middle(pixels: Picture, face: Box) -> Picture:
+    """Cheeks and nose: the inner half of a face."""
+    (x, y), width, height = face.center, face.width / 4, face.height / 4
+    rows = slice(max(0, int(y - height)), int(y + height) + 1)
+    return pixels[rows, max(0, int(x - width)) : int(x + width) + 1]
+
+
+def _posed(head: Head, person: Person) -> Picture:
+    """The photograph at 640x480 with its face where the person's is; around it, itself out of focus."""
+    x, y, height = person.place(0.0)
+    scale = wanted_face(height) / head.face.height
+    middle, part = head.face.center, Framing().box.center
+    left = x + (part[0] - 0.5) * height - middle[0] * scale
+    top = y + (part[1] - 0.5) * height - middle[1] * scale
+    kernel = "area" if scale < 1 else "linear"
+    view = View(scale, scale, left, top)
+    sharp, view = show(head.pixels, view, (WIDTH, HEIGHT), (0, 0, 0), kernel)
+    colours = cv2.resize(head.pixels, OUT_OF_FOCUS, interpolation=cv2.INTER_AREA)
+    canvas = cv2.resize(colours, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
+    tall, wide = head.pixels.shape[:2]
+    rows = slice(max(0, round(view.y)), max(0, round(view.y + tall * view.scale_y)))
+    columns = slice(max(0, round(view.x)), max(0, round(view.x + wide * view.scale_x)))
+    canvas[rows, columns] = sharp[rows, columns]
+    return np.asarray(canvas, np.uint8)
