@@ -1,8 +1,9 @@
 """EfficientNet-Lite0 made as small as the student: 48x48 grey, the candidate that the paper names.
 
 Command: python -m oahega_build train-emotion --recipe emotion_efficientnet_lite --data DATA/emotion/ferplus
-Cost: not measured yet.
-Expected: not measured yet.
+Cost: 12 epochs (8 of them early) in 13 minutes on two cores that had other work beside it.
+Expected: after 11 of these 12 epochs held-out accuracy .722, balanced .650 (float); the student on the same
+schedule .810 and .757. The whole schedule has not been run.
 
 Its seven stages and their kernels, ReLU6 and no squeeze-and-excitation are Lite0's; the stem and the sixth
 stage keep their size because the input has 48 pixels instead of 224.
