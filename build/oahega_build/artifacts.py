@@ -150,3 +150,10 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value.item() if hasattr(value, "item") else value
+
+
+def log_look(log: Path, data: str, model: str, figures: Mapping[str, Any]) -> None:
+    """Append a look at pictures that choose nothing: when, at which commit, on which data, what was seen."""
+    line = {"date": now(), "commit": commit(), "data": data, "model": model, **figures}
+    with log.open("a") as file:
+        file.write(json.dumps(line) + "\n")

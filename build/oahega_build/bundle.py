@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from oahega_build import artifacts
+from oahega_build.entries import ENTRY
 from oahega_build.errors import RunError
 from oahega_edge.bundle import MANIFEST, load_bundle, seal
 from oahega_edge.manifest import (
@@ -21,7 +22,6 @@ from oahega_edge.manifest import (
     SuggestedDecision,
 )
 
-ENTRY = "entry.json"
 MODEL_CARD = "MODEL_CARD.md"
 
 Entry = TypeVar("Entry", DetectorEntry, EmotionEntry)

@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from oahega_build.artifacts import open_run, write_bytes
+from oahega_build.artifacts import open_run
 from oahega_build.detection_metrics import SIZES, Matches, Matching
+from oahega_build.entries import ENTRY, write_on_card
 from oahega_build.errors import DataError
 from oahega_build.records import Record, read_records, shards_of
 from oahega_build.teachers import Teacher, TeacherSpec, make_teacher
@@ -113,7 +114,7 @@ def evaluate(
 
     The figures join the model's card in `entry.json`, from which the bundle's MODEL_CARD.md is made.
     """
-    entry = DetectorEntry.model_validate_json((folder / "entry.json").read_text())
+    entry = DetectorEntry.model_validate_json((folder / ENTRY).read_text())
     pictures = list(read_records(shards_of(artifacts / "label" / records, split)))
     if not pictures:
         raise DataError(f"the labelling run {records} has no pictures of {split}")
@@ -143,7 +144,7 @@ def evaluate(
             "bytes": (folder / entry.cpu.file).stat().st_size,
         }
         made.write_metrics(metrics)
-        _write_on_card(folder, entry, on_card(split, len(pictures), metrics["detector"]))
+        write_on_card(folder, entry, on_card(split, len(pictures), metrics["detector"]))
         write_curves(made.folder / "curves.png", entry, found, pictures, mine.name, persons.name, faces.name)
     return made.finished
 
@@ -165,12 +166,6 @@ def on_card(split: str, pictures: int, figures: Mapping[str, Any]) -> dict[str, 
             alarms = round(of["false_alarms_without_people"], 4)
             card[f"{split}_{label}_false_alarms_per_picture_without_people"] = alarms
     return card
-
-
-def _write_on_card(folder: Path, entry: DetectorEntry, figures: Mapping[str, float | int | str]) -> None:
-    card = entry.card.model_copy(update={"metrics": {**entry.card.metrics, **figures}})
-    written = entry.model_copy(update={"card": card}).model_dump_json(indent=2)
-    write_bytes(folder / "entry.json", (written + "\n").encode())
 
 
 def _tracked(pictures: Sequence[Record]) -> Iterator[Record]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from oahega_build.emotion_metrics import (
     summary,
     table_one,
 )
+from oahega_build.entries import ENTRY, write_on_card
 from oahega_build.errors import DataError, RunError
 from oahega_build.quantize import Exported
 from oahega_edge.classification import softmax
@@ -34,7 +34,6 @@ from oahega_edge.detection import dequantize
 from oahega_edge.manifest import EmotionEntry, output_of
 from oahega_edge.preprocess import Quantizer, resize_pixels
 
-ENTRY = "entry.json"
 VALID_LOG = Path(__file__).resolve().parents[1] / "valid-log.jsonl"
 """Committed: every look at the pictures that choose nothing leaves a line."""
 SIZES = (48, 32, 24, 16)
@@ -218,13 +217,8 @@ def evaluate_run(
         run.write_metrics(artifacts.as_plain(figures))
         if part == "valid":
             log_valid(model, figures.summary, data.name, log)
-            _write_on_card(folder, model.entry, figures.on_card(part))
+            write_on_card(folder, model.entry, figures.on_card(part))
     return figures
-
-
-def _write_on_card(folder: Path, entry: EmotionEntry, figures: Mapping[str, float | int | str]) -> None:
-    card = entry.card.model_copy(update={"metrics": {**entry.card.metrics, **figures}})
-    artifacts.write_json(folder / ENTRY, entry.model_copy(update={"card": card}).model_dump(mode="json"))
 
 
 def part_of(dataset: Dataset, part: str) -> Sequence[Sample]:
@@ -256,14 +250,5 @@ def require_labels(model_labels: Iterable[str], dataset: Dataset) -> None:
 
 def log_valid(model: EmotionModel, figures: Summary, data: str, log: Path) -> None:
     """Append a look at `valid` to the committed log."""
-    line = {
-        "date": artifacts.now(),
-        "commit": artifacts.commit(),
-        "data": data,
-        "model": model.name,
-        "sha256": model.entry.cpu.sha256,
-        "accuracy": figures.accuracy,
-        "balanced_accuracy": figures.balanced_accuracy,
-    }
-    with log.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    shown = {"accuracy": figures.accuracy, "balanced_accuracy": figures.balanced_accuracy}
+    artifacts.log_look(log, data, model.name, {"sha256": model.entry.cpu.sha256, **shown})

@@ -8,7 +8,6 @@ as an error.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -277,15 +276,10 @@ def evaluate_run(
 
 
 def _log_valid(figures: SceneFigures, chain: Chain, data: str, people: bool, log: Path) -> None:
-    line = {
-        "date": artifacts.now(),
-        "commit": artifacts.commit(),
-        "data": data,
-        "model": "evaluate-scenes" + (" on people" if people else ""),
-        **chain.key,
+    shown = {
         "accuracy": figures.in_scenes.value,
         "accuracy_at_once": figures.at_once.value,
         "accuracy_as_crops": figures.as_crops.value,
     }
-    with log.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    model = "evaluate-scenes" + (" on people" if people else "")
+    artifacts.log_look(log, data, model, {**chain.key, **shown})

@@ -6,7 +6,6 @@ the record by the device's own classes.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from oahega_build import artifacts
+from oahega_build.bundle import DECISION
 from oahega_build.dataset import read_dataset
 from oahega_build.errors import RunError
 from oahega_build.evaluate_emotion import VALID_LOG, load_emotion, part_of
@@ -58,7 +58,6 @@ Play = Callable[[Record, Sights], Answers]
 ALL = "all"
 OURS = "ours, as set"
 CLIP_SUFFIXES = (".mkv", ".mp4", ".gif", ".avi", ".webm")
-SUGGESTED_FRAMES, SUGGESTED_THRESHOLD = 3, 0.55
 PAPER_FRAMES = (3, 5, 8, 12, 20)
 PAPER_THRESHOLDS = (0.0, 0.5)
 OUR_FRAMES = (1, 2, 3, 4, 6, 9)
@@ -97,8 +96,8 @@ def device_settings(bundle: Path | None, assignments: Iterable[str]) -> Settings
         "detection.face_score=0.5",
         "detection.person_score=0.5",
         "detection.nms_iou=0.5",
-        f"smoothing.frames={SUGGESTED_FRAMES}",
-        f"trigger.threshold={SUGGESTED_THRESHOLD}",
+        f"smoothing.frames={DECISION.frames}",
+        f"trigger.threshold={DECISION.threshold}",
     ]
     chosen = [*(without if bundle is None else ()), "deployment.context=development", *assignments]
     layers = read_layers(PACKAGED, {}, chosen)
@@ -391,17 +390,9 @@ def evaluate_run(
 def log_valid(rows: Sequence[Row], chain: Chain, data: str, log: Path = VALID_LOG) -> None:
     """Append the look at `valid` to the committed log."""
     ours_ = next(row for row in rows if row.level == ALL and row.name == OURS).figures
-    line = {
-        "date": artifacts.now(),
-        "commit": artifacts.commit(),
-        "data": data,
-        "model": "evaluate-video",
-        **chain.key,
-        "frame_f1": round(ours_.frame_f1, 4),
-        "flips_per_minute": round(ours_.flips_per_minute, 1),
-    }
-    with log.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    flips = round(ours_.flips_per_minute, 1)
+    shown = {"frame_f1": round(ours_.frame_f1, 4), "flips_per_minute": flips}
+    artifacts.log_look(log, data, "evaluate-video", {**chain.key, **shown})
 
 
 def from_settings(settings: Settings, chain: Chain) -> tuple[Deciding, Tracking]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build import artifacts
+from oahega_build.bundle import DECISION
 from oahega_build.calibrate import fit_prior, fit_temperature, suggested_threshold
 from oahega_build.dataset import Dataset, Sample, read_dataset, split_train
 from oahega_build.emotion_inputs import crop_sample
@@ -24,8 +25,6 @@ from oahega_edge.manifest import EmotionEntry, ModelCard, ModelFile, SuggestedDe
 
 REPRESENTATIVE = 400
 """Training pictures that fix the ranges of the int8 activations."""
-SUGGESTED_FRAMES = 4
-"""N of the belief, chosen on sequences (edge/README.md, Decisions)."""
 MODEL_NAME = "emotion.tflite"
 
 
@@ -52,7 +51,7 @@ def export(
         outputs=outputs,
         labels=dataset.labels,
         temperature=1.0,
-        suggested=SuggestedDecision(threshold=0.5, frames=SUGGESTED_FRAMES),
+        suggested=SuggestedDecision(threshold=0.5, frames=DECISION.frames),
         golden=golden(data, exported_input, outputs),
         card=ModelCard(
             recipe=Path(recipe_name).stem,
@@ -109,7 +108,7 @@ def _calibrated(
 ) -> EmotionEntry:
     temperature = fit_temperature(logits, labels)
     threshold = suggested_threshold(softmax(logits, temperature), labels)
-    suggested = SuggestedDecision(threshold=threshold, frames=SUGGESTED_FRAMES)
+    suggested = SuggestedDecision(threshold=threshold, frames=DECISION.frames)
     prior = fit_prior(logits, labels, temperature)
     return entry.model_copy(update={"temperature": temperature, "prior": prior, "suggested": suggested})
 

@@ -84,9 +84,8 @@ def frames_of(
     spoil = Spoiler(noise, np.random.default_rng(seed))
     shot = person.shots[0]
     drawn = _posed(head, person)
-    paste(
-        drawn, replace(person, tint=_tint(head, scenery.stills[shot.label][shot.still])), scenery, 0.0, noise
-    )
+    tint = _tint(head, scenery.stills[shot.label][shot.still])
+    paste(drawn, replace(person, tint=tint), scenery, 0.0, noise)
     truth = Truth(person.number, face_box(person, 0.0), shot.label, visible=True)
     for i in range(count):
         t = i / FPS

@@ -94,7 +94,8 @@ class FacePaster:
             if still is None:
                 continue
             face, mask = self._drawn(still, height, rng)
-            _blend(canvas, face, mask, _middle_of_still(box, height))
+            left, top = (round(place - face.shape[0] / 2) for place in _middle_of_still(box, height))
+            blend(canvas, face, mask, left, top)
             taken = np.concatenate([taken, [[box.left, box.top, box.right, box.bottom]]])
             if is_face:
                 boxes.append(box)
@@ -197,13 +198,11 @@ def _outline(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
     return np.clip((1 - distance) / rng.uniform(0.05, 0.5), 0, 1).astype(np.float32)
 
 
-def _blend(
-    canvas: Pixels, face: NDArray[np.float32], mask: NDArray[np.float32], middle: tuple[float, float]
-) -> None:
-    left, top = (round(place - face.shape[0] / 2) for place in middle)
-    rows = slice(max(0, top), min(canvas.shape[0], top + face.shape[0]))
-    columns = slice(max(0, left), min(canvas.shape[1], left + face.shape[1]))
+def blend(canvas: Pixels, patch: NDArray[np.float32], mask: NDArray[np.float32], left: int, top: int) -> None:
+    """Draw a patch (h, w, 3) where `mask` (h, w), shares of 1, says; what lies outside is cut off."""
+    rows = slice(max(0, top), min(canvas.shape[0], top + patch.shape[0]))
+    columns = slice(max(0, left), min(canvas.shape[1], left + patch.shape[1]))
     part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
     share = mask[part][..., None]
-    mixed = canvas[rows, columns] * (1 - share) + face[part] * share
+    mixed = canvas[rows, columns] * (1 - share) + patch[part] * share
     canvas[rows, columns] = np.clip(mixed, 0, 255).astype(np.uint8)

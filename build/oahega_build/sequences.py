@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from oahega_build.dataset import SUFFIXES, Sample, read_picture
 from oahega_build.emotion_inputs import Framing, jpeg
 from oahega_build.errors import DataError
+from oahega_build.pasting import blend
 from oahega_edge.frame import Frame
 from oahega_edge.geometry import Box
 from oahega_edge.preprocess import resize_pixels
@@ -473,20 +474,7 @@ def paste(canvas: Picture, person: Person, scenery: Scenery, t: float, noise: No
     if kernel is not None:
         face, mask = cv2.filter2D(face, -1, kernel), cv2.filter2D(mask, -1, kernel)
     coloured = face[..., None] * np.array(person.tint, np.float32)
-    _blend(canvas, coloured, np.asarray(mask, np.float32), left, top)
-
-
-def _blend(
-    canvas: Picture, patch: NDArray[np.float32], mask: NDArray[np.float32], left: int, top: int
-) -> None:
-    height, width = patch.shape[:2]
-    rows = slice(max(0, top), min(HEIGHT, top + height))
-    columns = slice(max(0, left), min(WIDTH, left + width))
-    part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
-    below = canvas[rows, columns]
-    share = mask[part][..., None]
-    mixed = below * (1 - share) + patch[part] * share
-    canvas[rows, columns] = np.clip(mixed, 0, 255).astype(np.uint8)
+    blend(canvas, coloured, np.asarray(mask, np.float32), left, top)
 
 
 def _motion(person: Person, t: float, shutter: float) -> NDArray[np.float32] | None:
@@ -511,7 +499,7 @@ def _hide(canvas: Picture, cover: Picture, person: Person, t: float) -> None:
     patch = cv2.resize(cover, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
     left, top = round(x - side / 2), round(y - side / 2)
     if left < WIDTH and top < HEIGHT and left + side > 0 and top + side > 0:
-        _blend(canvas, patch, np.ones((side, side), np.float32), left, top)
+        blend(canvas, patch, np.ones((side, side), np.float32), left, top)
 
 
 class Spoiler:
