@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.readers import LabelledBox
+from oahega_build.records import Record
 from oahega_edge.detection import Detection
 from oahega_edge.geometry import iou_matrix
 
@@ -156,3 +157,13 @@ def _in_region(box: NDArray[np.float64], regions: NDArray[np.float64]) -> bool:
     high = np.minimum(box[2:], regions[:, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=1)
     return bool(np.any(shared >= 0.5 * np.prod(np.maximum(box[2:] - box[:2], 1e-9))))
+
+
+def matches_of(
+    label: str, found: Sequence[Sequence[Detection]], pictures: Sequence[Record], use_ignore: bool = True
+) -> Matches:
+    """All pictures' detections of one label against their boxes."""
+    matching = Matching(label, use_ignore=use_ignore)
+    for detections, record in zip(found, pictures, strict=True):
+        matching.add(detections, record.boxes)
+    return matching.matches()

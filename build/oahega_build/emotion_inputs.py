@@ -91,6 +91,8 @@ class Augmentation:
     """The face is seen from up to this share further away, the picture's edges repeated around it."""
     surroundings: float = 0.0
     """Probability that what lies around the face comes from another training picture."""
+    heads: float = 0.0
+    """Probability that the face is drawn over somebody's in a photograph, in that skin's light."""
 
 
 NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0)
@@ -99,10 +101,18 @@ NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0)
 class Augmenter:
     """Varies one picture after another from one random stream."""
 
-    def __init__(self, augmentation: Augmentation, framing: Framing, input_: InputTensor) -> None:
+    def __init__(
+        self,
+        augmentation: Augmentation,
+        framing: Framing,
+        input_: InputTensor,
+        heads: Sequence[NDArray[np.uint8]] = (),
+    ) -> None:
+        """`heads`: pictures whose faces lie where `framing` says, for `Augmentation.heads`."""
         self._ranges = augmentation
         self._framing = framing
         self._input = input_
+        self._heads = heads
 
     @property
     def asks_for_another(self) -> bool:
@@ -114,7 +124,9 @@ class Augmenter:
     ) -> NDArray[np.uint8]:
         """A crop of the input's size, varied; `other` is a picture of which the surroundings may come."""
         ranges = self._ranges
-        if other is not None and rng.random() < ranges.surroundings:
+        if self._heads and rng.random() < ranges.heads:
+            pixels = self._on_a_head(pixels, self._heads[int(rng.integers(len(self._heads)))], rng)
+        elif other is not None and rng.random() < ranges.surroundings:
             pixels = _surrounded(pixels, other, rng)
         pixels = self._moved(pixels, rng)
         if rng.random() < ranges.shrink:
@@ -131,6 +143,29 @@ class Augmenter:
         if rng.random() < ranges.erase:
             face = _erased(face, rng)
         return face
+
+    def _on_a_head(
+        self, pixels: NDArray[np.uint8], head: NDArray[np.uint8], rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """The head's picture with this face on it, as bright as the skin there, turned a little."""
+        height, width = head.shape[:2]
+        face = resize_pixels(pixels, (width, height), "linear")
+        turn = cv2.getRotationMatrix2D(
+            ((width - 1) / 2, (height - 1) / 2), rng.uniform(-1, 1) * self._ranges.rotation, 1.0
+        )
+        light = np.median(self._skin(head)) / max(1.0, float(np.median(self._skin(face))))
+        face = cv2.warpAffine(face, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        share = cv2.warpAffine(_outline(height, width, rng), turn, (width, height))
+        share = share if head.ndim == 2 else share[..., None]
+        drawn = face * (light * math.exp(rng.uniform(-0.15, 0.15))) * share + head * (1 - share)
+        return np.clip(drawn, 0, 255).astype(np.uint8)
+
+    def _skin(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Cheeks and nose: the inner half of the face."""
+        (x, y), box = self._framing.box.center, self._framing.box
+        height, width = picture.shape[:2]
+        rows = slice(int((y - box.height / 4) * height), int((y + box.height / 4) * height) + 1)
+        return picture[rows, int((x - box.width / 4) * width) : int((x + box.width / 4) * width) + 1]
 
     def _moved(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         ranges = self._ranges
@@ -183,13 +218,18 @@ def _surrounded(
     height, width = pixels.shape[:2]
     around = resize_pixels(other, (width, height), "linear")
     around = np.roll(around[:, :: rng.choice((-1, 1))], rng.integers(0, (height, width)), axis=(0, 1))
+    share = _outline(height, width, rng)
+    share = share if pixels.ndim == 2 else share[..., None]
+    return np.asarray(pixels * share + around * (1 - share), np.uint8)
+
+
+def _outline(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """The face's share of its picture (height, width): between an ellipse and a rectangle, sharp or soft."""
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height * 2 - 1
     columns = (np.arange(width, dtype=np.float32) + 0.5) / width * 2 - 1
     power, wide, high = rng.uniform(2, 5), rng.uniform(0.8, 1.0), rng.uniform(0.95, 1.15)
     distance = np.abs(columns[None, :] / wide) ** power + np.abs(rows[:, None] / high) ** power
-    share = np.clip((1 - distance) / rng.uniform(0.05, 0.5), 0, 1)
-    share = share if pixels.ndim == 2 else share[..., None]
-    return np.asarray(pixels * share + around * (1 - share), np.uint8)
+    return np.clip((1 - distance) / rng.uniform(0.05, 0.5), 0, 1).astype(np.float32)
 
 
 def _erased(face: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

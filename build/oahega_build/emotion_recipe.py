@@ -43,6 +43,8 @@ class EmotionRecipe:
 
     framing: Framing = field(default_factory=Framing)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    heads: Path | None = None
+    """Folder of a labelling run, whose people lend their heads to `augmentation.heads`."""
     mixup: float = 0.0
     """Alpha of the Beta distribution; 0 switches it off."""
     votes: float = 0.7

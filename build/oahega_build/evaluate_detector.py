@@ -18,12 +18,12 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from oahega_build.artifacts import open_run
-from oahega_build.detection_metrics import SIZES, Matches, Matching
+from oahega_build.detection_metrics import SIZES, Matches, matches_of
 from oahega_build.entries import ENTRY, write_on_card
 from oahega_build.errors import DataError
 from oahega_build.records import Record, read_records, shards_of
 from oahega_build.teachers import Teacher, TeacherSpec, make_teacher
-from oahega_edge.detection import Decoder, Detection
+from oahega_edge.detection import PERSON, Decoder, Detection, heads_first
 from oahega_edge.frame import Pixels
 from oahega_edge.manifest import DetectorEntry
 from oahega_edge.preprocess import Quantizer, fit_picture
@@ -88,7 +88,8 @@ class ExportedDetector:
         self.seconds["decode"].append(time.perf_counter() - ran)
         self.seconds["model"].append(ran - prepared)
         self.seconds["input"].append(prepared - started)
-        return self._decode(outputs, placement)
+        person_score = self._entry.suggested.score.get(PERSON, 0.0)
+        return heads_first(self._decode(outputs, placement), person_score)
 
 
 class TimedTeacher:
@@ -242,16 +243,6 @@ def rival_figures(
         "recall_at_0.1_false_alarms": matches.recall_at_false_alarms(0.1),
         "by_set": by_set(label, 0.5, found, pictures),
     }
-
-
-def matches_of(
-    label: str, found: Sequence[Sequence[Detection]], pictures: Sequence[Record], use_ignore: bool = True
-) -> Matches:
-    """All pictures' detections of one label against their boxes."""
-    matching = Matching(label, use_ignore=use_ignore)
-    for detections, record in zip(found, pictures, strict=True):
-        matching.add(detections, record.boxes)
-    return matching.matches()
 
 
 def set_of(record: Record) -> str:

@@ -48,7 +48,7 @@ from oahega_build.video_records import Detector, Record, YuNet, cached, clip_fra
 from oahega_edge.assembly import UNSURE, trigger_rules
 from oahega_edge.bundle import load_bundle
 from oahega_edge.cameras import open_camera
-from oahega_edge.detection import Decoder
+from oahega_edge.detection import HEAD_ODDS, Decoder
 from oahega_edge.pipeline import Classifier, EmotionClassifier, FaceDetector
 from oahega_edge.runtimes import open_model
 from oahega_edge.settings import PACKAGED, Settings, read_layers
@@ -122,7 +122,12 @@ def bundle_chain(folder: Path) -> Iterator[Chain]:
             FaceDetector(detector, detects, Decoder(detector, least, detector.suggested.nms_iou), watch),
             EmotionClassifier(emotion, reads, watch),
             score["face"],
-            {"detector": detector.cpu.sha256, "score": str(score["face"]), "emotion": emotion.cpu.sha256},
+            {
+                "detector": detector.cpu.sha256,
+                "score": str(score["face"]),
+                "head_odds": str(HEAD_ODDS),
+                "emotion": emotion.cpu.sha256,
+            },
             emotion.prior,
         )
     finally:

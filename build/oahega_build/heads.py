@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from oahega_build.detection_inputs import View, show
 from oahega_build.emotion_inputs import Framing
@@ -31,13 +33,16 @@ from oahega_build.sequences import (
     face_box,
     paste,
 )
+from oahega_edge.detection import FACE
 from oahega_edge.frame import Frame, Pixels
 from oahega_edge.geometry import Box
-from oahega_edge.pipeline import FACE
+from oahega_edge.manifest import InputTensor
+from oahega_edge.preprocess import crop_face
 
 LEAST_FACE = 40
 """Pixels of the photograph; lower faces have too little of a body to go with."""
 MOST_ENLARGED = 2.0
+PICTURE = 96
 OUT_OF_FOCUS = (8, 6)
 """Colours across and down of what is around a photograph that does not fill the frame."""
 
@@ -65,6 +70,24 @@ def heads_of(records: Iterable[Record]) -> list[Head]:
         face = Box(largest.left * width, largest.top * height, largest.right * width, largest.bottom * height)
         heads.append(Head(record.pixels(), face))
     return heads
+
+
+def as_pictures(
+    heads: Iterable[Head], framing: Framing, colour: Literal["grey", "rgb"]
+) -> list[NDArray[np.uint8]]:
+    """Squares of PICTURE px that show each head as `framing` says that training pictures show theirs."""
+    square = InputTensor(
+        width=PICTURE, height=PICTURE, colour=colour, dtype="float32", pixel_scale=1.0, pixel_offset=0.0
+    )
+    return [
+        crop_face(head.pixels, _in_units(head.face, head.pixels.shape), square, framing.crop)
+        for head in heads
+    ]
+
+
+def _in_units(face: Box, shape: tuple[int, ...]) -> Box:
+    height, width = shape[:2]
+    return Box(face.left / width, face.top / height, face.right / width, face.bottom / height)
 
 
 def wanted_face(height: float) -> float:

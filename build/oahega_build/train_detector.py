@@ -36,7 +36,7 @@ from oahega_build.detection_inputs import (
     box_sizes,
     scene_of,
 )
-from oahega_build.detection_metrics import Matching as Scoring
+from oahega_build.detection_metrics import matches_of
 from oahega_build.errors import DataError, RecipeError, RunError
 from oahega_build.models.ssd import SsdNet, build_ssd
 from oahega_build.pasting import FacePaster, Pasting, People
@@ -45,7 +45,7 @@ from oahega_build.quantize import Exported, golden, input_tensor, output_tensors
 from oahega_build.records import Record, read_records, shards_of
 from oahega_build.ssd_loss import ssd_loss
 from oahega_build.warmstart import warm_start
-from oahega_edge.detection import Decoder
+from oahega_edge.detection import FACE, PERSON, Decoder, Detection, heads_first
 from oahega_edge.manifest import (
     DetectorEntry,
     Golden,
@@ -407,8 +407,8 @@ def export(
     pictures = calibration_pictures(recipe, scenes)
     data = to_int8(model, pictures, network_input(recipe.net))
     entry = describe(data, recipe, decoder, card(recipe, recipe_name, {"steps": step}))
-    alarms = false_alarm_scores(recipe, entry, data, held)
-    figures, suggested = choose_scores(recipe, entry, int8_outputs(data, entry, held), held, alarms)
+    empty = found_in_empty_views(recipe, entry, data, held)
+    figures, suggested = choose_scores(recipe, entry, int8_outputs(data, entry, held), held, empty)
     plain = float_entry(recipe, decoder, model)
     float_figures, _ = choose_scores(recipe, plain, float_outputs(model, plain, held), held)
     metrics = {
@@ -517,28 +517,24 @@ def float_outputs(model: keras.Model, entry: DetectorEntry, records: Sequence[Re
             yield {role: answer[name][i : i + 1] for role, name in OUTPUTS.items()}, placement
 
 
-def false_alarm_scores(
+def found_in_empty_views(
     recipe: DetectorRecipe, entry: DetectorEntry, data: bytes, held: Sequence[Record]
-) -> dict[str, NDArray[np.float64]]:
-    """Per label, the highest score in each varied view of the held-out pictures that show nobody.
+) -> list[list[Detection]]:
+    """What is found in each varied view of the held-out pictures that show nobody: false alarms all.
 
     There are few such pictures: seen once each, they say little about how often a detector is wrong.
     """
     scenes = (scene_of(record, recipe.labels, recipe.longest) for record in held)
     nobody = [scene for scene in scenes if scene.set_name in recipe.without_people]
     if not nobody:
-        return {}
+        return []
     composer = _composer(dataclasses.replace(recipe, shares={}), nobody, None)
     quantizer = Quantizer(entry.input)
     blank = np.zeros((entry.input.height, entry.input.width, 3), np.uint8)
     placement = fit_picture(blank, entry.input, entry.resize)[1]
     decode = Decoder(entry, dict.fromkeys(entry.labels, 0.1), recipe.nms_iou)
     views = (quantizer(composer.example(number).pixels) for number in range(recipe.empty_views))
-    found = [decode(answer, placement) for answer in Exported(data, entry.outputs).run_all(views)]
-    return {
-        label: np.array([max((d.score for d in view if d.label == label), default=0.0) for view in found])
-        for label in entry.labels
-    }
+    return [decode(answer, placement) for answer in Exported(data, entry.outputs).run_all(views)]
 
 
 def choose_scores(
@@ -546,27 +542,27 @@ def choose_scores(
     entry: DetectorEntry,
     answers: Answers,
     records: Sequence[Record],
-    alarms: Mapping[str, NDArray[np.float64]] = {},
+    empty: Sequence[Sequence[Detection]] = (),
 ) -> tuple[dict[str, dict[str, float]], SuggestedDetection]:
     """Figures per label on the records, and the lowest scores that the recipe allows.
 
-    `alarms`: what `false_alarm_scores` answers; empty where that does not matter.
+    `empty`: what `found_in_empty_views` answers; none where that does not matter.
     """
     if not records:
         raise DataError("no held-out records to choose the scores on; label with more pictures")
     decode = Decoder(entry, dict.fromkeys(entry.labels, 0.02), recipe.nms_iou)
-    scorings = {label: Scoring(label) for label in entry.labels}
-    for (answer, placement), record in zip(answers, records, strict=True):
-        found = decode(answer, placement)
-        for scoring in scorings.values():
-            scoring.add(found, record.boxes)
-    figures, scores = {}, {}
-    for label, scoring in scorings.items():
-        matches = scoring.matches()
+    found = [decode(answer, placement) for answer, placement in answers]
+    figures: dict[str, dict[str, float]] = {}
+    scores: dict[str, float] = {}
+    for label in sorted(entry.labels, key=lambda label: label == FACE):
+        if label == FACE and PERSON in scores:  # where a head is, is known now
+            found = [heads_first(of, scores[PERSON]) for of in found]
+            empty = [heads_first(of, scores[PERSON]) for of in empty]
+        matches = matches_of(label, found, records)
         score = min(0.9, max(0.1, matches.score_for_precision(recipe.precision)))
-        if label in alarms and label in recipe.false_alarms:
-            silent = float(np.quantile(alarms[label], 1 - recipe.false_alarms[label]))
-            score = max(score, min(0.9, silent))
+        if empty and label in recipe.false_alarms:
+            highest = [max((d.score for d in of if d.label == label), default=0.0) for of in empty]
+            score = max(score, min(0.9, float(np.quantile(highest, 1 - recipe.false_alarms[label]))))
         chosen = matches.at(score)
         scores[label] = round(score, 3)
         figures[label] = {
@@ -576,6 +572,7 @@ def choose_scores(
             "recall": round(chosen.recall, 4),
             "recall_at_0.1_false_alarms": round(matches.recall_at_false_alarms(0.1), 4),
         }
+    scores = {label: scores[label] for label in entry.labels}
     return figures, SuggestedDetection(score=scores, nms_iou=recipe.nms_iou)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from oahega_build import warmstart
@@ -23,6 +24,8 @@ from oahega_build.emotion_network import build_model, predict, trained_model
 from oahega_build.emotion_recipe import PIXEL_OFFSET, PIXEL_SCALE, WEIGHTS, EmotionRecipe, float_input
 from oahega_build.errors import RecipeError
 from oahega_build.export_emotion import export
+from oahega_build.heads import as_pictures, heads_of
+from oahega_build.records import read_records, shards_of
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 """Real pixels (n, side, side, channels) to logits (n, labels)."""
@@ -79,7 +82,7 @@ class Trainer:
         self._input = float_input(recipe)
         self._classes = len(labels)
         self._counts = [Counter(s.label for s in training)[i] for i in range(self._classes)]
-        augmenter = Augmenter(recipe.augmentation, recipe.framing, self._input)
+        augmenter = Augmenter(recipe.augmentation, recipe.framing, self._input, _heads(recipe))
         self._epochs = Epochs(
             training, augmenter, min(recipe.batch, len(training)), recipe.seed, recipe.balance
         )
@@ -243,6 +246,16 @@ class Trainer:
                 precision_recall_f1(confusion(logits.argmax(axis=1), labels, self._classes))[:, 0].mean()
             ),
         }
+
+
+def _heads(recipe: EmotionRecipe) -> list[NDArray[np.uint8]]:
+    """Of the people in the recipe's labelling run, what it did not hold out."""
+    if not recipe.augmentation.heads:
+        return []
+    if recipe.heads is None:
+        raise RecipeError("the recipe draws faces over heads; name a labelling run with --set heads=RUN")
+    records = read_records(shards_of(recipe.heads, "train"))
+    return as_pictures(heads_of(records), recipe.framing, recipe.colour)
 
 
 def _trackable(variables: Sequence[keras.Variable]) -> list[tf.Variable]:

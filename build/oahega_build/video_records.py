@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from oahega_build import artifacts
 from oahega_build.sequences import LabelledFrame, Truth
 from oahega_edge.cameras import Camera
-from oahega_edge.detection import Detection
+from oahega_edge.detection import FACE, Detection
 from oahega_edge.errors import EndOfSource
 from oahega_edge.frame import Frame
 from oahega_edge.geometry import Box
 from oahega_edge.manifest import Crop
-from oahega_edge.pipeline import FACE, Classifier
+from oahega_edge.pipeline import Classifier
 from oahega_edge.preprocess import crop_square, resize_pixels
 
 READ_TIMEOUT = 30.0

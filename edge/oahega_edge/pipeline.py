@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_edge.classification import probabilities
-from oahega_edge.detection import Decoder, Detection, without_nested
+from oahega_edge.detection import FACE, PERSON, Decoder, Detection, heads_first, without_nested
 from oahega_edge.frame import Frame, Pixels
 from oahega_edge.geometry import Box
 from oahega_edge.manifest import DetectorEntry, EmotionEntry
@@ -21,9 +21,6 @@ from oahega_edge.smoothing import Average, Smoothing
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.tracking import Track, Tracker
 from oahega_edge.trigger import Decision, Sighting, Trigger, TriggerRules
-
-FACE = "face"
-PERSON = "person"
 
 
 class FaceDetector:
@@ -45,7 +42,7 @@ class FaceDetector:
         with self._watch.stage("detector"):
             outputs = self._model.run(tensor)
         with self._watch.stage("decode"):
-            return self._decode(outputs, placement)
+            return heads_first(self._decode(outputs, placement))
 
 
 class Classifier(Protocol):

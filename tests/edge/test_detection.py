@@ -5,12 +5,14 @@ import pytest
 
 from mini_bundle import detector_entry
 from oahega_edge.detection import (
+    HEAD_ODDS,
     Decoder,
     Detection,
     anchor_boxes,
     anchor_labels,
     decode_boxes,
     encode_boxes,
+    heads_first,
     non_maximum_suppression,
     without_nested,
 )
@@ -126,3 +128,45 @@ def test_of_nested_faces_the_surer_one_stays_also_when_it_is_the_inner() -> None
     inner = Detection("face", Box(0.25, 0.25, 0.36, 0.4), 0.6)
 
     assert without_nested([whole, inner]) == [inner]
+
+
+PERSON = Detection("person", Box(0.3, 0.2, 0.7, 1.0), 0.7)
+
+
+def at_head(score: float, dx: float = 0.0, dy: float = 0.0, size: float = 1.0) -> Detection:
+    """A face on the person's shoulders, or moved from there."""
+    width, height = 0.16 * size, 0.2 * size
+    return Detection("face", Box(0.42 + dx, 0.25 + dy, 0.42 + dx + width, 0.25 + dy + height), score)
+
+
+def test_a_face_on_a_persons_shoulders_has_better_odds() -> None:
+    face, person = heads_first([at_head(0.5), PERSON])
+
+    assert face.score == pytest.approx(HEAD_ODDS / (1 + HEAD_ODDS))
+    assert face.box == at_head(0.5).box
+    assert person == PERSON
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        at_head(0.5, dy=0.25),  # a print on a shirt
+        at_head(0.5, dx=0.16),  # a hand
+        at_head(0.5, dx=0.5),  # a wall
+        at_head(0.5, size=0.2),  # a button
+        at_head(0.5, dx=-0.1, dy=-0.1, size=2.2),  # all of the person
+    ],
+)
+def test_a_face_that_is_not_where_the_head_is_stays_as_it_was(elsewhere: Detection) -> None:
+    assert heads_first([elsewhere, PERSON]) == [elsewhere, PERSON]
+
+
+def test_a_person_who_is_not_sure_enough_changes_nothing() -> None:
+    assert heads_first([at_head(0.5), PERSON], person_score=0.71) == [at_head(0.5), PERSON]
+
+
+@pytest.mark.parametrize("score", [0.0, 1e-9, 0.999999, 1.0])
+def test_raised_scores_stay_shares_of_one_and_in_order(score: float) -> None:
+    face, _ = heads_first([at_head(score), PERSON])
+
+    assert score <= face.score <= 1.0

@@ -17,10 +17,9 @@ from oahega_build.video_methods import Tracking, followed
 from oahega_build.video_records import Detector, YuNet, clip_frames, recorded
 from oahega_edge.bundle import DEFAULT_BUNDLE
 from oahega_edge.cameras import open_camera
-from oahega_edge.detection import Detection
+from oahega_edge.detection import FACE, Detection
 from oahega_edge.frame import Frame
 from oahega_edge.geometry import Box
-from oahega_edge.pipeline import FACE
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SURE, PERHAPS, SMALLEST, SAME = 0.7, 0.3, 0.05, 0.4

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from oahega_build.dataset import Sample
+from oahega_build.emotion_inputs import Framing
 from oahega_build.errors import DataError
 from oahega_build.evaluate_scenes import FRAMES, MISSED, NOISE, Seen, Shown, figures_of, look, on_people, plan
 from oahega_build.evaluate_video import Chain
-from oahega_build.heads import Head, heads_of
+from oahega_build.heads import Head, as_pictures, heads_of
 from oahega_build.readers import LabelledBox
 from oahega_build.records import Record
 from oahega_build.sequences import Scenario, Scenery, face_box, make_scenery, render
@@ -130,6 +131,17 @@ def portrait(height: int = 200) -> Head:
     face = Box(1.6 * height, height, 2.4 * height, 2 * height)
     pixels[height : 2 * height, int(face.left) : int(face.right)] = (150, 100, 60)
     return Head(pixels, face)
+
+
+def test_a_head_becomes_a_picture_that_is_framed_as_the_training_pictures_are() -> None:
+    (picture,) = as_pictures([portrait()], Framing(), "rgb")
+
+    skin = np.abs(picture.astype(int) - (150, 100, 60)).max(axis=2) < 10
+    rows, columns = (np.flatnonzero(skin.any(axis=axis)) / 96 for axis in (1, 0))
+    box = Framing().box
+    assert (rows[0], rows[-1]) == pytest.approx((max(0, box.top), min(1, box.bottom)), abs=0.03)
+    assert columns[-1] - columns[0] == pytest.approx(0.8 * box.height, abs=0.04)  # as wide as the portrait's
+    assert (columns[0] + columns[-1]) / 2 == pytest.approx(box.center[0], abs=0.03)
 
 
 def test_a_still_takes_the_place_of_a_face_in_its_colour(scenery: Scenery) -> None:

@@ -144,6 +144,20 @@ def test_balance_shows_rare_classes_more_often() -> None:
     assert shares[1] == pytest.approx(0.5, abs=0.05)
 
 
+def test_a_face_on_a_head_takes_its_light_and_leaves_its_edges() -> None:
+    always = dataclasses.replace(NO_AUGMENTATION, heads=1.0)
+    head = np.full((96, 96), 20, np.uint8)
+    head[24:72, 24:72] = 100
+    face = np.full((48, 48), 200, np.uint8)
+
+    for seed in range(20):
+        made = Augmenter(always, Framing(), GREY, [head])(face, np.random.default_rng(seed))
+
+        middle = made[20:28, 20:28].astype(int)
+        assert 80 < middle.min() <= middle.max() < 125
+        assert made[0, 0] < 30
+
+
 def test_other_surroundings_leave_the_middle_of_the_face() -> None:
     always = dataclasses.replace(NO_AUGMENTATION, surroundings=1.0)
     plain = Augmenter(NO_AUGMENTATION, Framing(), GREY)
