@@ -384,9 +384,9 @@ def _trained(runs: Sequence[Run]) -> str:
 
 
 def _title(run: Run) -> str:
-    """The recipe's name where the model card knows it."""
+    """With the recipe's name where the model card knows it; several runs may have one recipe."""
     if run.has("entry.json"):
-        return f"{run.read('entry.json')['card']['recipe']} ({run.stage})"
+        return f"{run.read('entry.json')['card']['recipe']} ({run.name})"
     return run.name
 
 

@@ -101,7 +101,7 @@ def without_nested(detections: Sequence[Detection]) -> list[Detection]:
     return [detection for detection in detections if detection in kept]
 
 
-HEAD_ODDS = 1.5
+HEAD_ODDS = 1.3
 """A face is so many times as likely where a found person's head is (README, decisions)."""
 INSIDE = 0.8
 """Least share of the face that lies inside the person,"""
