@@ -62,6 +62,8 @@ from oahega_edge.preprocess import Quantizer, fit_picture
 
 PIXEL_SCALE, PIXEL_OFFSET = 1 / 127.5, -1.0
 """As the weights that we start from were trained."""
+VIEWS_SEED = 1
+"""Of the varied views that show nobody: every detector sees the same ones."""
 OUTPUTS = {"boxes": "boxes", "scores": "scores"}
 
 
@@ -82,6 +84,9 @@ class DetectorRecipe:
     """Quantized MobileNetV1 below the data folder whose weights the trunk starts from; empty: random."""
     earlier: Path | None = None
     """Folder of a finished run of the same net, whose anchors and weights are the beginning instead."""
+    earlier_share: float = 0.0
+    """Share of those weights in the exported ones, the rest being what the training made of them (WiSE-FT,
+    arXiv 2109.01903)."""
     frozen_blocks: int = 0
     """The stem and so many blocks keep those weights; they hold most of the training's cost."""
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -118,11 +123,11 @@ class DetectorRecipe:
     """Pictures that set the ranges of the int8 activations."""
     precision: float = 0.95
     """The suggested scores are the lowest with this precision on the held-out pictures,"""
-    false_alarms: Mapping[str, float] = field(default_factory=lambda: {"face": 0.005, "person": 0.1})
+    false_alarms: Mapping[str, float] = field(default_factory=lambda: {"face": 0.008, "person": 0.1})
     """and with at most this share of false alarms in varied views of those that show nobody: a false face
     may become an event, a false person is only counted."""
-    empty_views: int = 1500
-    """So many views are drawn for that."""
+    empty_views: int = 6000
+    """So many views are drawn for that, the same for every recipe."""
     nms_iou: float = 0.45
     seed: int = 1
     data_terms: tuple[str, ...] = ()
@@ -372,7 +377,24 @@ def _load(path: Path, training: Training) -> None:
 def averaged_model(recipe: DetectorRecipe, decoder: SsdDecoder, checkpoint: Path) -> tuple[keras.Model, int]:
     """The network with a checkpoint's averaged weights, and the step that it was made at."""
     model = build_ssd(recipe.net, decoder.levels)
-    return model, _fill_averaged(model, checkpoint)
+    step = _fill_averaged(model, checkpoint)
+    if recipe.earlier_share:
+        _blend_earlier(model, recipe)
+    return model, step
+
+
+def _blend_earlier(model: keras.Model, recipe: DetectorRecipe) -> None:
+    """Bring the weights `earlier_share` of the way back to where they began."""
+    if recipe.earlier is None:
+        raise RecipeError(
+            f"earlier_share is {recipe.earlier_share} and the recipe names no earlier run; "
+            "give one with --set earlier=RUN"
+        )
+    ours = model.get_weights()
+    _fill_averaged(model, recipe.earlier / "weights.npz")
+    share = recipe.earlier_share
+    mixed = [share * e + (1 - share) * o for e, o in zip(model.get_weights(), ours, strict=True)]
+    model.set_weights(mixed)
 
 
 def _fill_averaged(model: keras.Model, checkpoint: Path) -> int:
@@ -399,6 +421,7 @@ def export(
 ) -> DetectorEntry:
     """Write `detector.tflite`, `entry.json`, `metrics.json` and `weights.npz` into `target`.
 
+    `weights.npz` holds what was trained, without a share of an earlier run's weights.
     `run` holds the anchors, `scenes` give the ranges of the activations, `held` the suggested scores.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -425,7 +448,8 @@ def export(
     )
     write_bytes(target / "detector.tflite", data)
     write_bytes(target / "entry.json", (entry.model_dump_json(indent=2) + "\n").encode())
-    averages = {f"average/{w.path}": w.numpy() for w in model.weights}
+    trained, _ = averaged_model(dataclasses.replace(recipe, earlier_share=0.0), decoder, checkpoint)
+    averages = {f"average/{w.path}": w.numpy() for w in trained.weights}
     np.savez(target / "weights.npz", step=step, **averages)
     write_json(target / "metrics.json", metrics)
     return entry
@@ -528,7 +552,7 @@ def found_in_empty_views(
     nobody = [scene for scene in scenes if scene.set_name in recipe.without_people]
     if not nobody:
         return []
-    composer = _composer(dataclasses.replace(recipe, shares={}), nobody, None)
+    composer = _composer(dataclasses.replace(recipe, shares={}, seed=VIEWS_SEED), nobody, None)
     quantizer = Quantizer(entry.input)
     blank = np.zeros((entry.input.height, entry.input.width, 3), np.uint8)
     placement = fit_picture(blank, entry.input, entry.resize)[1]

@@ -105,7 +105,7 @@ HEAD_ODDS = 1.3
 """A face is so many times as likely where a found person's head is (README, decisions)."""
 INSIDE = 0.8
 """Least share of the face that lies inside the person,"""
-BELOW_TOP = (-0.05, 0.7)
+BELOW_TOP = (-0.05, 0.6)
 """how far its top is below the person's, in heights of the face,"""
 OF_WIDTH = (0.1, 0.65)
 """its width as a share of the person's,"""

@@ -19,6 +19,7 @@ RECIPE = dataclasses.replace(
     DEFAULT,
     shares={**DEFAULT.shares, "animals": 0.25},
     faces="emotion/ferplus",
+    earlier_share=0.25,
     epochs=12,
     learning_rate=4e-4,
     seed=2,
