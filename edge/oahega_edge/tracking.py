@@ -62,7 +62,9 @@ class Track:
     """Monotonic seconds."""
     last_seen: float
     hits: int = 1
-    """Frames in which it was detected."""
+    """Frames in which it was detected,"""
+    sure: int = 1
+    """and surely so."""
     velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     """Of the box's middle, in pictures per second."""
     confirmed: bool = False
@@ -118,9 +120,9 @@ class Tracker:
     """Keeps the tracks of one label."""
 
     def __init__(self, *, match_iou: float, start_score: float, start_hits: int, lost_after: float) -> None:
-        """`match_iou`: least overlap of one face in two frames; `start_score`: least score to start a track;
-        `start_hits`: detections until a track counts, against single false alarms; `lost_after`: seconds
-        unseen until it ends.
+        """`match_iou`: least overlap of one face in two frames; `start_score`: least score of a sure detection;
+        `start_hits`: sure detections until a track counts, against single false alarms; `lost_after`:
+        seconds unseen until it ends.
         """
         self._match_iou = match_iou
         self._start_score = start_score
@@ -150,6 +152,8 @@ class Tracker:
         strangers, still = self._match(unsure, fresh, before, max(UNSURE_IOU, self._match_iou))
         waiting = hidden + still
         self._strangers.extend((now, detection.box) for detection in strangers)
+        for track in self._tracks:
+            track.sure += track.last_seen == now and track.score >= self._start_score
         self._start(left_over, now)
         self._glimpse(detections)
         self._confirm()
@@ -224,7 +228,7 @@ class Tracker:
         now = self._looked_at
         for track in [t for t in self._tracks if not t.confirmed and t.last_seen == now]:
             lost = [t for t in self.tracks if t.wary and t.last_seen != now and _is_near(t, track, now)]
-            if track.hits < (max(RETURN_HITS, self._start_hits) if lost else self._start_hits):
+            if track.sure < self._start_hits or (lost and track.hits < RETURN_HITS):
                 continue
             newest = Detection("", track.box, track.score)
             same = [t for t in lost if self._overlaps([newest], [t])[0, 0] > 0 and t.moves_like(track)]
