@@ -120,9 +120,9 @@ class Tracker:
     """Keeps the tracks of one label."""
 
     def __init__(self, *, match_iou: float, start_score: float, start_hits: int, lost_after: float) -> None:
-        """`match_iou`: least overlap of one face in two frames; `start_score`: least score of a sure detection;
-        `start_hits`: sure detections until a track counts, against single false alarms; `lost_after`:
-        seconds unseen until it ends.
+        """`match_iou`: least overlap of one face in two frames; `start_score`: least score of a sure
+        detection; `start_hits`: sure detections until a track counts, against single false alarms;
+        `lost_after`: seconds unseen until it ends.
         """
         self._match_iou = match_iou
         self._start_score = start_score

@@ -48,6 +48,15 @@ def test_a_single_false_alarm_is_no_face() -> None:
     assert seen_once == seen_never == ended == seen_elsewhere == []
 
 
+def test_a_face_counts_once_it_was_surely_found_often_enough() -> None:
+    """A print on a shirt that is sure for one frame and unsure for many is none."""
+    tracks = tracker(start_hits=2)
+
+    told = [tracks.update([face(0.1, score)], i / 10)[0] for i, score in enumerate((0.6, 0.4, 0.4, 0.6, 0.4))]
+
+    assert [len(seen) for seen in told] == [0, 0, 0, 1, 1]
+
+
 def test_an_unsure_detection_keeps_a_face_and_starts_none() -> None:
     tracks = tracker()
     tracks.update([face(0.1)], 0.0)
