@@ -121,7 +121,7 @@ def heads_first(detections: Sequence[Detection], person_score: float = 0.0) -> l
     """
     people = [d.box for d in detections if d.label == PERSON and d.score >= person_score]
     return [
-        replace(d, score=HEAD_ODDS * d.score / (HEAD_ODDS * d.score + 1 - d.score))
+        replace(d, score=min(1.0, HEAD_ODDS * d.score / (HEAD_ODDS * d.score + 1 - d.score)))
         if d.label == FACE and any(_is_head(d.box, person) for person in people)
         else d
         for d in detections

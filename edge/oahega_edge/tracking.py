@@ -30,8 +30,10 @@ MOMENT, STRICTER = 0.2, 0.5
 overlap rises by so much a second, since more and more others may have come to its place, and an unsure
 detection does not bring it back."""
 CLEAR = 0.15
-"""By so much the overlap with one track must exceed that with another that has no face of its own, and the
-overlap of a wary track with one face that with another that is no other track's: two faces that part."""
+"""By so much the overlap with one track must exceed that with another that has no face of its own."""
+PARTED = 0.3
+"""By so many widths and heights a wary track's face is nearer to where it is expected than another one that is
+no other track's; else what was followed has become two, as one box over both people does."""
 UNSURE_IOU, WARY_IOU = 0.5, 0.7
 """Least overlap of an unsure detection with a track, and with a wary one: between two faces, detectors are
 unsure of a box over both."""
@@ -73,6 +75,8 @@ class Track:
     """At this look: another face was about lately."""
     away: bool = False
     """At this look: wary, and not found for so long that another one may have come to its place."""
+    parted: bool = False
+    """What was followed became two faces: it is neither, and ends."""
     height: float = field(init=False)
     """Of the box, steadied: share of the picture."""
 
@@ -246,7 +250,7 @@ class Tracker:
 
     def _patience(self, track: Track) -> float:
         """A track not yet confirmed must be seen again at once."""
-        return self._lost_after if track.confirmed else 0.0
+        return self._lost_after if track.confirmed and not track.parted else 0.0
 
     def _start(self, detections: Sequence[Detection], now: float) -> None:
         for detection in detections:
@@ -272,7 +276,7 @@ class Tracker:
                 break
             if row not in free_tracks or column not in free_detections:
                 continue
-            if overlap[row, column] < needed[row] or tracks[row].away:
+            if overlap[row, column] < needed[row] or tracks[row].away or tracks[row].parted:
                 continue
             elsewhere = sorted(free_detections - {column})
             rivals = [
@@ -284,9 +288,13 @@ class Tracker:
             ]
             as_good = any(overlap[i, column] > overlap[row, column] - CLEAR for i in rivals)
             if tracks[row].wary:
-                others = sorted(free_tracks - {row})
+                others = [i for i in free_tracks if i != row and not tracks[i].away]
                 nobodys = [j for j in elsewhere if not (overlap[others, j] >= self._match_iou).any()]
-                as_good |= any(overlap[row, j] > overlap[row, column] - CLEAR for j in nobodys)
+                expected = tracks[row].predicted(self._looked_at)
+                step = _steps(expected, detections[column].box)
+                parted = any(_steps(expected, detections[j].box) < step + PARTED for j in nobodys)
+                tracks[row].parted |= parted
+                as_good |= parted
             if as_good or self._is_doubtful(
                 tracks[row], detections[column], [tracks[i] for i in rivals], before
             ):

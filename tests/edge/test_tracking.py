@@ -233,6 +233,24 @@ def test_two_faces_that_part_after_one_box_over_both_are_given_to_neither() -> N
     assert 1 not in [track.id for track in parted]
 
 
+def test_neither_of_two_faces_that_parted_comes_back_as_the_one_that_covered_both() -> None:
+    """Its box wavers between them, and so may have moved last as one of them goes on."""
+    tracks = tracker()
+    for i in range(8):
+        tracks.update([face(0.2 + 0.02 * i, size=0.16), face(0.62 - 0.02 * i, size=0.16)], i / 15)
+    for i in range(8, 20):
+        tracks.update([face(0.39 + 0.01 * (i % 3), size=0.22)], i / 15)
+
+    ids = set()
+    for i in range(20, 30):
+        apart = 0.012 * (i - 20)
+        seen, _ = tracks.update([face(0.35 - apart, size=0.16), face(0.49 + apart, size=0.16)], i / 15)
+        ids |= {track.id for track in seen}
+
+    assert len(ids) == 2
+    assert ids.isdisjoint({1, 2})
+
+
 def test_a_face_is_not_held_where_somebody_is_that_no_track_has() -> None:
     tracks = tracker()
     for i in range(10):
