@@ -32,8 +32,8 @@ detection does not bring it back."""
 CLEAR = 0.15
 """By so much the overlap with one track must exceed that with another that has no face of its own."""
 PARTED = 0.3
-"""By so many widths and heights a wary track's face is nearer to where it is expected than another one that is
-no other track's; else what was followed has become two, as one box over both people does."""
+"""By so many widths and heights a wary track's face is nearer to where it is expected than another one that
+is no other track's; else what was followed has become two, as one box over both people does."""
 UNSURE_IOU, WARY_IOU = 0.5, 0.7
 """Least overlap of an unsure detection with a track, and with a wary one: between two faces, detectors are
 unsure of a box over both."""
@@ -135,6 +135,8 @@ class Tracker:
         self._tracks: list[Track] = []
         self._next_id = 1
         self._looked_at = 0.0
+        self._found: Sequence[Detection] = ()
+        """Everything of this look."""
         self._glimpses: deque[_Glimpse] = deque()
         self._strangers: deque[tuple[float, Box]] = deque()
         """When and where faces were found lately that no track got."""
@@ -146,7 +148,7 @@ class Tracker:
 
     def update(self, detections: Sequence[Detection], now: float) -> tuple[list[Track], list[Track]]:
         """Confirmed tracks that are seen at `now`, and confirmed tracks that ended."""
-        before, self._looked_at = self._looked_at, now
+        before, self._looked_at, self._found = self._looked_at, now, detections
         sure = [d for d in detections if d.score >= self._start_score]
         unsure = [d for d in detections if d.score < self._start_score]
         self._beware(before)
@@ -287,14 +289,8 @@ class Tracker:
                 and not (overlap[i, elsewhere] >= self._match_iou).any()
             ]
             as_good = any(overlap[i, column] > overlap[row, column] - CLEAR for i in rivals)
-            if tracks[row].wary:
-                others = [i for i in free_tracks if i != row and not tracks[i].away]
-                nobodys = [j for j in elsewhere if not (overlap[others, j] >= self._match_iou).any()]
-                expected = tracks[row].predicted(self._looked_at)
-                step = _steps(expected, detections[column].box)
-                parted = any(_steps(expected, detections[j].box) < step + PARTED for j in nobodys)
-                tracks[row].parted |= parted
-                as_good |= parted
+            if tracks[row].wary and self._parts(tracks[row], detections[column], tracks):
+                tracks[row].parted = as_good = True
             if as_good or self._is_doubtful(
                 tracks[row], detections[column], [tracks[i] for i in rivals], before
             ):
@@ -303,6 +299,18 @@ class Tracker:
             free_tracks.remove(row)
             free_detections.remove(column)
         return [detections[i] for i in sorted(free_detections)], [tracks[i] for i in sorted(free_tracks)]
+
+    def _parts(self, track: Track, face: Detection, tracks: Sequence[Track]) -> bool:
+        """Whether another face of this look, sure or not, is as near to where the track's is expected."""
+        now = self._looked_at
+        expected = track.predicted(now)
+        farthest = _steps(expected, face.box) + PARTED
+        others = [other for other in tracks if other is not track and not other.away]
+        return any(
+            _steps(expected, box) < farthest
+            and not any(other.predicted(now).iou(box) >= self._match_iou for other in others)
+            for box in (found.box for found in self._found if found is not face)
+        )
 
     def _overlaps(self, detections: list[Detection], tracks: list[Track]) -> NDArray[np.float64]:
         """Overlap of every track's predicted box with every detection; 0 where the sizes do not fit."""

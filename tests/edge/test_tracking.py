@@ -233,6 +233,19 @@ def test_two_faces_that_part_after_one_box_over_both_are_given_to_neither() -> N
     assert 1 not in [track.id for track in parted]
 
 
+def test_a_second_face_that_is_unsure_parts_them_as_well() -> None:
+    tracks = tracker()
+    for i in range(5):
+        tracks.update([face(0.3), face(0.6, score=0.4)], i / 10)
+    for i in range(5, 14):
+        tracks.update([Detection("face", Box(0.3, 0.3, 0.46 + 0.01 * i, 0.5), 0.9)], i / 10)
+
+    parted, ended = tracks.update([face(0.33), face(0.4, score=0.4)], 1.4)
+
+    assert 1 not in [track.id for track in parted]
+    assert [track.id for track in ended] == [1]
+
+
 def test_neither_of_two_faces_that_parted_comes_back_as_the_one_that_covered_both() -> None:
     """Its box wavers between them, and so may have moved last as one of them goes on."""
     tracks = tracker()
