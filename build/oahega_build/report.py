@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -343,6 +344,10 @@ def _searched(runs: Sequence[Run]) -> str:
     return "".join(parts)
 
 
+LEGEND_LINE = 0.16
+"""Inches."""
+
+
 def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
@@ -353,6 +358,8 @@ def _trained(runs: Sequence[Run]) -> str:
         return ""
     figures = {key: _panel() for key in ("loss", "accuracy")}
     drawn = {key: figure.subplots() for key, figure in figures.items()}
+    for axes in drawn.values():
+        axes.set_prop_cycle(color=colormaps["tab20"].colors)
     rows = []
     for run in trained:
         log = _log(run)
@@ -374,7 +381,9 @@ def _trained(runs: Sequence[Run]) -> str:
                 _size(metrics["bytes"]),
             )
         )
-    drawn["accuracy"].legend(fontsize=8)
+    width, height = figures["accuracy"].get_size_inches()
+    figures["accuracy"].set_size_inches(width, height + LEGEND_LINE * len(trained))
+    figures["accuracy"].legend(loc="outside lower center", fontsize=7)
     head = ("", "epochs", "float", "int8", "balanced", "ECE", "size")
     said = (
         "<p>Held-out accuracy of the float network and of the exported int8 file, after calibration. The "

@@ -152,6 +152,28 @@ def test_a_training_goes_on_from_an_earlier_run(trained: Path, tiny, tmp_path: P
     assert found(finished) > found(trained) - 0.1
 
 
+def test_a_share_of_the_earlier_weights_lies_between_both(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """1: those of the earlier run; without one there is nothing to share."""
+    from oahega_build.train_detector import averaged_model, read_decoder
+
+    decoder, checkpoint = read_decoder(trained), tmp_path / "moved.npz"
+    with np.load(trained / "weights.npz") as earlier:
+        moved = {name: value + (0 if name == "step" else 1) for name, value in earlier.items()}
+        np.savez(checkpoint, **moved)
+    recipe = dataclasses.replace(tiny, earlier=trained, earlier_share=0.25)
+
+    weights = {
+        share: averaged_model(dataclasses.replace(recipe, earlier_share=share), decoder, checkpoint)[0]
+        for share in (0.0, 0.25, 1.0)
+    }
+
+    for new, mixed, old in zip(*(model.get_weights() for model in weights.values()), strict=True):
+        assert np.allclose(new - 1, old, atol=1e-5)
+        assert np.allclose(mixed, 0.75 * new + 0.25 * old, atol=1e-5)
+    with pytest.raises(RecipeError, match="--set earlier=RUN"):
+        averaged_model(dataclasses.replace(recipe, earlier=None), decoder, checkpoint)
+
+
 def test_an_earlier_run_of_another_net_is_refused(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     from oahega_build.train_detector import train
 

@@ -183,6 +183,16 @@ def test_a_training_goes_on_from_an_earlier_run(trained: Path, data: Path, tmp_p
     assert after == pytest.approx(before, abs=0.1)
 
 
+def test_a_recipe_that_draws_faces_over_heads_needs_a_labelling_run(data: Path, tmp_path: Path) -> None:
+    from oahega_build.train_emotion import train
+
+    recipe = load_recipe("emotion_scenes", EmotionRecipe)
+    alone = dataclasses.replace(recipe, distil_share=0.0)
+
+    with pytest.raises(RecipeError, match="--set heads=RUN"):
+        train(alone, "emotion_scenes", data, tmp_path, "headless")
+
+
 def test_a_recipe_with_a_teachers_share_needs_a_teacher(data: Path, tmp_path: Path) -> None:
     from oahega_build.train_emotion import train
 
