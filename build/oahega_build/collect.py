@@ -221,10 +221,12 @@ class BundleDetector:
 
     def find(self, pixels: Pixels) -> list[Finding]:
         """Faces and persons."""
+        from oahega_edge.detection import PERSON, heads_first
         from oahega_edge.preprocess import fit_picture
 
         small, placement = fit_picture(pixels, self._entry.input, self._entry.resize)
-        found = self._decode(self._model.run(self._quantize(small)), placement)
+        person_score = self._entry.suggested.score.get(PERSON, 0.0)
+        found = heads_first(self._decode(self._model.run(self._quantize(small)), placement), person_score)
         return [Finding(d.label, d.box, d.score) for d in found]
 
 

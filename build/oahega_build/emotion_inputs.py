@@ -48,6 +48,11 @@ class Framing:
             self.middle_y + self.box_height / 2,
         )
 
+    def box_in(self, width: int, height: int) -> Box:
+        """The same in pixels of a picture of this size."""
+        box = self.box
+        return Box(box.left * width, box.top * height, box.right * width, box.bottom * height)
+
     @property
     def crop(self) -> Crop:
         """As the manifest states it."""
@@ -153,19 +158,13 @@ class Augmenter:
         turn = cv2.getRotationMatrix2D(
             ((width - 1) / 2, (height - 1) / 2), rng.uniform(-1, 1) * self._ranges.rotation, 1.0
         )
-        light = np.median(self._skin(head)) / max(1.0, float(np.median(self._skin(face))))
+        place = self._framing.box_in(width, height)
+        light = np.median(skin(head, place)) / max(1.0, float(np.median(skin(face, place))))
         face = cv2.warpAffine(face, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
-        share = cv2.warpAffine(_outline(height, width, rng), turn, (width, height))
+        share = cv2.warpAffine(outline(height, width, rng), turn, (width, height))
         share = share if head.ndim == 2 else share[..., None]
         drawn = face * (light * math.exp(rng.uniform(-0.15, 0.15))) * share + head * (1 - share)
         return np.clip(drawn, 0, 255).astype(np.uint8)
-
-    def _skin(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Cheeks and nose: the inner half of the face."""
-        (x, y), box = self._framing.box.center, self._framing.box
-        height, width = picture.shape[:2]
-        rows = slice(int((y - box.height / 4) * height), int((y + box.height / 4) * height) + 1)
-        return picture[rows, int((x - box.width / 4) * width) : int((x + box.width / 4) * width) + 1]
 
     def _moved(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         ranges = self._ranges
@@ -218,17 +217,35 @@ def _surrounded(
     height, width = pixels.shape[:2]
     around = resize_pixels(other, (width, height), "linear")
     around = np.roll(around[:, :: rng.choice((-1, 1))], rng.integers(0, (height, width)), axis=(0, 1))
-    share = _outline(height, width, rng)
+    share = outline(height, width, rng)
     share = share if pixels.ndim == 2 else share[..., None]
     return np.asarray(pixels * share + around * (1 - share), np.uint8)
 
 
-def _outline(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def skin(picture: NDArray[np.uint8], face: Box) -> NDArray[np.uint8]:
+    """Cheeks and nose: the inner half of a face, whose edges are in pixels."""
+    (x, y), width, height = face.center, face.width / 4, face.height / 4
+    rows = slice(max(0, int(y - height)), int(y + height) + 1)
+    return picture[rows, max(0, int(x - width)) : int(x + width) + 1]
+
+
+Range = tuple[float, float]
+
+
+def outline(
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    power: Range = (2, 5),
+    wide: Range = (0.8, 1.0),
+    high: Range = (0.95, 1.15),
+) -> NDArray[np.float32]:
     """The face's share of its picture (height, width): between an ellipse and a rectangle, sharp or soft."""
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height * 2 - 1
     columns = (np.arange(width, dtype=np.float32) + 0.5) / width * 2 - 1
-    power, wide, high = rng.uniform(2, 5), rng.uniform(0.8, 1.0), rng.uniform(0.95, 1.15)
-    distance = np.abs(columns[None, :] / wide) ** power + np.abs(rows[:, None] / high) ** power
+    exponent, half_width, half_height = rng.uniform(*power), rng.uniform(*wide), rng.uniform(*high)
+    distance = np.abs(columns[None, :] / half_width) ** exponent
+    distance = distance + np.abs(rows[:, None] / half_height) ** exponent
     return np.clip((1 - distance) / rng.uniform(0.05, 0.5), 0, 1).astype(np.float32)
 
 

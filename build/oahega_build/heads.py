@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.detection_inputs import View, show
-from oahega_build.emotion_inputs import Framing
+from oahega_build.emotion_inputs import Framing, skin
 from oahega_build.records import Record
 from oahega_build.sequences import (
     EPOCH,
@@ -117,18 +117,11 @@ def frames_of(
 
 def _tint(head: Head, still: Picture) -> tuple[float, float, float]:
     """What gives a still the head's own colour and light."""
-    skin = np.median(_middle(head.pixels, head.face).reshape(-1, 3), axis=0)
-    part, side = Framing().box, still.shape[0]
-    face = Box(part.left * side, part.top * side, part.right * side, part.bottom * side)
-    red, green, blue = (skin / max(1.0, float(np.median(_middle(still, face))))).tolist()
+    colour = np.median(skin(head.pixels, head.face).reshape(-1, 3), axis=0)
+    side = still.shape[0]
+    grey = max(1.0, float(np.median(skin(still, Framing().box_in(side, side)))))
+    red, green, blue = (colour / grey).tolist()
     return red, green, blue
-
-
-def _middle(pixels: Picture, face: Box) -> Picture:
-    """Cheeks and nose: the inner half of a face."""
-    (x, y), width, height = face.center, face.width / 4, face.height / 4
-    rows = slice(max(0, int(y - height)), int(y + height) + 1)
-    return pixels[rows, max(0, int(x - width)) : int(x + width) + 1]
 
 
 def _posed(head: Head, person: Person) -> Picture:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.emotion_inputs import Framing
+from oahega_build.emotion_inputs import Framing, outline
 from oahega_edge.frame import Pixels
 from oahega_edge.geometry import Box
 from oahega_edge.preprocess import resize_pixels
@@ -190,12 +190,8 @@ def _common(box: Box, others: NDArray[np.float64]) -> float:
 
 
 def _outline(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Something between an ellipse and a rectangle, sharp or soft, so that no one outline means a face."""
-    grid = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
-    power = rng.uniform(2, 7)
-    wide, high = rng.uniform(0.84, 1.05), rng.uniform(0.92, 1.1)
-    distance = np.abs(grid[None, :] / wide) ** power + np.abs(grid[:, None] / high) ** power
-    return np.clip((1 - distance) / rng.uniform(0.05, 0.5), 0, 1).astype(np.float32)
+    """Of many kinds, so that no one outline means a face."""
+    return outline(side, side, rng, power=(2, 7), wide=(0.84, 1.05), high=(0.92, 1.1))
 
 
 def blend(canvas: Pixels, patch: NDArray[np.float32], mask: NDArray[np.float32], left: int, top: int) -> None:

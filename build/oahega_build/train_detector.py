@@ -448,8 +448,8 @@ def export(
     )
     write_bytes(target / "detector.tflite", data)
     write_bytes(target / "entry.json", (entry.model_dump_json(indent=2) + "\n").encode())
-    trained, _ = averaged_model(dataclasses.replace(recipe, earlier_share=0.0), decoder, checkpoint)
-    averages = {f"average/{w.path}": w.numpy() for w in trained.weights}
+    with np.load(checkpoint) as arrays:
+        averages = {name: arrays[name] for name in arrays if name.startswith("average/")}
     np.savez(target / "weights.npz", step=step, **averages)
     write_json(target / "metrics.json", metrics)
     return entry

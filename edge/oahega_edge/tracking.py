@@ -265,7 +265,7 @@ class Tracker:
         """Pair detections with tracks, greatest overlap first; what is left of both.
 
         A pair is left out where a rival, a track without a face of its own, has as good a claim, or where a
-        wary track would have another face as well. A face that was away gets none, but is a rival.
+        wary track has become two faces. A face that was away gets none, but is a rival.
         """
         if not detections or not tracks:
             return detections, tracks
