@@ -1,8 +1,12 @@
-"""Whether a result is still what its recipe, inputs and code would make: one hash over all three."""
+"""Whether a result is still what its recipe, inputs and code would make: one hash over all three.
+
+Code counts by its syntax tree without docstrings, so that a comment or a sentence makes no training stale.
+"""
 
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import importlib.util
 import json
@@ -44,17 +48,16 @@ def folder_digest(folder: Path) -> str:
 
 @cache
 def code_digest(module: str) -> str:
-    """Of the sources of `module` and all of ours that it imports, at whatever depth."""
-    sources = _closure(module)
+    """Of the code of `module` and all of ours that it imports, at whatever depth."""
+    trees = _closure(module)
     digest = hashlib.sha256()
-    for name in sorted(sources):
-        digest.update(f"{name}\0".encode())
-        digest.update(sources[name])
+    for name in sorted(trees):
+        digest.update(f"{name}\0{_code(trees[name])}\0".encode())
     return digest.hexdigest()[:DIGITS]
 
 
-def _closure(module: str) -> Mapping[str, bytes]:
-    found: dict[str, bytes] = {}
+def _closure(module: str) -> Mapping[str, ast.Module]:
+    found: dict[str, ast.Module] = {}
     open_ends = [module]
     while open_ends:
         name = open_ends.pop()
@@ -63,7 +66,7 @@ def _closure(module: str) -> Mapping[str, bytes]:
         path = _source(name)
         if path is None:
             continue
-        found[name] = path.read_bytes()
+        found[name] = ast.parse(path.read_bytes())
         open_ends += _imported(found[name])
     return found
 
@@ -83,9 +86,25 @@ def _source(name: str) -> Path | None:
     return None
 
 
-def _imported(source: bytes) -> list[str]:
+def _code(tree: ast.Module) -> str:
+    """What the module does, as text: no comments, no formatting, no docstrings.
+
+    `unparse` and not `dump`, whose form changes between Python's versions.
+    """
+    return ast.unparse(_WithoutDocstrings().visit(copy.deepcopy(tree)))
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Drops every expression that is a string alone: docstrings, also those below attributes."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:  # noqa: N802 - ast's name
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+
+def _imported(tree: ast.Module) -> list[str]:
     names = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:

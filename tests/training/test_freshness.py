@@ -41,6 +41,25 @@ def test_code_that_a_stage_imports_only_when_called_counts(package: Path) -> Non
     assert digest(package) != before
 
 
+def test_comments_docstrings_and_layout_do_not_count(package: Path) -> None:
+    before = digest(package)
+
+    (package / "part.py").write_text(
+        '"""What it holds."""\n# a reason\nimport json\n\nVALUE = (\n    1\n)\n"""Below it."""\n'
+    )
+
+    assert digest(package) == before
+
+
+def test_a_text_that_the_code_uses_counts(package: Path) -> None:
+    (package / "part.py").write_text("VALUE = 'one'\n")
+    before = digest(package)
+
+    (package / "part.py").write_text("VALUE = 'two'\n")
+
+    assert digest(package) != before
+
+
 def test_code_that_a_stage_does_not_import_does_not_count(package: Path) -> None:
     before = digest(package)
 
