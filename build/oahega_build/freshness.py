@@ -97,7 +97,7 @@ def _code(tree: ast.Module) -> str:
 class _WithoutDocstrings(ast.NodeTransformer):
     """Drops every expression that is a string alone: docstrings, also those below attributes."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:  # noqa: N802 - ast's name
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_text else node
 
