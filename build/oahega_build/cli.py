@@ -47,9 +47,9 @@ def train_emotion(
     override: Overrides = None,
 ) -> None:
     """Train the emotion classifier and export it: emotion.tflite and entry.json."""
-    from oahega_build.emotion_recipe import EmotionRecipe
+    from oahega_build.emotion.recipe import EmotionRecipe
+    from oahega_build.emotion.train import train
     from oahega_build.recipes import load_recipe
-    from oahega_build.train_emotion import train
 
     print(train(load_recipe(recipe, EmotionRecipe, override or ()), recipe, data, artifacts, run))
 
@@ -64,8 +64,8 @@ def distill(
     override: Overrides = None,
 ) -> None:
     """Train a small emotion classifier on what larger ones answer, and export it."""
-    from oahega_build import distill as stage
-    from oahega_build.emotion_recipe import EmotionRecipe
+    from oahega_build.emotion import distill as stage
+    from oahega_build.emotion.recipe import EmotionRecipe
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, EmotionRecipe, override or ())
@@ -80,7 +80,7 @@ def quantize(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Export a run's present weights to int8 with calibration and manifest entry."""
-    from oahega_build.export_emotion import export_run
+    from oahega_build.emotion.export import export_run
 
     print(export_run(source, data, artifacts, run))
 
@@ -88,7 +88,7 @@ def quantize(
 @app.command("overview")
 def overview(data: Data, run: RunName = "default", artifacts: Artifacts = DEFAULT_ARTIFACTS) -> None:
     """Counts, sizes, near-copies and unreadable files of a dataset, as a table and a picture."""
-    from oahega_build.everything import overview_run
+    from oahega_build.whole.everything import overview_run
 
     print(overview_run(data, artifacts, run).as_table())
 
@@ -102,7 +102,7 @@ def evaluate_emotion(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Precision, recall, F1 with intervals, calibration, face sizes and corruptions of an exported model."""
-    from oahega_build import evaluate_emotion as stage
+    from oahega_build.emotion import evaluate as stage
 
     print(stage.evaluate_run(model, data, part, artifacts, run).as_text())
 
@@ -117,7 +117,7 @@ def compare_emotion(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Several emotion models on the same pictures in one table."""
-    from oahega_build import compare as stage
+    from oahega_build.emotion import compare as stage
 
     print(stage.as_table(stage.compare_run(models, data, peers, part, artifacts, run)))
 
@@ -136,7 +136,7 @@ def compare_distillation(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """What the teacher gave: the student and its untaught twin over seeds, curves and difference."""
-    from oahega_build import compare_distillation as stage
+    from oahega_build.experiments import compare_distillation as stage
 
     print(stage.as_table(stage.compare_distillation(runs, data, part, artifacts, run)))
 
@@ -159,7 +159,7 @@ def evaluate_video(
     ] = None,
 ) -> None:
     """Steadiness, truth and delay of the decisions on labelled sequences, beside the paper's way."""
-    from oahega_build import evaluate_video as stage
+    from oahega_build.scenes import evaluate_video as stage
 
     with stage.open_chain(bundle, yunet, emotion) as chain:
         settings = stage.device_settings(bundle, override or ())
@@ -182,8 +182,8 @@ def evaluate_scenes(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Accuracy on faces in scenes, through detector, tracker and crop; a missed face is an error."""
-    from oahega_build import evaluate_scenes as stage
-    from oahega_build.evaluate_video import device_settings
+    from oahega_build.scenes import evaluate_scenes as stage
+    from oahega_build.scenes.evaluate_video import device_settings
 
     place = people or scenes
     if place is None or (people and scenes):
@@ -202,7 +202,7 @@ def bundle(
     version: Annotated[str, typer.Option(help="Of the bundle.")] = "0.1.0",
 ) -> None:
     """Put two models, their manifest and model card into one folder for the device."""
-    from oahega_build.bundle import make_bundle
+    from oahega_build.whole.bundle import make_bundle
 
     print(make_bundle(detector, emotion, out, name, version))
 
@@ -212,7 +212,7 @@ def keygen(
     private: Annotated[Path, typer.Argument(help="New file for the private key; keep it off the devices.")],
 ) -> None:
     """Make a key that signs bundles; prints the public key for `bundle.public_keys` of the devices."""
-    from oahega_build.signing import make_key
+    from oahega_build.whole.signing import make_key
 
     print(make_key(private))
 
@@ -223,7 +223,7 @@ def sign(
     key: Annotated[Path, typer.Option(help="The private key that `keygen` wrote.")],
 ) -> None:
     """Check a bundle and sign it; prints the public key that fits."""
-    from oahega_build.signing import sign_bundle
+    from oahega_build.whole.signing import sign_bundle
 
     print(sign_bundle(folder, key))
 
@@ -239,12 +239,12 @@ def label(
     cluster: Cluster = "",
 ) -> None:
     """Let teachers fill in what the annotations leave out: TFRecord shards and contact sheets."""
-    from oahega_build import label as stage
+    from oahega_build.labelling import label as stage
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.LabelRecipe, override or ())
     if cluster:
-        from oahega_build import cluster as ray_cluster
+        from oahega_build.whole import cluster as ray_cluster
 
         with ray_cluster.connected(cluster, processes) as spread:
             print(ray_cluster.label(chosen, data, artifacts, run, spread))
@@ -262,7 +262,7 @@ def train_detector(
     override: Overrides = None,
 ) -> None:
     """Train the face-and-person detector and export it: detector.tflite and entry.json."""
-    from oahega_build import train_detector as stage
+    from oahega_build.detector import train as stage
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.DetectorRecipe, override or ())
@@ -281,7 +281,7 @@ def export_detector(
     ] = False,
 ) -> None:
     """Make a detector out of a finished run again, or of the last checkpoint of one that goes on."""
-    from oahega_build import train_detector as stage
+    from oahega_build.detector import train as stage
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.DetectorRecipe, override or ())
@@ -299,7 +299,7 @@ def evaluate_detector(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Measure an exported detector through the device's own code, beside its rivals."""
-    from oahega_build import evaluate_detector as stage
+    from oahega_build.detector import evaluate as stage
     from oahega_build.recipes import load_recipe
 
     rivals = load_recipe(recipe, stage.Rivals)
@@ -313,7 +313,7 @@ def compile_models(
     only_check: Annotated[bool, typer.Option("--check", help="Only say what would map.")] = False,
 ) -> None:
     """Compile models for the Edge TPU, or say operator by operator what would map where."""
-    from oahega_build import edgetpu
+    from oahega_build.models import edgetpu
 
     checks = [edgetpu.check(file) for file in files]
     for found in checks:
@@ -338,12 +338,12 @@ def collect(
     cluster: Cluster = "",
 ) -> None:
     """Crop faces from videos and pictures into a folder per class, with labels.csv and contact sheets."""
-    from oahega_build import collect as stage
+    from oahega_build.labelling import collect as stage
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.CollectRecipe, override or ())
     if cluster:
-        from oahega_build import cluster as ray_cluster
+        from oahega_build.whole import cluster as ray_cluster
 
         with ray_cluster.connected(cluster, processes) as spread:
             made = ray_cluster.collect(chosen, source, detectors, artifacts, run, spread)
@@ -355,7 +355,7 @@ def collect(
 @app.command("relabel")
 def relabel(run: Annotated[Path, typer.Argument(help="Folder of a finished collect run.")]) -> None:
     """Move collected faces to the classes that the corrected labels.csv names; empty leaves a face out."""
-    from oahega_build import collect as stage
+    from oahega_build.labelling import collect as stage
 
     for change, count in sorted(stage.relabel(run).items()):
         print(f"{count} x {change}")
@@ -378,7 +378,7 @@ def project(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Embeddings for the TensorBoard projector, a picture of them, suspicious labels first."""
-    from oahega_build import project as stage
+    from oahega_build.experiments import project as stage
 
     print(f"{stage.project(data, model, artifacts, run)}: suspicious.csv, suspicious.png, embeddings.png")
 
@@ -396,8 +396,8 @@ def prune(
     override: Overrides = None,
 ) -> None:
     """Remove weights and channels, train further, compare size, time and accuracy."""
-    from oahega_build import prune as stage
-    from oahega_build.prune_recipe import PruneRecipe
+    from oahega_build.experiments import prune as stage
+    from oahega_build.experiments.prune_recipe import PruneRecipe
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, PruneRecipe, override or ())
@@ -439,10 +439,10 @@ def everything(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan with its cost.")] = False,
 ) -> None:
     """From pictures to a signed bundle and its report; what is up to date is not made again."""
-    from oahega_build import everything as stage
-    from oahega_build.plan import as_text
     from oahega_build.recipes import load_recipe
-    from oahega_edge.bundle import DEFAULT_BUNDLE
+    from oahega_build.runs.plan import as_text
+    from oahega_build.whole import everything as stage
+    from oahega_edge.bundles.load import DEFAULT_BUNDLE
 
     wish = stage.Wish(
         out=out,
@@ -473,7 +473,7 @@ def report(
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "OAHEGA edge: a run",
 ) -> None:
     """Every finished run below the artifacts folder on one self-contained page."""
-    from oahega_build import report as stage
+    from oahega_build.whole import report as stage
 
     print(stage.write_report(stage.find_runs(artifacts), out, devices or (), title))
 
@@ -492,12 +492,12 @@ def tune(
     cluster: Cluster = "",
 ) -> None:
     """Search the paper's eight hyper-parameters: best.json, Table 1, figure 5."""
-    from oahega_build import tune as stage
+    from oahega_build.experiments import tune as stage
     from oahega_build.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.TuneRecipe, override or ())
     if cluster:
-        from oahega_build import cluster as ray_cluster
+        from oahega_build.whole import cluster as ray_cluster
 
         with ray_cluster.connected(cluster, workers) as spread:
             made = ray_cluster.tune(chosen, data, artifacts, run, spread, workers, storage)

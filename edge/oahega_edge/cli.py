@@ -19,10 +19,10 @@ import typer
 
 import oahega_edge
 from oahega_edge.errors import EdgeError
-from oahega_edge.settings import Layers, Settings, read_layers
+from oahega_edge.service.settings import Layers, Settings, read_layers
 
 if TYPE_CHECKING:
-    from oahega_edge.pipeline import Pipeline
+    from oahega_edge.chain.pipeline import Pipeline
 
 _log = logging.getLogger("oahega_edge")
 
@@ -74,7 +74,7 @@ def version(
 @app.command()
 def run(config: ConfigOption = None, settings: SetOption = None) -> None:
     """Watch the camera and publish events until stopped."""
-    from oahega_edge.assembly import make_daemon, read_setup
+    from oahega_edge.service.assembly import make_daemon, read_setup
 
     setup = read_setup(_layers(config, settings))
     _log_to_stderr(setup.settings)
@@ -90,7 +90,7 @@ def demo(
     settings: SetOption = None,
 ) -> None:
     """Broker, daemon and subscriber in one: what a subscriber receives, live."""
-    from oahega_edge.demo import run_demo
+    from oahega_edge.tools.demo import run_demo
 
     logging.basicConfig(level="ERROR", format="%(message)s")  # the daemon beside us says the rest
     summary = run_demo(source, settings or [], sys.stdout)
@@ -106,8 +106,8 @@ def replay(
     settings: SetOption = None,
 ) -> None:
     """Send a file through the chain; events on standard output, the same on every run."""
-    from oahega_edge.assembly import read_setup
-    from oahega_edge.replay import replay_source
+    from oahega_edge.service.assembly import read_setup
+    from oahega_edge.tools.replay import replay_source
 
     setup = read_setup(_layers(config, settings, OFFLINE_VERB))
     _log_to_stderr(setup.settings)
@@ -145,10 +145,17 @@ def bench(
         assignments = [f"runtime.threads={threads}", *(settings or [])]
         _bench_gate(_layers(config, assignments, OFFLINE_VERB), source, steps)
         return
-    from oahega_edge.assembly import Models, make_camera, make_identity, make_pipeline, make_stamp, read_setup
-    from oahega_edge.bench import as_table, run_bench
-    from oahega_edge.demo_clip import write_demo_clip
+    from oahega_edge.service.assembly import (
+        Models,
+        make_camera,
+        make_identity,
+        make_pipeline,
+        make_stamp,
+        read_setup,
+    )
     from oahega_edge.stopwatch import Stopwatch
+    from oahega_edge.tools.bench import as_table, run_bench
+    from oahega_edge.tools.demo_clip import write_demo_clip
 
     layers = _layers(config, [f"runtime.threads={threads}", *(settings or [])], OFFLINE_VERB)
     setup = read_setup(layers)
@@ -167,10 +174,10 @@ def bench(
 
 
 def _bench_gate(layers: Layers, source: str | None, steps: int) -> None:
-    from oahega_edge.assembly import Models, make_camera, make_pipeline, read_setup
-    from oahega_edge.bench_gate import bench_gate
-    from oahega_edge.motion import MotionGate, OpenGate
+    from oahega_edge.chain.motion import MotionGate, OpenGate
+    from oahega_edge.service.assembly import Models, make_camera, make_pipeline, read_setup
     from oahega_edge.stopwatch import Stopwatch
+    from oahega_edge.tools.bench_gate import bench_gate
 
     if source is None:
         raise typer.BadParameter("--gate needs a SOURCE: a clip of the scene while nobody is there")
@@ -187,8 +194,8 @@ def _bench_gate(layers: Layers, source: str | None, steps: int) -> None:
 
 
 def _bench_models(layers: Layers, threads: int, runs: int) -> None:
-    from oahega_edge.assembly import read_setup
-    from oahega_edge.bench_models import as_table, described, time_models
+    from oahega_edge.service.assembly import read_setup
+    from oahega_edge.tools.bench_models import as_table, described, time_models
 
     setup = read_setup(layers)
     wanted = setup.settings.runtime.accelerator
@@ -208,8 +215,8 @@ def check(
     settings: SetOption = None,
 ) -> None:
     """Check settings, bundle and models, without publishing anything."""
-    from oahega_edge.assembly import read_setup
-    from oahega_edge.checks import check_camera, check_models
+    from oahega_edge.service.assembly import read_setup
+    from oahega_edge.tools.checks import check_camera, check_models
 
     setup = read_setup(_layers(config, settings))
     _log_to_stderr(setup.settings)
@@ -226,7 +233,7 @@ def check(
 @app.command(name="config")
 def show_config(config: ConfigOption = None, settings: SetOption = None) -> None:
     """Print every setting as JSON with where it comes from."""
-    from oahega_edge.assembly import read_setup
+    from oahega_edge.service.assembly import read_setup
 
     setup = read_setup(_layers(config, settings))
     values = setup.settings.model_dump(mode="json")
@@ -250,9 +257,9 @@ def listen(
     ca_file: Annotated[Path | None, typer.Option(help="Trust only this authority.")] = None,
 ) -> None:
     """Show what a subscriber receives from a broker."""
-    from oahega_edge.listen import Listener, view_for
-    from oahega_edge.listen import listen as listen_to
     from oahega_edge.publishers.connection import BrokerOptions
+    from oahega_edge.tools.listen import Listener, view_for
+    from oahega_edge.tools.listen import listen as listen_to
 
     host, _, port = broker.rpartition(":") if ":" in broker else (broker, "", "1883")
     if not (host and port.isdecimal()):
@@ -293,7 +300,7 @@ def unmute() -> None:
 
 
 def _ask(request: str) -> dict[str, Any]:
-    from oahega_edge.control import ask, socket_path
+    from oahega_edge.service.control import ask, socket_path
 
     return ask(socket_path(os.environ), request)
 
@@ -313,7 +320,7 @@ def _size(text: str) -> tuple[int, int] | None:
 
 
 def _log_to_stderr(settings: Settings) -> None:
-    from oahega_edge.journal import configure
+    from oahega_edge.service.journal import configure
 
     configure(settings.logging.level, os.environ)
 

@@ -27,7 +27,7 @@ replay() { /opt/oahega-edge/bin/oahega-edge replay "$1" >/tmp/events.jsonl; }
 contract() {
     $pip --find-links /srv/wheels/tests --find-links /srv/wheels/device pytest hypothesis jsonschema psutil pillow
     files=""
-    for name in $tests; do files="$files tests/edge/test_$name.py"; done
+    for name in $tests; do files="$files tests/edge/*/test_$name.py"; done
     cd /srv/checkout
     # shellcheck disable=SC2086
     /opt/oahega-edge/bin/python -m pytest -q -p no:cacheprovider -m "not long" --durations=5 $files

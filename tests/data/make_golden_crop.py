@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_edge.geometry import Box
+from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.preprocess import Quantizer, crop_face, golden_pixels
 from oahega_edge.manifest import Crop, InputTensor, Quantization
-from oahega_edge.preprocess import Quantizer, crop_face, golden_pixels
 
 GOLDEN = Path(__file__).parent / "golden_crop.npz"
 PICTURE_WIDTH, PICTURE_HEIGHT = 213, 160

@@ -10,8 +10,8 @@ from pathlib import Path
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from oahega_edge.bundle import seal
-from oahega_edge.tflite_file import EDGETPU_OP
+from oahega_edge.bundles.load import seal
+from oahega_edge.runtimes.tflite_file import EDGETPU_OP
 
 HERE = Path(__file__).parent
 

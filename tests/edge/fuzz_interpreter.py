@@ -15,7 +15,7 @@ from collections import Counter
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from oahega_edge.tflite_file import parse_tflite
+from oahega_edge.runtimes.tflite_file import parse_tflite
 from tiny import NAMES, tiny
 
 PATIENCE_S = 30

@@ -23,9 +23,9 @@ from typing import Self
 from brokers import Ear, Gate, Mosquitto, wait_until
 from mini_bundle import change, make_bundle
 from noise_clip import make_clip
-from oahega_edge.control import ask
 from oahega_edge.errors import EdgeError
 from oahega_edge.publishers.store import Store, StoreOptions, device_clock
+from oahega_edge.service.control import ask
 
 DEVICE = "killed"
 PATIENCE_S = 240

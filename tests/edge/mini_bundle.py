@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from oahega_edge.bundle import golden_answer, seal
+from oahega_edge.bundles.load import golden_answer, seal
 from oahega_edge.manifest import DetectorEntry, EmotionEntry
 from oahega_edge.runtimes import open_model
 from tiny import tiny

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from brokers import Ear, Gate, Mosquitto, wait_until
 from edge.mqtt_samples import BASE, QUICK, event, info, options, stamp, state
-from oahega_edge.messages import COMMANDS
+from oahega_edge.contract.messages import COMMANDS
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.store import StoreOptions
 

@@ -7,9 +7,10 @@ import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from oahega_edge.events import Event, EventStamp, ModelIdentity, StampClocks
-from oahega_edge.geometry import Box
-from oahega_edge.messages import (
+from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.trigger import Decision, Phase
+from oahega_edge.contract.events import Event, EventStamp, ModelIdentity, StampClocks
+from oahega_edge.contract.messages import (
     AcceleratorHealth,
     Adjustable,
     CameraHealth,
@@ -21,7 +22,6 @@ from oahega_edge.messages import (
 )
 from oahega_edge.publishers.connection import Pauses
 from oahega_edge.publishers.mqtt import MqttOptions
-from oahega_edge.trigger import Decision, Phase
 
 DEVICE = "kiosk-1"
 BASE = f"oahega/v1/{DEVICE}"

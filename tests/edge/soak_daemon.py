@@ -17,12 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from oahega_edge.assembly import make_daemon, read_setup
 from oahega_edge.cameras import Camera
-from oahega_edge.frame import Frame
-from oahega_edge.journal import configure
-from oahega_edge.pipeline import Pipeline, Step
-from oahega_edge.settings import read_layers
+from oahega_edge.chain.frame import Frame
+from oahega_edge.chain.pipeline import Pipeline, Step
+from oahega_edge.service.assembly import make_daemon, read_setup
+from oahega_edge.service.journal import configure
+from oahega_edge.service.settings import read_layers
 
 PAIR = struct.Struct("<ff")
 

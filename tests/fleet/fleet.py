@@ -21,7 +21,7 @@ from fleet_coral import make_deb, make_wheel, named_with_digest
 from fleet_hosts import NETWORK, Bridge, Host, end_leftovers, stop_all, wait_for
 from fleet_releases import Releases
 from fleet_tree import CACHE, ensure_tree
-from oahega_edge.demo_clip import write_demo_clip
+from oahega_edge.tools.demo_clip import write_demo_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = ROOT / "ansible"

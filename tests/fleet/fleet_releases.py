@@ -75,7 +75,7 @@ class Releases:
                 f'__version__ = "{version}"' if line.startswith("__version__") else line for line in lines
             )
         )
-        with (source / "edge/oahega_edge/daemon.py").open("a") as daemon:
+        with (source / "edge/oahega_edge/service/daemon.py").open("a") as daemon:
             daemon.write(added_to_daemon)
         return source
 

@@ -21,7 +21,7 @@ from fleet_coral import LIBRARY, named_with_digest
 from fleet_hosts import wait_for
 from fleet_releases import CRASHES, SEES_NOTHING, Releases
 from fleet_tree import CACHE, missing
-from oahega_edge.bundle import seal
+from oahega_edge.bundles.load import seal
 
 PACKAGED = Path(__file__).resolve().parents[2] / "edge/oahega_edge/bundles/default"
 OLD, NEW, CRASHING, BLIND, INTERRUPTED = "0.9.1", "0.9.2", "0.9.3", "0.9.4", "0.9.5"

@@ -277,7 +277,7 @@ def test_the_accelerators_process_works_behind_the_same_walls(machine):
     """The same unit, once, with a program that runs a model in a child."""
     program = (
         "import json, pathlib\n"
-        "from oahega_edge.bundle import load_bundle, self_test\n"
+        "from oahega_edge.bundles.load import load_bundle, self_test\n"
         "from oahega_edge.runtimes.isolated import ModelSpec, open_isolated\n"
         "bundle = load_bundle(pathlib.Path('/srv/bundle'))\n"
         "entry = bundle.manifest.emotion\n"

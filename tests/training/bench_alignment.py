@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from oahega_build.dataset import held_out, read_dataset
-from oahega_build.emotion_inputs import Framing
-from oahega_build.evaluate_emotion import EmotionModel
-from oahega_build.teachers import TeacherSpec, make_teacher
-from oahega_edge.bundle import DEFAULT_BUNDLE, load_bundle
+from oahega_build.emotion.evaluate import EmotionModel
+from oahega_build.emotion.inputs import Framing
+from oahega_build.labelling.teachers import TeacherSpec, make_teacher
+from oahega_build.pictures.dataset import held_out, read_dataset
+from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 YUNET = TeacherSpec("yunet", ("teachers/yunet/yunet_s_640_640.onnx",), {}, least=0.5, side=320)

@@ -12,14 +12,20 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from oahega_build.evaluate_video import CLIP_SUFFIXES, Chain, bundle_chain, device_settings, from_settings
-from oahega_build.video_methods import Tracking, followed
-from oahega_build.video_records import Detector, YuNet, clip_frames, recorded
-from oahega_edge.bundle import DEFAULT_BUNDLE
+from oahega_build.scenes.evaluate_video import (
+    CLIP_SUFFIXES,
+    Chain,
+    bundle_chain,
+    device_settings,
+    from_settings,
+)
+from oahega_build.scenes.video_methods import Tracking, followed
+from oahega_build.scenes.video_records import Detector, YuNet, clip_frames, recorded
+from oahega_edge.bundles.load import DEFAULT_BUNDLE
 from oahega_edge.cameras import open_camera
-from oahega_edge.detection import FACE, Detection
-from oahega_edge.frame import Frame
-from oahega_edge.geometry import Box
+from oahega_edge.chain.detection import FACE, Detection
+from oahega_edge.chain.frame import Frame
+from oahega_edge.chain.geometry import Box
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SURE, PERHAPS, SMALLEST, SAME = 0.7, 0.3, 0.05, 0.4

@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from oahega_build import cluster
-from oahega_build import label as stage
+from oahega_build.labelling import label as stage
 from oahega_build.recipes.label_shared import RECIPE
+from oahega_build.whole import cluster
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from oahega_build.quantize import Exported
-from oahega_build.records import read_records, shards_of
-from oahega_edge.detection import Decoder
-from oahega_edge.geometry import Box
+from oahega_build.models.quantize import Exported
+from oahega_build.pictures.records import read_records, shards_of
+from oahega_edge.chain.detection import Decoder
+from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.preprocess import Placement, Quantizer, fit_picture
 from oahega_edge.manifest import DetectorEntry
-from oahega_edge.preprocess import Placement, Quantizer, fit_picture
 
 MARGIN = 0.05
 """So far above the suggested score a detection is compared: just above it, one of two files may be silent."""

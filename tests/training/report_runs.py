@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from drawn_faces import LOOKS, OAHEGA_CLASSES, draw_face
-from oahega_build import prune_plot, tune_plots
-from oahega_build.contact_sheet import Tile, write_sheet
-from oahega_edge.bundle import DEFAULT_BUNDLE
+from oahega_build.experiments import prune_plot, tune_plots
+from oahega_build.pictures.contact_sheet import Tile, write_sheet
+from oahega_edge.bundles.load import DEFAULT_BUNDLE
 
 ENVIRONMENT = {
     "started": "2026-01-02T03:04:05Z",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 
-from oahega_build import study as shared
+from oahega_build.experiments import study as shared
 
 
 def objective(trial: optuna.Trial, origin: int) -> float:

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from oahega_build.emotion_inputs import NO_AUGMENTATION
-from oahega_build.emotion_recipe import EmotionRecipe
-from oahega_build.everything import EverythingRecipe
+from oahega_build.emotion.inputs import NO_AUGMENTATION
+from oahega_build.emotion.recipe import EmotionRecipe
+from oahega_build.experiments.prune_recipe import PruneRecipe
+from oahega_build.experiments.tune import TuneRecipe
 from oahega_build.models.trunk import Block, Trunk
-from oahega_build.prune_recipe import PruneRecipe
-from oahega_build.tune import TuneRecipe
+from oahega_build.whole.everything import EverythingRecipe
 
 NET = EmotionRecipe(
     trunk=Trunk(stem_channels=16, blocks=(Block(16, 2, "dense"), Block(32, 2))),

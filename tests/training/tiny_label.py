@@ -1,6 +1,6 @@
 """Labels of drawn people, all of them given, for the tests of `all --detection`."""
 
-from oahega_build.label import LabelRecipe, SourceSet
+from oahega_build.labelling.label import LabelRecipe, SourceSet
 
 RECIPE = LabelRecipe(
     sets=(SourceSet("people", "people", complete=("face", "person")),),

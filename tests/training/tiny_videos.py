@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from oahega_build.collect import CollectRecipe
-from oahega_build.teachers import TeacherSpec
+from oahega_build.labelling.collect import CollectRecipe
+from oahega_build.labelling.teachers import TeacherSpec
 from tiny_all import NET
 from tiny_all import RECIPE as TINY
 

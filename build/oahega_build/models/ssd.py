@@ -3,7 +3,7 @@
 Liu et al. 2016 (anchors on several maps), Sandler et al. 2018 (separable heads). The maps start at
 stride 8, because from stride 16 on faces below 30 px are lost; a top-down path gives the fine maps
 what the deep ones know. Everything pads SAME, so that a map has ceil(size / stride) cells, as
-`oahega_edge.detection.anchor_boxes` counts them.
+`oahega_edge.chain.detection.anchor_boxes` counts them.
 """
 
 from __future__ import annotations

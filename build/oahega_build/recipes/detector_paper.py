@@ -6,12 +6,12 @@ Expected: 4,540,208 bytes int8 and 16.3 MB of float weights; the paper states 4.
 Faces below 30 px are lost. It was run for a few steps, which shows the sizes, and not to the end.
 """
 
-from oahega_build.anchors import Ladder
+from oahega_build.detector.train import DetectorRecipe
+from oahega_build.models.anchors import Ladder
 from oahega_build.models.mobilenet import Trunk
 from oahega_build.models.ssd import SsdNet
 from oahega_build.recipes.detector_default import DATA_TERMS
 from oahega_build.recipes.detector_default import RECIPE as DEFAULT
-from oahega_build.train_detector import DetectorRecipe
 from oahega_edge.manifest import Resize
 
 RECIPE = DetectorRecipe(

@@ -5,8 +5,8 @@ Cost: about a minute for the 675 pictures of `valid`.
 Expected: the stock COCO SSD reaches AP50 .48 on the persons of `street` (ten detections, its own NMS).
 """
 
-from oahega_build.evaluate_detector import Rivals
-from oahega_build.teachers import TeacherSpec
+from oahega_build.detector.evaluate import Rivals
+from oahega_build.labelling.teachers import TeacherSpec
 
 RECIPE = Rivals(
     persons=TeacherSpec(

@@ -9,7 +9,7 @@ Its seven stages and their kernels, ReLU6 and no squeeze-and-excitation are Lite
 stage keep their size because the input has 48 pixels instead of 224.
 """
 
-from oahega_build.emotion_recipe import EmotionRecipe
+from oahega_build.emotion.recipe import EmotionRecipe
 from oahega_build.models.mobilenet import Block, Trunk
 
 

@@ -5,11 +5,11 @@ Cost: the teacher's and twice the student's training: hours on two cores for 20,
 Expected: not measured as a whole; the parts' figures stand in `emotion_teacher` and `emotion_student`.
 """
 
-from oahega_build.everything import EverythingRecipe
-from oahega_build.prune_recipe import PruneRecipe
+from oahega_build.experiments.prune_recipe import PruneRecipe
 from oahega_build.recipes.collect_default import RECIPE as COLLECT
 from oahega_build.recipes.emotion_distilled import RECIPE as STUDENT
 from oahega_build.recipes.emotion_teacher import RECIPE as TEACHER
+from oahega_build.whole.everything import EverythingRecipe
 
 RECIPE = EverythingRecipe(
     student=STUDENT,

@@ -8,7 +8,7 @@ Expected: 331,320 bytes int8; FER+ held-out accuracy .889, balanced .865; `valid
 
 import dataclasses
 
-from oahega_build.emotion_inputs import Augmentation
+from oahega_build.emotion.inputs import Augmentation
 from oahega_build.recipes.emotion_student import RECIPE as STUDENT
 
 RECIPE = dataclasses.replace(

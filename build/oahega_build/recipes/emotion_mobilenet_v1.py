@@ -6,7 +6,7 @@ Cost: not measured yet.
 Expected: not measured yet; plain width 0.25 at 48 px from scratch reached .74 on `valid` in 24 epochs.
 """
 
-from oahega_build.emotion_recipe import EmotionRecipe
+from oahega_build.emotion.recipe import EmotionRecipe
 from oahega_build.models.mobilenet import Trunk
 
 RECIPE = EmotionRecipe(trunk=Trunk(width=0.25), side=96, colour="rgb", epochs=40)

@@ -6,7 +6,7 @@ Expected: 332,560 bytes int8; FER+ held-out accuracy .879, balanced .847; `valid
 The run that gave these figures went through its first 23 epochs on a schedule of 48 and the rest on this one.
 """
 
-from oahega_build.emotion_recipe import EmotionRecipe
+from oahega_build.emotion.recipe import EmotionRecipe
 from oahega_build.models.mobilenet import Block, Trunk
 
 # Dense blocks where the maps are large and channels few (cheap in weights, fast in training), MobileNetV1's

@@ -6,7 +6,7 @@ Expected: 2,137,920 bytes int8; FER+ held-out accuracy .904, balanced .884; `val
 .885.
 """
 
-from oahega_build.emotion_recipe import EmotionRecipe
+from oahega_build.emotion.recipe import EmotionRecipe
 from oahega_build.models.mobilenet import Block, Trunk
 
 

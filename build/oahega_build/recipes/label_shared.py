@@ -8,8 +8,8 @@ Yolo-Fastest's persons from score .6 on were right in 92 % of the cases on stree
 SSD's in 91 %; from .2 and .35 on in 63 % and about 40 %.
 """
 
-from oahega_build.label import LabelRecipe, SourceSet, Trust
-from oahega_build.teachers import TeacherSpec
+from oahega_build.labelling.label import LabelRecipe, SourceSet, Trust
+from oahega_build.labelling.teachers import TeacherSpec
 
 YUNET = TeacherSpec("yunet", ("teachers/yunet/yunet_n_640_640.onnx",), {}, least=0.3, side=640)
 YOLO_FASTEST = TeacherSpec(

@@ -17,13 +17,13 @@ the dense layers as 1x1 convolutions. As in figure 6 they lie on the last featur
 
 import dataclasses
 
-from oahega_build.emotion_inputs import NO_AUGMENTATION
-from oahega_build.emotion_recipe import EmotionRecipe
-from oahega_build.everything import EverythingRecipe
+from oahega_build.emotion.inputs import NO_AUGMENTATION
+from oahega_build.emotion.recipe import EmotionRecipe
+from oahega_build.experiments.prune_recipe import PruneRecipe
+from oahega_build.experiments.tune import TuneRecipe
 from oahega_build.models.trunk import Trunk
-from oahega_build.prune_recipe import PruneRecipe
 from oahega_build.recipes.collect_default import RECIPE as COLLECT
-from oahega_build.tune import TuneRecipe
+from oahega_build.whole.everything import EverythingRecipe
 
 _AS_PUBLISHED = EmotionRecipe(
     trunk=Trunk(width=1.0),

@@ -6,6 +6,6 @@ Expected: zeros change neither the file's length nor its time; channels change b
     run's metrics.json.
 """
 
-from oahega_build.prune_recipe import PruneRecipe
+from oahega_build.experiments.prune_recipe import PruneRecipe
 
 RECIPE = PruneRecipe()

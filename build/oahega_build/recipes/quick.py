@@ -9,12 +9,12 @@ Expected: a bundle that runs and a report that shows where the labels and classe
     trains the models of the embedded bundle.
 """
 
-from oahega_build.emotion_recipe import EmotionRecipe
-from oahega_build.everything import EverythingRecipe
+from oahega_build.emotion.recipe import EmotionRecipe
+from oahega_build.experiments.prune_recipe import PruneRecipe
+from oahega_build.experiments.tune import TuneRecipe
 from oahega_build.models.trunk import Block, Trunk
-from oahega_build.prune_recipe import PruneRecipe
 from oahega_build.recipes.collect_default import RECIPE as COLLECT
-from oahega_build.tune import TuneRecipe
+from oahega_build.whole.everything import EverythingRecipe
 
 _TEACHER = EmotionRecipe(
     trunk=Trunk(

@@ -7,8 +7,8 @@ Expected: not measured; Table 1 and figure 5 in the run's folder.
 
 import dataclasses
 
+from oahega_build.experiments.tune import TuneRecipe
 from oahega_build.recipes.emotion_student import RECIPE as STUDENT
-from oahega_build.tune import TuneRecipe
 
 RECIPE = TuneRecipe(
     dataclasses.replace(STUDENT, early_epochs=8, balance=0.0),

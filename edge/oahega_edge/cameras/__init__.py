@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from oahega_edge.chain.frame import Frame
+from oahega_edge.chain.geometry import Box
 from oahega_edge.errors import CameraError
-from oahega_edge.frame import Frame
-from oahega_edge.geometry import Box
 
 
 class Camera(Protocol):

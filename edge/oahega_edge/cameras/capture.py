@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from oahega_edge.frame import Pixels
+from oahega_edge.chain.frame import Pixels
 
 
 def open_capture(source: str | int, backend: int, parameters: Sequence[int] = ()) -> cv2.VideoCapture | None:

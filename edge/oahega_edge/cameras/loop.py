@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from oahega_edge.cameras import Camera
+from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, CameraStalled, EndOfSource
-from oahega_edge.frame import Frame
 
 LONGEST_LAG = 1.0
 """Seconds behind from which frames are no longer decoded to be dropped: the clip pauses instead."""

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
+from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.errors import CameraError, CameraStalled, EndOfSource
-from oahega_edge.frame import Frame, Pixels
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -19,8 +19,8 @@ import cv2
 from oahega_edge.cameras.capture import as_rgb, open_capture
 from oahega_edge.cameras.latest import Latest
 from oahega_edge.cameras.usb import UsbPorts
+from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, CameraStalled
-from oahega_edge.frame import Frame
 
 OPEN_SECONDS = 10.0
 """How long opening may take; RTSP cameras answer within 1-3 s."""

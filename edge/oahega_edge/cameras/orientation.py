@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from oahega_edge.cameras import Camera
+from oahega_edge.chain.frame import Frame, Pixels
+from oahega_edge.chain.geometry import Box
 from oahega_edge.errors import CameraError
-from oahega_edge.frame import Frame, Pixels
-from oahega_edge.geometry import Box
 
 EVERYTHING = Box(0.0, 0.0, 1.0, 1.0)
 Rotation = Literal[0, 90, 180, 270]

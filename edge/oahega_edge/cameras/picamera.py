@@ -18,8 +18,8 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
+from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.errors import CameraError, CameraStalled
-from oahega_edge.frame import Frame, Pixels
 
 USUAL_SIZE = (1280, 720)
 USUAL_FPS = 30.0

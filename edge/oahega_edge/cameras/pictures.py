@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from oahega_edge.cameras.capture import as_rgb
+from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.errors import CameraError, EndOfSource
-from oahega_edge.frame import Frame, Pixels
 
 PICTURE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".jp2"}

@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from oahega_edge.cameras import Camera
+from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, CameraStalled, EndOfSource
-from oahega_edge.frame import Frame
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import Self
 import cv2
 
 from oahega_edge.cameras.capture import as_rgb, open_capture
+from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, EndOfSource
-from oahega_edge.frame import Frame
 
 USUAL_FPS = 25.0
 BARE_SUFFIXES = frozenset({".264", ".265", ".h264", ".h265", ".hevc", ".mjpeg", ".mjpg"})

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from oahega_edge.events import Event
-from oahega_edge.messages import CommandName, Delivery, Health, Info, Response, State
+from oahega_edge.contract.events import Event
+from oahega_edge.contract.messages import CommandName, Delivery, Health, Info, Response, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,19 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from oahega_edge.contract.events import Message
+from oahega_edge.contract.messages import (
+    COMMANDS,
+    CommandName,
+    EmptyCommand,
+    MuteCommand,
+    Response,
+    SetCommand,
+)
+from oahega_edge.contract.topics import Topics
 from oahega_edge.errors import plain
-from oahega_edge.events import Message
-from oahega_edge.messages import COMMANDS, CommandName, EmptyCommand, MuteCommand, Response, SetCommand
 from oahega_edge.publishers import Command
 from oahega_edge.publishers.connection import Incoming
-from oahega_edge.publishers.topics import Topics
 
 LARGEST_PAYLOAD = 4096
 """Bytes."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from oahega_edge.events import Event
+from oahega_edge.contract.events import Event
 from oahega_edge.publishers.connection import Token
 from oahega_edge.publishers.store import Instant, Store, StoreOptions, Waiting
 

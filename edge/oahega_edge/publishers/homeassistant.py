@@ -5,9 +5,9 @@ https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
 
 from __future__ import annotations
 
-from oahega_edge.messages import NONE, Discovery, DiscoveryDevice, Entity, Info, Origin, TopicOnly
-from oahega_edge.publishers.topics import Topics
-from oahega_edge.trigger import UNCERTAIN
+from oahega_edge.chain.trigger import UNCERTAIN
+from oahega_edge.contract.messages import NONE, Discovery, DiscoveryDevice, Entity, Info, Origin, TopicOnly
+from oahega_edge.contract.topics import Topics
 
 BIRTH = "online"
 _COMMAND_ENTITIES = {"frames": "number", "threshold": "number", "mute": "switch", "restart": "button"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, TextIO
 
+from oahega_edge.contract.events import Event
+from oahega_edge.contract.messages import Delivery, Health, Info, Response, State
 from oahega_edge.errors import PublishError
-from oahega_edge.events import Event
-from oahega_edge.messages import Delivery, Health, Info, Response, State
 from oahega_edge.publishers import Command
 
 

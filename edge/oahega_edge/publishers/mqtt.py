@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from oahega_edge.events import Event, rfc3339
-from oahega_edge.messages import OFFLINE, ONLINE, BrokerLink, Delivery, Health, Info, Response, State
+from oahega_edge.contract.events import Event, rfc3339
+from oahega_edge.contract.messages import OFFLINE, ONLINE, BrokerLink, Delivery, Health, Info, Response, State
+from oahega_edge.contract.topics import Topics
 from oahega_edge.publishers import Command
 from oahega_edge.publishers.commands import Refused, read_command
 from oahega_edge.publishers.connection import (
@@ -32,7 +33,6 @@ from oahega_edge.publishers.connection import (
 from oahega_edge.publishers.courier import Courier
 from oahega_edge.publishers.homeassistant import BIRTH, config_topic, discovery, status_topic
 from oahega_edge.publishers.store import Instant, StoreOptions, device_clock
-from oahega_edge.publishers.topics import Topics
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from oahega_edge.events import Event
-from oahega_edge.messages import Delivery, Health, Info, Response, State
+from oahega_edge.contract.events import Event
+from oahega_edge.contract.messages import Delivery, Health, Info, Response, State
 from oahega_edge.publishers import Command
 
 

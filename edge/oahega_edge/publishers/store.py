@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from oahega_edge.events import Event
+from oahega_edge.contract.events import Event
 
 log = logging.getLogger(__name__)
 

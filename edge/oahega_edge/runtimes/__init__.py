@@ -67,8 +67,8 @@ def checked_wiring(
     path: Path, outputs: tuple[OutputTensor, ...], input_: InputTensor, accelerator: str
 ) -> Wiring:
     """The file's tensors by role, once file, manifest and accelerator are known to belong together."""
+    from oahega_edge.runtimes.tflite_file import read_tflite
     from oahega_edge.runtimes.wiring import wire
-    from oahega_edge.tflite_file import read_tflite
 
     facts = read_tflite(path)
     _check_target(path, facts.compiled_for_edgetpu, accelerator)

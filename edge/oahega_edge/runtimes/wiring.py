@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_edge.errors import BundleError
-from oahega_edge.tflite_file import TensorFacts, TfliteFacts
+from oahega_edge.runtimes.tflite_file import TensorFacts, TfliteFacts
 
 if TYPE_CHECKING:
     from oahega_edge.manifest import InputTensor, OutputTensor, Quantization

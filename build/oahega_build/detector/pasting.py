@@ -1,0 +1,204 @@
+"""Still faces drawn into scenes: faces of every size without the body that usually comes with them.
+
+What the detector learns from photographs alone is to lean on hair, neck and shoulders; where those are
+hidden or outside of the picture, small faces are then missed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_build.emotion.inputs import Framing, outline
+from oahega_edge.chain.frame import Pixels
+from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.preprocess import resize_pixels
+
+Still = NDArray[np.uint8]
+TRIES = 6
+"""Places that are tried before a face is left out."""
+SHARED = 0.1
+"""Most that a pasted face and another may have in common, as a share of the smaller one."""
+PIECES = 3
+"""Of which a decoy is chosen."""
+SMALLEST_DECOY = 16
+"""Side of a piece of a body, pixels of its picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class People:
+    """A picture with people, of whose bodies decoys are cut; edges (n, 4) in its pixels."""
+
+    pixels: Pixels
+    bodies: NDArray[np.float64]
+    """At least one."""
+    faces: NDArray[np.float64]
+    """And whatever may be one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pasting:
+    """Ranges of what is drawn."""
+
+    most: int = 3
+    """Faces on one scene."""
+    heights: tuple[float, float] = (13.0, 115.0)
+    """Of the still, pixels of the input."""
+    roll: float = 15.0
+    """Degrees to each side."""
+    grey: float = 0.2
+    """Chance of a face without colour."""
+    decoys: int = 2
+    """At most so many pieces of pictures that are no faces are drawn in the same way,"""
+    of_bodies: float = 0.5
+    """of which this share is cut of people: hands, clothes and what is printed on them."""
+
+
+class FacePaster:
+    """Draws stills (height, width) grey or (height, width, 3) RGB, cut as `Framing` says."""
+
+    def __init__(
+        self,
+        stills: Sequence[Still],
+        how: Pasting,
+        nobody: Sequence[Pixels] = (),
+        people: Sequence[People] = (),
+    ) -> None:
+        """`nobody`: pictures without people. Decoys are cut of these and of `people`."""
+        self._stills = stills
+        self._how = how
+        self._nobody = nobody
+        self._people = people
+
+    def __call__(
+        self, pixels: Pixels, taken: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[Pixels, list[Box]]:
+        """A copy of (height, width, 3) RGB with faces on it, and where a detector would draw them.
+
+        `taken` (n, 4) left, top, right, bottom of faces that stay visible. Edges are in pixels.
+        """
+        canvas = pixels.copy()
+        boxes: list[Box] = []
+        for is_face in self._kinds(rng):
+            low, high = (math.log(height) for height in self._how.heights)
+            height = math.exp(rng.uniform(low, min(high, math.log(0.8 * pixels.shape[0]))))
+            box = self._place(height, pixels.shape[:2], taken, rng)
+            if box is None:
+                continue
+            still = self._stills[int(rng.integers(len(self._stills)))] if is_face else self._decoy(rng)
+            if still is None:
+                continue
+            face, mask = self._drawn(still, height, rng)
+            left, top = (round(place - face.shape[0] / 2) for place in _middle_of_still(box, height))
+            blend(canvas, face, mask, left, top)
+            taken = np.concatenate([taken, [[box.left, box.top, box.right, box.bottom]]])
+            if is_face:
+                boxes.append(box)
+        return canvas, boxes
+
+    def _kinds(self, rng: np.random.Generator) -> list[bool]:
+        """What is drawn in turn; True: a face."""
+        faces = [True] * int(rng.integers(1, self._how.most + 1))
+        most = self._how.decoys if self._nobody or self._people else 0
+        return [*[False] * int(rng.integers(most + 1)), *faces]
+
+    def _decoy(self, rng: np.random.Generator) -> Still | None:
+        """The liveliest of some pieces without a face, as a plain one teaches nothing; None: all had one."""
+        pieces = [piece for _ in range(PIECES) if (piece := self._piece(rng)) is not None]
+        return max(pieces, key=np.std, default=None)
+
+    def _piece(self, rng: np.random.Generator) -> Still | None:
+        """A square of a picture that shows no face; None where the places drawn had one."""
+        if self._people and (not self._nobody or rng.random() < self._how.of_bodies):
+            return self._of_a_body(self._people[int(rng.integers(len(self._people)))], rng)
+        picture = self._nobody[int(rng.integers(len(self._nobody)))]
+        height, width = picture.shape[:2]
+        side = int(rng.integers(min(24, height, width), max(25, int(0.6 * min(height, width)))))
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        return picture[top : top + side, left : left + side]
+
+    def _of_a_body(self, people: People, rng: np.random.Generator) -> Still | None:
+        height, width = people.pixels.shape[:2]
+        for _ in range(TRIES):
+            left, top, right, bottom = people.bodies[int(rng.integers(len(people.bodies)))]
+            largest = min(0.5 * (bottom - top), height, width)
+            if largest <= SMALLEST_DECOY:
+                continue
+            side = int(math.exp(rng.uniform(math.log(SMALLEST_DECOY), math.log(largest))))
+            x = int(np.clip(rng.uniform(left, right) - side / 2, 0, width - side))
+            y = int(np.clip(rng.uniform(top, bottom) - side / 2, 0, height - side))
+            square = Box(x, y, x + side, y + side)
+            if not len(people.faces) or _common(square, people.faces) <= SHARED:
+                return people.pixels[y : y + side, x : x + side]
+        return None
+
+    def _place(
+        self, height: float, size: tuple[int, ...], taken: NDArray[np.float64], rng: np.random.Generator
+    ) -> Box | None:
+        part = Framing().box
+        width = part.width * height
+        for _ in range(TRIES):
+            left = rng.uniform(0, max(1e-6, size[1] - width))
+            top = rng.uniform(0, max(1e-6, size[0] - part.height * height))
+            box = Box(left, top, left + width, top + part.height * height)
+            if not len(taken) or _common(box, taken) <= SHARED:
+                return box
+        return None
+
+    def _drawn(
+        self, still: Still, height: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The face (side, side, 3) turned and tinted, and its share of the picture (side, side)."""
+        scaled = resize_pixels(still, (round(height),) * 2, "area" if height < still.shape[0] else "linear")
+        side = math.ceil(1.5 * height)
+        turn = cv2.getRotationMatrix2D(
+            ((scaled.shape[1] - 1) / 2, (scaled.shape[0] - 1) / 2), rng.uniform(-1, 1) * self._how.roll, 1.0
+        )
+        turn[:, 2] += (side - scaled.shape[0]) / 2
+        face = cv2.warpAffine(scaled, turn, (side, side), borderMode=cv2.BORDER_REPLICATE)
+        mask = cv2.warpAffine(_outline(scaled.shape[0], rng), turn, (side, side))
+        return self._tinted(face, rng), np.asarray(mask, np.float32)
+
+    def _tinted(self, face: Still, rng: np.random.Generator) -> NDArray[np.float32]:
+        coloured = face.astype(np.float32) * np.float32(rng.uniform(0.65, 1.2))
+        if coloured.ndim == 3:  # in colour already
+            return coloured
+        tint = (
+            np.ones(3) if rng.random() < self._how.grey else rng.uniform((0.95, 0.7, 0.55), (1, 0.92, 0.88))
+        )
+        return coloured[..., None] * tint.astype(np.float32)
+
+
+def _middle_of_still(box: Box, height: float) -> tuple[float, float]:
+    """The still's middle, of which `box` shows the part that `Framing` names."""
+    part = Framing().box
+    return box.left - (part.left - 0.5) * height, box.top - (part.top - 0.5) * height
+
+
+def _common(box: Box, others: NDArray[np.float64]) -> float:
+    """Largest area that `box` has in common with one of `others`, as a share of the smaller of the two."""
+    width = np.minimum(others[:, 2], box.right) - np.maximum(others[:, 0], box.left)
+    height = np.minimum(others[:, 3], box.bottom) - np.maximum(others[:, 1], box.top)
+    areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
+    smaller = np.maximum(np.minimum(areas, box.area), 1e-9)
+    return float(np.max(np.maximum(width, 0) * np.maximum(height, 0) / smaller))
+
+
+def _outline(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Of many kinds, so that no one outline means a face."""
+    return outline(side, side, rng, power=(2, 7), wide=(0.84, 1.05), high=(0.92, 1.1))
+
+
+def blend(canvas: Pixels, patch: NDArray[np.float32], mask: NDArray[np.float32], left: int, top: int) -> None:
+    """Draw a patch (h, w, 3) where `mask` (h, w), shares of 1, says; what lies outside is cut off."""
+    rows = slice(max(0, top), min(canvas.shape[0], top + patch.shape[0]))
+    columns = slice(max(0, left), min(canvas.shape[1], left + patch.shape[1]))
+    part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+    share = mask[part][..., None]
+    mixed = canvas[rows, columns] * (1 - share) + patch[part] * share
+    canvas[rows, columns] = np.clip(mixed, 0, 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""The emotion classifier's training: inputs, network, loss, export, calibration, evaluation."""

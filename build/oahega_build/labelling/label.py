@@ -1,0 +1,363 @@
+"""Auto-labelling: teachers fill in what the annotations leave out (paper, section 3).
+
+Given boxes are kept. What a teacher is sure of becomes a box, what it is unsure of becomes an ignore
+region, in which the detector is neither rewarded nor punished. One task makes one shard, so that any
+number of processes can share the work; a shard that is there and whole is not made again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from oahega_build.errors import DataError, RunError
+from oahega_build.labelling.teachers import Finding, Teacher, TeacherSpec, make_teacher
+from oahega_build.pictures import readers
+from oahega_build.pictures.readers import AnnotatedPicture, LabelledBox, Problems
+from oahega_build.pictures.records import Record, count_records, read_records, shard_name, write_shard
+from oahega_build.runs.artifacts import Run, as_plain, open_run, write_json
+from oahega_edge.chain.frame import Pixels
+from oahega_edge.chain.geometry import Box
+
+SPLITS = ("train", "held", "valid")
+"""`held` is taken from `train` for every choice; `valid` chooses nothing."""
+SAME_BOX = 0.5
+"""IoU from which two boxes of one label are one thing."""
+COVERED = 0.7
+"""Share of a finding inside a given box from which it is a part of that thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSet:
+    """A folder of pictures and what its annotations promise."""
+
+    name: str
+    folder: str
+    """Below the data folder: `train` and `valid` in it hold the pictures (and text files)."""
+    kind: str = "text"
+    """`text`, `wider` or `coco`."""
+    complete: tuple[str, ...] = ()
+    """Labels of which the annotations leave nothing out (for kind `text`)."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """wider, coco: split -> annotation file below the data folder."""
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """wider, coco: split -> folder of the pictures below the data folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """When a teacher is believed."""
+
+    teacher: TeacherSpec
+    sure: float
+    """From this score on a finding is a box."""
+    likely: float
+    """From this score on it is a box if another teacher of the label sees it too, else an ignore region."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRecipe:
+    """Which pictures, which teachers, how the result is split."""
+
+    sets: tuple[SourceSet, ...]
+    teachers: tuple[Trust, ...]
+    shards: int = 8
+    """Per split."""
+    held_block: int = 20
+    """So many neighbours go to `train` or `held` together, because they may show one scene."""
+    held_every: int = 12
+    """One block in so many is held out."""
+    limit: int = 0
+    """Only the first so many pictures of a folder; 0 takes all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """All that a process needs to make one shard."""
+
+    recipe: LabelRecipe
+    data: Path
+    target: Path
+    pictures: tuple[AnnotatedPicture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """What a shard holds."""
+
+    shard: str
+    records: int
+    counts: dict[str, int]
+    """`label/source/box` or `label/source/ignore` -> how many."""
+    problems: Problems
+
+
+def label(recipe: LabelRecipe, data: Path, artifacts: Path, run: str, processes: int = 1) -> Path:
+    """Make `<artifacts>/label/<run>`: shards of train, held and valid, contact sheets, metrics.json.
+
+    Called again for a finished run it looks at every shard and makes the damaged ones again. Raises
+    DataError when a set's folder is missing or no picture can be used, RunError when the finished run was
+    made by another recipe.
+    """
+    finished = artifacts / "label" / run
+    if finished.exists():
+        _refuse_other_recipe(finished, recipe)
+        _label_into(Run(finished, finished), recipe, data, processes)
+    else:
+        with open_run(artifacts, "label", run, recipe) as made:
+            _label_into(made, recipe, data, processes)
+    return finished
+
+
+def _refuse_other_recipe(finished: Path, recipe: LabelRecipe) -> None:
+    if json.loads((finished / "recipe.json").read_text()) != as_plain(recipe):
+        raise RunError(f"{finished} was labelled by another recipe; give another --run name or remove it")
+
+
+def _label_into(run: Run, recipe: LabelRecipe, data: Path, processes: int) -> None:
+    """Make the shards that are missing or damaged, then what is told about all of them."""
+    problems = Problems()
+    tasks = plan(recipe, data, run.folder, problems)
+    pending = [task for task in tasks if finished_report(task) is None]
+    if processes == 1:
+        made: Iterable[ShardReport] = map(label_shard, pending)
+        for _ in track(made, "labelling shards", total=len(pending)):
+            pass
+    elif pending:
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            for _ in track(pool.imap_unordered(label_shard, pending), "labelling shards", total=len(pending)):
+                pass
+    reports = [report for task in tasks if (report := finished_report(task)) is not None]
+    for report in reports:
+        problems.merge(report.problems)
+    run.write_metrics(_metrics(reports, problems))
+    for split in SPLITS:
+        shards = [task.target for task in tasks if task.target.name.startswith(split)]
+        write_contact_sheet(run.folder / f"{split}.png", read_records(shards))
+    for sentence in problems.sentences():
+        print(sentence)
+
+
+def plan(recipe: LabelRecipe, data: Path, folder: Path, problems: Problems) -> list[ShardTask]:
+    """The shards to make; the same recipe and data always give the same plan."""
+    by_split: dict[str, list[AnnotatedPicture]] = {split: [] for split in SPLITS}
+    for source in recipe.sets:
+        for split in ("train", "valid"):
+            pictures = list(read_set(source, split, data, problems))
+            if recipe.limit:
+                pictures = pictures[: recipe.limit]
+            for number, picture in enumerate(pictures):
+                held = split == "train" and is_held(number, recipe)
+                by_split["held" if held else split].append(picture)
+    if not any(by_split.values()):
+        raise DataError(f"no picture was found for the sets {[s.name for s in recipe.sets]} below {data}")
+    return [
+        ShardTask(
+            recipe, data, folder / shard_name(split, i, recipe.shards), tuple(pictures[i :: recipe.shards])
+        )
+        for split, pictures in by_split.items()
+        for i in range(recipe.shards)
+    ]
+
+
+def is_held(number: int, recipe: LabelRecipe) -> bool:
+    """Whether the picture at this place of its folder is held out of `train`."""
+    return (number // recipe.held_block) % recipe.held_every == recipe.held_every // 2
+
+
+def read_set(source: SourceSet, split: str, data: Path, problems: Problems) -> Iterator[AnnotatedPicture]:
+    """The annotated pictures of one split of a set."""
+    if source.kind == "text":
+        name = f"{source.name}/{split}"
+        return readers.read_text_folder(
+            data / source.folder / split, name, frozenset(source.complete), problems
+        )
+    if split not in source.annotations:
+        return iter(())
+    annotations, pictures = data / source.annotations[split], data / source.pictures[split]
+    if source.kind == "wider":
+        return readers.read_wider_face(annotations, pictures, None, problems)
+    if source.kind == "coco":
+        return readers.read_coco(annotations, pictures, {"person": "person"}, problems)
+    raise DataError(f"set {source.name} is of kind {source.kind!r}; the kinds are text, wider and coco")
+
+
+def label_shard(task: ShardTask) -> ShardReport:
+    """Make one shard and, beside it, its report; runs in any process."""
+    cv2.setNumThreads(1)
+    problems, counts = Problems(), Counter[str]()
+    teachers = [make_teacher(trust.teacher, task.data) for trust in task.recipe.teachers]
+
+    def records() -> Iterator[Record]:
+        for picture in task.pictures:
+            record = label_picture(picture, task.recipe.teachers, teachers, problems)
+            if record is not None:
+                counts.update(f"{b.label}/{b.source}/{'ignore' if b.ignore else 'box'}" for b in record.boxes)
+                yield record
+
+    written = write_shard(task.target, records())
+    report = ShardReport(task.target.name, written, dict(counts), problems)
+    write_json(
+        _report_path(task.target),
+        {
+            "records": written,
+            "counts": report.counts,
+            "problems": {"counts": problems.counts, "examples": problems.examples},
+        },
+    )
+    return report
+
+
+def finished_report(task: ShardTask) -> ShardReport | None:
+    """The report of a shard that is there, whole and as long as it says; None means: make it (again)."""
+    path = _report_path(task.target)
+    if not (task.target.exists() and path.exists()):
+        return None
+    told = json.loads(path.read_text())
+    if count_records(task.target) != told["records"]:
+        return None
+    problems = Problems(Counter(told["problems"]["counts"]), told["problems"]["examples"])
+    return ShardReport(task.target.name, told["records"], told["counts"], problems)
+
+
+def label_picture(
+    picture: AnnotatedPicture, trusts: Sequence[Trust], teachers: Sequence[Teacher], problems: Problems
+) -> Record | None:
+    """One picture through the teachers; None, counted, when it cannot be read."""
+    encoded = picture.path.read_bytes() if picture.path.is_file() else b""
+    decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+    if decoded is None:
+        problems.add("picture missing or unreadable", picture.path.name)
+        return None
+    pixels: Pixels = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+    seen = [
+        (trust, teacher.name, finding)
+        for trust, teacher in zip(trusts, teachers, strict=True)
+        for finding in teacher.find(pixels)
+    ]
+    boxes = merge(picture.boxes, picture.complete, seen)
+    height, width = pixels.shape[:2]
+    return Record(picture.key, encoded, width, height, tuple(boxes))
+
+
+def merge(
+    given: Sequence[LabelledBox],
+    complete: frozenset[str],
+    seen: Sequence[tuple[Trust, str, Finding]],
+) -> list[LabelledBox]:
+    """Given boxes, then what the teachers add.
+
+    A finding is dropped where its label is complete or a given box covers it. Of several teachers'
+    findings of one thing the surest stays.
+    """
+    boxes = list(given)
+    ordered = sorted(seen, key=lambda entry: _rank(*entry[::2]))
+    for trust, name, finding in ordered:
+        known = [b for b in boxes if b.label == finding.label]
+        if (
+            finding.label in complete
+            or finding.score < trust.likely
+            or any(_same(finding.box, b) for b in known)
+        ):
+            continue
+        confirmed = any(
+            other is not trust
+            and f.label == finding.label
+            and f.score >= other.likely
+            and f.box.iou(finding.box) >= SAME_BOX
+            for other, _, f in seen
+        )
+        believed = finding.score >= trust.sure or confirmed
+        boxes.append(
+            LabelledBox(finding.label, finding.box, not believed, finding.score, name, finding.landmarks)
+        )
+    if "person" not in complete and any(trust.teacher.kind != "yunet" for trust, *_ in seen):
+        boxes += _bodies_of_lone_faces(boxes)
+    return boxes
+
+
+def _rank(trust: Trust, finding: Finding) -> tuple[bool, float]:
+    """Sure findings first, then by score."""
+    return finding.score < trust.sure, -finding.score
+
+
+def _same(found: Box, known: LabelledBox) -> bool:
+    if found.iou(known.box) >= SAME_BOX:
+        return True
+    width = min(found.right, known.box.right) - max(found.left, known.box.left)
+    height = min(found.bottom, known.box.bottom) - max(found.top, known.box.top)
+    # A half figure inside a given whole one is that figure; a small face in a large one is not.
+    return known.label == "person" and width > 0 and height > 0 and width * height >= COVERED * found.area
+
+
+def _bodies_of_lone_faces(boxes: Sequence[LabelledBox]) -> Iterator[LabelledBox]:
+    """Where a face has no person around it, its body is an ignore region: the teachers missed it."""
+    persons = [b.box for b in boxes if b.label == "person"]
+    for face in boxes:
+        if face.label != "face":
+            continue
+        x, y = face.box.center
+        if not any(p.left < x < p.right and p.top < y < p.bottom for p in persons):
+            body = body_of(face.box).clipped()
+            if body is not None:
+                yield LabelledBox("person", body, True, face.score, "body of a face")
+
+
+def body_of(face: Box) -> Box:
+    """Where the person of a face is at most."""
+    x, width, height = face.center[0], face.width, face.height
+    return Box(x - 1.5 * width, face.top - 0.3 * height, x + 1.5 * width, face.bottom + 6 * height)
+
+
+def write_contact_sheet(path: Path, records: Iterable[Record], columns: int = 8, rows: int = 6) -> None:
+    """A PNG of evenly picked labelled pictures: faces red, persons green, ignore regions thin and grey."""
+    every = list(records)
+    if not every:
+        return
+    step = max(1, math.ceil(len(every) / (columns * rows)))
+    tiles = [_tile(record, 200) for record in every[::step]]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    sheet = np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])
+    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+
+
+def _tile(record: Record, side: int) -> Pixels:
+    ratio = 2 * side / max(record.width, record.height)
+    size = (max(1, round(record.width * ratio)), max(1, round(record.height * ratio)))
+    small = cv2.resize(record.pixels(), size, interpolation=cv2.INTER_AREA)
+    for b in record.boxes:
+        colour = (130, 130, 130) if b.ignore else (230, 30, 30) if b.label == "face" else (30, 200, 30)
+        corners = [(round(x * size[0]), round(y * size[1])) for x, y in _corners(b.box)]
+        cv2.rectangle(small, *corners, colour, 1 if b.ignore else 3)
+    canvas = np.full((2 * side, 2 * side, 3), 114, np.uint8)
+    canvas[: size[1], : size[0]] = small
+    return np.asarray(cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _corners(box: Box) -> tuple[tuple[float, float], tuple[float, float]]:
+    return (box.left, box.top), (box.right, box.bottom)
+
+
+def _metrics(reports: Sequence[ShardReport], problems: Problems) -> dict[str, Any]:
+    metrics: dict[str, Any] = {"problems": problems.as_dict()}
+    for split in SPLITS:
+        of_split = [report for report in reports if report.shard.startswith(split)]
+        counts = Counter[str]()
+        for report in of_split:
+            counts.update(report.counts)
+        metrics[split] = {"pictures": sum(r.records for r in of_split), "boxes": dict(sorted(counts.items()))}
+    return metrics
+
+
+def _report_path(shard: Path) -> Path:
+    return shard.with_suffix(".json")

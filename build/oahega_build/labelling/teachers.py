@@ -1,0 +1,217 @@
+"""Detectors that label for ours: YuNet, a TFLite file with post-processing, a Darknet network.
+
+A teacher takes RGB pixels and gives findings with scores; what becomes a label, what an ignore
+region, is decided in `label`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from oahega_build.errors import BuildError
+from oahega_edge.chain.frame import Pixels
+from oahega_edge.chain.geometry import Box
+
+
+class TeacherError(BuildError):
+    """A teacher's file is missing or of another kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a teacher sees."""
+
+    label: str
+    box: Box
+    score: float
+    landmarks: tuple[tuple[float, float], ...] = ()
+    """Unit coordinates: right eye, left eye, nose, right and left corner of the mouth; or none."""
+
+
+class Teacher(Protocol):
+    """A detector behind one call."""
+
+    name: str
+
+    def find(self, pixels: Pixels) -> list[Finding]:
+        """Findings in RGB `pixels` (height, width, 3), boxes in unit coordinates."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherSpec:
+    """How to make a teacher in any process: plain values, so that a recipe can be written down."""
+
+    kind: str
+    """`yunet`, `tflite` or `darknet`."""
+    files: tuple[str, ...]
+    """Paths below the data folder: onnx; tflite; cfg and weights."""
+    labels: Mapping[int, str] = field(default_factory=dict)
+    """Class number of the teacher -> our label; ignored by `yunet`, whose one class is `face`."""
+    least: float = 0.3
+    """Findings below this score are not reported."""
+    side: int = 640
+    """yunet: the longer side of the picture it sees; darknet: side of its square input; pixels."""
+
+
+def make_teacher(spec: TeacherSpec, data: Path) -> Teacher:
+    """The teacher that `spec` describes, its files below `data`."""
+    if spec.kind not in TEACHERS:
+        raise TeacherError(f"there is no teacher of kind {spec.kind!r}; the kinds are {sorted(TEACHERS)}")
+    files = [data / name for name in spec.files]
+    for file in files:
+        if not file.is_file():
+            raise TeacherError(f"the teacher file {file} does not exist; check the path in the recipe")
+    return TEACHERS[spec.kind](spec, files)
+
+
+class YuNet:
+    """OpenCV's face detector on the picture scaled to a fixed longer side."""
+
+    name = "yunet"
+
+    def __init__(self, spec: TeacherSpec, files: list[Path]) -> None:
+        try:
+            self._net = cv2.FaceDetectorYN.create(str(files[0]), "", (320, 320), spec.least, 0.3, 5000)
+        except cv2.error as error:
+            raise TeacherError(
+                f"{files[0]} cannot be read as a YuNet network ({_one_line(error)}); "
+                f"give face_detection_yunet*.onnx"
+            ) from error
+        self._side = spec.side
+
+    def find(self, pixels: Pixels) -> list[Finding]:
+        """Faces with five landmarks."""
+        height, width = pixels.shape[:2]
+        ratio = self._side / max(width, height)
+        size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+        kernel = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+        seen = cv2.cvtColor(cv2.resize(pixels, size, interpolation=kernel), cv2.COLOR_RGB2BGR)
+        self._net.setInputSize(size)
+        rows = self._net.detect(seen)[1]
+        return [] if rows is None else [found for row in rows if (found := _yunet_finding(row, size))]
+
+
+def _yunet_finding(row: np.ndarray, size: tuple[int, int]) -> Finding | None:
+    x, y, w, h = (float(value) for value in row[:4])
+    if w <= 0 or h <= 0:
+        return None
+    points = row[4:14].reshape(5, 2) / np.array(size)
+    box = Box(x / size[0], y / size[1], (x + w) / size[0], (y + h) / size[1]).clipped()
+    landmarks = tuple((float(px), float(py)) for px, py in points)
+    return None if box is None else Finding("face", box, float(row[14]), landmarks)
+
+
+class TfliteSsd:
+    """A TFLite detector that ends in TFLite_Detection_PostProcess; the picture is squeezed to its input."""
+
+    def __init__(self, spec: TeacherSpec, files: list[Path]) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.name = f"tflite:{files[0].parent.name}"
+        try:
+            self._net = Interpreter(str(files[0]), num_threads=1)
+            self._net.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise TeacherError(
+                f"{files[0]} cannot be read as a TFLite model ({error}); give a .tflite file"
+            ) from error
+        self._input = self._net.get_input_details()[0]
+        outputs = self._net.get_output_details()
+        if len(outputs) != 4 or list(outputs[0]["shape"][::2]) != [1, 4]:
+            shapes = [tuple(int(n) for n in output["shape"]) for output in outputs]
+            raise TeacherError(
+                f"{files[0]} has outputs {shapes}, a detector with TFLite_Detection_PostProcess has boxes "
+                f"(1, n, 4), classes, scores and a count; export it with post-processing"
+            )
+        self._outputs = [output["index"] for output in outputs]
+        self._labels = dict(spec.labels)
+        self._least = spec.least
+
+    def find(self, pixels: Pixels) -> list[Finding]:
+        """At most as many as the file gives (ten for the stock COCO SSD)."""
+        _, height, width, _ = self._input["shape"]
+        seen = cv2.resize(pixels, (int(width), int(height)), interpolation=cv2.INTER_AREA)
+        self._net.set_tensor(self._input["index"], self._as_input(seen)[None])
+        self._net.invoke()
+        boxes, classes, scores, count = (self._net.get_tensor(index)[0] for index in self._outputs)
+        found = []
+        for box, number, score in zip(boxes[: int(count)], classes, scores, strict=False):
+            label = self._labels.get(int(number))
+            clipped = _corner_box(box[[1, 0, 3, 2]])
+            if label is not None and score >= self._least and clipped is not None:
+                found.append(Finding(label, clipped, float(score)))
+        return found
+
+    def _as_input(self, seen: Pixels) -> np.ndarray:
+        if self._input["dtype"] == np.uint8:
+            return seen
+        real = seen.astype(np.float32) / 127.5 - 1
+        if self._input["dtype"] == np.float32:
+            return real
+        scale, zero = self._input["quantization"]
+        return np.clip(np.round(real / scale) + zero, -128, 127).astype(np.int8)
+
+
+class Darknet:
+    """A YOLO network in Darknet form, through cv2.dnn of OpenCV 4."""
+
+    def __init__(self, spec: TeacherSpec, files: list[Path]) -> None:
+        self.name = f"darknet:{files[0].stem}"
+        try:
+            self._net = cv2.dnn.readNetFromDarknet(str(files[0]), str(files[1]))
+        except (cv2.error, IndexError) as error:
+            raise TeacherError(
+                f"{files[0]} and {files[1].name} cannot be read as a Darknet network ({_one_line(error)}); "
+                f"give NAME.cfg and NAME.weights"
+            ) from error
+        self._outputs = self._net.getUnconnectedOutLayersNames()
+        self._labels = dict(spec.labels)
+        self._least = spec.least
+        self._side = spec.side
+
+    def find(self, pixels: Pixels) -> list[Finding]:
+        """After non-maximum suppression per label at IoU .5."""
+        blob = cv2.dnn.blobFromImage(pixels, 1 / 255, (self._side, self._side))
+        self._net.setInput(blob)
+        rows = np.concatenate(self._net.forward(self._outputs))
+        found: list[Finding] = []
+        for number, label in self._labels.items():
+            scores = rows[:, 5 + number]
+            picked = np.flatnonzero(scores >= self._least)
+            corners = np.concatenate(
+                [rows[picked, :2] - rows[picked, 2:4] / 2, rows[picked, :2] + rows[picked, 2:4] / 2], axis=1
+            )
+            for i in self._kept(corners, scores[picked]):
+                box = _corner_box(corners[i])
+                if box is not None:
+                    found.append(Finding(label, box, float(scores[picked][i])))
+        return found
+
+    @staticmethod
+    def _kept(corners: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        from oahega_edge.chain.detection import non_maximum_suppression
+
+        return non_maximum_suppression(corners.astype(np.float64), scores.astype(np.float64), 0.5)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _corner_box(corners: Any) -> Box | None:
+    left, top, right, bottom = (float(value) for value in corners)
+    return Box(left, top, right, bottom).clipped() if left < right and top < bottom else None
+
+
+TEACHERS: dict[str, Callable[[TeacherSpec, list[Path]], Teacher]] = {
+    "yunet": YuNet,
+    "tflite": TfliteSsd,
+    "darknet": Darknet,
+}

@@ -1,0 +1,211 @@
+"""Keras to full int8 TFLite, and what the manifest must say of the file."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from oahega_build.errors import ExportError
+from oahega_edge.chain.preprocess import Quantizer, golden_pixels
+from oahega_edge.manifest import Golden, GoldenSample, InputTensor, OutputTensor, Quantization
+
+GOLDEN_SEED = 7
+GOLDEN_TOLERANCE = 12.0
+"""Quantization steps. One file gave answers up to 9 steps apart on three runtimes; a flipped weight bit
+of consequence moves them further."""
+GOLDEN_SAMPLES = 2048
+"""Per output, at random places: an even stride would look at the same channels of a head again and again,
+and a broken bias of another one would pass."""
+_INTEGER = ("int8", "int32")
+"""Activations and weights; biases."""
+
+
+def to_int8(model: keras.Model, samples: Iterable[NDArray[np.uint8]], input_: InputTensor) -> bytes:
+    """A TFLite file with int8 weights, activations, input and outputs.
+
+    `samples`: pictures as the device hands them to its quantizer, (height, width[, channels]) uint8.
+    `input_`: size, colour and pixel scaling; its dtype and quantization are not looked at.
+    Raises ExportError when anything in the file is not integer.
+    """
+    pictures = [_real(pixels, input_) for pixels in samples]
+    if not pictures:
+        raise ExportError("quantization needs at least one representative picture, got none")
+    converter = tf.lite.TFLiteConverter.from_keras_model(_with_named_outputs(_of_one_picture(model)))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([picture] for picture in pictures)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+    # Per-channel weights of a fully connected layer are refused by the Edge TPU compiler.
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    with warnings.catch_warnings():
+        # It asks for statistics that the representative pictures give.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
+        data: bytes = converter.convert()
+    require_int8(data)
+    return data
+
+
+def _of_one_picture(model: keras.Model) -> keras.Model:
+    """The same network for a batch of exactly one: an open batch leaves operators that compute shapes
+    (SHAPE, STRIDED_SLICE, PACK) in the file, which the Edge TPU compiler refuses."""
+    (pixels,) = model.inputs
+    fixed = keras.Input(batch_shape=(1, *pixels.shape[1:]), name=pixels.name)
+    clone = keras.models.clone_model(model, input_tensors=fixed)
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def _with_named_outputs(model: keras.Model) -> keras.Model:
+    """The file's signature takes the names from a dict; a list would become output_0, output_1."""
+    outputs = dict(zip(model.output_names, model.outputs, strict=True))
+    # Without a name it gets a counted one, which goes into the file: then two exports of one network differ.
+    return keras.Model(model.inputs, outputs, name=model.name)
+
+
+def _real(pixels: NDArray[np.uint8], input_: InputTensor) -> NDArray[np.float32]:
+    return real_pixels(pixels, input_).reshape(input_.shape)
+
+
+def real_pixels(pixels: NDArray[np.uint8], input_: InputTensor) -> NDArray[np.float32]:
+    """What the network's float input is for these pixels: pixel * pixel_scale + pixel_offset."""
+    real = pixels.astype(np.float64) * input_.pixel_scale + input_.pixel_offset
+    return real.astype(np.float32)
+
+
+def require_int8(data: bytes) -> None:
+    """Raise ExportError with the first offending tensors unless the file computes in integers throughout."""
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+    ends = interpreter.get_input_details() + interpreter.get_output_details()
+    offending = [f"{t['name']} {_dtype(t)}" for t in ends if _dtype(t) != "int8"]
+    offending += [
+        f"{t['name']} {_dtype(t)}"
+        for t in interpreter.get_tensor_details()
+        if _dtype(t) not in _INTEGER and t["name"]  # runtimes append nameless scratch tensors
+    ]
+    if offending:
+        raise ExportError(f"the file is not int8 throughout: {', '.join(offending[:5])}")
+
+
+def _dtype(details: Mapping[str, Any]) -> Any:
+    return np.dtype(details["dtype"]).name
+
+
+def input_tensor(
+    data: bytes, colour: Literal["rgb", "grey"], pixel_scale: float, pixel_offset: float
+) -> InputTensor:
+    """The manifest's description of the file's one input."""
+    (details,) = _open(data).get_input_details()
+    _, height, width, channels = (int(n) for n in details["shape"])
+    expected = 3 if colour == "rgb" else 1
+    if channels != expected:
+        raise ExportError(f"the input has {channels} channels, {colour} pictures have {expected}")
+    return InputTensor(
+        width=width,
+        height=height,
+        colour=colour,
+        dtype=_dtype(details),
+        quantization=_quantization(details),
+        pixel_scale=pixel_scale,
+        pixel_offset=pixel_offset,
+    )
+
+
+def output_tensors(data: bytes, roles: Mapping[str, str]) -> tuple[OutputTensor, ...]:
+    """The manifest's description of the outputs: `roles` maps a role to its name in `serving_default`.
+
+    The name is that of the Keras output layer. Raises ExportError for a role that the file does not have.
+    """
+    interpreter = _open(data)
+    runner = interpreter.get_signature_runner("serving_default")
+    found = runner.get_output_details()
+    missing = sorted(set(roles.values()) - set(found))
+    if missing:
+        raise ExportError(f"the file has no outputs {missing}; its signature has {sorted(found)}")
+    return tuple(
+        OutputTensor(
+            role=role,
+            tensor=name,
+            shape=tuple(int(n) for n in found[name]["shape"]),
+            dtype=_dtype(found[name]),
+            quantization=_quantization(found[name]),
+        )
+        for role, name in roles.items()
+    )
+
+
+def _quantization(details: Mapping[str, Any]) -> Quantization | None:
+    if _dtype(details) == "float32":
+        return None
+    scale, zero_point = details["quantization"]
+    return Quantization(scale=float(scale), zero_point=int(zero_point))
+
+
+def golden(data: bytes, input_: InputTensor, outputs: Sequence[OutputTensor]) -> Golden:
+    """The file's own answer to `preprocess.golden_pixels`, at up to GOLDEN_SAMPLES places per output."""
+    tensor = Quantizer(input_)(golden_pixels(input_, GOLDEN_SEED))
+    answers = Exported(data, outputs).run(tensor)
+    samples = []
+    for output in outputs:
+        flat = answers[output.role].reshape(-1)
+        places = np.random.default_rng(GOLDEN_SEED).permutation(len(flat))
+        index = np.sort(places[:GOLDEN_SAMPLES])
+        samples.append(
+            GoldenSample(
+                role=output.role,
+                index=tuple(int(i) for i in index),
+                value=tuple(float(flat[i]) for i in index),
+            )
+        )
+    return Golden(seed=GOLDEN_SEED, tolerance=GOLDEN_TOLERANCE, samples=tuple(samples))
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An exported file, run as the device runs it: stored tensors in, stored tensors by role out."""
+
+    data: bytes
+    outputs: Sequence[OutputTensor]
+
+    def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Invoke once."""
+        return next(iter(self.run_all([tensor])))
+
+    def run_all(self, tensors: Iterable[NDArray[Any]]) -> Iterable[dict[str, NDArray[Any]]]:
+        """Invoke for each tensor with one interpreter on one thread."""
+        interpreter = _open(self.data)
+        runner = interpreter.get_signature_runner("serving_default")
+        (name,) = runner.get_input_details()
+        for tensor in tensors:
+            answer = runner(**{name: tensor})
+            yield {output.role: np.array(answer[output.tensor]) for output in self.outputs}
+
+
+def _open(data: bytes) -> Interpreter:
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def float_tflite(model: keras.Model) -> bytes:
+    """The same network in float32, for comparison only."""
+    return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+
+
+def saved(data: bytes, folder: Path | None = None) -> Path:
+    """`data` as a file, for tools that want a path."""
+    folder = folder or Path(tempfile.mkdtemp())
+    path = folder / "model.tflite"
+    path.write_bytes(data)
+    return path

@@ -1,0 +1,1 @@
+"""Pictures and their labels: reading, splitting, records, contact sheets."""

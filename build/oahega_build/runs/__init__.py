@@ -1,0 +1,1 @@
+"""Run folders: artifacts, entries, freshness, the plan."""

@@ -1,0 +1,112 @@
+"""Whether a result is still what its recipe, inputs and code would make: one hash over all three.
+
+Code counts by its syntax tree without docstrings, so that a comment or a sentence makes no training stale.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from oahega_build.runs.artifacts import as_plain
+
+OURS = ("oahega_build", "oahega_edge")
+DIGITS = 12
+"""Of a fingerprint, as run folders carry it."""
+
+
+def fingerprint(stage: str, recipe: Any, inputs: Sequence[str], module: str) -> str:
+    """Of a step: its recipe, the fingerprints of what it reads, and the code that it runs."""
+    described = {
+        "stage": stage,
+        "recipe": as_plain(recipe),
+        "inputs": list(inputs),
+        "code": code_digest(module),
+    }
+    text = json.dumps(described, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def folder_digest(folder: Path) -> str:
+    """Of names and contents of every file below, hidden ones excepted; of one file when it is one."""
+    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for path in files:
+        name = path.relative_to(folder).as_posix()
+        if any(part.startswith(".") for part in name.split("/") if part != "."):
+            continue
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:DIGITS]
+
+
+@cache
+def code_digest(module: str) -> str:
+    """Of the code of `module` and all of ours that it imports, at whatever depth."""
+    trees = _closure(module)
+    digest = hashlib.sha256()
+    for name in sorted(trees):
+        digest.update(f"{name}\0{_code(trees[name])}\0".encode())
+    return digest.hexdigest()[:DIGITS]
+
+
+def _closure(module: str) -> Mapping[str, ast.Module]:
+    found: dict[str, ast.Module] = {}
+    open_ends = [module]
+    while open_ends:
+        name = open_ends.pop()
+        if name in found:
+            continue
+        path = _source(name)
+        if path is None:
+            continue
+        found[name] = ast.parse(path.read_bytes())
+        open_ends += _imported(found[name])
+    return found
+
+
+def _source(name: str) -> Path | None:
+    """The file of one of our modules; None when the name is a value in one.
+
+    Not by `find_spec` of the whole name, which imports the packages on the way, TensorFlow with them.
+    """
+    package, *inner = name.split(".")
+    spec = importlib.util.find_spec(package)
+    for root in (spec and spec.submodule_search_locations) or ():
+        path = Path(root, *inner)
+        for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
+
+
+def _code(tree: ast.Module) -> str:
+    """What the module does, as text: no comments, no formatting, no docstrings.
+
+    `unparse` and not `dump`, whose form changes between Python's versions.
+    """
+    return ast.unparse(_WithoutDocstrings().visit(copy.deepcopy(tree)))
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Drops every expression that is a string alone: docstrings, also those below attributes."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+
+def _imported(tree: ast.Module) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] in OURS]

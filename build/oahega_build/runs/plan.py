@@ -1,0 +1,132 @@
+"""Steps that are made when they are not there: what is fresh, what it costs, in which order.
+
+A step's run folder carries the hash of its recipe, of what it reads and of its code. A folder that is
+there is up to date, one that is not is made, and a half-made one is gone on with: there is no other state.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from oahega_build.runs import artifacts
+from oahega_build.runs.artifacts import write_json
+from oahega_build.runs.freshness import fingerprint
+
+COSTS = "costs.json"
+"""Below the output folder: seconds per unit of work of each step, as last measured here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the plan."""
+
+    stage: str
+    what: str
+    """For people."""
+    hash: str
+    result: Path
+    """There when the step is up to date."""
+    make: Callable[[], object]
+    work: float = 1.0
+    """In units that the costs of one stage grow with (pictures times epochs)."""
+    guess: float = 5.0
+    """Seconds, where nothing was measured yet."""
+    leaves: tuple[Path, ...] = ()
+    """What it puts outside its run folder, and puts there again when somebody removed it."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there is nothing to do."""
+        return all(path.exists() for path in (self.result, *self.leaves))
+
+
+@dataclass(slots=True)
+class Plan:
+    """The steps in their order."""
+
+    out: Path
+    steps: list[Step] = field(default_factory=list)
+
+    def add(
+        self,
+        stage: str,
+        what: str,
+        recipe: Any,
+        after: Sequence[Step | str],
+        module: str,
+        make: Callable[[Any, str], object],
+        *,
+        work: float = 1.0,
+        guess: float = 5.0,
+        leaves: tuple[Path, ...] = (),
+    ) -> Step:
+        """Append a step; `make` gets `module`, imported when the step runs, and the name of its run."""
+        inputs = [step.hash if isinstance(step, Step) else step for step in after]
+        own = fingerprint(stage, recipe, inputs, module)
+
+        def made() -> object:
+            return make(importlib.import_module(module), own)
+
+        step = Step(stage, what, own, self.artifacts / stage / own, made, work, guess, leaves)
+        self.steps.append(step)
+        return step
+
+    @property
+    def artifacts(self) -> Path:
+        """Where every stage leaves its runs."""
+        return self.out / "artifacts"
+
+
+def run_plan(plan: Plan, say: Callable[[str], None] = print) -> None:
+    """Make what is not there, in order; interrupted, the next call goes on."""
+    for number, step in enumerate(plan.steps, start=1):
+        place = f"[{number}/{len(plan.steps)}] {step.stage}: {step.what}"
+        if step.is_fresh:
+            say(f"{place}: up to date")
+            continue
+        say(place)
+        started = time.monotonic()
+        resumed = step.result.with_name(step.result.name + artifacts.UNFINISHED).exists()
+        step.make()
+        if not resumed:  # half a measurement is none
+            _remember_cost(plan.out, step, time.monotonic() - started)
+
+
+def as_text(plan: Plan) -> str:
+    """The plan with its expected cost, for a dry run."""
+    costs = measured_costs(plan.out)
+    lines, total = [], 0.0
+    for number, step in enumerate(plan.steps, start=1):
+        seconds = 0.0 if step.is_fresh else expected_seconds(step, costs)
+        total += seconds
+        state = "up to date" if step.is_fresh else f"about {_duration(seconds)}"
+        lines.append(f"{number:>2}  {step.stage:<21} {state:<14} {step.what}")
+    lines.append(f"    {'together':<21} about {_duration(total)}")
+    return "\n".join(lines)
+
+
+def expected_seconds(step: Step, costs: dict[str, float]) -> float:
+    """By the last measurement here, else by the recipe's guess."""
+    return costs[step.stage] * step.work if step.stage in costs else step.guess
+
+
+def measured_costs(out: Path) -> dict[str, float]:
+    """Stage to seconds per unit of work; empty before the first run."""
+    path = out / COSTS
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _remember_cost(out: Path, step: Step, seconds: float) -> None:
+    write_json(out / COSTS, measured_costs(out) | {step.stage: round(seconds / step.work, 6)})
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

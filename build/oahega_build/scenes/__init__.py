@@ -1,0 +1,1 @@
+"""Drawn sequences and scenes, and what the whole chain makes of them."""

@@ -1,0 +1,285 @@
+"""Stage `evaluate-scenes`: the classifier's accuracy where the device meets its faces.
+
+Every face of a dataset's part is shown once for a few frames, on the shoulders of somebody in a photograph
+or alone in a scene without people. The real detector, tracker and crop find it; a face that is missed counts
+as an error.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from oahega_build.emotion.evaluate import VALID_LOG, EmotionModel, part_of, require_labels
+from oahega_build.emotion.inputs import Framing
+from oahega_build.emotion.metrics import Interval, mean_interval
+from oahega_build.errors import DataError
+from oahega_build.pictures.dataset import read_dataset
+from oahega_build.pictures.people import Head, fits, frames_of, heads_of
+from oahega_build.pictures.records import read_records, shards_of
+from oahega_build.runs import artifacts
+from oahega_build.scenes.evaluate_video import Chain, bundle_chain, from_settings
+from oahega_build.scenes.sequences import (
+    FPS,
+    LEVELS,
+    WIDTH,
+    LabelledFrame,
+    Person,
+    Scenario,
+    Scenery,
+    Shot,
+    Truth,
+    Wave,
+    make_scenery,
+    render,
+    stills_of,
+)
+from oahega_build.scenes.video_methods import Sights, Tracking, followed
+from oahega_build.scenes.video_records import recorded
+from oahega_edge.bundles.load import load_bundle
+from oahega_edge.service.settings import Settings
+
+SEED = 20261126
+FRAMES = 6
+"""For which a face is shown. Judged are the last one alone, and what its track was seen with until then."""
+HEIGHTS = (40.0, 200.0)
+"""Pixels of a face in 480 lines."""
+BANDS = (40, 64, 100, 200)
+ROLL = 10.0
+"""Degrees to each side."""
+MOST_FACES = 3
+SAME_FACE = 0.5
+"""Least overlap of a track's box with the face."""
+NOISE = LEVELS[0]
+MISSED = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A few frames of faces that hardly move."""
+
+    name: str
+    frames: Iterable[LabelledFrame]
+    heights: Sequence[float]
+    """Pixels, by the person's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What became of one face."""
+
+    label: int
+    answered: int
+    """Best label of the mean over its track, or MISSED."""
+    at_once: int
+    """Best label in the last frame alone, or MISSED."""
+    height: float
+    """Pixels."""
+
+    @property
+    def right(self) -> bool:
+        """Found, and read as it is labelled."""
+        return self.answered == self.label
+
+    @property
+    def right_at_once(self) -> bool:
+        """The same in the last frame alone."""
+        return self.at_once == self.label
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFigures:
+    """Accuracies on the same faces."""
+
+    faces: int
+    in_scenes: Interval
+    """Through detector, tracker and crop, averaged over the track as the device does."""
+    at_once: Interval
+    """The same from the last frame alone."""
+    as_crops: Interval
+    """The pictures themselves, cropped as in `evaluate-emotion`."""
+    missed: int
+    missed_at_once: int
+    by_height: dict[str, float]
+    """Accuracy in scenes by height in pixels."""
+
+    def as_text(self) -> str:
+        """For a terminal."""
+        lost = 100 * (self.as_crops.value - self.in_scenes.value)
+        bands = ", ".join(f"{name} px {value}" for name, value in self.by_height.items())
+        return (
+            f"{self.faces} faces: accuracy in scenes {self.in_scenes}, as crops {self.as_crops} "
+            f"({lost:.1f} points less in scenes), {self.missed} not found\n"
+            f"from one frame {self.at_once}, {self.missed_at_once} not found in it\n{bands}"
+        )
+
+
+def plan(scenery: Scenery, seed: int = SEED) -> list[Scenario]:
+    """Scenes of one to three faces, in which every still of the scenery appears once."""
+    rng = np.random.default_rng(seed)
+    faces = [(label, still) for label, stills in enumerate(scenery.stills) for still in range(len(stills))]
+    rng.shuffle(faces)
+    scenarios: list[Scenario] = []
+    while faces:
+        chosen = [faces.pop() for _ in range(min(len(faces), int(rng.integers(1, MOST_FACES + 1))))]
+        people = [_person(rng, number, len(chosen), *face) for number, face in enumerate(chosen)]
+        index = len(scenarios)
+        scene = int(rng.integers(len(scenery.scenes)))
+        scenarios.append(
+            Scenario(f"{index:04d}-still", "still", FRAMES / FPS, scene, tuple(people), (seed, index))
+        )
+    return scenarios
+
+
+def _person(rng: np.random.Generator, number: int, of: int, label: int, still: int) -> Person:
+    """Somebody who hardly moves, beside the others."""
+    least, most = HEIGHTS
+    height = float(np.exp(rng.uniform(math.log(least), math.log(min(most, WIDTH / of)))))
+    still_wave = {"period": 5.0, "phase": float(rng.uniform(0, 6.28))}
+    return Person(
+        number=number,
+        x=Wave((number + float(rng.uniform(0.45, 0.55))) / of, 0.004, **still_wave),
+        y=Wave(float(rng.uniform(0.3, 0.65)), 0.004, **still_wave),
+        height=Wave(height, 0.0, 5.0, 0.0),
+        roll=Wave(float(rng.uniform(-ROLL, ROLL)), 0.0, 5.0, 0.0),
+        absences=(),
+        hidden=(),
+        shots=(Shot(0.0, label, still),),
+        tint=(1.0, float(rng.uniform(0.76, 0.88)), float(rng.uniform(0.62, 0.8))),
+        dissolve=0.1,
+    )
+
+
+def alone(scenery: Scenery) -> list[Shown]:
+    """Every face in a scene without people."""
+    return [
+        Shown(
+            scenario.name,
+            render(scenario, scenery, NOISE),
+            [person.height.middle for person in scenario.people],
+        )
+        for scenario in plan(scenery)
+    ]
+
+
+def on_people(scenery: Scenery, heads: Sequence[Head], seed: int = SEED) -> list[Shown]:
+    """Every face in the place of somebody's. Raises DataError when no head fits."""
+    if not any(fits(head, HEIGHTS[1]) for head in heads):
+        raise DataError(
+            f"none of {len(heads)} pictures shows a face that can be {HEIGHTS[1]:g} pixels high; "
+            "label pictures of people who are nearer"
+        )
+    shown = []
+    for label, stills in enumerate(scenery.stills):
+        for still in range(len(stills)):
+            rng = np.random.default_rng([seed, label, still])
+            person = _person(rng, 0, 1, label, still)
+            fitting = [head for head in heads if fits(head, person.height.middle)]
+            head = fitting[int(rng.integers(len(fitting)))]
+            frames = frames_of(head, person, scenery, NOISE, FRAMES, (seed, label, still))
+            shown.append(Shown(f"{label}-{still:04d}-head", frames, [person.height.middle]))
+    return shown
+
+
+def look(shown: Shown, chain: Chain, tracking: Tracking) -> list[Seen]:
+    """The answers to the faces of one scene in its last frame."""
+    record = recorded(shown.name, NOISE.name, shown.frames, chain.detector, chain.classifier)
+    sights = followed(record, tracking)
+    return [
+        Seen(
+            label=truth.label,
+            answered=_answer(truth, sights),
+            at_once=_answer(truth, [[sight for sight in sights[-1] if sight.face is not None]]),
+            height=shown.heights[truth.person],
+        )
+        for truth in record.moments[-1].truths
+    ]
+
+
+def _answer(truth: Truth, frames: Sights) -> int:
+    """Of the track that is on the face in the last frame; the mean of its scores in all of `frames`."""
+    there = max(frames[-1], key=lambda sight: sight.box.iou(truth.box), default=None)
+    if there is None or there.box.iou(truth.box) < SAME_FACE:
+        return MISSED
+    seen = [sight.face for frame in frames for sight in frame if sight.track == there.track]
+    return int(np.mean([face.scores for face in seen if face is not None], axis=0).argmax())
+
+
+def figures_of(seen: Sequence[Seen], crops_right: Sequence[bool]) -> SceneFigures:
+    """`crops_right`: of the same faces as crops."""
+    by_height = {
+        f"{low}-{high}": [s.right for s in seen if low <= s.height < high]
+        for low, high in itertools.pairwise(BANDS)
+    }
+    return SceneFigures(
+        faces=len(seen),
+        in_scenes=mean_interval(np.array([s.right for s in seen])),
+        at_once=mean_interval(np.array([s.right_at_once for s in seen])),
+        as_crops=mean_interval(np.asarray(crops_right)),
+        missed=Counter(s.answered for s in seen)[MISSED],
+        missed_at_once=Counter(s.at_once for s in seen)[MISSED],
+        by_height={name: round(float(np.mean(right)), 4) for name, right in by_height.items() if right},
+    )
+
+
+def evaluate_run(
+    bundle_folder: Path,
+    settings: Settings,
+    data: Path,
+    scenes: Path,
+    people: bool,
+    part: str,
+    artifacts_folder: Path,
+    run_name: str,
+    log: Path = VALID_LOG,
+) -> SceneFigures:
+    """Stage `evaluate-scenes`: figures into a run's metrics.json; a look at `valid` is logged.
+
+    `people`: `scenes` is a labelling run whose people lend their heads (its `valid` for `valid`, what it
+    held out otherwise), and not a folder of pictures without people. Raises BuildError.
+    """
+    bundle = load_bundle(bundle_folder)
+    entry = bundle.manifest.emotion
+    emotion = EmotionModel(bundle_folder.name, entry, bundle.file(entry.cpu).read_bytes())
+    with bundle_chain(bundle_folder) as chain:
+        _, tracking = from_settings(settings, chain)
+        described = {**chain.key, "data": data.name, "part": part, "tracking": tracking, "seed": SEED}
+        described |= {"people": people}
+        with artifacts.open_run(artifacts_folder, "evaluate-scenes", run_name, described) as run:
+            dataset = read_dataset(data)
+            require_labels(emotion.labels, dataset)
+            samples = part_of(dataset, part)
+            if people:
+                heads = heads_of(read_records(shards_of(scenes, "valid" if part == "valid" else "held")))
+                shown = on_people(Scenery(dataset.labels, stills_of(samples, dataset.labels), []), heads)
+            else:
+                shown = alone(make_scenery(samples, dataset.labels, scenes))
+            seen = [
+                face
+                for scene in track(shown, description="scenes", transient=True)
+                for face in look(scene, chain, tracking)
+            ]
+            crops = emotion.probabilities([s.pixels for s in samples], Framing())
+            right = crops.argmax(axis=1) == np.array([s.label for s in samples])
+            figures = figures_of(seen, right.tolist())
+            run.write_metrics(artifacts.as_plain(figures))
+            if part == "valid":
+                _log_valid(figures, chain, data.name, people, log)
+    return figures
+
+
+def _log_valid(figures: SceneFigures, chain: Chain, data: str, people: bool, log: Path) -> None:
+    shown = {
+        "accuracy": figures.in_scenes.value,
+        "accuracy_at_once": figures.at_once.value,
+        "accuracy_as_crops": figures.as_crops.value,
+    }
+    model = "evaluate-scenes" + (" on people" if people else "")
+    artifacts.log_look(log, data, model, {**chain.key, **shown})

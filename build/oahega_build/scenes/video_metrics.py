@@ -1,0 +1,275 @@
+"""How good the answers to a sequence are: per frame, per event, how steady, how soon, and of whom."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from oahega_build.scenes.sequences import Truth
+from oahega_build.scenes.video_records import Record
+from oahega_edge.chain.geometry import Box, iou_matrix
+from oahega_edge.chain.trigger import UNCERTAIN
+
+SAME_FACE = 0.3
+"""Least overlap of an answer's box with the face that it speaks of."""
+SAME_EVENT = 0.5
+"""Least overlap in time of a told expression with a shown one."""
+AWAY = 1.0
+"""Seconds out of sight after which a person has come back."""
+LEAST_SHOWN = 1.0
+"""Seconds; expressions that were visible for less are not asked for an onset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a method says of one face in one frame."""
+
+    track: int
+    box: Box
+    emotion: str
+    """A label or `uncertain`."""
+
+
+Answers = Sequence[Sequence[Answer]]
+"""Per frame."""
+Matching = Sequence[tuple[dict[int, int], list[int]]]
+"""Per frame: the answer's index for each person, and the answers to no face."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One person's visible frames, in order."""
+
+    truth: list[int] = field(default_factory=list)
+    said: list[str | None] = field(default_factory=list)
+    """None where no face was found, or nothing was said of it yet."""
+    times: list[float] = field(default_factory=list)
+    run: list[int] = field(default_factory=list)
+    """Counts the person's returns: whoever comes back begins a new expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFigures:
+    """One line of the table."""
+
+    frame_f1: float
+    """Macro F1 over faces in frames; a missed or uncertain face is an error, an answer to no face too."""
+    frame_accuracy: float
+    """Share of visible faces in frames with the right label."""
+    event_f1: float
+    """A told expression is right when it overlaps one of its label by half (intersection over union)."""
+    flips_per_minute: float
+    """Changes of what is said of one person, `uncertain` included, per minute of its being visible."""
+    onset_s: float
+    """Median seconds from the beginning of an expression to its first right answer; never is infinite."""
+    found: float
+    """Share of expressions that got a right answer."""
+    mixed_frames: int
+    """Faces in frames that bear the track of another person."""
+    mixed_tracks: int
+    answered: float
+    """Share of visible faces in frames that got a label."""
+    false_per_minute: float
+    """Seconds of answers where no face is, per minute."""
+
+
+class Tally:
+    """Collects sequences and sums them up."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = list(labels)
+        self._lines: list[Line] = []
+        self._false: Counter[str] = Counter()
+        self._false_runs = 0
+        self._mixed_frames = 0
+        self._mixed_tracks = 0
+        self._seconds = 0.0
+        self._false_seconds = 0.0
+
+    def add(self, record: Record, answers: Answers, matching: Matching | None = None) -> None:
+        """One sequence and what was said of it, frame by frame; `matching` where it is known already."""
+        lines: dict[int, Line] = defaultdict(Line)
+        owner: dict[int, int] = {}
+        mixed: set[int] = set()
+        spoken: set[int] = set()
+        stray: dict[int, str] = {}
+        known = match(record, answers) if matching is None else matching
+        for moment, said, (pairs, unmatched) in zip(record.moments, answers, known, strict=True):
+            spoken |= {answer.track for answer in said if answer.emotion != UNCERTAIN}
+            for truth in moment.truths:
+                if not truth.visible:
+                    continue
+                answer = said[pairs[truth.person]] if truth.person in pairs else None
+                if answer is not None and owner.setdefault(answer.track, truth.person) != truth.person:
+                    self._mixed_frames += 1
+                    mixed.add(answer.track)
+                _extend(lines[truth.person], truth, _word(answer, spoken), moment.time)
+            self._strays((said[i] for i in unmatched), stray, record.interval)
+        self._lines += lines.values()
+        self._mixed_tracks += len(mixed)
+        self._seconds += len(record.moments) * record.interval
+
+    def _strays(self, unmatched: Iterable[Answer], stray: dict[int, str], interval: float) -> None:
+        for answer in unmatched:
+            if answer.emotion == UNCERTAIN:
+                continue
+            self._false[answer.emotion] += 1
+            self._false_seconds += interval
+            if stray.get(answer.track) != answer.emotion:
+                stray[answer.track] = answer.emotion
+                self._false_runs += 1
+
+    def figures(self) -> VideoFigures:
+        """Everything added so far."""
+        visible = sum(len(line.truth) for line in self._lines)
+        minutes = sum(_duration(line) for line in self._lines) / 60
+        onsets = [delay for line in self._lines for delay in _onsets(line, self._labels)]
+        labelled = sum(s is not None and s != UNCERTAIN for line in self._lines for s in line.said)
+        right = sum(
+            self._labels[t] == s for line in self._lines for t, s in zip(line.truth, line.said, strict=True)
+        )
+        return VideoFigures(
+            frame_f1=self._frame_f1(),
+            frame_accuracy=right / max(1, visible),
+            event_f1=self._event_f1(),
+            flips_per_minute=sum(_flips(line.said) for line in self._lines) / max(minutes, 1e-9),
+            onset_s=_median(onsets),
+            found=float(np.mean(np.isfinite(onsets))) if onsets else math.nan,
+            mixed_frames=self._mixed_frames,
+            mixed_tracks=self._mixed_tracks,
+            answered=labelled / max(1, visible),
+            false_per_minute=60 * self._false_seconds / max(self._seconds, 1e-9),
+        )
+
+    def true_flips_per_minute(self) -> float:
+        """Changes that the people really make."""
+        minutes = sum(_duration(line) for line in self._lines) / 60
+        changes = sum(int(np.count_nonzero(np.diff(line.truth))) for line in self._lines)
+        return changes / max(minutes, 1e-9)
+
+    def _frame_f1(self) -> float:
+        hits, told, true = Counter[str](), Counter(self._false), Counter[str]()
+        for line in self._lines:
+            for label, said in zip(line.truth, line.said, strict=True):
+                name = self._labels[label]
+                true[name] += 1
+                told[said or ""] += 1
+                hits[name] += said == name
+        shown = [label for label in self._labels if true[label]]
+        return float(np.mean([2 * hits[n] / (told[n] + true[n]) for n in shown])) if shown else math.nan
+
+    def _event_f1(self) -> float:
+        hits = shown = told = 0
+        for line in self._lines:
+            segments = [
+                (self._labels[line.truth[part.start]], part)
+                for part in _runs(list(zip(line.run, line.truth, strict=True)))
+            ]
+            runs = [
+                (str(line.said[part.start]), part)
+                for part in _runs(line.said)
+                if line.said[part.start] not in (None, UNCERTAIN)
+            ]
+            shown += len(segments)
+            told += len(runs)
+            hits += sum(
+                any(said == label and _overlap(part, run) >= SAME_EVENT for said, run in runs)
+                for label, part in segments
+            )
+        return 2 * hits / max(1, shown + told + self._false_runs)
+
+
+def clip_flips(record: Record, answers: Answers) -> tuple[int, float, int]:
+    """Of a clip without truth: changes of what is said of one track, minutes of tracked faces, tracks."""
+    lines: dict[int, list[str]] = defaultdict(list)
+    faces = 0
+    for said in answers:
+        for answer in said:
+            faces += 1
+            if answer.emotion != UNCERTAIN or lines[answer.track]:
+                lines[answer.track].append(answer.emotion)
+    return sum(_flips(line) for line in lines.values()), faces * record.interval / 60, len(lines)
+
+
+def match(record: Record, answers: Answers) -> Matching:
+    """Which answer of each frame speaks of which person; depends on the boxes alone."""
+    return [_assign(m.truths, said) for m, said in zip(record.moments, answers, strict=True)]
+
+
+def _assign(truths: Sequence[Truth], said: Sequence[Answer]) -> tuple[dict[int, int], list[int]]:
+    """Index of the answer by person, greatest overlap first; indices of the answers to no face."""
+    if not truths or not said:
+        return {}, list(range(len(said)))
+    overlap = iou_matrix(_rows([t.box for t in truths]), _rows([a.box for a in said]))
+    pairs: dict[int, int] = {}
+    used: set[int] = set()
+    for flat in np.argsort(-overlap, axis=None, kind="stable"):
+        row, column = divmod(int(flat), len(said))
+        if overlap[row, column] < SAME_FACE:
+            break
+        if truths[row].person not in pairs and column not in used:
+            pairs[truths[row].person] = column
+            used.add(column)
+    return pairs, [i for i in range(len(said)) if i not in used]
+
+
+def _word(answer: Answer | None, spoken: set[int]) -> str | None:
+    """What a subscriber has heard: nothing of a track before its first label."""
+    return answer.emotion if answer is not None and answer.track in spoken else None
+
+
+def _extend(line: Line, truth: Truth, said: str | None, time: float) -> None:
+    returned = bool(line.times) and time - line.times[-1] > AWAY
+    line.run.append((line.run[-1] if line.run else 0) + returned)
+    line.truth.append(truth.label)
+    line.said.append(said)
+    line.times.append(time)
+
+
+def _flips(said: Sequence[str | None]) -> int:
+    answers = [answer for answer in said if answer is not None]
+    return sum(a != b for a, b in itertools.pairwise(answers))
+
+
+def _duration(line: Line) -> float:
+    """Seconds that a person was visible."""
+    gaps = np.diff(line.times)
+    return float(np.median(gaps) * len(line.times)) if len(gaps) else 0.0
+
+
+def _onsets(line: Line, labels: Sequence[str]) -> list[float]:
+    """Seconds until the right word on each expression, infinite when it never came."""
+    delays = []
+    for part in _runs(list(zip(line.run, line.truth, strict=True))):
+        times = line.times[part]
+        if times[-1] - times[0] < LEAST_SHOWN:
+            continue
+        name = labels[line.truth[part.start]]
+        right = [i for i in range(part.start, part.stop) if line.said[i] == name]
+        delays.append(line.times[right[0]] - times[0] if right else math.inf)
+    return delays
+
+
+def _median(delays: Sequence[float]) -> float:
+    """The lower of the two in the middle, so that half an infinity does not arise."""
+    return sorted(delays)[(len(delays) - 1) // 2] if delays else math.nan
+
+
+def _runs(values: Sequence[object]) -> list[slice]:
+    """Stretches of equal values."""
+    starts = [i for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(values)], strict=True)]
+
+
+def _overlap(a: slice, b: slice) -> float:
+    shared = min(a.stop, b.stop) - max(a.start, b.start)
+    return shared / (max(a.stop, b.stop) - min(a.start, b.start)) if shared > 0 else 0.0
+
+
+def _rows(boxes: Sequence[Box]) -> np.ndarray:
+    return np.array([(b.left, b.top, b.right, b.bottom) for b in boxes])

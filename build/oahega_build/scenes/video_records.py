@@ -1,0 +1,195 @@
+"""What the chain saw in a clip, frame by frame, so that decisions can be replayed without models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_build.runs import artifacts
+from oahega_build.scenes.sequences import LabelledFrame, Truth
+from oahega_edge.cameras import Camera
+from oahega_edge.chain.detection import FACE, Detection
+from oahega_edge.chain.frame import Frame
+from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.pipeline import Classifier
+from oahega_edge.chain.preprocess import crop_square, resize_pixels
+from oahega_edge.errors import EndOfSource
+from oahega_edge.manifest import Crop
+
+READ_TIMEOUT = 30.0
+Detector = Callable[[Frame], list[Detection]]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One detected face with everything a decision may use."""
+
+    detection: Detection
+    height: float
+    """Pixels."""
+    sharpness: float
+    """Variance of the Laplacian of the face at 48x48."""
+    scores: Floats
+    """Probabilities (labels,)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """One frame."""
+
+    time: float
+    faces: tuple[Face, ...]
+    truths: tuple[Truth, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One clip as the chain saw it."""
+
+    name: str
+    level: str
+    """Noise level of a sequence; empty for a clip."""
+    labels: tuple[str, ...]
+    moments: tuple[Moment, ...]
+
+    @property
+    def interval(self) -> float:
+        """Median seconds between two frames."""
+        times = [moment.time for moment in self.moments]
+        return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+
+
+class YuNet:
+    """OpenCV's YuNet behind the pipeline's detector: for tuning decisions without a detector of ours."""
+
+    WIDTH = 320
+    """Pixels that it looks at, as many as our own detectors."""
+
+    def __init__(self, path: Path, least_score: float) -> None:
+        self._path, self._least_score = path, least_score
+        self._network: Any = None
+
+    def __call__(self, frame: Frame) -> list[Detection]:
+        """Faces, in unit coordinates of the frame, best first."""
+        size = (self.WIDTH, round(frame.height * self.WIDTH / frame.width))
+        if self._network is None:
+            self._network = cv2.FaceDetectorYN.create(str(self._path), "", size, self._least_score, 0.3, 200)
+        self._network.setInputSize(size)
+        small = resize_pixels(frame.pixels, size, "area")
+        _, rows = self._network.detect(np.ascontiguousarray(small[..., ::-1]))
+        found = []
+        for left, top, width, height, *_, score in [] if rows is None else rows.tolist():
+            if width > 0 and height > 0:
+                box = Box(left / size[0], top / size[1], (left + width) / size[0], (top + height) / size[1])
+                if box.clipped() is not None:
+                    found.append(Detection(FACE, box, score))
+        return sorted(found, key=lambda detection: -detection.score)
+
+
+def recorded(
+    name: str, level: str, frames: Iterable[LabelledFrame], detector: Detector, classifier: Classifier
+) -> Record:
+    """Run the chain's models over every frame, once."""
+    moments = [
+        Moment(
+            labelled.frame.captured_at,
+            tuple(_faces(labelled.frame, detector, classifier)),
+            labelled.truths,
+        )
+        for labelled in frames
+    ]
+    return Record(name, level, classifier.labels, tuple(moments))
+
+
+def clip_frames(camera: Camera) -> Iterator[LabelledFrame]:
+    """A clip without truth."""
+    with camera:
+        while True:
+            try:
+                yield LabelledFrame(camera.read(READ_TIMEOUT), ())
+            except EndOfSource:
+                return
+
+
+def _faces(frame: Frame, detector: Detector, classifier: Classifier) -> Iterator[Face]:
+    for detection in detector(frame):
+        if detection.label == FACE and detection.box.clipped() is not None:
+            scores = classifier(frame.pixels, detection.box)
+            height = detection.box.height * frame.height
+            yield Face(detection, height, sharpness(frame, detection.box), scores)
+
+
+def sharpness(frame: Frame, box: Box) -> float:
+    """Variance of the Laplacian of the face at 48x48 grey; small when blurred."""
+    left, top, side = crop_square(frame.width, frame.height, box, Crop(scale=1.0, kernel="area"))
+    face = frame.pixels[max(0, top) : top + side, max(0, left) : left + side]
+    grey = cv2.cvtColor(cv2.resize(face, (48, 48), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+
+
+def cached(folder: Path, key: object, make: Callable[[], Record]) -> Record:
+    """The record of this key from `folder`, made and kept there when it is not there yet."""
+    digest = hashlib.sha256(json.dumps(artifacts.as_plain(key), sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{digest}.npz"
+    if path.exists():
+        return _load(path)
+    made = make()
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".writing.npz")
+    np.savez_compressed(temporary, **_arrays(made))
+    temporary.replace(path)
+    return made
+
+
+def _arrays(record: Record) -> dict[str, NDArray[Any]]:
+    faces = [(i, face) for i, moment in enumerate(record.moments) for face in moment.faces]
+    truths = [(i, truth) for i, moment in enumerate(record.moments) for truth in moment.truths]
+    return {
+        "about": np.array([record.name, record.level, *record.labels]),
+        "times": np.array([moment.time for moment in record.moments]),
+        "faces": np.array(
+            [
+                (i, *_edges(f.detection.box), f.detection.score, f.height, f.sharpness, *f.scores.tolist())
+                for i, f in faces
+            ],
+        ).reshape(-1, 8 + len(record.labels)),
+        "truths": np.array(
+            [(i, *_edges(t.box), t.person, t.label, t.visible) for i, t in truths], float
+        ).reshape(-1, 8),
+    }
+
+
+def _load(path: Path) -> Record:
+    with np.load(path) as data:
+        name, level, *labels = data["about"].tolist()
+        times, faces, truths = data["times"], data["faces"], data["truths"]
+    per_frame: list[tuple[list[Face], list[Truth]]] = [([], []) for _ in times]
+    for row in faces:
+        detection = Detection(FACE, Box(*row[1:5].tolist()), float(row[5]))
+        per_frame[int(row[0])][0].append(Face(detection, float(row[6]), float(row[7]), row[8:]))
+    for row in truths:
+        truth = Truth(int(row[5]), Box(*row[1:5].tolist()), int(row[6]), bool(row[7]))
+        per_frame[int(row[0])][1].append(truth)
+    moments = [
+        Moment(float(time), tuple(found), tuple(true))
+        for time, (found, true) in zip(times, per_frame, strict=True)
+    ]
+    return Record(name, level, tuple(labels), tuple(moments))
+
+
+def _edges(box: Box) -> tuple[float, float, float, float]:
+    return box.left, box.top, box.right, box.bottom
+
+
+def frame_count(records: Sequence[Record]) -> int:
+    """Frames of all records."""
+    return sum(len(record.moments) for record in records)

@@ -1,0 +1,55 @@
+"""Keys and signatures of bundles; the device's half is oahega_edge/bundles/signature.py."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from oahega_build.errors import BuildError
+from oahega_edge.bundles.load import SUMS, load_bundle
+from oahega_edge.bundles.signature import KEY_BYTES, SIGNATURE
+
+
+def make_key(private: Path) -> str:
+    """Write a new private key (base64, mode 0600) and return the public one for the settings.
+
+    Raises BuildError where the file exists: a lost key cannot be made again.
+    """
+    key = Ed25519PrivateKey.generate()
+    try:
+        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise BuildError(f"the key {private} cannot be written: {error.strerror}; name a new file") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(base64.b64encode(key.private_bytes_raw()) + b"\n")
+    return _public(key)
+
+
+def sign_bundle(folder: Path, private: Path) -> str:
+    """Sign a sealed bundle after checking it; the public key that fits."""
+    key = _read_key(private)
+    load_bundle(folder)
+    signature = base64.b64encode(key.sign((folder / SUMS).read_bytes())) + b"\n"
+    temporary = folder / f"{SIGNATURE}.new"
+    temporary.write_bytes(signature)
+    temporary.replace(folder / SIGNATURE)
+    return _public(key)
+
+
+def _read_key(private: Path) -> Ed25519PrivateKey:
+    try:
+        raw = base64.b64decode(private.read_bytes().strip(), validate=True)
+    except (OSError, ValueError) as error:
+        raise BuildError(f"the key {private} cannot be read ({error}); make one with `keygen`") from error
+    if len(raw) != KEY_BYTES:
+        raise BuildError(
+            f"the key {private} holds {len(raw)} bytes instead of {KEY_BYTES}; make one with `keygen`"
+        )
+    return Ed25519PrivateKey.from_private_bytes(raw)
+
+
+def _public(key: Ed25519PrivateKey) -> str:
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()

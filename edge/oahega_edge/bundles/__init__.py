@@ -1,0 +1,1 @@
+"""Model bundles: loading, digests, signatures, the self-test, and the embedded ones."""

@@ -1,0 +1,194 @@
+"""A bundle on disk: a folder that is loaded whole or not at all.
+
+manifest.json        what the models are (manifest.py)
+SHA256SUMS           digests of every other file, in the format of `sha256sum --check`
+detector.tflite, emotion.tflite, optionally *_edgetpu.tflite, MODEL_CARD.md
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from oahega_edge.chain.preprocess import Quantizer, golden_pixels
+from oahega_edge.errors import BundleError, plain
+from oahega_edge.manifest import FORMAT_VERSION, DetectorEntry, EmotionEntry, Manifest, ModelFile
+from oahega_edge.runtimes import Model
+
+EMBEDDED = Path(__file__).parent
+"""Bundles that come with the package, by the names of their folders."""
+DEFAULT_BUNDLE = EMBEDDED / "default"
+MANIFEST = "manifest.json"
+SUMS = "SHA256SUMS"
+LARGEST_MANIFEST = 4 << 20
+"""Bytes; a manifest is some 20 kB."""
+NAMED_ERRORS = 3
+"""How many wrong keys of a manifest one sentence names; whoever writes manifests has the schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A folder whose manifest, file digests and shapes have been checked."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+    """Of manifest.json, which in turn holds the digest of each model: it names the whole bundle."""
+
+    @property
+    def identity(self) -> str:
+        """`name-version`, for people."""
+        return f"{self.manifest.name}-{self.manifest.version}"
+
+    def file(self, entry: ModelFile) -> Path:
+        """Where a model lies."""
+        return self.path / entry.file
+
+
+def is_embedded(path: Path) -> bool:
+    """Whether a resolved path is one of the package's own bundles, which need no signature."""
+    return path.parent == EMBEDDED.resolve()
+
+
+def load_bundle(path: Path, public_keys: Sequence[str] = ()) -> Bundle:
+    """Read and check a bundle; BundleError names the first thing that does not fit.
+
+    With `public_keys` (base64) it must be signed by one of them.
+    """
+    text = _read_manifest(path)
+    digest = hashlib.sha256(text).hexdigest()
+    sums = _read_sums(path)
+    if public_keys:
+        _check_signature(path, sums, public_keys)
+    _check_sums(path, sums, digest)
+    manifest = parse_manifest(text, str(path / MANIFEST))
+    bundle = Bundle(path, manifest, digest)
+    for entry in (manifest.detector, manifest.emotion):
+        for model in (entry.cpu, entry.edgetpu):
+            if model is not None:
+                _check_file(bundle.file(model), model.sha256)
+    return bundle
+
+
+def parse_manifest(text: bytes, where: str) -> Manifest:
+    """A manifest from its JSON; BundleError with the first wrong keys."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{where} is not JSON ({plain(error)}); copy the bundle again") from error
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{where} has format version {plain(repr(version))}, this release reads {FORMAT_VERSION}; "
+            "install a release and a bundle that belong together"
+        )
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise BundleError(f"{where} does not fit: {_all_errors(error)}; make the bundle again") from error
+
+
+def seal(path: Path) -> None:
+    """Write SHA256SUMS over all other files of the folder, as its last step but signing."""
+    for stale in path.glob(f"{SUMS}.*"):
+        stale.unlink()
+    names = sorted(p.name for p in path.iterdir() if p.is_file() and not p.name.startswith(SUMS))
+    lines = [f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (path / SUMS).write_text("".join(lines))
+
+
+def golden_answer(entry: DetectorEntry | EmotionEntry, model: Model, seed: int) -> Mapping[str, NDArray[Any]]:
+    """What the model makes of the golden picture, by role."""
+    return model.run(Quantizer(entry.input)(golden_pixels(entry.input, seed)))
+
+
+def self_test(entry: DetectorEntry | EmotionEntry, model: Model) -> float:
+    """Largest difference to the golden answer, in units of its tolerance; BundleError when over 1."""
+    answer = golden_answer(entry, model, entry.golden.seed)
+    worst = 0.0
+    for sample in entry.golden.samples:
+        values = answer[sample.role].reshape(-1)
+        got = values[list(sample.index)].astype(np.float64)
+        difference = float(np.abs(got - np.array(sample.value)).max())
+        if not difference <= entry.golden.tolerance:  # NaN must fail as well
+            raise BundleError(
+                f"{entry.cpu.file} fails its self-test on {model.accelerator}: output {sample.role} "
+                f"is off by {difference:g} steps, {entry.golden.tolerance:g} are allowed; "
+                "copy the bundle again"
+            )
+        worst = max(worst, difference / entry.golden.tolerance)
+    return worst
+
+
+def _read_manifest(path: Path) -> bytes:
+    if not path.is_dir():
+        raise BundleError(f"bundle {path} is not a folder; set bundle.path to one that `bundle` made")
+    try:
+        if (path / MANIFEST).stat().st_size > LARGEST_MANIFEST:
+            raise BundleError(f"{path / MANIFEST} is larger than {LARGEST_MANIFEST} bytes; copy it again")
+        return (path / MANIFEST).read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"bundle {path} has no readable {MANIFEST} ({error.strerror}); copy it again"
+        ) from error
+
+
+def _read_sums(path: Path) -> bytes:
+    try:
+        return (path / SUMS).read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"bundle {path} has no readable {SUMS} ({error.strerror}); copy the bundle again"
+        ) from error
+
+
+def _check_signature(path: Path, sums: bytes, public_keys: Sequence[str]) -> None:
+    from oahega_edge.bundles.signature import parse_public_key, verify  # most devices have no key
+
+    verify(path, sums, [parse_public_key(text) for text in public_keys])
+
+
+def _check_sums(path: Path, text: bytes, manifest_digest: str) -> None:
+    lines = text.decode("ascii", "replace").splitlines()
+    sums = {name.strip(): digest for digest, _, name in (line.partition("  ") for line in lines)}
+    if sums.get(MANIFEST) != manifest_digest:
+        raise BundleError(
+            f"{path / MANIFEST} was changed after the bundle was made (sha256 {manifest_digest[:12]}..., "
+            f"{SUMS} says {str(sums.get(MANIFEST))[:12]}...); change settings in edge.toml, "
+            "or make the bundle again"
+        )
+
+
+def _check_file(file: Path, expected: str) -> None:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"bundle file {file} cannot be read ({error.strerror}); copy the bundle again"
+        ) from error
+    if not data:
+        raise BundleError(f"bundle file {file} is empty; copy the bundle again")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected:
+        raise BundleError(
+            f"bundle file {file} is not the one the manifest names (sha256 {digest[:12]}..., expected "
+            f"{expected[:12]}..., {len(data)} bytes); copy the bundle again"
+        )
+
+
+def _all_errors(error: ValidationError) -> str:
+    items = error.errors(include_url=False)
+    named = [
+        f"{plain('.'.join(str(part) for part in item['loc'])) or 'manifest'}: {plain(item['msg'])}"
+        for item in items[:NAMED_ERRORS]
+    ]
+    more = len(items) - len(named)
+    return "; ".join([*named, f"and {more} more"] if more else named)

@@ -1,0 +1,104 @@
+"""When the detector need not look: while nobody is there and the picture is the one it has looked at.
+
+A frame is compared with the last one that the detector saw, never with the one before: what changes too
+slowly to differ from frame to frame (a head that turns, somebody who fades in behind glass) adds up until
+it is seen.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_edge.chain.frame import Frame
+
+CELLS = (40, 30)
+"""The picture is compared at this size: a cell is 16 px of 640x480, the least face that is read is 28 px."""
+SAMPLED_WIDTH = 160
+"""A cell is the mean of 16 sampled pixels: reading all of them would cost more than it tells."""
+LEAST_CHANGE = 3.0
+"""Grey levels of one cell's mean; half of what a pale face at dusk differs from its background."""
+NOISE = 6.0
+"""A cell must differ by so many times the noise that all cells show..."""
+MOST_CHANGE = 10.0
+"""...but a difference like this is never called noise, grey levels."""
+SPARSE = 2
+"""Light and noise are read from every so many-th row and column of cells: 300 tell them as well as 1200."""
+MAD_TO_SIGMA = 1.4826
+"""Median absolute deviation to standard deviation of a normal distribution."""
+
+
+class Gate(Protocol):
+    """Decides whether the detector must look at a frame while nobody is followed."""
+
+    def is_still(self, frame: Frame) -> bool:
+        """Whether the detector's last look at the empty scene still holds."""
+        ...
+
+    def looked(self, frame: Frame) -> None:
+        """The detector has looked at this frame."""
+        ...
+
+    def forget(self) -> None:
+        """The camera was closed: what was seen means nothing any more."""
+        ...
+
+
+class OpenGate:
+    """Every frame is looked at."""
+
+    def is_still(self, frame: Frame) -> bool:
+        """Never."""
+        return False
+
+    def looked(self, frame: Frame) -> None:
+        """Not remembered."""
+
+    def forget(self) -> None:
+        """Nothing to forget."""
+
+
+class MotionGate:
+    """Still is what looks, cell by cell, like the picture of the last look, for a time."""
+
+    def __init__(self, look_every: float) -> None:
+        """`look_every`: seconds after which the detector looks at a still scene, too."""
+        self._look_every = look_every
+        self._cells: NDArray[np.float32] | None = None
+        self._looked_at = 0.0
+
+    def is_still(self, frame: Frame) -> bool:
+        """Whether nothing but noise tells this frame from the last one looked at."""
+        if self._cells is None or not 0 <= frame.captured_at - self._looked_at < self._look_every:
+            return False
+        return not _differs(_cells(frame), self._cells)
+
+    def looked(self, frame: Frame) -> None:
+        """Compare with this frame from now on."""
+        self._cells = _cells(frame)
+        self._looked_at = frame.captured_at
+
+    def forget(self) -> None:
+        """The next frame must be looked at."""
+        self._cells = None
+
+
+def _cells(frame: Frame) -> NDArray[np.float32]:
+    """Means of the green channel: most of the light, and a third of the bytes."""
+    pixels = frame.pixels if frame.overview is None else frame.overview
+    step = max(1, pixels.shape[1] // SAMPLED_WIDTH)
+    green = pixels[::step, ::step, 1].astype(np.float32)
+    return np.asarray(cv2.resize(green, CELLS, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _differs(now: NDArray[np.float32], then: NDArray[np.float32]) -> bool:
+    """Whether some cell changed by more than light (all cells alike) and noise (all cells a little) do."""
+    change = now - then
+    sample = change[::SPARSE, ::SPARSE].ravel()
+    light = float(np.median(sample))
+    noise = MAD_TO_SIGMA * float(np.median(np.abs(sample - light)))
+    largest = max(float(change.max()) - light, light - float(change.min()))
+    return largest > min(max(LEAST_CHANGE, NOISE * noise), MOST_CHANGE)

@@ -1,0 +1,1 @@
+"""What is published: events, messages, topics, and the schemas made from them."""

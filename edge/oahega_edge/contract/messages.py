@@ -1,0 +1,348 @@
+"""What goes over MQTT besides the event: availability, info, state, health, commands and their answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue
+
+from oahega_edge.contract.events import Accelerator, DeviceName, Label, Message, ModelIdentity, Moment, Share
+
+ONLINE = "online"
+OFFLINE = "offline"
+NONE = "none"
+"""The state's emotion while no face is seen."""
+
+Availability = Literal["online", "offline"]
+"""Plain text, retained. `offline` is also the last will, sent by the broker for a device that vanished."""
+
+Count = Annotated[int, Field(ge=0)]
+Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Frames = Annotated[int, Field(ge=1, le=1000, strict=True)]
+Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+CommandName = Literal["set", "mute", "unmute", "snapshot-state", "restart"]
+COMMANDS: tuple[CommandName, ...] = ("set", "mute", "unmute", "snapshot-state", "restart")
+
+
+class Adjustable(Message):
+    """The two settings that can be changed while the daemon runs."""
+
+    frames: Annotated[Frames, Field(alias="smoothing.frames")]
+    """N: frames that are averaged."""
+    threshold: Annotated[Threshold, Field(alias="trigger.threshold")]
+    """Averaged probability that an emotion must reach."""
+
+
+class BrokerLink(Message):
+    """How the device speaks to the broker."""
+
+    protocol: Literal["5", "3.1.1"]
+    """3.1.1 where the broker refuses 5: then nothing expires and there are no properties."""
+    note: str | None = None
+    """Why it is not 5."""
+
+
+class Info(Message):
+    """Who the device is and how it is set up. Retained; sent on every connect and after every change."""
+
+    schema_id: Annotated[Literal["urn:oahega:info:1"], Field(alias="schema")] = "urn:oahega:info:1"
+    """Version of this contract."""
+    time: Moment
+    """When this was said, UTC."""
+    device: DeviceName
+    """Name of the device."""
+    release: str
+    """Version of the daemon."""
+    boot_id: Annotated[str, Field(min_length=1, max_length=64)]
+    """The running start of the daemon, as in its events."""
+    started: Moment
+    """When the daemon started, UTC."""
+    labels: Annotated[tuple[Label, ...], Field(min_length=1)]
+    """Emotions that the events can name, besides `uncertain`."""
+    bundle: ModelIdentity
+    """The models in use."""
+    terms: tuple[str, ...] = ()
+    """Terms of the models' training data."""
+    accelerator: Accelerator
+    """What the models run on now."""
+    context: str
+    """The deployment that the operator declared."""
+    event_schema: Literal["urn:oahega:event:1"] = "urn:oahega:event:1"
+    """Version of the events."""
+    adjustable: Adjustable
+    """The adjustable settings as they are now."""
+    volatile: tuple[str, ...] = ()
+    """Settings that were changed by a command and are lost with the next start."""
+    muted: bool = False
+    """True: the camera is closed."""
+    commands: tuple[CommandName, ...] = ()
+    """Commands that are obeyed; empty when they are off."""
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    """All settings without secrets."""
+    mqtt: BrokerLink | None = None
+    """Filled in by the MQTT publisher."""
+
+
+class State(Message):
+    """What is seen now, for dashboards. Retained with an expiry; sent on change and at an interval."""
+
+    schema_id: Annotated[Literal["urn:oahega:state:1"], Field(alias="schema")] = "urn:oahega:state:1"
+    """Version of this contract."""
+    time: Moment
+    """When this was so, UTC."""
+    device: DeviceName
+    """Name of the device."""
+    emotion: Label
+    """The dominant emotion; `uncertain` when faces are seen and none is sure, `none` without a face."""
+    confidence: Share
+    """Averaged probability of that emotion; 0 for `none`."""
+    faces: Count
+    """Faces that are tracked now."""
+    people: Count
+    """People that are seen now, with or without a visible face."""
+    muted: bool = False
+    """True: the camera is closed and nothing is seen."""
+    camera: Literal["live", "muted", "stalled", "absent"] = "live"
+    """Tells `no face` from `no picture`."""
+
+
+class Latency(Message):
+    """Durations of one stage since the last message."""
+
+    p50: Figure
+    """Median, milliseconds."""
+    p95: Figure
+    """95th percentile, milliseconds."""
+
+
+class CameraHealth(Message):
+    """The camera since the start of the daemon."""
+
+    state: Literal["live", "muted", "stalled", "absent"]
+    """As in `state`."""
+    fps: Figure
+    """Frames per second that arrived."""
+    expected_fps: Figure
+    """Frames per second that the settings ask for."""
+    dropped: Count = 0
+    """Frames that were replaced by newer ones before they were used."""
+    stalls: Count = 0
+    """Times that no frame came in time."""
+    reopens: Count = 0
+    """Times that the camera was opened again."""
+
+
+class AcceleratorHealth(Message):
+    """What the models run on."""
+
+    active: Accelerator
+    """In use now."""
+    wanted: str
+    """What the settings ask for."""
+    degraded: bool = False
+    """True: not what the settings ask for."""
+    reason: str | None = None
+    """Why it fell back."""
+    restarts: Count = 0
+    """Times that the accelerator's process was started again."""
+
+
+class Delivery(Message):
+    """What became of the events, counted since the start of the daemon."""
+
+    connected: bool
+    """The broker accepted the connection."""
+    protocol: Literal["5", "3.1.1"] | None = None
+    """None while not connected, and for publishers without a broker."""
+    accepted: Count = 0
+    """Events that are safe: on disk, or taken over by the broker."""
+    published: Count = 0
+    """Events that the broker took over."""
+    queued: Count = 0
+    """Events that wait now, those of earlier starts included."""
+    dropped: Count = 0
+    """Events that were given up: too many, too old, or refused by the broker."""
+    connects: Count = 0
+    """Connections that the broker accepted."""
+    ignored_commands: Count = 0
+    """Commands that were ignored: retained, not for us, or too many at once."""
+    store: Literal["disk", "memory", "none"] = "none"
+    """Where waiting events lie; memory although a folder is set: the disk is full or read-only."""
+    problem: str | None = None
+    """What is wrong now, in one sentence."""
+
+
+class System(Message):
+    """The board."""
+
+    temperature_c: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Of the processor, degrees Celsius."""
+    throttled: bool | None = None
+    """The processor is slowed down now (heat or weak power supply)."""
+    undervoltage: bool | None = None
+    """The power supply has been too weak since the board started."""
+    load: Figure | None = None
+    """Load average over one minute."""
+    memory_mb: Figure | None = None
+    """Resident memory of the daemon."""
+
+
+class Health(Message):
+    """How the device does. Retained with an expiry; sent at an interval."""
+
+    schema_id: Annotated[Literal["urn:oahega:health:1"], Field(alias="schema")] = "urn:oahega:health:1"
+    """Version of this contract."""
+    time: Moment
+    """When this was measured, UTC."""
+    device: DeviceName
+    """Name of the device."""
+    release: str
+    """Version of the daemon."""
+    bundle_sha256: str
+    """Of the models' manifest."""
+    bundle_problem: str | None = None
+    """Why a bundle that was put in place is not in use."""
+    uptime_s: Figure
+    """Seconds since the daemon started."""
+    fps: Figure
+    """Frames per second through the whole chain."""
+    stages_ms: dict[str, Latency]
+    """Per stage of the chain."""
+    camera: CameraHealth
+    """The camera."""
+    accelerator: AcceleratorHealth
+    """What the models run on."""
+    delivery: Delivery
+    """The way of the events to the broker."""
+    events: Count
+    """Events made since the daemon started."""
+    last_event: Moment | None = None
+    """When the newest of them was made, UTC by the same clock as `time`; null while there is none."""
+    system: System = System()
+    """The board."""
+
+
+class EmptyCommand(Message):
+    """Payload of `unmute`, `snapshot-state` and `restart`; may also be left empty."""
+
+    transaction: Annotated[str, Field(max_length=128)] | None = None
+    """Comes back in the answer."""
+
+
+class MuteCommand(Message):
+    """Payload of `mute`; may also be left empty."""
+
+    muted: Annotated[bool, Field(strict=True)] = True
+    """False does what `unmute` does: a switch needs one topic for both."""
+    transaction: Annotated[str, Field(max_length=128)] | None = None
+    """Comes back in the answer."""
+
+
+class SetCommand(Message):
+    """Payload of `set`: at least one of the two settings."""
+
+    frames: Annotated[Frames | None, Field(alias="smoothing.frames")] = None
+    """N: frames that are averaged."""
+    threshold: Annotated[Threshold | None, Field(alias="trigger.threshold")] = None
+    """Averaged probability that an emotion must reach."""
+    transaction: Annotated[str, Field(max_length=128)] | None = None
+    """Comes back in the answer."""
+
+    def settings(self) -> dict[str, int | float]:
+        """The settings that it names, by their key path."""
+        return self.model_dump(by_alias=True, exclude={"transaction"}, exclude_none=True)
+
+
+class Response(Message):
+    """The answer to a command."""
+
+    schema_id: Annotated[Literal["urn:oahega:response:1"], Field(alias="schema")] = "urn:oahega:response:1"
+    """Version of this contract."""
+    command: str
+    """The command's name, from its topic."""
+    status: Literal["ok", "error"]
+    """error: nothing was changed."""
+    error: str | None = None
+    """What was wrong, in one sentence."""
+    data: dict[str, Any] | None = None
+    """What the command answers: the settings in force, or the state."""
+    transaction: str | None = None
+    """As in the command."""
+
+
+class TopicOnly(Message):
+    """One topic of Home Assistant's availability list."""
+
+    topic: str
+    """Says online or offline."""
+
+
+class DiscoveryDevice(Message):
+    """The device, as Home Assistant shows it."""
+
+    identifiers: tuple[str, ...]
+    """What makes it this device."""
+    name: str
+    """Name of the device."""
+    manufacturer: str
+    """Who makes it."""
+    model: str
+    """The models in use."""
+    sw_version: str
+    """Version of the daemon."""
+
+
+class Origin(Message):
+    """Who wrote the description."""
+
+    name: str
+    """The program."""
+    sw_version: str
+    """Its version."""
+
+
+class Entity(Message):
+    """One entity in Home Assistant's own words; with the platform alone, it is taken away."""
+
+    platform: Literal["sensor", "binary_sensor", "event", "number", "switch", "button"]
+    """Kind of entity."""
+    unique_id: str | None = None
+    name: str | None = None
+    state_topic: str | None = None
+    value_template: str | None = None
+    command_topic: str | None = None
+    command_template: str | None = None
+    json_attributes_topic: str | None = None
+    device_class: str | None = None
+    state_class: str | None = None
+    entity_category: str | None = None
+    unit_of_measurement: str | None = None
+    expire_after: Annotated[int, Field(ge=1)] | None = None
+    options: tuple[str, ...] | None = None
+    event_types: tuple[str, ...] | None = None
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+    mode: Literal["box", "slider"] | None = None
+    payload_on: str | None = None
+    payload_off: str | None = None
+    payload_press: str | None = None
+    state_on: str | None = None
+    state_off: str | None = None
+
+
+class Discovery(Message):
+    """Home Assistant's device-based discovery. Retained; sent on every connect and after its birth."""
+
+    device: DiscoveryDevice
+    """The device."""
+    origin: Origin
+    """Who says so."""
+    availability: tuple[TopicOnly, ...]
+    """Where it is told that the device is there."""
+    components: dict[str, Entity]
+    """The entities."""
+
+    def to_json(self) -> str:
+        """Without what is not set: Home Assistant refuses null."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)

@@ -1,0 +1,1 @@
+"""The daemon: its loop, settings, health, control, and what assembles them."""

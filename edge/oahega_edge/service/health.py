@@ -1,0 +1,219 @@
+"""What the device says of itself: info, state, health, and the board's own figures."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue
+
+from oahega_edge.chain.pipeline import Step, dominant
+from oahega_edge.contract.events import Accelerator, ModelIdentity
+from oahega_edge.contract.messages import (
+    NONE,
+    AcceleratorHealth,
+    Adjustable,
+    CameraHealth,
+    CommandName,
+    Delivery,
+    Health,
+    Info,
+    Latency,
+    State,
+    System,
+)
+from oahega_edge.stopwatch import Stopwatch
+
+CameraState = Literal["live", "muted", "stalled", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What does not change while the daemon runs."""
+
+    device: str
+    release: str
+    boot_id: str
+    started: datetime
+    labels: tuple[str, ...]
+    bundle: ModelIdentity
+    terms: tuple[str, ...]
+    context: str
+    settings: Mapping[str, JsonValue]
+    commands: tuple[CommandName, ...]
+
+
+@dataclass(slots=True)
+class CameraCounts:
+    """What happened to the camera since the start."""
+
+    expected_fps: float
+    state: CameraState = "absent"
+    frames: int = 0
+    dropped: int = 0
+    stalls: int = 0
+    reopens: int = 0
+
+
+@dataclass(slots=True)
+class Reporter:
+    """Makes the messages; remembers what the last health message has already counted."""
+
+    identity: Identity
+    clock: Callable[[], float]
+    """Monotonic seconds."""
+    wall: Callable[[], datetime]
+    accelerator: Callable[[], AcceleratorHealth]
+    watch: Stopwatch
+    camera: CameraCounts
+    board: Callable[[], System]
+    events: int = 0
+    _started: float = field(init=False)
+    _last: tuple[float, int] = field(init=False)
+    _event_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self._started = self.clock()
+        self._last = (self._started, 0)
+
+    def event_made(self) -> None:
+        """Count one more event, made now."""
+        self.events += 1
+        self._event_at = self.clock()
+
+    def info(self, adjustable: Adjustable, volatile: tuple[str, ...], muted: bool) -> Info:
+        """The retained description of the device."""
+        identity = self.identity
+        return Info(
+            time=self.wall(),
+            device=identity.device,
+            release=identity.release,
+            boot_id=identity.boot_id,
+            started=identity.started,
+            labels=identity.labels,
+            bundle=identity.bundle,
+            terms=identity.terms,
+            accelerator=self.accelerator().active,
+            context=identity.context,
+            adjustable=adjustable,
+            volatile=volatile,
+            muted=muted,
+            commands=identity.commands,
+            settings=dict(identity.settings),
+        )
+
+    def state(self, step: Step | None) -> State:
+        """What is seen now; nobody when there is no picture."""
+        faces = () if step is None else step.faces
+        face = dominant(faces)
+        known = face is not None and face.average is not None and face.emotion in self.identity.labels
+        confidence = 0.0
+        if face is not None and face.average is not None:
+            labels, scores = self.identity.labels, face.average.scores
+            confidence = float(scores[labels.index(face.emotion)] if known else scores.max())
+        return State(
+            time=self.wall(),
+            device=self.identity.device,
+            emotion=NONE if face is None else face.emotion,
+            confidence=round(min(1.0, confidence), 4),
+            faces=len(faces),
+            people=0 if step is None else step.people,
+            muted=self.camera.state == "muted",
+            camera=self.camera.state,
+        )
+
+    def health(self, delivery: Delivery, bundle_problem: str | None) -> Health:
+        """How the device does, with rates since the last call."""
+        now = self.clock()
+        before, frames = self._last
+        self._last = (now, self.camera.frames)
+        fps = (self.camera.frames - frames) / max(now - before, 1e-3)
+        moment = self.wall()
+        return Health(
+            time=moment,
+            device=self.identity.device,
+            release=self.identity.release,
+            bundle_sha256=self.identity.bundle.sha256,
+            bundle_problem=bundle_problem,
+            uptime_s=round(now - self._started, 1),
+            fps=round(fps, 2),
+            stages_ms={
+                name: Latency(
+                    p50=round(self.watch.percentile(name, 50), 2),
+                    p95=round(self.watch.percentile(name, 95), 2),
+                )
+                for name in self.watch.stages
+            },
+            camera=CameraHealth(
+                state=self.camera.state,
+                fps=round(fps, 2),
+                expected_fps=self.camera.expected_fps,
+                dropped=self.camera.dropped,
+                stalls=self.camera.stalls,
+                reopens=self.camera.reopens,
+            ),
+            accelerator=self.accelerator(),
+            delivery=delivery,
+            events=self.events,
+            last_event=self._last_event(now, moment),
+            system=self.board(),
+        )
+
+    def _last_event(self, now: float, moment: datetime) -> datetime | None:
+        # By the monotonic clock: a board without a clock of its own may have made it before its time was set.
+        return None if self._event_at is None else moment - timedelta(seconds=now - self._event_at)
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def time_is_synced(run: Path = Path("/run/systemd/timesync")) -> bool:
+    """False only where systemd-timesyncd runs and has not yet heard from a server.
+
+    A Pi has no clock of its own: until then its time may be that of its last shutdown.
+    """
+    return not run.is_dir() or (run / "synchronized").exists()
+
+
+def read_board(sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> System:
+    """The board's figures from the kernel's files; None where there is no such sensor."""
+    throttled = _number(sys / "devices/platform/soc/soc:firmware/get_throttled", base=16)
+    millidegrees = _number(sys / "class/thermal/thermal_zone0/temp")
+    pages = _number(proc / "self/statm", field=1)
+    return System(
+        temperature_c=None if millidegrees is None else round(millidegrees / 1000, 1),
+        throttled=None if throttled is None else bool(throttled & 0b1110),
+        undervoltage=None if throttled is None else bool(throttled & (1 << 16)),
+        load=round(os.getloadavg()[0], 2),
+        memory_mb=None if pages is None else round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1),
+    )
+
+
+def _number(file: Path, *, field: int = 0, base: int = 10) -> int | None:
+    try:
+        return int(file.read_text().split()[field], base)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def monotonic() -> float:
+    """The clock of frames and decisions, seconds."""
+    return time.monotonic()
+
+
+def active_accelerator(name: str) -> Accelerator:
+    """A runtime's name for itself as the messages know it."""
+    match name:
+        case "edgetpu-usb":
+            return "edgetpu-usb"
+        case "edgetpu-pci":
+            return "edgetpu-pci"
+        case _:
+            return "cpu"

@@ -1,0 +1,132 @@
+"""Draws what the chain sees onto frames, for `replay --annotate`; the daemon never does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_edge.chain.frame import Frame, Pixels
+from oahega_edge.chain.pipeline import Step, TrackedFace
+from oahega_edge.chain.trigger import UNCERTAIN
+from oahega_edge.errors import EdgeError
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_INK = (255, 255, 255)
+_PAPER = (24, 24, 27)
+LONE_FRAME_S = 1.0
+_PALETTE = (
+    (239, 83, 80),
+    (255, 202, 40),
+    (66, 165, 245),
+    (171, 71, 188),
+    (102, 187, 106),
+    (255, 112, 67),
+    (38, 198, 218),
+)
+"""One colour per label, RGB, in the bundle's order."""
+
+
+def annotate(frame: Frame, step: Step, labels: Sequence[str]) -> Pixels:
+    """A copy of the frame with each face's box, track id, emotion and running average."""
+    canvas = frame.pixels.copy()
+    unit = max(0.4, min(frame.width, frame.height) / 720)
+    for face in step.faces:
+        _draw_face(canvas, face, labels, unit)
+    people = "1 person" if step.people == 1 else f"{step.people} people"
+    faces = "1 face" if len(step.faces) == 1 else f"{len(step.faces)} faces"
+    _text(canvas, f"{faces}, {people}", (round(10 * unit), round(26 * unit)), unit)
+    return canvas
+
+
+def colour_of(label: str, labels: Sequence[str]) -> tuple[int, int, int]:
+    """RGB of a label; grey for `uncertain`."""
+    return (160, 160, 160) if label not in labels else _PALETTE[labels.index(label) % len(_PALETTE)]
+
+
+def _draw_face(canvas: Pixels, face: TrackedFace, labels: Sequence[str], unit: float) -> None:
+    height, width = canvas.shape[:2]
+    left, right = round(face.box.left * width), round(face.box.right * width)
+    top, bottom = round(face.box.top * height), round(face.box.bottom * height)
+    colour = colour_of(face.emotion, labels)
+    cv2.rectangle(canvas, (left, top), (right, bottom), colour, max(1, round(2.5 * unit)), cv2.LINE_AA)
+    word = "?" if face.emotion == UNCERTAIN else face.emotion
+    _text(canvas, f"#{face.track} {word}", (left, max(round(22 * unit), top - round(8 * unit))), unit)
+    if face.average is not None:
+        _bars(canvas, face.average.scores, labels, (left, right, top), unit)
+
+
+def _bars(
+    canvas: Pixels,
+    scores: NDArray[np.float64],
+    labels: Sequence[str],
+    face: tuple[int, int, int],
+    unit: float,
+) -> None:
+    """The running average, one bar a label: right of the face (left, right, top), or left of it for room."""
+    line, length, gap = round(20 * unit), round(150 * unit), round(6 * unit)
+    left, right, top = face
+    x = right + gap if right + gap + length <= canvas.shape[1] else max(0, left - gap - length)
+    y = max(0, min(top, canvas.shape[0] - line * len(labels)))
+    back = canvas[y : y + line * len(labels), x : x + length]
+    back[:] = (back * 0.35 + np.array(_PAPER) * 0.65).astype(np.uint8)
+    for i, label in enumerate(labels):
+        top = y + i * line
+        end = x + max(1, round(length * float(scores[i])))
+        cv2.rectangle(canvas, (x, top + 2), (end, top + line - 2), colour_of(label, labels), -1)
+        _text(canvas, f"{label} {scores[i]:.2f}", (x + round(4 * unit), top + round(14 * unit)), unit * 0.75)
+
+
+def _text(canvas: Pixels, text: str, at: tuple[int, int], unit: float) -> None:
+    thickness = max(1, round(1.4 * unit))
+    cv2.putText(canvas, text, at, _FONT, 0.72 * unit, _PAPER, thickness + 2, cv2.LINE_AA)
+    cv2.putText(canvas, text, at, _FONT, 0.72 * unit, _INK, thickness, cv2.LINE_AA)
+
+
+class VideoFile:
+    """Writes annotated frames to an MP4 that the user named, at the pace of the first two."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: cv2.VideoWriter | None = None
+        self._first: tuple[Pixels, float] | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing is created before there are frames, whose size the file takes."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the file."""
+        if self._first is not None and self._writer is None:
+            self._open(self._first[0], LONE_FRAME_S)
+        if self._writer is not None:
+            self._writer.release()
+
+    def write(self, pixels: Pixels, at: float) -> None:
+        """Append one RGB frame that was taken at second `at` of the clip."""
+        if self._writer is None:
+            if self._first is None:
+                self._first = (pixels, at)
+                return
+            self._open(self._first[0], max(at - self._first[1], 1e-3))
+        self._append(pixels)
+
+    def _open(self, pixels: Pixels, interval: float) -> None:
+        size = (pixels.shape[1], pixels.shape[0])
+        self._writer = cv2.VideoWriter(
+            str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), min(1 / interval, 120.0), size
+        )
+        if not self._writer.isOpened():
+            raise EdgeError(f"video {self._path} cannot be written; name a writable path that ends in .mp4")
+        self._append(pixels)
+
+    def _append(self, pixels: Pixels) -> None:
+        assert self._writer is not None
+        self._writer.write(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))

@@ -1,0 +1,235 @@
+import base64
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mini_bundle import change, make_bundle
+from oahega_edge.bundles.load import (
+    DEFAULT_BUNDLE,
+    EMBEDDED,
+    Bundle,
+    golden_answer,
+    load_bundle,
+    seal,
+    self_test,
+)
+from oahega_edge.errors import BundleError
+from oahega_edge.runtimes import open_model
+from oahega_edge.service.assembly import read_setup
+from oahega_edge.service.settings import read_layers
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+"""Of nobody."""
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("sound") / "bundle")
+
+
+@pytest.fixture
+def folder(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "bundle"))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+    return str(caught.value)
+
+
+def test_a_sound_bundle_loads_and_passes_its_self_test(folder: Path) -> None:
+    bundle = load_bundle(folder)
+
+    for entry in (bundle.manifest.detector, bundle.manifest.emotion):
+        model = open_model(bundle.file(entry.cpu), entry.outputs, entry.input)
+        assert self_test(entry, model) <= 1
+        model.close()
+
+
+def test_a_missing_model_is_named(folder: Path) -> None:
+    (folder / "emotion.tflite").unlink()
+
+    assert "emotion.tflite cannot be read" in refusal(folder)
+
+
+def test_an_empty_model_is_named(folder: Path) -> None:
+    (folder / "emotion.tflite").write_bytes(b"")
+
+    assert "emotion.tflite is empty" in refusal(folder)
+
+
+def test_a_truncated_model_is_not_the_one_named(folder: Path) -> None:
+    file = folder / "detector.tflite"
+    file.write_bytes(file.read_bytes()[:-100])
+
+    assert "detector.tflite is not the one the manifest names" in refusal(folder)
+
+
+def test_a_manifest_edited_by_hand_is_refused(folder: Path) -> None:
+    file = folder / "manifest.json"
+    file.write_text(file.read_text().replace('"temperature": 1.0', '"temperature": 0.5'))
+
+    assert "was changed after the bundle was made" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("format_version", 2, "format version 2, this release reads 1"),
+        ("emotion.labels", ["happy", "sad"], "there are 2 labels"),
+        ("emotion.labels", ["happy", "happy", "sad"], "labels repeat"),
+        ("emotion.temperature", float("nan"), "temperature"),
+        ("emotion.input.quantization.scale", float("nan"), "emotion.input.quantization.scale"),
+        ("emotion.input.quantization.scale", 0, "emotion.input.quantization.scale"),
+        ("emotion.cpu.file", "../../etc/passwd", "emotion.cpu.file"),
+        ("detector.labels", ["face"], "differ from its anchors'"),
+        ("detector.input.width", 128, "the anchors need"),
+        ("detector.resize.kernel", "lanczos", "detector.resize.kernel"),
+        ("surprise", 1, "surprise"),
+        ("emotion.golden.samples", [{"role": "boxes", "index": [0], "value": [1]}], "role 'boxes'"),
+        ("emotion.golden.samples", [{"role": "logits", "index": [5], "value": [1]}], "index 5 is outside"),
+        ("emotion.golden.samples", [{"role": "logits", "index": [], "value": []}], "index"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(folder: Path, path: str, value: object, reason: str) -> None:
+    change(folder, path, value)
+
+    assert reason in refusal(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, '{"format_version": 1}'])
+def test_what_is_no_manifest_is_refused(folder: Path, text: str) -> None:
+    (folder / "manifest.json").write_text(text)
+    seal(folder)
+
+    assert "manifest.json" in refusal(folder)
+
+
+def test_a_folder_without_digests_is_refused(folder: Path) -> None:
+    (folder / "SHA256SUMS").unlink()
+
+    assert "no readable SHA256SUMS" in refusal(folder)
+
+
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    assert "is not a folder" in refusal(tmp_path / "nowhere")
+
+
+def test_a_wrong_shape_is_found_when_the_model_is_opened(folder: Path) -> None:
+    """The manifest agrees with itself, the file does not agree with it."""
+    change(folder, "emotion.input.width", 96)
+    bundle = load_bundle(folder)
+    entry = bundle.manifest.emotion
+
+    with pytest.raises(BundleError, match=r"emotion\.tflite"):
+        open_model(bundle.file(entry.cpu), entry.outputs, entry.input)
+
+
+def test_the_self_test_fails_for_one_flipped_bit_of_consequence(folder: Path, tmp_path: Path) -> None:
+    """Some byte of the file is such a weight; the manifest's digest is not what finds it here."""
+    bundle = load_bundle(folder)
+    sound = bundle.file(bundle.manifest.emotion.cpu).read_bytes()
+
+    found = any(fails_self_test(bundle, flipped, tmp_path) for flipped in with_one_bit_flipped(sound))
+
+    assert found
+
+
+def with_one_bit_flipped(data: bytes) -> Iterator[bytes]:
+    for position in range(0, len(data), 11):
+        yield data[:position] + bytes([data[position] ^ 0x80]) + data[position + 1 :]
+
+
+def fails_self_test(bundle: Bundle, data: bytes, folder: Path) -> bool:
+    entry = bundle.manifest.emotion
+    file = folder / "flipped.tflite"
+    file.write_bytes(data)
+    try:
+        model = open_model(file, entry.outputs, entry.input)
+    except BundleError:
+        return False  # not a weight: the file itself is broken
+    try:
+        self_test(entry, model)
+    except BundleError:
+        return True
+    finally:
+        model.close()
+    return False
+
+
+def test_a_manifest_survives_being_written_and_read(folder: Path) -> None:
+    manifest = load_bundle(folder).manifest
+
+    again = type(manifest).model_validate_json(json.dumps(manifest.model_dump(mode="json")))
+
+    assert again == manifest
+
+
+def test_the_embedded_detector_fails_for_the_first_bit_that_moves_its_answer_far() -> None:
+    """Most single weights hardly matter; one that moves any output by three tolerances must be noticed."""
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    entry = bundle.manifest.detector
+    sound = bundle.file(entry.cpu).read_bytes()
+    model = open_model(bundle.file(entry.cpu), entry.outputs, entry.input)
+    expected = golden_answer(entry, model, entry.golden.seed)
+    model.close()
+
+    noticed = first_that_moves_far(bundle, sound, expected)
+
+    assert noticed
+
+
+def first_that_moves_far(bundle: Bundle, sound: bytes, expected: Mapping[str, Any]) -> bool:
+    """Whether the self-test fails for it; an error when none is found among many."""
+    entry = bundle.manifest.detector
+    places = random.Random(9)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "flipped.tflite"
+        for _ in range(2000):
+            position = places.randrange(len(sound))
+            file.write_bytes(sound[:position] + bytes([sound[position] ^ 0x80]) + sound[position + 1 :])
+            try:
+                model = open_model(file, entry.outputs, entry.input)
+            except BundleError:
+                continue
+            answer = golden_answer(entry, model, entry.golden.seed)
+            moved = max(np.abs(answer[role].astype(int) - expected[role]).max() for role in expected)
+            try:
+                self_test(entry, model)
+            except BundleError:
+                return True
+            finally:
+                model.close()
+            assert moved < 3 * entry.golden.tolerance
+    raise AssertionError("no byte of consequence was found")
+
+
+def test_a_packaged_bundle_is_named_without_a_path_and_needs_no_signature() -> None:
+    for folder in (manifest.parent for manifest in EMBEDDED.glob("*/manifest.json")):
+        layers = read_layers(
+            None,
+            {},
+            [f"bundle.path={folder.name}", f'bundle.public_keys=["{KEY}"]', "deployment.context=development"],
+        )
+
+        setup = read_setup(layers)
+
+        assert setup.bundle.path == folder.resolve()
+
+
+def test_a_folder_that_only_bears_the_name_of_a_packaged_bundle_must_be_signed(tmp_path: Path) -> None:
+    copied = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "default")
+    layers = read_layers(
+        None, {}, [f"bundle.path={copied}", f'bundle.public_keys=["{KEY}"]', "deployment.context=development"]
+    )
+
+    with pytest.raises(BundleError, match="sign"):
+        read_setup(layers)

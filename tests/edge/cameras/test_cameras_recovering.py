@@ -1,0 +1,409 @@
+"""The camera ladder: reopen, reset, pause, give up; with a fake on fake time and with real devices."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+import time
+from concurrent.futures import Future
+
+import pytest
+
+from edge.cameras.test_cameras import PATIENCE, scene
+from edge.cameras.test_cameras_files import Clock
+from fake_picamera2 import Sensor, fake_picamera2
+from network_camera import HttpCamera, RtspCamera
+from oahega_edge.cameras.memory import FakeCamera, frames_of
+from oahega_edge.cameras.opencv import OpenCvCamera
+from oahega_edge.cameras.picamera import PiCamera
+from oahega_edge.cameras.recovering import CameraState, Ladder, RecoveringCamera
+from oahega_edge.chain.frame import Frame
+from oahega_edge.errors import CameraError, CameraStalled
+
+GONE = CameraError("the fake camera is gone; plug it in")
+QUICK = Ladder(stall_after=0.5, first_pause=0.1, longest_pause=0.4, settled_after=0.2)
+
+
+class Flaky(FakeCamera):
+    """A live camera on fake time: one script per opening; a CameraError instead of a script fails to open.
+
+    A stall takes the whole timeout; a frame takes a tenth of a second.
+    """
+
+    def __init__(self, clock: Clock, *openings: list[Frame | Exception] | CameraError) -> None:
+        super().__init__([], live=True)
+        self._clock = clock
+        self._openings = list(openings)
+        self.history: list[str] = []
+
+    def __enter__(self):
+        self.history.append("open")
+        opening = self._openings.pop(0) if self._openings else GONE
+        if isinstance(opening, CameraError):
+            raise opening
+        self._script = tuple(opening)
+        return super().__enter__()
+
+    def __exit__(self, *error) -> None:
+        self.history.append("close")
+        super().__exit__(*error)
+
+    def reset(self) -> None:
+        self.history.append("reset")
+
+    def read(self, timeout: float) -> Frame:
+        try:
+            frame = super().read(timeout)
+        except CameraStalled:
+            self._clock.sleep(timeout)
+            raise
+        self._clock.sleep(0.1)
+        return frame
+
+
+def at_once(work) -> Future[None]:
+    future: Future[None] = Future()
+    try:
+        work()
+    except Exception as error:
+        future.set_exception(error)
+    else:
+        future.set_result(None)
+    return future
+
+
+def some(count: int) -> list[Frame]:
+    return frames_of(scene(i) for i in range(count))
+
+
+def on_fake_time(*openings, ladder: Ladder | None = None) -> tuple[RecoveringCamera, Flaky, Clock]:
+    clock = Clock()
+    inner = Flaky(clock, *openings)
+    camera = RecoveringCamera(inner, ladder, clock=clock, sleep=clock.sleep, in_background=at_once)
+    return camera, inner, clock
+
+
+def read_through(camera: RecoveringCamera, count: int, timeout: float = 1.0) -> list[Frame]:
+    """`count` frames, however many stalls lie between them."""
+    frames: list[Frame] = []
+    while len(frames) < count:
+        try:
+            frames.append(camera.read(timeout))
+        except CameraStalled:
+            continue
+    return frames
+
+
+def final_error(camera: RecoveringCamera) -> CameraError:
+    while True:
+        try:
+            camera.read(1.0)
+        except CameraStalled:
+            continue
+        except CameraError as error:
+            return error
+
+
+def test_a_working_camera_is_left_alone():
+    camera, inner, _ = on_fake_time(some(20))
+
+    with camera:
+        frames = read_through(camera, 20)
+
+    assert [frame.sequence for frame in frames] == list(range(20))
+    assert inner.history == ["open", "close"]
+    assert (camera.stalls, camera.reopens) == (0, 0)
+
+
+def test_a_short_silence_is_the_readers_stall_and_not_the_ladders():
+    camera, inner, _ = on_fake_time([*some(3), CameraStalled("a moment"), *some(3)])
+
+    with camera:
+        read_through(camera, 3)
+        with pytest.raises(CameraStalled, match="a moment"):
+            camera.read(1.0)
+        assert camera.state is CameraState.OK
+        read_through(camera, 3)
+
+    assert inner.history == ["open", "close"]
+
+
+def test_a_long_silence_closes_and_reopens():
+    camera, inner, clock = on_fake_time(some(3), some(3))
+
+    with camera:
+        read_through(camera, 3)
+        lost_at = clock.now
+        read_through(camera, 3)
+
+    assert inner.history == ["open", "close", "open", "close"]
+    assert (camera.stalls, camera.reopens) == (1, 1)
+    assert clock.now - lost_at == pytest.approx(5.0, abs=1.0)
+
+
+def test_a_dead_device_is_reopened_at_once_and_the_caller_sees_only_a_stall():
+    camera, _, clock = on_fake_time([*some(3), GONE], some(3))
+
+    with camera:
+        read_through(camera, 3)
+        died_at = clock.now
+        with pytest.raises(CameraStalled, match="camera is reopening: the fake camera is gone"):
+            camera.read(1.0)
+        frame = camera.read(1.0)
+
+    assert clock.now - died_at < 1.0
+    assert frame.sequence > 3
+
+
+def test_sequence_goes_on_with_a_gap_after_reopening():
+    camera, _, _ = on_fake_time([*some(3), GONE], some(3))
+
+    with camera:
+        frames = read_through(camera, 6)
+
+    assert [frame.sequence for frame in frames] == [0, 1, 2, 4, 5, 6]
+
+
+def test_the_second_attempt_resets_and_later_ones_pause_longer_and_longer():
+    camera, inner, clock = on_fake_time([*some(1), GONE], *[GONE] * 6, some(1))
+    opened_at = []
+
+    with camera:
+        while camera.state is not CameraState.OK or camera.reopens == 0:
+            before = len(inner.history)
+            with contextlib.suppress(CameraStalled):
+                camera.read(0.25)
+            if "open" in inner.history[before:]:
+                opened_at.append(round(clock.now - 1000, 2))
+
+    assert inner.history[:8] == ["open", "close", "open", "close", "reset", "open", "close", "reset"]
+    pauses = [round(after - before) for before, after in itertools.pairwise(opened_at)]
+    assert pauses[-5:] == [1, 2, 4, 8, 16]
+    assert camera.reopens == 7
+
+
+def test_pauses_have_a_bound():
+    ladder = Ladder(first_pause=1, longest_pause=30)
+
+    pauses = [ladder.pause_before(attempt) for attempt in (1, 2, 3, 4, 7, 8, 9, 1000)]
+
+    assert pauses == [0, 0, 1, 2, 16, 30, 30, 30]
+
+
+def test_after_the_set_number_of_attempts_it_is_over_for_good():
+    camera, inner, clock = on_fake_time([*some(1), GONE], ladder=Ladder(attempts=6))
+
+    with camera:
+        read_through(camera, 1)
+        error = final_error(camera)
+        again = final_error(camera)
+        assert camera.state is CameraState.FAILED
+
+    assert "for good after 6 attempts" in str(error)
+    assert "the fake camera is gone" in str(error)
+    assert again is error
+    assert inner.history.count("open") == 1 + 6
+    assert clock.now - 1000 == pytest.approx(1 + 2 + 4 + 8, abs=3)
+
+
+def test_read_never_takes_longer_than_its_timeout():
+    camera, _, clock = on_fake_time([*some(1), GONE], *[GONE] * 6, some(5))
+
+    with camera:
+        while camera.reopens < 7:
+            before = clock.now
+            with contextlib.suppress(CameraStalled):
+                camera.read(0.3)
+            assert clock.now - before <= 0.3 + 1e-6
+
+
+def test_a_camera_that_is_absent_at_the_start_is_waited_for():
+    camera, _, _ = on_fake_time(GONE, GONE, GONE, some(3))
+
+    with camera:
+        frames = read_through(camera, 3)
+
+    assert [frame.sequence for frame in frames] == [0, 1, 2]
+    assert camera.stalls == 0
+    assert camera.reopens == 3
+
+
+def test_one_frame_between_losses_does_not_begin_the_count_anew():
+    flapping = [[*some(1), GONE]] * 50
+    camera, inner, _ = on_fake_time(*flapping, ladder=Ladder(attempts=5))
+
+    with camera:
+        error = final_error(camera)
+
+    assert "for good after 5 attempts" in str(error)
+    assert inner.history.count("open") == 1 + 5
+
+
+def test_a_while_of_good_frames_forgives_what_was_before():
+    good = [*some(120), GONE]  # twelve seconds
+    camera, inner, _ = on_fake_time(*[good] * 12, some(1), ladder=Ladder(attempts=2))
+
+    with camera:
+        read_through(camera, 12 * 120 + 1)
+
+    assert "reset" not in inner.history
+    assert camera.stalls == 12
+
+
+def test_a_frozen_picture_can_be_reported_and_is_reopened():
+    camera, inner, _ = on_fake_time(some(9), some(9))
+
+    with camera:
+        read_through(camera, 3)
+        camera.reopen("the picture is frozen")
+        assert camera.state is CameraState.REOPENING
+        read_through(camera, 3)
+
+    assert inner.history == ["open", "close", "open", "close"]
+    assert camera.stalls == 1
+
+
+def test_each_loss_and_return_is_logged_once(caplog):
+    camera, _, _ = on_fake_time([*some(3), GONE], *[GONE] * 5, some(3))
+
+    with caplog.at_level(logging.INFO), camera:
+        read_through(camera, 6)
+
+    texts = [record.getMessage() for record in caplog.records]
+    assert len(texts) == 2
+    assert texts[0] == "camera is lost, it will be opened again: the fake camera is gone; plug it in"
+    assert texts[1].startswith("camera is back after")
+
+
+def test_a_bug_in_an_adapter_is_not_taken_for_a_lost_camera():
+    class Broken(FakeCamera):
+        def __enter__(self):
+            raise ZeroDivisionError
+
+    with RecoveringCamera(Broken([]), in_background=at_once) as camera, pytest.raises(ZeroDivisionError):
+        camera.read(1.0)
+
+
+class HangingToOpen(FakeCamera):
+    """Its driver does not come back before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(some(3), live=True)
+        self.let_go = threading.Event()
+        self.closed = threading.Event()
+
+    def __enter__(self):
+        self.let_go.wait(30)
+        return super().__enter__()
+
+    def __exit__(self, *error) -> None:
+        super().__exit__(*error)
+        self.closed.set()
+
+
+def test_a_driver_that_hangs_while_it_opens_does_not_hang_the_reader():
+    inner = HangingToOpen()
+    with RecoveringCamera(inner) as camera:
+        with pytest.raises(CameraStalled, match="camera is opening"):
+            camera.read(0.05)
+
+        inner.let_go.set()
+
+        assert camera.read(PATIENCE).sequence == 0
+
+
+def test_a_driver_that_hangs_for_ever_is_given_up():
+    inner = HangingToOpen()
+    with RecoveringCamera(inner, Ladder(longest_step=0.1)) as camera:
+        error = final_error(camera)
+        inner.let_go.set()
+
+    assert "its driver hangs" in str(error)
+
+
+def test_a_camera_that_opens_after_it_was_closed_is_closed_again():
+    inner = HangingToOpen()
+    camera = RecoveringCamera(inner)
+    camera.__enter__()
+    threading.Timer(2.2, inner.let_go.set).start()
+
+    camera.__exit__(None, None, None)
+
+    assert inner.closed.wait(PATIENCE)
+    assert not inner.is_open
+
+
+@pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
+def test_a_network_camera_that_dies_and_comes_back(kind):
+    with (
+        kind(scene) as device,
+        RecoveringCamera(OpenCvCamera(device.url, open_seconds=2, read_seconds=1), QUICK) as camera,
+    ):
+        before = camera.read(PATIENCE)
+        device.die()
+        while camera.reopens < 3:
+            with pytest.raises(CameraStalled):
+                read_through_forever(camera)
+        device.come_back()
+
+        after = read_through(camera, 5, timeout=0.5)[-1]
+
+        assert after.sequence > before.sequence
+        assert camera.state is CameraState.OK
+        assert camera.stalls == 1
+
+
+def read_through_forever(camera: RecoveringCamera) -> None:
+    while True:
+        camera.read(0.2)
+
+
+@pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
+def test_a_network_camera_that_falls_silent_and_goes_on(kind):
+    with (
+        kind(scene) as device,
+        RecoveringCamera(OpenCvCamera(device.url, open_seconds=2, read_seconds=1), QUICK) as camera,
+    ):
+        camera.read(PATIENCE)
+        device.stall()
+        with pytest.raises(CameraStalled):
+            read_through_forever(camera)
+        while camera.state is CameraState.OK:
+            with pytest.raises(CameraStalled):
+                camera.read(0.2)
+        device.go_on()
+
+        read_through(camera, 5, timeout=0.5)
+
+        assert camera.stalls >= 1
+
+
+def test_a_pi_camera_that_only_a_reset_revives():
+    sensor = Sensor(scene, stalls_until_reset=True)
+    inner = PiCamera(width=96, height=64, module=fake_picamera2(sensor), settle_seconds=0.1)
+    with RecoveringCamera(inner, QUICK) as camera:
+        camera.read(PATIENCE)
+        sensor.stalled = True
+
+        frames = read_through(camera, 3, timeout=0.2)
+
+        assert frames[-1].sequence > 0
+        assert sensor.resets >= 1
+        assert camera.stalls == 1
+
+
+def test_closing_during_a_pause_is_prompt_and_clean():
+    with HttpCamera(scene) as device:
+        camera = RecoveringCamera(OpenCvCamera(device.url), Ladder(first_pause=60))
+        with camera:
+            camera.read(PATIENCE)
+            device.die()
+            while camera.state is not CameraState.WAITING:
+                with pytest.raises(CameraStalled):
+                    read_through_forever(camera)
+            before = time.monotonic()
+
+        assert time.monotonic() - before < 30
+        assert camera.state is CameraState.CLOSED

@@ -1,0 +1,145 @@
+"""Home Assistant's discovery: one retained message with entities that exist on the wire."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from brokers import Ear, Mosquitto, wait_until
+from edge.mqtt_samples import BASE, QUICK, event, health, info, options, state
+from oahega_edge.contract.messages import COMMANDS, SetCommand
+from oahega_edge.contract.topics import Topics
+from oahega_edge.publishers.homeassistant import discovery
+from oahega_edge.publishers.mqtt import MqttPublisher
+
+CONFIG = "homeassistant/device/kiosk-1/config"
+
+
+def described(**changes: object) -> dict[str, Any]:
+    topics = Topics("oahega/v1", "kiosk-1")
+    content: dict[str, Any] = json.loads(discovery(info(**changes), topics, 60, 180).to_json())
+    return content
+
+
+def test_home_assistant_gets_what_it_demands() -> None:
+    """origin.name and the device's identifiers are mandatory; each entity needs platform and unique_id."""
+    config = described(commands=COMMANDS)
+
+    assert config["origin"]["name"] == "oahega-edge"
+    assert config["device"]["identifiers"] == ["oahega-kiosk-1"]
+    assert all({"platform", "unique_id", "name"} <= set(each) for each in config["components"].values())
+    ids = [each["unique_id"] for each in config["components"].values()]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]+", each) for each in [*ids, *config["components"]])
+    assert "null" not in json.dumps(config)
+
+
+def test_the_papers_two_settings_are_numbers_and_mute_is_a_switch() -> None:
+    entities = described(commands=COMMANDS)["components"]
+
+    assert entities["frames"]["platform"] == "number"
+    assert entities["threshold"]["platform"] == "number"
+    assert entities["mute"]["platform"] == "switch"
+    assert (entities["threshold"]["min"], entities["threshold"]["max"]) == (0, 1)
+
+
+def test_what_the_numbers_send_is_what_set_takes() -> None:
+    entities = described(commands=COMMANDS)["components"]
+    frames = entities["frames"]["command_template"].replace("{{ value | int }}", "12")
+    threshold = entities["threshold"]["command_template"].replace("{{ value }}", "0.75")
+
+    assert SetCommand.model_validate_json(frames).settings() == {"smoothing.frames": 12}
+    assert SetCommand.model_validate_json(threshold).settings() == {"trigger.threshold": 0.75}
+
+
+def test_without_commands_their_entities_are_taken_away() -> None:
+    entities = described()["components"]
+
+    assert entities["frames"] == {"platform": "number"}
+    assert entities["mute"] == {"platform": "switch"}
+    assert entities["expression"]["name"] == "Expression"
+
+
+def test_the_options_are_the_labels_and_what_stands_for_none_of_them() -> None:
+    entities = described(labels=("happy", "sad"))["components"]
+
+    assert entities["expression"]["options"] == ["happy", "sad", "uncertain", "none"]
+    assert entities["decision"]["event_types"] == ["happy", "sad", "uncertain"]
+
+
+def fields_of(template: str) -> list[list[str]]:
+    """The paths below value_json that a template reads."""
+    paths = re.findall(r"value_json((?:\.\w+|\['[\w.]+'\])+)", template)
+    return [re.findall(r"\.(\w+)|\['([\w.]+)'\]", path) for path in paths]  # type: ignore[return-value]
+
+
+def test_every_template_reads_a_field_that_is_published() -> None:
+    published = {
+        f"{BASE}/state": json.loads(state().to_json()),
+        f"{BASE}/health": json.loads(health().to_json()),
+        f"{BASE}/info": json.loads(info().to_json()),
+        f"{BASE}/event": json.loads(event().to_json()),
+    }
+    read = 0
+    for entity in described(commands=COMMANDS)["components"].values():
+        for path in fields_of(entity.get("value_template", "")):
+            value = published[entity["state_topic"]]
+            for dotted, quoted in path:
+                value = value[dotted or quoted]
+            read += 1
+
+    assert read >= 12
+
+
+@pytest.fixture
+def ear(mosquitto: Mosquitto) -> Iterator[Ear]:
+    with Ear(mosquitto.port) as subscriber:
+        yield subscriber
+
+
+@pytest.mark.broker
+def test_the_description_is_retained_and_follows_a_change_of_the_info(mosquitto: Mosquitto, ear: Ear) -> None:
+    with MqttPublisher(options(mosquitto.port, discovery=True)) as publisher:
+        publisher.info(info())
+        wait_until(lambda: publisher.connected)
+        publisher.info(info(volatile=("smoothing.frames",)))
+        publisher.info(info(labels=("happy", "ahegao")))
+        wait_until(lambda: len(ear.on("/config")) == 2)
+
+    first, second = ear.on("/config")
+    assert (first.topic, first.retain, first.qos) == (CONFIG, True, 1)
+    assert json.loads(second.text)["components"]["expression"]["options"][1] == "ahegao"
+    assert len(ear.on("/info")) == 3
+
+
+@pytest.mark.broker
+def test_everything_is_said_again_when_home_assistant_starts(mosquitto: Mosquitto, ear: Ear) -> None:
+    pauses = iter([0.05])
+    with MqttPublisher(
+        options(mosquitto.port, discovery=True), pauses=QUICK, birth_pause=lambda: next(pauses)
+    ) as publisher:
+        publisher.info(info())
+        publisher.state(state())
+        wait_until(lambda: publisher.connected and ear.on("/state") and ear.on("/config"))
+        ear.heard.clear()
+
+        ear.say("homeassistant/status", b"offline")
+        ear.say("homeassistant/status", b"online")
+
+        wait_until(
+            lambda: ear.on("/config") and ear.on("/availability") and ear.on("/info") and ear.on("/state")
+        )
+    assert ear.on("/availability")[0].text == "online"
+
+
+@pytest.mark.broker
+def test_without_discovery_nothing_is_said_to_home_assistant(mosquitto: Mosquitto, ear: Ear) -> None:
+    with MqttPublisher(options(mosquitto.port)) as publisher:
+        publisher.info(info())
+        wait_until(lambda: ear.on("/info"))
+
+    assert [each for each in ear.heard if each.topic.startswith("homeassistant")] == []

@@ -1,0 +1,283 @@
+"""The MQTT publisher against real brokers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+
+from brokers import Ear, Gate, Mosquitto, free_port, wait_until
+from edge.mqtt_samples import BASE, QUICK, event, events, health, info, options, stamp, state
+from oahega_edge.contract.events import Event
+from oahega_edge.errors import SettingsError
+from oahega_edge.publishers.mqtt import MqttPublisher
+from oahega_edge.publishers.store import StoreOptions
+from oahega_edge.tools.broker import EmbeddedBroker
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def ear(mosquitto: Mosquitto) -> Iterator[Ear]:
+    with Ear(mosquitto.port) as subscriber:
+        yield subscriber
+
+
+def test_a_connected_device_says_who_it_is_before_anything_else(mosquitto: Mosquitto, ear: Ear) -> None:
+    with MqttPublisher(options(mosquitto.port), pauses=QUICK) as publisher:
+        publisher.info(info())
+        publisher.state(state())
+        publisher.publish(event())
+        wait_until(lambda: ear.on("/event"))
+
+        topics = [each.topic.removeprefix(f"{BASE}/") for each in ear.heard]
+
+    assert topics[0] == "availability"
+    assert topics.index("info") < topics.index("event")
+    assert topics.index("state") < topics.index("event")
+
+
+def test_each_message_goes_as_the_contract_says(mosquitto: Mosquitto, ear: Ear) -> None:
+    with MqttPublisher(options(mosquitto.port, event_expiry_s=300, state_expiry_s=60)) as publisher:
+        wait_until(lambda: publisher.connected)
+        publisher.info(info())
+        publisher.state(state())
+        publisher.health(health())
+        publisher.publish(event())
+        for kind in ("event", "health", "info", "state", "availability"):
+            wait_until(lambda kind=kind: ear.on(f"/{kind}"))
+
+    found = {each.topic.rsplit("/", 1)[1]: each for each in ear.heard}
+    assert {kind: (each.qos, each.retain) for kind, each in found.items()} == {
+        "availability": (1, True),
+        "info": (1, True),
+        "state": (1, True),
+        "health": (0, True),
+        "event": (1, False),
+    }
+    assert 290 < found["event"].properties["MessageExpiryInterval"] <= 300
+    assert 50 < found["state"].properties["MessageExpiryInterval"] <= 60
+    assert "MessageExpiryInterval" not in found["info"].properties
+    assert found["event"].properties["ContentType"] == "application/json"
+
+
+def test_an_event_carries_its_cloudevents_attributes(mosquitto: Mosquitto, ear: Ear) -> None:
+    sent = event()
+
+    with MqttPublisher(options(mosquitto.port)) as publisher:
+        publisher.publish(sent)
+        heard = wait_until(lambda: ear.on("/event"))[0]
+
+    attributes = dict(heard.properties["UserProperty"])
+    assert attributes == {
+        "specversion": "1.0",
+        "id": sent.id,
+        "source": "urn:oahega:device:kiosk-1",
+        "type": "oahega.expression.update",
+        "time": "2026-11-24T12:00:00.123Z",
+        "subject": "t1",
+        "dataschema": "urn:oahega:event:1",
+    }
+
+
+def test_a_clean_stop_says_offline_itself(mosquitto: Mosquitto, ear: Ear) -> None:
+    with MqttPublisher(options(mosquitto.port, will_delay_s=60, session_expiry_s=60)) as publisher:
+        wait_until(lambda: publisher.connected)
+
+    assert [each.text for each in wait_until(lambda: ear.on("/availability")[1:])] == ["offline"]
+
+
+def test_everything_published_before_a_stop_arrives(mosquitto: Mosquitto, ear: Ear) -> None:
+    sent = events(100)
+
+    with MqttPublisher(options(mosquitto.port)) as publisher:
+        wait_until(lambda: publisher.connected)
+        for each in sent:
+            publisher.publish(each)
+
+    wait_until(lambda: ear.heard[-1].text == "offline")
+    assert [Event.model_validate_json(each.text) for each in ear.on("/event")] == sent
+
+
+CRASHING = """
+import sys, time, os, signal
+from edge.mqtt_samples import options, info
+from oahega_edge.publishers.mqtt import MqttPublisher
+
+with MqttPublisher(options(int(sys.argv[1]))) as publisher:
+    publisher.info(info())
+    while not publisher.connected:
+        time.sleep(0.01)
+    print("connected", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_broker_says_offline_for_a_device_that_was_killed(mosquitto: Mosquitto, ear: Ear) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CRASHING, str(mosquitto.port)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+
+    process.send_signal(signal.SIGKILL)
+
+    wait_until(lambda: [each.text for each in ear.on("/availability")] == ["online", "offline"])
+    assert ear.on("/availability")[-1].retain
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_broker_that_is_not_there_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
+    port = free_port()
+
+    with MqttPublisher(options(port), pauses=QUICK) as publisher:
+        for each in events(50):
+            publisher.publish(each)
+        publisher.state(state())
+        wait_until(lambda: publisher.statistics().queued == 50)
+        wait_until(lambda: publisher.statistics().problem)
+
+    assert not publisher.connected
+    warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert f"the broker at 127.0.0.1:{port} cannot be reached" in warnings[0]
+
+
+def test_events_made_while_the_broker_is_away_come_in_order_and_marked(
+    mosquitto: Mosquitto, ear: Ear
+) -> None:
+    sent = events(60)
+    with Gate(mosquitto.port) as gate, MqttPublisher(options(gate.port), pauses=QUICK) as publisher:
+        for each in sent:
+            publisher.publish(each)
+        wait_until(lambda: publisher.statistics().queued == 60)
+
+        gate.open()
+
+        wait_until(lambda: len(ear.on("/event")) == 60)
+        publisher.publish(event())
+        live = wait_until(lambda: ear.on("/event")[60:])[0]
+        heard = [Event.model_validate_json(each.text) for each in ear.on("/event")[:60]]
+
+    assert [each.id for each in heard] == [each.id for each in sent]
+    assert all(each.delayed and each.age_ms > 0 for each in heard)
+    assert not json.loads(live.text)["delayed"]
+
+
+def test_after_a_broker_restart_everything_is_said_again(mosquitto: Mosquitto) -> None:
+    with MqttPublisher(options(mosquitto.port), pauses=QUICK) as publisher:
+        publisher.info(info())
+        publisher.state(state())
+        wait_until(lambda: publisher.connected)
+
+        mosquitto.restart()
+
+        with Ear(mosquitto.port) as ear:
+            wait_until(lambda: ear.on("/availability") and ear.on("/info") and ear.on("/state"))
+            assert ear.on("/availability")[-1].text == "online"
+
+
+def test_a_refused_connection_is_not_connected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        Mosquitto(tmp_path, extra="allow_anonymous false") as broker,
+        MqttPublisher(options(broker.port), pauses=QUICK) as publisher,
+    ):
+        wait_until(lambda: publisher.statistics().problem)
+
+        assert not publisher.connected
+        assert publisher.statistics().connects == 0
+        assert "refused the connection: Not authorized" in str(publisher.statistics().problem)
+
+
+def test_username_and_password_let_in(tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "kiosk", "secret"], check=True)
+
+    with (
+        Mosquitto(tmp_path, extra=f"allow_anonymous false\npassword_file {passwords}") as broker,
+        MqttPublisher(options(broker.port, username="kiosk", password="secret")) as publisher,
+    ):
+        assert wait_until(lambda: publisher.connected)
+
+
+def test_a_password_without_a_user_is_refused() -> None:
+    with pytest.raises(SettingsError, match="username is empty"):
+        MqttPublisher(options(1883, password="secret"))
+
+
+@pytest.fixture
+def amqtt() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+def test_a_broker_without_mqtt5_is_served_with_3_1_1(
+    amqtt: EmbeddedBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Ear(amqtt.port, protocol=paho.MQTTv311) as ear:
+        with MqttPublisher(options(amqtt.port), pauses=QUICK) as publisher:
+            publisher.info(info())
+            publisher.state(state())
+            publisher.publish(event())
+            wait_until(lambda: ear.on("/event"))
+            assert publisher.statistics().protocol == "3.1.1"
+
+        wait_until(lambda: [each.text for each in ear.on("/availability")] == ["online", "offline"])
+        said = json.loads(ear.on("/info")[0].text)["mqtt"]
+
+    assert said["protocol"] == "3.1.1"
+    assert "refuses MQTT 5" in said["note"]
+    assert len([each for each in caplog.messages if "refuses MQTT 5" in each]) == 1
+
+
+def test_a_retained_state_is_found_by_who_comes_later(amqtt: EmbeddedBroker) -> None:
+    with MqttPublisher(options(amqtt.port), pauses=QUICK) as publisher:
+        publisher.state(state())
+        wait_until(lambda: publisher.connected)
+
+        with Ear(amqtt.port, protocol=paho.MQTTv311) as ear:
+            assert json.loads(wait_until(lambda: ear.on("/state"))[0].text)["emotion"] == "happy"
+
+
+def test_the_state_of_long_ago_is_not_said_on_connect(mosquitto: Mosquitto, ear: Ear) -> None:
+    with (
+        Gate(mosquitto.port) as gate,
+        MqttPublisher(options(gate.port, state_expiry_s=0), pauses=QUICK) as publisher,
+    ):
+        publisher.state(state())
+        publisher.publish(event())
+
+        gate.open()
+
+        wait_until(lambda: ear.on("/event"))
+        assert ear.on("/state") == []
+
+
+def test_policy_none_drops_what_cannot_be_sent_at_once(mosquitto: Mosquitto, ear: Ear) -> None:
+    late = event(stamp(boot_id="boot-2"))
+    with (
+        Gate(mosquitto.port) as gate,
+        MqttPublisher(options(gate.port), StoreOptions(policy="none"), pauses=QUICK) as publisher,
+    ):
+        for each in events(5):
+            publisher.publish(each)
+        wait_until(lambda: publisher.statistics().dropped == 5)
+
+        gate.open()
+
+        wait_until(lambda: publisher.connected)
+        publisher.publish(late)
+        heard = wait_until(lambda: ear.on("/event"))
+    assert [json.loads(each.text)["id"] for each in heard] == [late.id]

@@ -1,0 +1,117 @@
+"""What every publisher promises."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from brokers import wait_until
+from edge.mqtt_samples import event, events, health, info, options, state
+from oahega_edge.errors import PublishError
+from oahega_edge.publishers import Command, Publisher
+from oahega_edge.publishers.disabled import DisabledPublisher
+from oahega_edge.publishers.jsonlines import JsonLinesPublisher
+from oahega_edge.publishers.mqtt import MqttPublisher
+from oahega_edge.publishers.recording import RecordingPublisher
+from oahega_edge.tools.broker import EmbeddedBroker
+
+Opener = Callable[[], Publisher]
+ADAPTERS = (
+    "disabled",
+    "json lines",
+    "recording",
+    pytest.param("mqtt 5 at mosquitto", marks=pytest.mark.broker),
+    pytest.param("mqtt 3.1.1 at amqtt", marks=pytest.mark.broker),
+)
+
+
+@pytest.fixture
+def amqtt() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(params=ADAPTERS)
+def opened(request: pytest.FixtureRequest) -> Iterator[Publisher]:
+    openers: dict[str, Opener] = {
+        "disabled": DisabledPublisher,
+        "json lines": lambda: JsonLinesPublisher(io.StringIO()),
+        "recording": RecordingPublisher,
+        "mqtt 5 at mosquitto": lambda: MqttPublisher(options(request.getfixturevalue("mosquitto").port)),
+        "mqtt 3.1.1 at amqtt": lambda: MqttPublisher(options(request.getfixturevalue("amqtt").port)),
+    }
+    with openers[request.param]() as publisher:
+        yield publisher
+
+
+def test_it_takes_every_kind_of_message(opened: Publisher) -> None:
+    opened.info(info())
+    opened.state(state())
+    opened.health(health())
+    opened.publish(event())
+    opened.respond(Command("mute"), Command("mute").done())
+
+    assert opened.commands() == []
+
+
+def test_it_counts_what_it_published(opened: Publisher) -> None:
+    if isinstance(opened, DisabledPublisher):
+        expected = 0
+    else:
+        wait_until(lambda: opened.connected)
+        expected = 5
+
+    for each in events(5):
+        opened.publish(each)
+
+    wait_until(lambda: opened.statistics().published == expected)
+    assert opened.statistics().accepted == expected
+    assert opened.statistics().queued == 0
+
+
+def test_it_may_be_closed_twice(opened: Publisher) -> None:
+    opened.__exit__(None, None, None)
+    opened.__exit__(None, None, None)
+
+    assert isinstance(opened.connected, bool)
+
+
+def test_json_lines_are_events_one_per_line() -> None:
+    out = io.StringIO()
+    sent = events(3)
+
+    with JsonLinesPublisher(out) as publisher:
+        publisher.info(info())
+        for each in sent:
+            publisher.publish(each)
+
+    assert [json.loads(line)["id"] for line in out.getvalue().splitlines()] == [each.id for each in sent]
+    assert not out.closed
+
+
+def test_a_reader_that_has_gone_is_said() -> None:
+    out = io.StringIO()
+    out.close()
+
+    with JsonLinesPublisher(out) as publisher, pytest.raises(PublishError, match="has ended"):
+        publisher.publish(event())
+
+
+def test_a_recording_publisher_hands_out_each_command_once() -> None:
+    publisher = RecordingPublisher()
+    publisher.send_command(Command("mute"))
+
+    first, second = publisher.commands(), publisher.commands()
+
+    assert [command.name for command in first] == ["mute"]
+    assert second == []
+
+
+def test_an_answer_carries_the_transaction() -> None:
+    command = Command("set", {"smoothing.frames": 4}, transaction="7")
+
+    assert command.done({"smoothing.frames": 4}).transaction == "7"
+    assert command.refused("no").model_dump()["error"] == "no"

@@ -1,0 +1,331 @@
+"""The loop with working fakes of every port; the real process is in test_cli.py."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.chain.test_pipeline import LABELS, LEFT, face, pipeline
+from oahega_edge.cameras import Camera
+from oahega_edge.cameras.memory import FakeCamera, frames_of
+from oahega_edge.cameras.picture_quality import FrameWatch
+from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
+from oahega_edge.contract.messages import AcceleratorHealth, Adjustable, System
+from oahega_edge.errors import CameraError, CameraStalled
+from oahega_edge.publishers import Command
+from oahega_edge.publishers.recording import RecordingPublisher
+from oahega_edge.service.daemon import Daemon, Rhythm
+from oahega_edge.service.engines import Engine, Engines, TrialRecord
+from oahega_edge.service.health import CameraCounts, Identity, Reporter
+from oahega_edge.service.mute import MuteSwitch
+from oahega_edge.stopwatch import Stopwatch
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MODEL = ModelIdentity(name="tiny", version="1", sha256="0" * 64)
+
+
+class Ticking:
+    """A clock that goes on a tenth of a second with every look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.1
+        return self.now
+
+
+class RecordingSupervisor:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def ready(self) -> None:
+        self.said.append("ready")
+
+    def alive(self) -> None:
+        self.said.append("alive")
+
+    def status(self, text: str) -> None:
+        self.said.append(text)
+
+    def stopping(self) -> None:
+        self.said.append("stopping")
+
+
+def engine() -> Engine:
+    return Engine(
+        bundle=MODEL,
+        labels=LABELS,
+        terms=("drawn",),
+        pipeline=pipeline(lambda i: [face(LEFT)]),
+        adjustable=Adjustable(frames=4, threshold=0.6),
+        accelerator=lambda: AcceleratorHealth(active="cpu", wanted="cpu"),
+        close=lambda: None,
+    )
+
+
+class AskedToReopen:
+    stalls = 3
+    reopens = 1
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def reopen(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+class Bench:
+    """A daemon with everything around it in reach."""
+
+    def __init__(self, camera: Camera, folder: Path) -> None:
+        self.publisher = RecordingPublisher()
+        self.supervisor = RecordingSupervisor()
+        self.stop = threading.Event()
+        self.mute = MuteSwitch(folder)
+        clock = self.clock = Ticking()
+        reporter = Reporter(
+            identity=Identity("kiosk", "0.1", "boot", NOON, LABELS, MODEL, ("drawn",), "development", {}, ()),
+            clock=clock,
+            wall=lambda: NOON,
+            accelerator=lambda: AcceleratorHealth(active="cpu", wanted="cpu"),
+            watch=Stopwatch(clock),
+            camera=CameraCounts(expected_fps=10),
+            board=System,
+        )
+        self.daemon = Daemon(
+            camera=camera,
+            engines=Engines(lambda path: engine(), folder, TrialRecord(None), clock),
+            stamp=EventStamp("kiosk", "boot", MODEL, StampClocks(wall=lambda: NOON, random=bytes)),
+            publisher=self.publisher,
+            supervisor=self.supervisor,
+            mute=self.mute,
+            reporter=reporter,
+            rhythm=Rhythm(health=5, state=20, state_least=0),
+            stop=self.stop,
+            time_synced=lambda: True,
+        )
+
+
+def film(frames: int = 8, *, live: bool = False, end: Exception | None = None) -> FakeCamera:
+    script: list[object] = list(frames_of([np.zeros((100, 100, 3), np.uint8)] * frames))
+    return FakeCamera([*script, *([end] if end else [])], live=live)  # type: ignore[list-item]
+
+
+class StopsAfter:
+    """A camera that does something at its n-th read: sets stop, mutes, ..."""
+
+    def __init__(self, camera: FakeCamera, reads: int, action: Callable[[], None]) -> None:
+        self.live = camera.live
+        self.camera = camera
+        self.reads = reads
+        self.action = action
+
+    def __enter__(self) -> "StopsAfter":
+        self.camera.__enter__()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.camera.__exit__(None, None, None)
+
+    def read(self, timeout: float):  # type: ignore[no-untyped-def]
+        self.reads -= 1
+        if self.reads == 0:
+            self.action()
+        return self.camera.read(timeout)
+
+
+def test_a_file_is_watched_to_its_end_and_every_face_gets_its_last_word(tmp_path: Path) -> None:
+    bench = Bench(film(), tmp_path)
+
+    bench.daemon.run()
+
+    assert [e.phase for e in bench.publisher.events] == ["new", "end"]
+    assert [e.seq for e in bench.publisher.events] == [0, 1]
+
+
+def test_ready_is_said_after_the_first_frame_and_stopping_at_the_end(tmp_path: Path) -> None:
+    bench = Bench(film(), tmp_path)
+
+    bench.daemon.run()
+
+    assert bench.supervisor.said[0] == "ready"
+    assert bench.supervisor.said.count("ready") == 1
+    assert bench.supervisor.said[-1] == "stopping"
+
+
+def test_info_comes_before_events_and_state_follows_what_is_seen(tmp_path: Path) -> None:
+    bench = Bench(film(), tmp_path)
+
+    bench.daemon.run()
+
+    assert bench.publisher.infos[0].labels == LABELS
+    assert [s.emotion for s in bench.publisher.states][:3] == ["none", "uncertain", "happy"]
+    assert bench.publisher.states[-1].faces == 1
+
+
+def test_a_camera_that_gives_nothing_is_a_declared_state(tmp_path: Path) -> None:
+    """Ready and alive without a frame: systemd must not kill a daemon that waits."""
+    stalls = [CameraStalled("no frame within 0.5 s; check the cable")] * 20
+    camera = FakeCamera(stalls, live=True)
+    bench = Bench(camera, tmp_path)
+    bench.daemon.camera = StopsAfter(camera, 10, bench.stop.set)  # type: ignore[assignment]
+
+    bench.daemon.run()
+
+    assert bench.supervisor.said.count("ready") == 1
+    assert bench.supervisor.said.count("alive") == 10
+    assert bench.publisher.states[-1].camera == "stalled"
+    assert bench.daemon.reporter.camera.frames == 0
+
+
+def test_a_camera_that_is_gone_for_good_ends_the_daemon(tmp_path: Path) -> None:
+    bench = Bench(film(end=CameraError("unplugged; plug it in")), tmp_path)
+
+    with pytest.raises(CameraError, match="unplugged"):
+        bench.daemon.run()
+
+    assert bench.supervisor.said[-1] == "stopping"
+
+
+def test_muting_closes_the_camera_and_says_so(tmp_path: Path) -> None:
+    camera = film(50)
+    bench = Bench(camera, tmp_path)
+    bench.daemon.camera = StopsAfter(camera, 6, bench.mute.mute)  # type: ignore[assignment]
+    watcher = threading.Timer(0.3, bench.stop.set)
+    watcher.start()
+
+    bench.daemon.run()
+
+    assert not camera.is_open
+    assert bench.publisher.events[-1].phase == "end"
+    assert bench.publisher.states[-1].muted
+    assert bench.publisher.infos[-1].muted
+
+
+def test_a_daemon_that_starts_muted_never_opens_the_camera(tmp_path: Path) -> None:
+    MuteSwitch(tmp_path).mute()
+    camera = film()
+    bench = Bench(camera, tmp_path)
+    threading.Timer(0.3, bench.stop.set).start()
+
+    bench.daemon.run()
+
+    assert camera.opened == 0
+    assert bench.supervisor.said[0] == "ready"
+
+
+def test_mute_survives_a_restart_and_unmute_ends_it(tmp_path: Path) -> None:
+    MuteSwitch(tmp_path).mute()
+
+    assert MuteSwitch(tmp_path).muted
+    MuteSwitch(tmp_path).unmute()
+    assert not MuteSwitch(tmp_path).muted
+
+
+def test_mute_works_without_a_folder() -> None:
+    switch = MuteSwitch(None)
+
+    switch.mute()
+
+    assert switch.muted
+
+
+def test_a_set_command_changes_the_chain_and_is_marked_volatile(tmp_path: Path) -> None:
+    bench = Bench(film(), tmp_path)
+    bench.publisher.send_command(Command("set", {"smoothing.frames": 2}, transaction="7"))
+
+    bench.daemon.run()
+
+    ((command, response),) = bench.publisher.responses
+    assert (command.name, response.status, response.transaction) == ("set", "ok", "7")
+    assert bench.daemon.engines.current.pipeline.frames == 2
+    assert bench.publisher.infos[-1].volatile == ("smoothing.frames",)
+    assert bench.publisher.infos[-1].adjustable.frames == 2
+
+
+def test_a_restart_command_is_answered_and_ends_the_run(tmp_path: Path) -> None:
+    camera = film(50)
+    bench = Bench(camera, tmp_path)
+    bench.publisher.send_command(Command("restart"))
+
+    bench.daemon.run()
+
+    assert bench.publisher.responses[0][1].status == "ok"
+    assert bench.daemon.reporter.camera.frames < 50
+
+
+def test_health_is_said_at_its_interval_with_the_rates_since_the_last(tmp_path: Path) -> None:
+    bench = Bench(film(120), tmp_path)
+
+    bench.daemon.run()
+
+    healths = bench.publisher.healths
+    assert len(healths) >= 3
+    assert healths[-1].camera.state == "live"
+    assert healths[-1].fps > 0
+
+
+def test_health_tells_how_long_ago_the_last_event_was_made(tmp_path: Path) -> None:
+    """Also where the wall clock was set meanwhile: here it even stands still."""
+    bench = Bench(film(120), tmp_path)
+    reporter, clock = bench.daemon.reporter, bench.clock
+
+    before = reporter.health(bench.publisher.statistics(), None)
+    reporter.event_made()
+    clock.now += 60
+    after = reporter.health(bench.publisher.statistics(), None)
+
+    assert before.last_event is None
+    assert after.last_event is not None
+    assert 60 <= (after.time - after.last_event).total_seconds() < 61
+    assert after.events == 1
+
+
+def test_every_event_counts_in_health(tmp_path: Path) -> None:
+    bench = Bench(film(120), tmp_path)
+
+    bench.daemon.run()
+
+    last = bench.daemon.reporter.health(bench.publisher.statistics(), None)
+    assert last.events == len(bench.publisher.events) > 0
+    assert last.last_event is not None
+
+
+def test_a_frozen_picture_is_not_an_emotion(tmp_path: Path) -> None:
+    """The driver repeats its last buffer: the faces in it get their last word, and no new one."""
+    lit = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    camera = FakeCamera(frames_of([lit] * 60), live=True)
+    bench = Bench(camera, tmp_path)
+    bench.daemon.frame_watch = FrameWatch(frozen_after=1.0)
+    bench.daemon.recovery = recovery = AskedToReopen()
+    bench.daemon.camera = StopsAfter(camera, 60, bench.stop.set)  # type: ignore[assignment]
+
+    bench.daemon.run()
+
+    assert [e.phase for e in bench.publisher.events] == ["new", "end"]
+    assert "the camera's picture is frozen" in bench.supervisor.said
+    assert set(recovery.reasons) == {"the picture is frozen"}
+    assert bench.daemon.reporter.camera.stalls == 3
+
+
+def test_a_camera_that_shows_its_last_buffer_first_is_not_opened_once_more(tmp_path: Path) -> None:
+    """Frozen for long, reopened, the old picture once again, then moving ones: the camera works."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 400, 3), np.uint8)
+    still, *moving = (np.ascontiguousarray(noise[:, i : i + 100]) for i in range(60))
+    before, after = frames_of([still] * 40), frames_of([still, *moving])
+    camera = FakeCamera([*before, CameraStalled("camera is reopening"), *after], live=True)
+    bench = Bench(camera, tmp_path)
+    bench.daemon.frame_watch = FrameWatch(frozen_after=1.0)
+    bench.daemon.recovery = recovery = AskedToReopen()
+    frozen: list[str] = []
+    at_the_stall = StopsAfter(camera, 41, lambda: frozen.extend(recovery.reasons))
+    bench.daemon.camera = StopsAfter(at_the_stall, 100, bench.stop.set)  # type: ignore[arg-type, assignment]
+
+    bench.daemon.run()
+
+    assert frozen
+    assert recovery.reasons == frozen

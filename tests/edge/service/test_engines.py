@@ -1,0 +1,277 @@
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.service.test_daemon import engine
+from oahega_edge.errors import AcceleratorError, BundleError
+from oahega_edge.runtimes import Model
+from oahega_edge.runtimes.fake import FakeModel
+from oahega_edge.runtimes.fallback import Fallback
+from oahega_edge.service.engines import TRIAL_S, Engine, Engines, TrialRecord
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class House:
+    """A folder of bundles with a link, and what was opened and closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.link = folder / "current"
+        self.clock = Clock()
+        self.closed: list[str] = []
+        for name in ("one", "two", "bad"):
+            (folder / name).mkdir()
+        self.point("one")
+
+    def point(self, name: str) -> None:
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(self.folder / name)
+
+    def open(self, path: Path) -> Engine:
+        if path.name == "bad":
+            raise BundleError("bad fails its self-test; copy it again")
+        opened = engine()
+        close: Callable[[], None] = lambda: self.closed.append(path.name)  # noqa: E731
+        return replace(opened, bundle=opened.bundle.model_copy(update={"name": path.name}), close=close)
+
+    def start(self) -> Engines:
+        return Engines(self.open, self.link, TrialRecord(self.folder), self.clock)
+
+    def look(self, engines: Engines, after: float = 3.0) -> bool:
+        self.clock.now += after
+        return engines.look()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+class OneDevice:
+    """An accelerator that only one can hold."""
+
+    def __init__(self) -> None:
+        self.holder: FakeModel | None = None
+
+    def open(self) -> dict[str, Model]:
+        if self.holder is not None:
+            raise AcceleratorError("no Edge TPU answers as usb")
+        self.holder = HoldingModel(self)
+        return {"detector": self.holder}
+
+
+class HoldingModel(FakeModel):
+    def __init__(self, device: OneDevice) -> None:
+        super().__init__({"out": np.array([2])}, accelerator="edgetpu-usb")
+        self._device = device
+
+    def close(self) -> None:
+        super().close()
+        if self._device.holder is self:
+            self._device.holder = None
+
+
+class HouseWithDevice(House):
+    """Each engine wants the one accelerator; `fallbacks` by the bundle's name."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.device = OneDevice()
+        self.fallbacks: dict[str, Fallback] = {}
+
+    def open(self, path: Path) -> Engine:
+        opened = super().open(path)
+        on_cpu = {"detector": FakeModel({"out": np.array([1])})}
+        group = self.fallbacks[path.name] = Fallback(on_cpu, self.device.open, lambda models: None)
+        group.start(10)
+        return replace(
+            opened, close=group.models["detector"].close, release=group.release, reclaim=group.reclaim
+        )
+
+    def runs_on(self, bundle: str) -> str:
+        """Called twice: the first call may begin an attempt, whose result the second takes."""
+        for _ in range(2):
+            self.fallbacks[bundle].models["detector"].run(np.zeros(1, np.int8))
+            for thread in threading.enumerate():
+                if thread.name == "accelerator":
+                    thread.join()
+        return self.fallbacks[bundle].accelerator
+
+
+@pytest.fixture
+def with_device(tmp_path: Path) -> HouseWithDevice:
+    return HouseWithDevice(tmp_path)
+
+
+def name(engines: Engines) -> str:
+    return engines.current.bundle.name
+
+
+def test_nothing_changes_while_the_link_does_not(house: House) -> None:
+    engines = house.start()
+
+    assert not house.look(engines)
+    assert name(engines) == "one"
+
+
+def test_a_new_bundle_is_taken_and_the_old_one_closed_after_its_trial(house: House) -> None:
+    engines = house.start()
+    house.point("two")
+
+    assert house.look(engines)
+    assert (name(engines), house.closed) == ("two", [])
+    assert not house.look(engines, TRIAL_S)
+
+    assert house.closed == ["one"]
+    assert TrialRecord(house.folder).read() is None
+
+
+def test_a_bundle_that_fails_its_self_test_is_refused_once(house: House) -> None:
+    engines = house.start()
+    house.point("bad")
+
+    assert not house.look(engines)
+
+    assert name(engines) == "one"
+    assert engines.problem is not None
+    assert "fails its self-test" in engines.problem
+    assert not house.look(engines)
+    house.point("two")
+    assert house.look(engines)
+    assert engines.problem is None
+
+
+def test_a_bundle_that_fails_on_trial_gives_way_to_the_one_before(house: House) -> None:
+    engines = house.start()
+    house.point("two")
+    house.look(engines)
+
+    assert engines.failed(ValueError("no number"))
+
+    assert (name(engines), house.closed) == ("one", ["two"])
+    assert not house.look(engines)
+
+
+def test_after_its_first_minute_a_failure_is_the_daemons(house: House) -> None:
+    engines = house.start()
+    house.point("two")
+    house.look(engines)
+    house.look(engines, TRIAL_S)
+
+    assert not engines.failed(ValueError("no number"))
+
+
+def test_a_bundle_that_took_the_process_with_it_is_not_started_again(house: House) -> None:
+    crashed = house.start()
+    house.point("two")
+    house.look(crashed)
+    del crashed  # the process is gone without a word
+
+    engines = house.start()
+
+    assert name(engines) == "one"
+    assert engines.problem is not None
+    assert not house.look(engines)
+
+
+@pytest.mark.parametrize("refused", ["two", "bad"])
+def test_a_bundle_that_was_refused_is_not_started_with_later_either(house: House, refused: str) -> None:
+    engines = house.start()
+    house.point(refused)
+    if house.look(engines):
+        engines.failed(ValueError("no number"))
+    engines.close()
+
+    for _ in range(2):
+        engines = house.start()
+
+        assert name(engines) == "one"
+        assert engines.problem is not None
+        engines.close()
+
+
+def test_a_bundle_may_be_tried_again_once_the_link_was_elsewhere(house: House) -> None:
+    engines = house.start()
+    house.point("two")
+    house.look(engines)
+    engines.failed(ValueError("no number"))
+    house.point("one")
+
+    house.look(engines)
+
+    assert engines.problem is None
+    assert TrialRecord(house.folder).read() is None
+    house.point("two")
+    assert house.look(engines)
+
+
+def test_a_bad_bundle_does_not_end_the_trial_of_the_one_in_use(house: House) -> None:
+    engines = house.start()
+    house.point("two")
+    house.look(engines)
+    house.point("bad")
+
+    assert not house.look(engines)
+
+    assert TrialRecord(house.folder).read() == (house.folder / "two", house.folder / "one")
+    assert engines.failed(ValueError("no number"))
+    assert name(engines) == "one"
+
+
+def test_an_orderly_end_during_a_trial_is_no_failure(house: House) -> None:
+    stopped = house.start()
+    house.point("two")
+    house.look(stopped)
+    stopped.close()
+
+    engines = house.start()
+
+    assert name(engines) == "two"
+    assert house.closed == ["one", "two"]
+
+
+def test_a_half_written_record_is_ignored(house: House) -> None:
+    (house.folder / "bundle-on-trial.json").write_text('{"on_tr')
+
+    assert name(house.start()) == "one"
+
+
+def test_the_new_bundle_gets_the_accelerator_at_once(with_device: HouseWithDevice) -> None:
+    engines = with_device.start()
+    assert with_device.runs_on("one") == "edgetpu-usb"
+    with_device.point("two")
+
+    with_device.look(engines)
+
+    assert with_device.runs_on("two") == "edgetpu-usb"
+    assert with_device.runs_on("one") == "cpu"
+
+
+def test_the_accelerator_comes_back_from_a_bundle_that_fails_on_trial(with_device: HouseWithDevice) -> None:
+    engines = with_device.start()
+    with_device.point("two")
+    with_device.look(engines)
+
+    engines.failed(ValueError("no number"))
+
+    assert with_device.runs_on("one") == "edgetpu-usb"
+
+
+def test_the_accelerator_comes_back_from_a_bundle_that_cannot_be_opened(with_device: HouseWithDevice) -> None:
+    engines = with_device.start()
+    with_device.point("bad")
+
+    assert not with_device.look(engines)
+
+    assert with_device.runs_on("one") == "edgetpu-usb"

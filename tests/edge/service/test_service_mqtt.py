@@ -1,0 +1,90 @@
+"""The whole service against a real mosquitto: `oahega-edge run` as a process, read by a subscriber."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from brokers import Ear, Mosquitto, needs_mosquitto, wait_until
+from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
+from oahega_edge.contract.events import Event
+from oahega_edge.contract.messages import Health, Info, State
+from oahega_edge.tools.demo_clip import write_demo_clip
+
+pytestmark = [pytest.mark.broker, needs_mosquitto]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_demo_clip(tmp_path_factory.mktemp("clip") / "demo.mp4", seconds=4.0)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, clip: Path, mosquitto: Mosquitto) -> Iterator[subprocess.Popen[bytes]]:
+    settings = {
+        "camera.source": f"loop:{clip}",
+        "deployment.context": "development",
+        "device.name": "kiosk",
+        "mqtt.host": mosquitto.host,
+        "mqtt.port": mosquitto.port,
+        "mqtt.commands": "true",
+        "mqtt.discovery": "true",
+        "health.interval_s": "1",
+    }
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "oahega_edge",
+            "run",
+            *(f"--set={key}={value}" for key, value in settings.items()),
+        ],
+        env=os.environ | {"STATE_DIRECTORY": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path)},
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_subscriber_gets_the_whole_contract(daemon: subprocess.Popen[bytes], mosquitto: Mosquitto) -> None:
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    with Ear(mosquitto.port) as ear:
+
+        def payloads(topic: str) -> list[str]:
+            return [heard.text for heard in ear.on(topic)]
+
+        events = wait_until(
+            lambda: (
+                (found := payloads("/event")) and len({json.loads(e)["track"] for e in found}) >= 2 and found
+            ),
+            60,
+        )
+        healths = wait_until(lambda: payloads("/health"))
+        ear.say("oahega/v1/kiosk/cmd/set", b'{"trigger.threshold": 0.9, "transaction": "7"}')
+        response = json.loads(wait_until(lambda: payloads("/response/set"))[-1])
+        ear.say("oahega/v1/kiosk/cmd/mute")
+        muted = wait_until(lambda: [s for s in payloads("/state") if json.loads(s)["muted"]])
+        daemon.send_signal(signal.SIGTERM)
+        wait_until(lambda: payloads("/availability")[-1:] == ["offline"])
+
+        infos = [Info.model_validate_json(text) for text in payloads("/info")]
+        discovery = [heard.topic for heard in ear.on("/config")]
+
+    assert daemon.wait(15) == 0
+    first = [Event.model_validate_json(text) for text in events]
+    assert {e.model.sha256 for e in first} == {bundle.sha256}
+    assert {e.emotion for e in first} <= {*bundle.manifest.emotion.labels, "uncertain"}
+    assert infos[0].labels == bundle.manifest.emotion.labels
+    assert infos[0].context == "development"
+    assert infos[-1].volatile == ("trigger.threshold",)
+    assert (response["status"], response["transaction"]) == ("ok", "7")
+    assert Health.model_validate_json(healths[-1]).bundle_sha256 == bundle.sha256
+    assert State.model_validate_json(muted[-1]).camera == "muted"
+    assert discovery[0] == "homeassistant/device/kiosk/config"

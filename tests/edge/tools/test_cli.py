@@ -1,0 +1,332 @@
+"""The command as a process: what it prints, and with which code it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+from mini_bundle import change, make_bundle
+from noise_clip import make_clip
+
+ANSWERED = "--set=deployment.context=development"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("clip") / "clip.avi")
+
+
+def arguments(*words: str, bundle: Path | None = None) -> list[str]:
+    chosen = [] if bundle is None else [f"--set=bundle.path={bundle}"]
+    return [sys.executable, "-m", "oahega_edge", *words, *chosen]
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    return os.environ | {"XDG_RUNTIME_DIR": str(tmp_path), "NO_COLOR": "1"}
+
+
+def call(tmp_path: Path, *words: str, bundle: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        arguments(*words, bundle=bundle),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(tmp_path),
+        check=False,
+    )
+
+
+def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in done.stderr.splitlines() if line.startswith("oahega-edge: ")]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    processes: list[subprocess.Popen[str]] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def start(
+    running: list[subprocess.Popen[str]], tmp_path: Path, *words: str, bundle: Path, **extra: str
+) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        arguments(*words, bundle=bundle),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path) | extra,
+    )
+    running.append(process)
+    return process
+
+
+def status_of(tmp_path: Path, seconds: float = 20) -> dict[str, object]:
+    """The daemon's own answer, once it gives one."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        done = call(tmp_path, "status")
+        if done.returncode == 0:
+            return dict(json.loads(done.stdout))
+        time.sleep(0.2)
+    raise AssertionError(done.stderr)
+
+
+def test_the_settings_say_every_error_and_end_with_78(tmp_path: Path, bundle: Path) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text(
+        '[camera]\nrotat = 90\nfps = "fast"\nmirror = 3\n[mqtt]\nprot = 1\n[trigger]\nthreshold = 7\n'
+    )
+
+    done = call(tmp_path, "check", f"--config={file}", ANSWERED, bundle=bundle)
+
+    assert done.returncode == 78
+    assert [line.split()[1].rstrip(":") for line in complaints(done)] == [
+        "camera.fps",
+        "camera.mirror",
+        "camera.rotat",
+        "mqtt.prot",
+        "trigger.threshold",
+    ]
+    assert "did you mean camera.rotate?" in done.stderr
+
+
+def test_run_does_not_start_unless_it_knows_where_it_watches(tmp_path: Path, bundle: Path) -> None:
+    done = call(tmp_path, "run", bundle=bundle)
+
+    assert done.returncode == 78
+    assert "say where the device watches" in complaints(done)[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda f: (f / "emotion.tflite").write_bytes(b""), "is empty"),
+        (lambda f: os.truncate(f / "detector.tflite", 2000), "is not the one the manifest names"),
+        (lambda f: (f / "detector.tflite").unlink(), "cannot be read"),
+        (
+            lambda f: (f / "manifest.json").write_text(
+                (f / "manifest.json").read_text().replace('"threshold": 0.6', '"threshold": 0.1')
+            ),
+            "was changed after the bundle was made",
+        ),
+    ],
+    ids=["zero-byte model", "truncated model", "missing model", "manifest edited by hand"],
+)
+def test_a_broken_bundle_ends_with_one_sentence_and_78(
+    tmp_path: Path, bundle: Path, clip: Path, damage: object, reason: str
+) -> None:
+    broken = Path(shutil.copytree(bundle, tmp_path / "broken"))
+    damage(broken)  # type: ignore[operator]
+
+    done = call(tmp_path, "replay", str(clip), bundle=broken)
+
+    assert done.returncode == 78
+    (complaint,) = complaints(done)
+    assert reason in complaint
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all" * 100], ids=["empty", "garbage"])
+def test_an_unreadable_video_ends_with_one_sentence_and_1(
+    tmp_path: Path, bundle: Path, content: bytes
+) -> None:
+    file = tmp_path / "clip.mp4"
+    file.write_bytes(content)
+
+    done = call(tmp_path, "replay", str(file), bundle=bundle)
+
+    assert done.returncode == 1
+    (complaint,) = complaints(done)
+    assert "clip.mp4" in complaint
+
+
+def test_a_source_that_is_none_ends_with_one_sentence_and_1(tmp_path: Path, bundle: Path) -> None:
+    done = call(tmp_path, "replay", str(tmp_path / "nowhere.mp4"), bundle=bundle)
+
+    assert done.returncode == 1
+    assert "nowhere.mp4" in complaints(done)[0]
+
+
+def test_an_unknown_verb_or_option_ends_with_2(tmp_path: Path) -> None:
+    assert call(tmp_path, "sing").returncode == 2
+    assert call(tmp_path, "check", "--loud").returncode == 2
+
+
+def test_a_replay_without_faces_prints_no_event(tmp_path: Path, bundle: Path, clip: Path) -> None:
+    done = call(tmp_path, "replay", str(clip), "--set=detection.face_score=0.99", bundle=bundle)
+
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "30 frames" in done.stderr
+
+
+def test_config_says_where_each_value_comes_from(tmp_path: Path, bundle: Path) -> None:
+    done = call(tmp_path, "config", ANSWERED, "--set=camera.fps=7", bundle=bundle)
+
+    described = json.loads(done.stdout)
+    assert described["camera"]["fps"] == {"value": 7.0, "from": "--set"}
+    assert described["smoothing"]["frames"] == {"value": 5, "from": "bundle tiny-1.0"}
+    assert described["camera"]["width"]["from"] == "packaged default"
+
+
+def test_bench_prints_one_json_object(tmp_path: Path, bundle: Path, clip: Path) -> None:
+    done = call(tmp_path, "bench", str(clip), "--steps=20", bundle=bundle)
+
+    result = json.loads(done.stdout)
+    assert result["picture"] == "640x480"
+    assert {"read", "detector_input", "detector", "decode", "step"} <= set(result["stages_ms"])
+    assert result["step_over_invocations"] > 1
+    assert result["step_minus_invocations_ms"] > 0
+    assert result["peak_memory_mb"] > 10
+
+
+def test_check_camera_prints_figures_and_no_frame(tmp_path: Path, bundle: Path, clip: Path) -> None:
+    done = call(tmp_path, "check", "--camera", ANSWERED, f"--set=camera.source={clip}", bundle=bundle)
+
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert len(lines) == 4  # two seconds, every half second
+    assert lines[0]["picture"] == "320x240"
+    assert 60 < lines[0]["brightness"] < 200
+    assert sorted(p.name for p in tmp_path.iterdir()) == []
+
+
+def test_annotate_draws_a_video_of_the_clips_length(tmp_path: Path, bundle: Path, clip: Path) -> None:
+    out = tmp_path / "seen.mp4"
+
+    done = call(tmp_path, "replay", str(clip), f"--annotate={out}", bundle=bundle)
+
+    drawn = cv2.VideoCapture(str(out))
+    assert done.returncode == 0
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 30
+    assert drawn.get(cv2.CAP_PROP_FPS) == pytest.approx(15, abs=0.1)
+
+
+def test_the_daemon_ends_cleanly_on_sigterm(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    daemon = start(running, tmp_path, "run", ANSWERED, f"--set=camera.source=loop:{clip}", bundle=bundle)
+    status = status_of(tmp_path)
+
+    daemon.send_signal(signal.SIGTERM)
+
+    assert daemon.wait(10) == 0
+    assert status["state"]["camera"] in ("live", "absent")  # type: ignore[index]
+    assert not (tmp_path / "control.sock").exists()
+
+
+def test_a_broker_that_is_not_there_is_no_reason_to_stop(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    away = ("--set=mqtt.host=127.0.0.1", "--set=mqtt.port=9")
+    daemon = start(
+        running, tmp_path, "run", ANSWERED, f"--set=camera.source=loop:{clip}", *away, bundle=bundle
+    )
+    status = status_of(tmp_path)
+    time.sleep(1)
+
+    daemon.send_signal(signal.SIGTERM)
+    _, log = daemon.communicate(timeout=15)
+
+    assert daemon.returncode == 0
+    assert status["delivery"]["connected"] is False  # type: ignore[index]
+    assert "127.0.0.1:9" in log
+
+
+def test_a_camera_that_is_not_there_is_waited_for_and_given_up_with_1(
+    tmp_path: Path, bundle: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    once = ("--set=camera.source=http://127.0.0.1:9/", "--set=camera.attempts=1")
+    daemon = start(running, tmp_path, "run", ANSWERED, *once, bundle=bundle)
+
+    _, log = daemon.communicate(timeout=60)
+
+    assert daemon.returncode == 1
+    assert "camera is lost" in log
+
+
+def test_mute_and_unmute_work_without_a_broker_and_survive_a_restart(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    words = ("run", ANSWERED, f"--set=camera.source=loop:{clip}")
+    first = start(running, tmp_path, *words, bundle=bundle, STATE_DIRECTORY=str(state))
+    status_of(tmp_path)
+
+    assert call(tmp_path, "mute").returncode == 0
+    first.kill()
+    first.wait()
+    start(running, tmp_path, *words, bundle=bundle, STATE_DIRECTORY=str(state))
+    time.sleep(1)
+    muted = status_of(tmp_path)["state"]
+    assert call(tmp_path, "unmute").returncode == 0
+
+    assert muted["muted"] is True  # type: ignore[index]
+    assert not (state / "muted").exists()
+
+
+def test_a_bundle_is_exchanged_while_the_daemon_runs(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    """The link moves to a good bundle, then to one with a broken model, which is refused."""
+    good = Path(shutil.copytree(bundle, tmp_path / "good"))
+    change(good, "version", "2.0")
+    bad = Path(shutil.copytree(bundle, tmp_path / "bad"))
+    (bad / "emotion.tflite").write_bytes(b"")
+    link = tmp_path / "current"
+    link.symlink_to(bundle)
+    daemon = start(running, tmp_path, "run", ANSWERED, f"--set=camera.source=loop:{clip}", bundle=link)
+    status_of(tmp_path)
+
+    seen = []
+    for target in (good, bad):
+        (tmp_path / "new").symlink_to(target)
+        (tmp_path / "new").rename(link)
+        time.sleep(4)
+        seen.append(status_of(tmp_path)["bundle"])
+    daemon.send_signal(signal.SIGTERM)
+    _, log = daemon.communicate(timeout=15)
+
+    assert daemon.returncode == 0
+    assert [b["version"] for b in seen] == ["2.0", "2.0"]  # type: ignore[index]
+    assert "emotion.tflite is empty" in log
+
+
+def test_asking_a_daemon_that_does_not_run_ends_with_one_sentence(tmp_path: Path) -> None:
+    done = call(tmp_path, "status")
+
+    assert done.returncode == 1
+    assert "is oahega-edge running" in complaints(done)[0]
+
+
+def test_the_device_package_needs_neither_tensorflow_nor_the_trainer() -> None:
+    """Importing every module of the core and the command line loads no adapter's library either."""
+    script = (
+        "import sys, oahega_edge.cli, oahega_edge.chain.pipeline;"
+        "import oahega_edge.service.settings, oahega_edge.bundles.load;"
+        "bad = {'tensorflow', 'keras', 'oahega_build', 'picamera2', 'ai_edge_litert', 'paho'};"
+        "print(sorted(bad & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

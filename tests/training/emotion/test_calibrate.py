@@ -1,0 +1,160 @@
+"""Calibration and the figures of an evaluation, on numbers whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oahega_build.emotion.calibrate import (
+    expected_calibration_error,
+    fit_prior,
+    fit_temperature,
+    negative_log_likelihood,
+    risk_coverage,
+    suggested_threshold,
+)
+from oahega_build.emotion.loss import distillation, paper_class_weights
+from oahega_build.emotion.metrics import bootstrap, confusion, precision_recall_f1, summary, table_one
+from oahega_edge.chain.classification import softmax
+
+pytestmark = pytest.mark.training
+
+
+def drawn(pictures: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits whose true temperature is known: labels are drawn from softmax(logits / temperature)."""
+    rng = np.random.default_rng(4)
+    logits = rng.normal(0, 3, (pictures, 5))
+    shares = softmax(logits, temperature)
+    labels = (shares.cumsum(axis=1) > rng.random((pictures, 1))).argmax(axis=1)
+    return logits, labels
+
+
+def test_the_fitted_prior_is_what_the_network_was_taught_and_not_what_the_pictures_hold() -> None:
+    """Faces of two kinds, told apart with doubt by a network that was taught with a quarter of the first."""
+    rng = np.random.default_rng(4)
+    taught, true = np.array([0.25, 0.75]), np.array([0.6, 0.4])
+    labels = rng.choice(2, 20_000, p=true)
+    seen = rng.normal(2.0 * labels - 1.0, 1.0)  # so log p(seen | 1) - log p(seen | 0) = 2 * seen
+    logits = np.stack([np.zeros_like(seen), 2 * seen], axis=1) + np.log(taught)
+
+    assert fit_prior(logits, labels, 1.0) == pytest.approx(taught, abs=0.02)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_fitted_temperature_is_the_one_the_answers_were_drawn_at(temperature: float) -> None:
+    logits, labels = drawn(20_000, temperature)
+
+    fitted = fit_temperature(logits, labels)
+
+    assert fitted == pytest.approx(temperature, rel=0.05)
+    assert expected_calibration_error(softmax(logits, fitted), labels) < 0.015
+
+
+def test_the_fitted_temperature_has_the_least_loss_nearby() -> None:
+    logits, labels = drawn(500, 1.7)
+
+    fitted = fit_temperature(logits, labels)
+
+    least = negative_log_likelihood(logits, labels, fitted)
+    assert least <= negative_log_likelihood(logits, labels, fitted * 1.02)
+    assert least <= negative_log_likelihood(logits, labels, fitted / 1.02)
+
+
+def test_calibration_error_of_a_model_that_is_always_sure_is_its_error_rate() -> None:
+    probabilities = np.eye(2)[np.zeros(10, int)]
+    labels = np.array([0] * 7 + [1] * 3)
+
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(0.3)
+
+
+def test_risk_coverage_orders_by_confidence() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    labels = np.array([0, 1, 1])
+
+    thresholds, coverage, precision = risk_coverage(probabilities, labels)
+
+    assert thresholds.tolist() == [0.9, 0.8, 0.6]
+    assert coverage.tolist() == pytest.approx([1 / 3, 2 / 3, 1])
+    assert precision.tolist() == pytest.approx([1, 1, 2 / 3])
+
+
+def test_the_suggested_threshold_keeps_the_wanted_precision() -> None:
+    logits, labels = drawn(5000, 0.3)
+    probabilities = softmax(logits, 0.3)
+
+    threshold = suggested_threshold(probabilities, labels)
+
+    covered = probabilities.max(axis=1) >= threshold
+    right = probabilities.argmax(axis=1) == labels
+    assert right[covered].mean() >= 0.945
+    assert covered.mean() >= 0.5
+
+
+def test_a_model_that_is_never_precise_still_gets_a_threshold_that_covers_half() -> None:
+    rng = np.random.default_rng(1)
+    probabilities = softmax(rng.normal(0, 0.1, (1000, 3)))
+
+    threshold = suggested_threshold(probabilities, rng.integers(0, 3, 1000))
+
+    assert 0.3 < threshold < 0.5
+
+
+def test_table_one_gives_the_figures_of_a_known_confusion() -> None:
+    labels = np.array([0] * 8 + [1] * 4)
+    predicted = np.array([0] * 6 + [1] * 2 + [1] * 3 + [0])
+
+    scores = precision_recall_f1(confusion(predicted, labels, 2))
+    table = table_one(predicted, labels, ("calm", "loud"))
+
+    assert scores[0].tolist() == pytest.approx([6 / 7, 6 / 8, 0.8])
+    assert scores[1].tolist() == pytest.approx([3 / 5, 3 / 4, 2 / 3])
+    recall = table["calm"].recall
+    assert recall.low < recall.value == 0.75 < recall.high
+    assert table["loud"].pictures == 4
+
+
+def test_a_class_that_is_never_predicted_scores_zero_and_not_nan() -> None:
+    scores = precision_recall_f1(confusion(np.array([0, 0]), np.array([0, 1]), 2))
+
+    assert scores[1].tolist() == [0, 0, 0]
+
+
+def test_the_bootstrap_interval_holds_the_mean_and_narrows_with_pictures() -> None:
+    few, many = (np.random.default_rng(2).random(n) < 0.8 for n in (100, 10_000))
+
+    low_few, high_few = bootstrap(lambda i: np.asarray(few[i].mean()), len(few))
+    low_many, high_many = bootstrap(lambda i: np.asarray(many[i].mean()), len(many))
+
+    assert low_many < many.mean() < high_many
+    assert high_many - low_many < (high_few - low_few) / 5
+
+
+def test_balanced_accuracy_weighs_classes_alike() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    probabilities = np.tile([0.7, 0.3], (100, 1))
+
+    figures = summary(probabilities, labels)
+
+    assert figures.accuracy == pytest.approx(0.9)
+    assert figures.balanced_accuracy == pytest.approx(0.5)
+
+
+def test_the_papers_class_weights_are_formula_one() -> None:
+    """Rarer than the mean: 1 / (s * mu) with s = N_i / N_mean; the others 1."""
+    weights = paper_class_weights([100, 100, 40], mu=0.5)
+
+    assert weights.tolist() == pytest.approx([1, 1, 4])
+
+
+def test_distillation_gradients_do_not_fade_with_the_temperature() -> None:
+    """Hinton 2015: with T squared, T = 1 and a large T pull in the same order of magnitude."""
+    import tensorflow as tf
+
+    pulls = []
+    for temperature in (4.0, 8.0):
+        logits = tf.Variable([[0.1, 0.0, -0.1]])
+        with tf.GradientTape() as tape:
+            loss = distillation(logits, tf.constant([[1.0, 0.0, -1.0]]), temperature)
+        pulls.append(float(tf.norm(tape.gradient(loss, logits))))
+
+    assert pulls[0] == pytest.approx(pulls[1], rel=0.1)

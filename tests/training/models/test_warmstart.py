@@ -1,0 +1,106 @@
+"""Dequantised ImageNet weights answer as their TFLite file does, layer by layer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.training, pytest.mark.shared]
+
+SHARED = Path(os.environ.get("OAHEGA_SHARED", Path(__file__).resolve().parents[3] / "../shared"))
+INIT = SHARED / "data" / "init"
+FILES = {
+    0.25: "mobilenet_v1_0.25_128_quant.tflite",
+    0.5: "mobilenet_v1_0.5_160_quant.tflite",
+    0.75: "mobilenet_v1_0.75_192_quant.tflite",
+    1.0: "mobilenet_v1_1.0_224_quant_embedding_extractor.tflite",
+}
+needs_init = pytest.mark.skipif(not INIT.is_dir(), reason="../shared/data/init is absent")
+
+
+@needs_init
+@pytest.mark.parametrize("width", FILES)
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_every_layer_answers_as_the_file_does(width: float, batch_norm: bool) -> None:
+    """Each Keras layer gets the file's own activations, so that rounding does not add up."""
+    import keras
+
+    from oahega_build.models.mobilenet import Trunk, build_trunk, convolution_names
+    from oahega_build.models.warmstart import dequantized, open_tflite, read_convolutions, warm_start
+
+    path = INIT / FILES[width]
+    trunk = Trunk(width=width, batch_norm=batch_norm)
+    pixels = keras.Input((64, 64, 3))
+    model = keras.Model(pixels, build_trunk(pixels, trunk).last)
+    interpreter = open_tflite(path)
+    convolutions = read_convolutions(path)
+    filled = warm_start(model, trunk, path)
+    details = {d["index"]: d for d in interpreter.get_tensor_details()}
+    given = interpreter.get_input_details()[0]
+    picture = np.random.default_rng(3).integers(0, 256, given["shape"], np.uint8)
+    interpreter.set_tensor(given["index"], picture)
+
+    interpreter.invoke()
+
+    assert filled == convolution_names(trunk)
+    for name, convolution in zip(filled, convolutions, strict=True):
+        x = dequantized(interpreter, details[convolution.input_index])
+        expected = dequantized(interpreter, details[convolution.output_index])
+        step = float(details[convolution.output_index]["quantization"][0])
+        answer = model.get_layer(name)(x)
+        if batch_norm:
+            answer = model.get_layer(f"{name}_norm")(answer, training=False)
+        answer = np.asarray(model.get_layer(f"{name}_relu")(answer))
+        assert answer.shape == expected.shape
+        assert np.abs(answer - expected).max() <= 1.01 * step, name
+
+
+@needs_init
+def test_a_grey_stem_answers_to_a_grey_picture_as_the_colour_stem() -> None:
+    import keras
+
+    from oahega_build.models.mobilenet import Trunk, build_trunk
+    from oahega_build.models.warmstart import warm_start
+
+    trunk = Trunk(width=0.25, stem_stride=1)
+    models = []
+    for channels in (1, 3):
+        pixels = keras.Input((16, 16, channels))
+        models.append(keras.Model(pixels, build_trunk(pixels, trunk, until_stride=2).last))
+        warm_start(models[-1], trunk, INIT / FILES[0.25])
+    grey = np.random.default_rng(5).uniform(-1, 1, (1, 16, 16, 1)).astype(np.float32)
+
+    answer = models[0](grey)
+    expected = models[1](np.repeat(grey, 3, axis=3))
+
+    assert np.allclose(answer, expected, atol=1e-4)
+
+
+@needs_init
+def test_a_file_of_another_width_is_refused_with_both_shapes() -> None:
+    import keras
+
+    from oahega_build.errors import RecipeError
+    from oahega_build.models.mobilenet import Trunk, build_trunk
+    from oahega_build.models.warmstart import warm_start
+
+    trunk = Trunk(width=0.5)
+    pixels = keras.Input((32, 32, 3))
+    model = keras.Model(pixels, build_trunk(pixels, trunk).last)
+
+    with pytest.raises(RecipeError, match=r"\(3, 3, 3, 16\).*\(3, 3, 3, 8\)"):
+        warm_start(model, trunk, INIT / FILES[0.25])
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    from oahega_build.errors import DataError
+    from oahega_build.models.warmstart import read_convolutions
+
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(b"not a model")
+
+    with pytest.raises(DataError, match=r"broken\.tflite"):
+        read_convolutions(path)
