@@ -58,6 +58,8 @@ class TeacherSpec:
     """Findings below this score are not reported."""
     side: int = 640
     """yunet: the longer side of the picture it sees; darknet: side of its square input; pixels."""
+    most_enlarged: float = 3.0
+    """yunet: smaller pictures are not enlarged more than this, which would only cost time."""
 
 
 def make_teacher(spec: TeacherSpec, data: Path) -> Teacher:
@@ -85,11 +87,12 @@ class YuNet:
                 f"give face_detection_yunet*.onnx"
             ) from error
         self._side = spec.side
+        self._most = spec.most_enlarged
 
     def find(self, pixels: Pixels) -> list[Finding]:
         """Faces with five landmarks."""
         height, width = pixels.shape[:2]
-        ratio = self._side / max(width, height)
+        ratio = min(self._most, self._side / max(width, height))
         size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
         kernel = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
         seen = cv2.cvtColor(cv2.resize(pixels, size, interpolation=kernel), cv2.COLOR_RGB2BGR)
