@@ -263,9 +263,10 @@ def train_detector(
 ) -> None:
     """Train the face-and-person detector and export it: detector.tflite and entry.json."""
     from oahega_build.detector import train as stage
+    from oahega_build.detector.recipe import DetectorRecipe
     from oahega_build.recipes import load_recipe
 
-    chosen = load_recipe(recipe, stage.DetectorRecipe, override or ())
+    chosen = load_recipe(recipe, DetectorRecipe, override or ())
     print(stage.train(chosen, recipe, data, artifacts, run, threads))
 
 
@@ -281,10 +282,11 @@ def export_detector(
     ] = False,
 ) -> None:
     """Make a detector out of a finished run again, or of the last checkpoint of one that goes on."""
-    from oahega_build.detector import train as stage
+    from oahega_build.detector import export as stage
+    from oahega_build.detector.recipe import DetectorRecipe
     from oahega_build.recipes import load_recipe
 
-    chosen = load_recipe(recipe, stage.DetectorRecipe, override or ())
+    chosen = load_recipe(recipe, DetectorRecipe, override or ())
     print(stage.export_checkpoint(chosen, recipe, artifacts, run, target, post_processing))
 
 

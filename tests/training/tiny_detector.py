@@ -1,6 +1,6 @@
 """A detector of drawn people, trained in seconds, for the tests of `all --detection`."""
 
-from oahega_build.detector.train import DetectorRecipe
+from oahega_build.detector.recipe import DetectorRecipe
 from oahega_build.models.anchors import Ladder
 from oahega_build.models.ssd import SsdNet
 from oahega_build.models.trunk import Block, Trunk

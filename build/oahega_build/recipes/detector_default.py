@@ -11,7 +11,7 @@ The trunk of width 0.75 without its last two blocks costs less than a whole one 
 with weights that have seen persons. The stem and the first three blocks keep them.
 """
 
-from oahega_build.detector.train import DetectorRecipe
+from oahega_build.detector.recipe import DetectorRecipe
 from oahega_build.models.mobilenet import Trunk
 from oahega_build.models.ssd import SsdNet
 

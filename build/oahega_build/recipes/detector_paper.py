@@ -6,7 +6,7 @@ Expected: 4,540,208 bytes int8 and 16.3 MB of float weights; the paper states 4.
 Faces below 30 px are lost. It was run for a few steps, which shows the sizes, and not to the end.
 """
 
-from oahega_build.detector.train import DetectorRecipe
+from oahega_build.detector.recipe import DetectorRecipe
 from oahega_build.models.anchors import Ladder
 from oahega_build.models.mobilenet import Trunk
 from oahega_build.models.ssd import SsdNet

@@ -489,7 +489,7 @@ def _detector_steps(plan: Plan, wish: Wish) -> Step:
 
 
 def _trained_detector(plan: Plan, wish: Wish, detection: Path) -> Step:
-    from oahega_build.detector.train import DetectorRecipe
+    from oahega_build.detector.recipe import DetectorRecipe
     from oahega_build.labelling import label as labelling
     from oahega_build.recipes import load_recipe
 

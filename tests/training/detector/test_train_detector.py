@@ -114,7 +114,8 @@ def interrupt(epoch: int) -> None:
 @pytest.fixture(scope="module")
 def resumed(tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:  # type: ignore[no-untyped-def]
     """A training that was interrupted, exported, and went on: the export and the finished run."""
-    from oahega_build.detector.train import export_checkpoint, train
+    from oahega_build.detector.export import export_checkpoint
+    from oahega_build.detector.train import train
 
     artifacts = tmp_path_factory.mktemp("artifacts")
     write_records(artifacts)
@@ -154,7 +155,7 @@ def test_a_training_goes_on_from_an_earlier_run(trained: Path, tiny, tmp_path: P
 
 def test_a_share_of_the_earlier_weights_lies_between_both(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """1: those of the earlier run; without one there is nothing to share."""
-    from oahega_build.detector.train import averaged_model, read_decoder
+    from oahega_build.detector.export import averaged_model, read_decoder
 
     decoder, checkpoint = read_decoder(trained), tmp_path / "moved.npz"
     with np.load(trained / "weights.npz") as earlier:
@@ -195,7 +196,7 @@ def test_a_finished_run_can_be_exported_with_post_processing_for_the_same_boxes(
 ) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
-    from oahega_build.detector.train import export_checkpoint
+    from oahega_build.detector.export import export_checkpoint
     from oahega_build.models.quantize import Exported
 
     folder = export_checkpoint(tiny, "tiny", trained.parents[1], "run", tmp_path, post_processing=True)
@@ -221,7 +222,7 @@ def test_a_finished_run_can_be_exported_with_post_processing_for_the_same_boxes(
 
 
 def test_exporting_before_the_first_epoch_says_so(tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    from oahega_build.detector.train import export_checkpoint
+    from oahega_build.detector.export import export_checkpoint
 
     with pytest.raises(RecipeError, match="wait for the first epoch of run nothing"):
         export_checkpoint(tiny, "tiny", tmp_path, "nothing", tmp_path / "interim")
@@ -275,7 +276,7 @@ def test_the_learning_rate_goes_up_in_a_line_and_down_in_half_a_cosine(tiny) -> 
 
 
 def test_a_score_is_raised_until_empty_views_are_silent_enough(trained: Path, tiny) -> None:  # type: ignore[no-untyped-def]
-    from oahega_build.detector.train import choose_scores, found_in_empty_views, int8_outputs
+    from oahega_build.detector.scores import choose_scores, found_in_empty_views, int8_outputs
     from oahega_build.pictures.records import read_records, shards_of
 
     entry = DetectorEntry.model_validate_json((trained / "entry.json").read_text())

@@ -182,7 +182,7 @@ def test_a_ladder_with_too_few_strides_or_unknown_ones_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["detector_default", "detector_quick", "detector_paper", "detector_finish"])
 def test_packaged_recipes_have_anchors_on_all_their_maps(name: str) -> None:
-    from oahega_build.detector.train import DetectorRecipe
+    from oahega_build.detector.recipe import DetectorRecipe
     from oahega_build.recipes import load_recipe
 
     recipe = load_recipe(name, DetectorRecipe)
