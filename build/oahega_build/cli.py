@@ -49,7 +49,7 @@ def train_emotion(
     """Train the emotion classifier and export it: emotion.tflite and entry.json."""
     from oahega_build.emotion.recipe import EmotionRecipe
     from oahega_build.emotion.train import train
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     print(train(load_recipe(recipe, EmotionRecipe, override or ()), recipe, data, artifacts, run))
 
@@ -66,7 +66,7 @@ def distill(
     """Train a small emotion classifier on what larger ones answer, and export it."""
     from oahega_build.emotion import distill as stage
     from oahega_build.emotion.recipe import EmotionRecipe
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, EmotionRecipe, override or ())
     print(stage.distill(chosen, recipe, teacher, data, artifacts, run))
@@ -240,7 +240,7 @@ def label(
 ) -> None:
     """Let teachers fill in what the annotations leave out: TFRecord shards and contact sheets."""
     from oahega_build.labelling import label as stage
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.LabelRecipe, override or ())
     if cluster:
@@ -264,7 +264,7 @@ def train_detector(
     """Train the face-and-person detector and export it: detector.tflite and entry.json."""
     from oahega_build.detector import train as stage
     from oahega_build.detector.recipe import DetectorRecipe
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, DetectorRecipe, override or ())
     print(stage.train(chosen, recipe, data, artifacts, run, threads))
@@ -284,7 +284,7 @@ def export_detector(
     """Make a detector out of a finished run again, or of the last checkpoint of one that goes on."""
     from oahega_build.detector import export as stage
     from oahega_build.detector.recipe import DetectorRecipe
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, DetectorRecipe, override or ())
     print(stage.export_checkpoint(chosen, recipe, artifacts, run, target, post_processing))
@@ -302,7 +302,7 @@ def evaluate_detector(
 ) -> None:
     """Measure an exported detector through the device's own code, beside its rivals."""
     from oahega_build.detector import evaluate as stage
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     rivals = load_recipe(recipe, stage.Rivals)
     print(stage.evaluate(detector, records, split, rivals, data, artifacts, run))
@@ -341,7 +341,7 @@ def collect(
 ) -> None:
     """Crop faces from videos and pictures into a folder per class, with labels.csv and contact sheets."""
     from oahega_build.labelling import collect as stage
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.CollectRecipe, override or ())
     if cluster:
@@ -400,7 +400,7 @@ def prune(
     """Remove weights and channels, train further, compare size, time and accuracy."""
     from oahega_build.experiments import prune as stage
     from oahega_build.experiments.prune_recipe import PruneRecipe
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, PruneRecipe, override or ())
     others = {f"{other.parent.name}/{other.name}": other for other in beside or ()}
@@ -441,8 +441,8 @@ def everything(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan with its cost.")] = False,
 ) -> None:
     """From pictures to a signed bundle and its report; what is up to date is not made again."""
-    from oahega_build.recipes import load_recipe
     from oahega_build.runs.plan import as_text
+    from oahega_build.runs.recipes import load_recipe
     from oahega_build.whole import everything as stage
     from oahega_edge.bundles.load import DEFAULT_BUNDLE
 
@@ -495,7 +495,7 @@ def tune(
 ) -> None:
     """Search the paper's eight hyper-parameters: best.json, Table 1, figure 5."""
     from oahega_build.experiments import tune as stage
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.TuneRecipe, override or ())
     if cluster:

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from oahega_build.emotion.evaluate import EmotionModel
-from oahega_build.emotion.inputs import Framing
 from oahega_build.labelling.teachers import TeacherSpec, make_teacher
 from oahega_build.pictures.dataset import held_out, read_dataset
+from oahega_build.pictures.framing import Framing
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -7,7 +7,7 @@ from oahega_build.emotion.recipe import EmotionRecipe
 from oahega_build.experiments.prune_recipe import PruneRecipe
 from oahega_build.experiments.tune import TuneRecipe
 from oahega_build.models.trunk import Block, Trunk
-from oahega_build.whole.everything import EverythingRecipe
+from oahega_build.whole.recipe import EverythingRecipe
 
 NET = EmotionRecipe(
     trunk=Trunk(stem_channels=16, blocks=(Block(16, 2, "dense"), Block(32, 2))),

@@ -10,57 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from oahega_build.detector.augmentation import Augmentation, photometric
 from oahega_build.detector.pasting import FacePaster
+from oahega_build.detector.targets import Boxes, Matcher, Targets, areas
 from oahega_build.labelling.label import body_of
+from oahega_build.pictures.drawing import View, show
 from oahega_build.pictures.records import Record
-from oahega_edge.chain.detection import anchor_boxes, anchor_labels, encode_boxes
 from oahega_edge.chain.frame import Pixels
-from oahega_edge.chain.geometry import Box, iou_matrix
+from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import fit_picture, resize_pixels
-from oahega_edge.manifest import InputTensor, Resize, SsdDecoder
-
-POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
-"""Values of `Targets.kind`."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Boxes:
-    """Boxes of one picture in arrays."""
-
-    edges: NDArray[np.float64]
-    """(n, 4) left, top, right, bottom; the owner says in which unit."""
-    labels: NDArray[np.intp]
-    """(n,) places in the label list."""
-    ignore: NDArray[np.bool_]
-    """(n,)"""
-
-    @classmethod
-    def none(cls) -> Boxes:
-        """No boxes."""
-        return cls(np.zeros((0, 4)), np.zeros(0, np.intp), np.zeros(0, bool))
-
-    @classmethod
-    def of(cls, edges: ArrayLike, label: int, *, ignore: bool) -> Boxes:
-        """Boxes of one label."""
-        rows = np.asarray(edges, np.float64).reshape(-1, 4)
-        return cls(rows, np.full(len(rows), label, np.intp), np.full(len(rows), ignore))
-
-    @classmethod
-    def joined(cls, parts: Sequence[Boxes]) -> Boxes:
-        """All boxes of several parts."""
-        if not parts:
-            return cls.none()
-        return cls(
-            np.concatenate([p.edges for p in parts]),
-            np.concatenate([p.labels for p in parts]),
-            np.concatenate([p.ignore for p in parts]),
-        )
+from oahega_edge.manifest import InputTensor, Resize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,51 +36,12 @@ class Scene:
     boxes: Boxes
 
 
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How often what happens; chances 0..1."""
-
-    modes: Mapping[str, float] = field(
-        default_factory=lambda: {"fit": 0.35, "zoom_out": 0.15, "zoom_in": 0.25, "face": 0.25}
-    )
-    """Shares of the ways to place a scene: as the device does; smaller; larger around something; a face
-    at 20..85 % of the input's height."""
-    mosaic: float = 0.2
-    """Four scenes on one input."""
-    pasted: float = 0.35
-    """Still faces on the scene, where there are some to paste."""
-    stretch: float = 0.15
-    """Largest change of the aspect, as a natural logarithm; not in `fit`."""
-    grey: float = 0.1
-    blur: float = 0.12
-    jpeg: float = 0.15
-    noise: float = 0.1
-    dark: float = 0.1
-    colour: float = 0.7
-    least_face: float = 0.5
-    """Share of a face that must stay inside to count; less makes it an ignore region."""
-    least_person: float = 0.3
-    smallest_face: float = 5.5
-    """Pixels of the input; lower faces are ignore regions."""
-    smallest_person: float = 11.0
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
     """One input of the network; edges in units of the input."""
 
     pixels: Pixels
     boxes: Boxes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Targets:
-    """What the network should say of one example."""
-
-    kind: NDArray[np.int8]
-    """(N,) POSITIVE, NEGATIVE or IGNORED."""
-    offsets: NDArray[np.float32]
-    """(N, 4) dy, dx, dh, dw; zeros but for positives."""
 
 
 def scene_of(record: Record, labels: Sequence[str], longest: int) -> Scene:
@@ -228,7 +153,8 @@ class Composer:
         else:
             view = self._view(rng, scene, mode, size)
             pixels, view = show(scene.pixels, view, size, self._background(rng), _kernel(rng))
-        return pixels, self._seen(view.boxes(scene.boxes), size)
+        there = scene.boxes
+        return pixels, self._seen(Boxes(view.edges(there.edges), there.labels, there.ignore), size)
 
     def _view(self, rng: np.random.Generator, scene: Scene, mode: str, size: tuple[int, int]) -> View:
         height, width = scene.pixels.shape[:2]
@@ -293,7 +219,7 @@ class Composer:
         """Boxes cut at the input's edge; what is mostly outside or tiny becomes an ignore region."""
         edges = boxes.edges
         cut = np.clip(edges, 0, np.array([size[0], size[1], size[0], size[1]]))
-        shares = _areas(cut) / np.maximum(_areas(edges), 1e-9)
+        shares = areas(cut) / np.maximum(areas(edges), 1e-9)
         faces = boxes.labels == self._face
         least = np.where(faces, self._how.least_face, self._how.least_person)
         smallest = np.where(faces, self._how.smallest_face, self._how.smallest_person)
@@ -301,181 +227,6 @@ class Composer:
         kept = (shares > 0.02) & np.all(cut[:, 2:] - cut[:, :2] > 1.0, axis=1)
         ignore = boxes.ignore | (shares < least) | small
         return Boxes(cut[kept], boxes.labels[kept], ignore[kept])
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """input pixel = scene pixel * scale + offset."""
-
-    scale_x: float
-    scale_y: float
-    x: float
-    y: float
-
-    def boxes(self, boxes: Boxes) -> Boxes:
-        """Edges of scene pixels in input pixels."""
-        scale = np.array([self.scale_x, self.scale_y] * 2)
-        return Boxes(boxes.edges * scale + np.array([self.x, self.y] * 2), boxes.labels, boxes.ignore)
-
-
-def show(
-    scene: Pixels, view: View, size: tuple[int, int], background: tuple[int, int, int], kernel: str
-) -> tuple[Pixels, View]:
-    """The scene under a view on a canvas of `size`, and the view as whole pixels made it."""
-    source, target = [], []
-    for scale, offset, length, canvas in (
-        (view.scale_x, view.x, scene.shape[1], size[0]),
-        (view.scale_y, view.y, scene.shape[0], size[1]),
-    ):
-        first = int(np.clip(math.floor(-offset / scale), 0, length - 1))
-        last = int(np.clip(math.ceil((canvas - offset) / scale), first + 1, length))
-        source.append((first, last))
-        target.append((round(first * scale + offset), round(last * scale + offset)))
-    (x0, x1), (y0, y1) = source
-    (left, right), (top, bottom) = target
-    right, bottom = max(right, left + 1), max(bottom, top + 1)
-    part = resize_pixels(np.ascontiguousarray(scene[y0:y1, x0:x1]), (right - left, bottom - top), kernel)
-    canvas_pixels = np.empty((size[1], size[0], 3), np.uint8)
-    canvas_pixels[:] = background
-    inside = part[max(0, -top) : max(0, size[1] - top), max(0, -left) : max(0, size[0] - left)]
-    y, x = max(0, top), max(0, left)
-    canvas_pixels[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-    scale_x, scale_y = (right - left) / (x1 - x0), (bottom - top) / (y1 - y0)
-    return canvas_pixels, View(scale_x, scale_y, left - x0 * scale_x, top - y0 * scale_y)
-
-
-def photometric(pixels: Pixels, how: Augmentation, rng: np.random.Generator) -> Pixels:
-    """Light, colour, blur, noise and compression as cameras make them."""
-    if rng.random() < how.colour:
-        gain = rng.uniform(0.7, 1.35) * rng.uniform(0.88, 1.12, 3)
-        shift = rng.uniform(-25, 25)
-        gamma = math.exp(rng.uniform(-0.35, 0.35))
-        ramp = 255 * (np.arange(256) / 255) ** gamma
-        table = np.clip((ramp[:, None] - 128) * gain + 128 + shift, 0, 255).astype(np.uint8)
-        pixels = cv2.LUT(pixels, table[None])
-        if rng.random() < 0.5:
-            grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-            amount = rng.uniform(0.3, 1.3)
-            pixels = cv2.addWeighted(pixels, amount, grey, 1 - amount, 0)
-    if rng.random() < how.dark:
-        pixels = cv2.convertScaleAbs(pixels, alpha=rng.uniform(0.2, 0.6))
-    if rng.random() < how.grey:
-        pixels = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    if rng.random() < how.blur:
-        pixels = _blurred(pixels, rng)
-    if rng.random() < how.noise:
-        noise = np.empty(pixels.shape, np.int16)
-        cv2.setRNGSeed(int(rng.integers(1 << 30)))
-        cv2.randn(noise, 0, rng.uniform(3, 14))
-        pixels = np.clip(pixels.astype(np.int16) + noise, 0, 255).astype(np.uint8)
-    if rng.random() < how.jpeg:
-        quality = int(rng.integers(25, 85))
-        coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        pixels = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-    return np.asarray(pixels, np.uint8)
-
-
-def _blurred(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    if rng.random() < 0.5:
-        return np.asarray(cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 1.8)), np.uint8)
-    length = int(rng.integers(3, 8))
-    kernel = np.full((1, length), 1 / length)
-    return np.asarray(cv2.filter2D(pixels, -1, kernel if rng.random() < 0.7 else kernel.T), np.uint8)
-
-
-def _mirrored(pixels: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
-    width = pixels.shape[1]
-    edges = boxes.edges[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([width, 0, width, 0])
-    return np.ascontiguousarray(pixels[:, ::-1]), Boxes(edges, boxes.labels, boxes.ignore)
-
-
-def _edges(box: Box) -> tuple[float, float, float, float]:
-    return box.left, box.top, box.right, box.bottom
-
-
-def _areas(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.prod(np.maximum(edges[:, 2:] - edges[:, :2], 0), axis=1)
-
-
-def _kernel(rng: np.random.Generator) -> str:
-    return "area" if rng.random() < 0.7 else "linear"
-
-
-@dataclass(frozen=True, slots=True)
-class Matching:
-    """Which anchors answer for which box; values of intersection over union."""
-
-    positive: float = 0.5
-    negative: float = 0.4
-    """Below it an anchor is background; between the two it is ignored."""
-    best: int = 4
-    """So many anchors answer for every box at least,"""
-    best_least: float = 0.25
-    """if they overlap it by this much (the first one always)."""
-    ignored: float = 0.5
-    """Share of an anchor inside an ignore region from which it is ignored."""
-
-
-class Matcher:
-    """Boxes of an example -> targets of every anchor."""
-
-    def __init__(
-        self, input_: InputTensor, decoder: SsdDecoder, labels: Sequence[str], matching: Matching
-    ) -> None:
-        self._anchors = anchor_boxes(input_, decoder)
-        half = self._anchors[:, 2:] / 2
-        self._edges = np.concatenate([self._anchors[:, :2] - half, self._anchors[:, :2] + half], axis=1)
-        names = np.array(anchor_labels(input_, decoder))
-        self._members = [np.flatnonzero(names == label) for label in labels]
-        self._decoder = decoder
-        self._how = matching
-
-    def __call__(self, boxes: Boxes) -> Targets:
-        """Edges of `boxes` in units of the input."""
-        kind = np.full(len(self._anchors), NEGATIVE, np.int8)
-        offsets = np.zeros((len(self._anchors), 4), np.float32)
-        for number, members in enumerate(self._members):
-            of_label = boxes.labels == number
-            regions = boxes.edges[of_label & boxes.ignore]
-            if len(regions):
-                kind[members[self._inside(members, regions)]] = IGNORED
-            things = boxes.edges[of_label & ~boxes.ignore]
-            if len(things):
-                self._match(members, things, kind, offsets)
-        return Targets(kind, offsets)
-
-    def _inside(self, members: NDArray[np.intp], regions: NDArray[np.float64]) -> NDArray[np.bool_]:
-        anchors = np.clip(self._edges[members], 0, 1)
-        low = np.maximum(anchors[:, None, :2], regions[None, :, :2])
-        high = np.minimum(anchors[:, None, 2:], regions[None, :, 2:])
-        shared = np.prod(np.clip(high - low, 0, None), axis=2)
-        inside: NDArray[np.bool_] = np.any(shared > self._how.ignored * _areas(anchors)[:, None], axis=1)
-        return inside
-
-    def _match(
-        self,
-        members: NDArray[np.intp],
-        things: NDArray[np.float64],
-        kind: NDArray[np.int8],
-        offsets: NDArray[np.float32],
-    ) -> None:
-        overlap = iou_matrix(things, self._edges[members])
-        owner = overlap.argmax(axis=0)
-        best = overlap.max(axis=0)
-        undecided = (best >= self._how.negative) & (best < self._how.positive)
-        kind[members[undecided]] = IGNORED
-        positive = best >= self._how.positive
-        # Boxes that fit no anchor well still get their best ones; the largest first, so that a small
-        # box keeps its anchors against a large neighbour.
-        for i in np.argsort(-_areas(things)):
-            order = np.argsort(-overlap[i])[: self._how.best]
-            taken = order[(overlap[i, order] >= self._how.best_least) | (np.arange(len(order)) == 0)]
-            own = taken[~positive[taken] | (overlap[i, taken] >= best[taken]) | (taken == order[0])]
-            owner[own] = i
-            positive[own] = True
-        chosen = members[positive]
-        kind[chosen] = POSITIVE
-        offsets[chosen] = encode_boxes(things[owner[positive]], self._anchors[chosen], self._decoder)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -528,3 +279,17 @@ def box_sizes(
         for place, label in enumerate(labels):
             found[label].append(sizes[(boxes.labels == place) & ~boxes.ignore])
     return {label: np.concatenate(parts) for label, parts in found.items()}
+
+
+def _mirrored(pixels: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
+    width = pixels.shape[1]
+    edges = boxes.edges[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([width, 0, width, 0])
+    return np.ascontiguousarray(pixels[:, ::-1]), Boxes(edges, boxes.labels, boxes.ignore)
+
+
+def _edges(box: Box) -> tuple[float, float, float, float]:
+    return box.left, box.top, box.right, box.bottom
+
+
+def _kernel(rng: np.random.Generator) -> str:
+    return "area" if rng.random() < 0.7 else "linear"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from oahega_build.detector.inputs import IGNORED, POSITIVE
+from oahega_build.detector.targets import IGNORED, POSITIVE
 
 
 def ssd_loss(
@@ -18,7 +18,7 @@ def ssd_loss(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Two scalars, scores' and boxes' part, each per positive anchor of the batch.
 
-    scores (n, N, 1) logits; boxes, offsets (n, N, 4); kind (n, N) as `detection_inputs.Targets` has it.
+    scores (n, N, 1) logits; boxes, offsets (n, N, 4); kind (n, N) as `targets.Targets` has it.
     Focal loss: Lin et al. 2017, formula 5. Ignored anchors weigh nothing in either part.
     """
     positive = tf.cast(kind == POSITIVE, tf.float32)

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.emotion.inputs import Framing, outline
+from oahega_build.pictures.drawing import blend, outline
+from oahega_build.pictures.framing import Framing
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import resize_pixels
@@ -192,13 +193,3 @@ def _common(box: Box, others: NDArray[np.float64]) -> float:
 def _outline(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Of many kinds, so that no one outline means a face."""
     return outline(side, side, rng, power=(2, 7), wide=(0.84, 1.05), high=(0.92, 1.1))
-
-
-def blend(canvas: Pixels, patch: NDArray[np.float32], mask: NDArray[np.float32], left: int, top: int) -> None:
-    """Draw a patch (h, w, 3) where `mask` (h, w), shares of 1, says; what lies outside is cut off."""
-    rows = slice(max(0, top), min(canvas.shape[0], top + patch.shape[0]))
-    columns = slice(max(0, left), min(canvas.shape[1], left + patch.shape[1]))
-    part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
-    share = mask[part][..., None]
-    mixed = canvas[rows, columns] * (1 - share) + patch[part] * share
-    canvas[rows, columns] = np.clip(mixed, 0, 255).astype(np.uint8)

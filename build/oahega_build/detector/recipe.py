@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oahega_build.detector.inputs import Augmentation, Matching
+from oahega_build.detector.augmentation import Augmentation
 from oahega_build.detector.pasting import Pasting
+from oahega_build.detector.targets import Matching
 from oahega_build.models.anchors import Ladder
 from oahega_build.models.ssd import SsdNet
 from oahega_edge.manifest import InputTensor, Resize

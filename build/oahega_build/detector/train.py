@@ -19,9 +19,10 @@ from rich.progress import track
 
 from oahega_build.detector.composing import composer_of, paster_of
 from oahega_build.detector.export import export, fill_averaged, read_decoder
-from oahega_build.detector.inputs import Batch, Composer, Matcher, batches, box_sizes, scene_of
+from oahega_build.detector.inputs import Batch, Composer, batches, box_sizes, scene_of
 from oahega_build.detector.loss import ssd_loss
 from oahega_build.detector.recipe import PIXEL_OFFSET, PIXEL_SCALE, DetectorRecipe, network_input
+from oahega_build.detector.targets import Matcher
 from oahega_build.models.anchors import anchors_from_boxes
 from oahega_build.models.ssd import build_ssd
 from oahega_build.models.warmstart import warm_start

@@ -11,10 +11,10 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from oahega_build.emotion.evaluate import VALID_LOG, load_emotion, log_valid, part_of, require_labels
-from oahega_build.emotion.inputs import Framing
 from oahega_build.emotion.metrics import Interval, Summary, mean_interval, summary
 from oahega_build.emotion.peers import Classifier, load_peers, on_shared_classes
 from oahega_build.pictures.dataset import Sample, read_dataset
+from oahega_build.pictures.framing import Framing
 from oahega_build.runs.artifacts import open_run
 
 

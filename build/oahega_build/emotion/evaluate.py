@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from oahega_build.emotion.calibrate import reliability
-from oahega_build.emotion.inputs import Framing, crop_sample, jpeg
 from oahega_build.emotion.metrics import (
     ClassFigures,
     Coverage,
@@ -27,6 +26,8 @@ from oahega_build.emotion.metrics import (
 from oahega_build.errors import DataError, RunError
 from oahega_build.models.quantize import Exported
 from oahega_build.pictures.dataset import Dataset, Sample, held_out, read_dataset
+from oahega_build.pictures.drawing import jpeg
+from oahega_build.pictures.framing import Framing, crop_sample
 from oahega_build.runs import artifacts
 from oahega_build.runs.entries import ENTRY, write_on_card
 from oahega_edge.chain.classification import softmax

@@ -11,57 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import Queue
 from threading import Thread
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.pictures.dataset import Sample
-from oahega_edge.chain.geometry import Box
-from oahega_edge.chain.preprocess import crop_face, resize_pixels
-from oahega_edge.manifest import Crop, InputTensor
-
-
-@dataclass(frozen=True, slots=True)
-class Framing:
-    """Where the device's detector finds the face on the training pictures, and what it then crops."""
-
-    box_width: float = 0.77
-    """Median share of the picture's width; on FER+ measured with YuNet (see build/README.md)."""
-    box_height: float = 0.99
-    middle_x: float = 0.5
-    middle_y: float = 0.49
-    scale: float = 1.01
-    """`Crop.scale`: chosen so that the device crops what the pictures show."""
-    shift: float = 0.01
-    """`Crop.shift`."""
-    kernel: Literal["area", "linear"] = "area"
-
-    @property
-    def box(self) -> Box:
-        """The detector's box on a training picture."""
-        return Box(
-            self.middle_x - self.box_width / 2,
-            self.middle_y - self.box_height / 2,
-            self.middle_x + self.box_width / 2,
-            self.middle_y + self.box_height / 2,
-        )
-
-    def box_in(self, width: int, height: int) -> Box:
-        """The same in pixels of a picture of this size."""
-        box = self.box
-        return Box(box.left * width, box.top * height, box.right * width, box.bottom * height)
-
-    @property
-    def crop(self) -> Crop:
-        """As the manifest states it."""
-        return Crop(scale=self.scale, shift=self.shift, kernel=self.kernel)
-
-
-def crop_sample(pixels: NDArray[np.uint8], framing: Framing, input_: InputTensor) -> NDArray[np.uint8]:
-    """What the device would hand to its quantizer if its detector answered with `framing.box`."""
-    return crop_face(pixels, framing.box, input_, framing.crop)
+from oahega_build.pictures.drawing import jpeg, outline, skin
+from oahega_build.pictures.framing import Framing, crop_sample
+from oahega_edge.chain.preprocess import resize_pixels
+from oahega_edge.manifest import InputTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +162,6 @@ class Augmenter:
         return table[face]
 
 
-def jpeg(face: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """The picture after JPEG at `quality`."""
-    _, data = cv2.imencode(".jpg", face, (cv2.IMWRITE_JPEG_QUALITY, quality))
-    flag = cv2.IMREAD_GRAYSCALE if face.ndim == 2 else cv2.IMREAD_COLOR
-    return np.asarray(cv2.imdecode(data, flag), np.uint8)
-
-
 def _surrounded(
     pixels: NDArray[np.uint8], other: NDArray[np.uint8], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
@@ -220,33 +172,6 @@ def _surrounded(
     share = outline(height, width, rng)
     share = share if pixels.ndim == 2 else share[..., None]
     return np.asarray(pixels * share + around * (1 - share), np.uint8)
-
-
-def skin(picture: NDArray[np.uint8], face: Box) -> NDArray[np.uint8]:
-    """Cheeks and nose: the inner half of a face, whose edges are in pixels."""
-    (x, y), width, height = face.center, face.width / 4, face.height / 4
-    rows = slice(max(0, int(y - height)), int(y + height) + 1)
-    return picture[rows, max(0, int(x - width)) : int(x + width) + 1]
-
-
-Range = tuple[float, float]
-
-
-def outline(
-    height: int,
-    width: int,
-    rng: np.random.Generator,
-    power: Range = (2, 5),
-    wide: Range = (0.8, 1.0),
-    high: Range = (0.95, 1.15),
-) -> NDArray[np.float32]:
-    """The face's share of its picture (height, width): between an ellipse and a rectangle, sharp or soft."""
-    rows = (np.arange(height, dtype=np.float32) + 0.5) / height * 2 - 1
-    columns = (np.arange(width, dtype=np.float32) + 0.5) / width * 2 - 1
-    exponent, half_width, half_height = rng.uniform(*power), rng.uniform(*wide), rng.uniform(*high)
-    distance = np.abs(columns[None, :] / half_width) ** exponent
-    distance = distance + np.abs(rows[:, None] / half_height) ** exponent
-    return np.clip((1 - distance) / rng.uniform(0.05, 0.5), 0, 1).astype(np.float32)
 
 
 def _erased(face: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

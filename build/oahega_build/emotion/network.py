@@ -10,11 +10,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.emotion.inputs import crop_sample
 from oahega_build.emotion.recipe import PIXEL_OFFSET, PIXEL_SCALE, WEIGHTS, EmotionRecipe, float_input
 from oahega_build.errors import RunError
 from oahega_build.models.mobilenet import Head, classifier
 from oahega_build.pictures.dataset import Sample
+from oahega_build.pictures.framing import crop_sample
 
 
 def build_model(recipe: EmotionRecipe, classes: int, side: int | None, precision: str) -> keras.Model:

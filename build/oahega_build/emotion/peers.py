@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.emotion.inputs import Framing
 from oahega_build.errors import DataError
+from oahega_build.pictures.framing import Framing
 
 
 class Classifier(Protocol):

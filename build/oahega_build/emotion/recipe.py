@@ -9,10 +9,11 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from oahega_build.emotion.inputs import Augmentation, Framing
+from oahega_build.emotion.inputs import Augmentation
 from oahega_build.errors import RunError
 from oahega_build.models.trunk import Trunk
 from oahega_build.pictures.dataset import HELD_OUT
+from oahega_build.pictures.framing import Framing
 from oahega_edge.manifest import InputTensor
 
 WEIGHTS = "emotion.weights.h5"

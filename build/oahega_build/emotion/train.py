@@ -23,7 +23,7 @@ from oahega_build.emotion.recipe import PIXEL_OFFSET, PIXEL_SCALE, WEIGHTS, Emot
 from oahega_build.errors import RecipeError
 from oahega_build.models import warmstart
 from oahega_build.pictures.dataset import Sample, read_dataset, split_train
-from oahega_build.pictures.people import as_pictures, heads_of
+from oahega_build.pictures.people import as_pictures, portraits_of
 from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs.artifacts import Run, open_run
 
@@ -255,7 +255,7 @@ def _heads(recipe: EmotionRecipe) -> list[NDArray[np.uint8]]:
     if recipe.heads is None:
         raise RecipeError("the recipe draws faces over heads; name a labelling run with --set heads=RUN")
     records = read_records(shards_of(recipe.heads, "train"))
-    return as_pictures(heads_of(records), recipe.framing, recipe.colour)
+    return as_pictures(portraits_of(records), recipe.framing, recipe.colour)
 
 
 def _trackable(variables: Sequence[keras.Variable]) -> list[tf.Variable]:

@@ -19,12 +19,12 @@ from oahega_build.emotion.evaluate import (
     part_of,
     require_labels,
 )
-from oahega_build.emotion.inputs import Framing
 from oahega_build.emotion.metrics import Interval, summary
 from oahega_build.emotion.recipe import EmotionRecipe, recipe_of
 from oahega_build.errors import RunError
 from oahega_build.experiments import distillation_plot
 from oahega_build.pictures.dataset import Dataset, Sample, held_out, read_dataset
+from oahega_build.pictures.framing import Framing
 from oahega_build.runs.artifacts import as_plain, open_run
 
 HELD_OUT = "held-out"

@@ -9,7 +9,7 @@ from oahega_build.experiments.prune_recipe import PruneRecipe
 from oahega_build.recipes.collect_default import RECIPE as COLLECT
 from oahega_build.recipes.emotion_distilled import RECIPE as STUDENT
 from oahega_build.recipes.emotion_teacher import RECIPE as TEACHER
-from oahega_build.whole.everything import EverythingRecipe
+from oahega_build.whole.recipe import EverythingRecipe
 
 RECIPE = EverythingRecipe(
     student=STUDENT,

@@ -23,7 +23,7 @@ from oahega_build.experiments.prune_recipe import PruneRecipe
 from oahega_build.experiments.tune import TuneRecipe
 from oahega_build.models.trunk import Trunk
 from oahega_build.recipes.collect_default import RECIPE as COLLECT
-from oahega_build.whole.everything import EverythingRecipe
+from oahega_build.whole.recipe import EverythingRecipe
 
 _AS_PUBLISHED = EmotionRecipe(
     trunk=Trunk(width=1.0),

@@ -18,14 +18,15 @@ import numpy as np
 from rich.progress import track
 
 from oahega_build.emotion.evaluate import VALID_LOG, EmotionModel, part_of, require_labels
-from oahega_build.emotion.inputs import Framing
 from oahega_build.emotion.metrics import Interval, mean_interval
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import read_dataset
-from oahega_build.pictures.people import Head, fits, frames_of, heads_of
+from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.people import Portrait, portraits_of
 from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs import artifacts
 from oahega_build.scenes.evaluate_video import Chain, bundle_chain, from_settings
+from oahega_build.scenes.portraits import fits, frames_of
 from oahega_build.scenes.sequences import (
     FPS,
     LEVELS,
@@ -169,7 +170,7 @@ def alone(scenery: Scenery) -> list[Shown]:
     ]
 
 
-def on_people(scenery: Scenery, heads: Sequence[Head], seed: int = SEED) -> list[Shown]:
+def on_people(scenery: Scenery, heads: Sequence[Portrait], seed: int = SEED) -> list[Shown]:
     """Every face in the place of somebody's. Raises DataError when no head fits."""
     if not any(fits(head, HEIGHTS[1]) for head in heads):
         raise DataError(
@@ -257,7 +258,7 @@ def evaluate_run(
             require_labels(emotion.labels, dataset)
             samples = part_of(dataset, part)
             if people:
-                heads = heads_of(read_records(shards_of(scenes, "valid" if part == "valid" else "held")))
+                heads = portraits_of(read_records(shards_of(scenes, "valid" if part == "valid" else "held")))
                 shown = on_people(Scenery(dataset.labels, stills_of(samples, dataset.labels), []), heads)
             else:
                 shown = alone(make_scenery(samples, dataset.labels, scenes))

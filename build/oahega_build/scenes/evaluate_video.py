@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from oahega_build.emotion.decision import DECISION
 from oahega_build.emotion.evaluate import VALID_LOG, load_emotion, part_of
 from oahega_build.errors import RunError
 from oahega_build.pictures.dataset import read_dataset
@@ -44,7 +45,6 @@ from oahega_build.scenes.video_methods import (
 )
 from oahega_build.scenes.video_metrics import Answers, Matching, Tally, VideoFigures, clip_flips, match
 from oahega_build.scenes.video_records import Detector, Record, YuNet, cached, clip_frames, recorded
-from oahega_build.whole.bundle import DECISION
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.cameras import open_camera
 from oahega_edge.chain.detection import HEAD_ODDS, Decoder

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.detector.pasting import blend
-from oahega_build.emotion.inputs import Framing, jpeg
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import SUFFIXES, Sample, read_picture
+from oahega_build.pictures.drawing import blend, jpeg
+from oahega_build.pictures.framing import Framing
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import resize_pixels

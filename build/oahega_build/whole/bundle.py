@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from oahega_build.emotion.decision import DECISION
 from oahega_build.errors import RunError
 from oahega_build.runs import artifacts
 from oahega_build.runs.entries import ENTRY
@@ -19,17 +20,11 @@ from oahega_edge.manifest import (
     EmotionEntry,
     Manifest,
     ModelCard,
-    SuggestedDecision,
 )
 
 MODEL_CARD = "MODEL_CARD.md"
 
 Entry = TypeVar("Entry", DetectorEntry, EmotionEntry)
-
-
-DECISION = SuggestedDecision(threshold=0.55, frames=4)
-"""Chosen on sequences through the whole chain (`evaluate-video`; figures in edge/README.md, Decisions). The
-exporter sees single pictures only and cannot know what a belief over many frames needs."""
 
 
 def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: str) -> Path:

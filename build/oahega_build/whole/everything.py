@@ -14,48 +14,19 @@ import oahega_edge
 from oahega_build.emotion.recipe import EmotionRecipe
 from oahega_build.errors import DataError, RecipeError
 from oahega_build.experiments.prune_recipe import PruneRecipe
-from oahega_build.experiments.tune import TuneRecipe, best_recipe
-from oahega_build.labelling.collect import GROUP_PATTERN, CollectRecipe
+from oahega_build.experiments.tune import best_recipe
+from oahega_build.labelling.collect import GROUP_PATTERN
 from oahega_build.pictures.dataset import Overview
 from oahega_build.runs.artifacts import open_run, write_json
 from oahega_build.runs.freshness import folder_digest
 from oahega_build.runs.plan import Plan, Step, run_plan
+from oahega_build.whole.recipe import EverythingRecipe
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, MANIFEST, load_bundle
 from oahega_edge.tools.bench_models import described, time_models
 
 BUNDLE, REPORT, VALID_LOG = "bundle", "report.html", "valid-log.jsonl"
 BENCH_RUNS, BENCH_THREADS = 100, 4
 """Timed invocations of each model, and threads at most, of which no device has more."""
-
-
-@dataclass(frozen=True, slots=True)
-class EverythingRecipe:
-    """What `all` does; a part that is None is left out."""
-
-    student: EmotionRecipe
-    """The model of the bundle; with `distil_share` it learns from the teacher."""
-    student_recipe: str
-    """Its name on the model card."""
-    teacher: EmotionRecipe | None = None
-    """Without a search; with one, the search finds it."""
-    tune: TuneRecipe | None = None
-    init: Path | None = None
-    """A quantized MobileNetV1 .tflite that the teacher, or every trial of its search, starts from."""
-    twin: bool = False
-    """Train the student without its teacher, too, for the comparison of figures 7 and 8."""
-    prune: PruneRecipe | None = None
-    project: bool = True
-    """Draw the embeddings and list suspicious labels, seen by the teacher."""
-    collect: CollectRecipe | None = None
-    """For `--videos`."""
-    test_share: float = 0.15
-    """Of a dataset without train/ and valid/: what chooses nothing and is reported."""
-    group_pattern: str = ""
-    """First parenthesis, searched in a picture's name, names what must not cross the split."""
-    start_epochs: int = 12
-    """For `--start`: so many epochs at a fifth of the student's learning rate."""
-    pictures_per_second: float = 500.0
-    """Trained, on the machine of the docstring's cost: what a dry run guesses with before anything ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +255,7 @@ def _fine_tuning(
     recipe: EverythingRecipe, bundle: Path, grouped: Callable[[EmotionRecipe], EmotionRecipe]
 ) -> tuple[EmotionRecipe, str, list[str]]:
     """The recipe that goes on from a bundle's emotion model, its name, and the model's digest."""
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     loaded = load_bundle(bundle)
     entry = loaded.manifest.emotion
@@ -491,7 +462,7 @@ def _detector_steps(plan: Plan, wish: Wish) -> Step:
 def _trained_detector(plan: Plan, wish: Wish, detection: Path) -> Step:
     from oahega_build.detector.recipe import DetectorRecipe
     from oahega_build.labelling import label as labelling
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     labels = load_recipe(wish.label_recipe, labelling.LabelRecipe)
     chosen = load_recipe(wish.detector_recipe, DetectorRecipe)

@@ -6,21 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from oahega_build.detector.inputs import (
-    IGNORED,
-    NEGATIVE,
-    POSITIVE,
-    Augmentation,
-    Boxes,
-    Composer,
-    Matcher,
-    Matching,
-    Scene,
-    View,
-    batches,
-    show,
-)
+from oahega_build.detector.augmentation import Augmentation
+from oahega_build.detector.inputs import Composer, Scene, batches
 from oahega_build.detector.pasting import FacePaster, Pasting
+from oahega_build.detector.targets import IGNORED, NEGATIVE, POSITIVE, Boxes, Matcher, Matching
+from oahega_build.pictures.drawing import View, show
 from oahega_edge.chain.detection import anchor_boxes, anchor_labels, decode_boxes
 from oahega_edge.chain.preprocess import fit_picture
 from oahega_edge.manifest import Anchor, AnchorLevel, InputTensor, Resize, SsdDecoder

@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from data.make_golden_crop import BOX, CROP, GOLDEN, GREY, RGB, drawn_picture
-from oahega_build.emotion.inputs import NO_AUGMENTATION, Augmentation, Augmenter, Epochs, Framing, crop_sample
+from oahega_build.emotion.inputs import NO_AUGMENTATION, Augmentation, Augmenter, Epochs
 from oahega_build.models.quantize import real_pixels
 from oahega_build.pictures.dataset import Sample
+from oahega_build.pictures.framing import Framing, crop_sample
 from oahega_edge.chain.preprocess import Quantizer, crop_face
 from oahega_edge.manifest import InputTensor
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oahega_build.emotion.inputs import Framing
 from oahega_build.emotion.recipe import EmotionRecipe, recipe_of
 from oahega_build.errors import DataError, RecipeError, RunError
 from oahega_build.models.mobilenet import Block, Trunk
-from oahega_build.recipes import load_recipe
+from oahega_build.pictures.framing import Framing
 from oahega_build.runs.artifacts import UNFINISHED
+from oahega_build.runs.recipes import load_recipe
 from training.pictures import write_dataset
 
 pytestmark = [

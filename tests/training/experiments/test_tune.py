@@ -122,7 +122,7 @@ def test_the_best_recipe_can_be_trained_and_differs_only_where_searched(
     killed_and_resumed: Path, recipe_file: Path
 ) -> None:
     from oahega_build.experiments.tune import TuneRecipe, best_recipe
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     base = load_recipe(str(recipe_file), TuneRecipe).base
     best = best_recipe(killed_and_resumed)

@@ -217,7 +217,7 @@ def test_a_folder_without_anything_to_look_at_is_refused(recipe: CollectRecipe, 
 
 @pytest.mark.shared
 def test_real_faces_are_found_in_a_real_clip(tmp_path: Path) -> None:
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     if not (SHARED / "data/media/intel").is_dir():
         pytest.skip("the folder `shared` is not beside the checkout")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oahega_build.detector.inputs import IGNORED, NEGATIVE, POSITIVE
+from oahega_build.detector.targets import IGNORED, NEGATIVE, POSITIVE
 from oahega_build.errors import RecipeError
 from oahega_build.models.anchors import Ladder, anchors_from_boxes
 from oahega_build.models.mobilenet import Block, Trunk
@@ -183,7 +183,7 @@ def test_a_ladder_with_too_few_strides_or_unknown_ones_is_refused() -> None:
 @pytest.mark.parametrize("name", ["detector_default", "detector_quick", "detector_paper", "detector_finish"])
 def test_packaged_recipes_have_anchors_on_all_their_maps(name: str) -> None:
     from oahega_build.detector.recipe import DetectorRecipe
-    from oahega_build.recipes import load_recipe
+    from oahega_build.runs.recipes import load_recipe
 
     recipe = load_recipe(name, DetectorRecipe)
     rng = np.random.default_rng(1)

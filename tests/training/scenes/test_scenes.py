@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from oahega_build.emotion.inputs import Framing
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample
-from oahega_build.pictures.people import Head, as_pictures, heads_of
+from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.people import Portrait, as_pictures, portraits_of
 from oahega_build.pictures.readers import LabelledBox
 from oahega_build.pictures.records import Record
 from oahega_build.scenes.evaluate_scenes import (
@@ -134,13 +134,13 @@ def test_figures_count_what_is_missed_and_what_is_wrong() -> None:
     assert figures.by_height == {"40-64": 0.5, "100-200": 0.5}
 
 
-def portrait(height: int = 200) -> Head:
+def portrait(height: int = 200) -> Portrait:
     """A brown head of that height before blue."""
     pixels = np.zeros((3 * height, 4 * height, 3), np.uint8)
     pixels[..., 2] = 180
     face = Box(1.6 * height, height, 2.4 * height, 2 * height)
     pixels[height : 2 * height, int(face.left) : int(face.right)] = (150, 100, 60)
-    return Head(pixels, face)
+    return Portrait(pixels, face)
 
 
 def test_a_head_becomes_a_picture_that_is_framed_as_the_training_pictures_are() -> None:
@@ -203,7 +203,7 @@ def test_only_whole_faces_that_are_high_enough_lend_their_place() -> None:
         return Record("a", encoded, 100, 100, boxes)
 
     whole, low = Box(0.2, 0.2, 0.6, 0.8), Box(0.1, 0.1, 0.2, 0.3)
-    heads = heads_of(
+    heads = portraits_of(
         [
             record(
                 LabelledBox("face", low), LabelledBox("face", whole), LabelledBox("person", Box(0, 0, 1, 1))

@@ -19,8 +19,8 @@ import pytest
 
 from drawn_faces import LOOKS, OAHEGA_CLASSES, draw_dataset, draw_face
 from oahega_build.errors import DataError, RecipeError
-from oahega_build.recipes import load_recipe
 from oahega_build.runs.plan import Plan, as_text
+from oahega_build.runs.recipes import load_recipe
 from oahega_build.whole import everything as verb
 
 pytestmark = pytest.mark.training

@@ -1,0 +1,80 @@
+"""How scenes are varied, and what cameras do to light and colour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from oahega_edge.chain.frame import Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How often what happens; chances 0..1."""
+
+    modes: Mapping[str, float] = field(
+        default_factory=lambda: {"fit": 0.35, "zoom_out": 0.15, "zoom_in": 0.25, "face": 0.25}
+    )
+    """Shares of the ways to place a scene: as the device does; smaller; larger around something; a face
+    at 20..85 % of the input's height."""
+    mosaic: float = 0.2
+    """Four scenes on one input."""
+    pasted: float = 0.35
+    """Still faces on the scene, where there are some to paste."""
+    stretch: float = 0.15
+    """Largest change of the aspect, as a natural logarithm; not in `fit`."""
+    grey: float = 0.1
+    blur: float = 0.12
+    jpeg: float = 0.15
+    noise: float = 0.1
+    dark: float = 0.1
+    colour: float = 0.7
+    least_face: float = 0.5
+    """Share of a face that must stay inside to count; less makes it an ignore region."""
+    least_person: float = 0.3
+    smallest_face: float = 5.5
+    """Pixels of the input; lower faces are ignore regions."""
+    smallest_person: float = 11.0
+
+
+def photometric(pixels: Pixels, how: Augmentation, rng: np.random.Generator) -> Pixels:
+    """Light, colour, blur, noise and compression as cameras make them."""
+    if rng.random() < how.colour:
+        gain = rng.uniform(0.7, 1.35) * rng.uniform(0.88, 1.12, 3)
+        shift = rng.uniform(-25, 25)
+        gamma = math.exp(rng.uniform(-0.35, 0.35))
+        ramp = 255 * (np.arange(256) / 255) ** gamma
+        table = np.clip((ramp[:, None] - 128) * gain + 128 + shift, 0, 255).astype(np.uint8)
+        pixels = cv2.LUT(pixels, table[None])
+        if rng.random() < 0.5:
+            grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+            amount = rng.uniform(0.3, 1.3)
+            pixels = cv2.addWeighted(pixels, amount, grey, 1 - amount, 0)
+    if rng.random() < how.dark:
+        pixels = cv2.convertScaleAbs(pixels, alpha=rng.uniform(0.2, 0.6))
+    if rng.random() < how.grey:
+        pixels = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    if rng.random() < how.blur:
+        pixels = _blurred(pixels, rng)
+    if rng.random() < how.noise:
+        noise = np.empty(pixels.shape, np.int16)
+        cv2.setRNGSeed(int(rng.integers(1 << 30)))
+        cv2.randn(noise, 0, rng.uniform(3, 14))
+        pixels = np.clip(pixels.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    if rng.random() < how.jpeg:
+        quality = int(rng.integers(25, 85))
+        coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        pixels = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    return np.asarray(pixels, np.uint8)
+
+
+def _blurred(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    if rng.random() < 0.5:
+        return np.asarray(cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 1.8)), np.uint8)
+    length = int(rng.integers(3, 8))
+    kernel = np.full((1, length), 1 / length)
+    return np.asarray(cv2.filter2D(pixels, -1, kernel if rng.random() < 0.7 else kernel.T), np.uint8)

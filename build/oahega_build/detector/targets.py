@@ -1,0 +1,142 @@
+"""What the network should say of an example: a target for every anchor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from oahega_edge.chain.detection import anchor_boxes, anchor_labels, encode_boxes
+from oahega_edge.chain.geometry import iou_matrix
+from oahega_edge.manifest import InputTensor, SsdDecoder
+
+POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
+"""Values of `Targets.kind`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes:
+    """Boxes of one picture in arrays."""
+
+    edges: NDArray[np.float64]
+    """(n, 4) left, top, right, bottom; the owner says in which unit."""
+    labels: NDArray[np.intp]
+    """(n,) places in the label list."""
+    ignore: NDArray[np.bool_]
+    """(n,)"""
+
+    @classmethod
+    def none(cls) -> Boxes:
+        """No boxes."""
+        return cls(np.zeros((0, 4)), np.zeros(0, np.intp), np.zeros(0, bool))
+
+    @classmethod
+    def of(cls, edges: ArrayLike, label: int, *, ignore: bool) -> Boxes:
+        """Boxes of one label."""
+        rows = np.asarray(edges, np.float64).reshape(-1, 4)
+        return cls(rows, np.full(len(rows), label, np.intp), np.full(len(rows), ignore))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Boxes]) -> Boxes:
+        """All boxes of several parts."""
+        if not parts:
+            return cls.none()
+        return cls(
+            np.concatenate([p.edges for p in parts]),
+            np.concatenate([p.labels for p in parts]),
+            np.concatenate([p.ignore for p in parts]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What the network should say of one example."""
+
+    kind: NDArray[np.int8]
+    """(N,) POSITIVE, NEGATIVE or IGNORED."""
+    offsets: NDArray[np.float32]
+    """(N, 4) dy, dx, dh, dw; zeros but for positives."""
+
+
+def areas(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) of boxes (n, 4) left, top, right, bottom."""
+    return np.prod(np.maximum(edges[:, 2:] - edges[:, :2], 0), axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Which anchors answer for which box; values of intersection over union."""
+
+    positive: float = 0.5
+    negative: float = 0.4
+    """Below it an anchor is background; between the two it is ignored."""
+    best: int = 4
+    """So many anchors answer for every box at least,"""
+    best_least: float = 0.25
+    """if they overlap it by this much (the first one always)."""
+    ignored: float = 0.5
+    """Share of an anchor inside an ignore region from which it is ignored."""
+
+
+class Matcher:
+    """Boxes of an example -> targets of every anchor."""
+
+    def __init__(
+        self, input_: InputTensor, decoder: SsdDecoder, labels: Sequence[str], matching: Matching
+    ) -> None:
+        self._anchors = anchor_boxes(input_, decoder)
+        half = self._anchors[:, 2:] / 2
+        self._edges = np.concatenate([self._anchors[:, :2] - half, self._anchors[:, :2] + half], axis=1)
+        names = np.array(anchor_labels(input_, decoder))
+        self._members = [np.flatnonzero(names == label) for label in labels]
+        self._decoder = decoder
+        self._how = matching
+
+    def __call__(self, boxes: Boxes) -> Targets:
+        """Edges of `boxes` in units of the input."""
+        kind = np.full(len(self._anchors), NEGATIVE, np.int8)
+        offsets = np.zeros((len(self._anchors), 4), np.float32)
+        for number, members in enumerate(self._members):
+            of_label = boxes.labels == number
+            regions = boxes.edges[of_label & boxes.ignore]
+            if len(regions):
+                kind[members[self._inside(members, regions)]] = IGNORED
+            things = boxes.edges[of_label & ~boxes.ignore]
+            if len(things):
+                self._match(members, things, kind, offsets)
+        return Targets(kind, offsets)
+
+    def _inside(self, members: NDArray[np.intp], regions: NDArray[np.float64]) -> NDArray[np.bool_]:
+        anchors = np.clip(self._edges[members], 0, 1)
+        low = np.maximum(anchors[:, None, :2], regions[None, :, :2])
+        high = np.minimum(anchors[:, None, 2:], regions[None, :, 2:])
+        shared = np.prod(np.clip(high - low, 0, None), axis=2)
+        inside: NDArray[np.bool_] = np.any(shared > self._how.ignored * areas(anchors)[:, None], axis=1)
+        return inside
+
+    def _match(
+        self,
+        members: NDArray[np.intp],
+        things: NDArray[np.float64],
+        kind: NDArray[np.int8],
+        offsets: NDArray[np.float32],
+    ) -> None:
+        overlap = iou_matrix(things, self._edges[members])
+        owner = overlap.argmax(axis=0)
+        best = overlap.max(axis=0)
+        undecided = (best >= self._how.negative) & (best < self._how.positive)
+        kind[members[undecided]] = IGNORED
+        positive = best >= self._how.positive
+        # Boxes that fit no anchor well still get their best ones; the largest first, so that a small
+        # box keeps its anchors against a large neighbour.
+        for i in np.argsort(-areas(things)):
+            order = np.argsort(-overlap[i])[: self._how.best]
+            taken = order[(overlap[i, order] >= self._how.best_least) | (np.arange(len(order)) == 0)]
+            own = taken[~positive[taken] | (overlap[i, taken] >= best[taken]) | (taken == order[0])]
+            owner[own] = i
+            positive[own] = True
+        chosen = members[positive]
+        kind[chosen] = POSITIVE
+        offsets[chosen] = encode_boxes(things[owner[positive]], self._anchors[chosen], self._decoder)

@@ -1,0 +1,72 @@
+"""Reading a recipe: a packaged one by its name, or one of the user's own from a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import pkgutil
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from oahega_build.errors import RecipeError
+
+PACKAGED = "oahega_build.recipes"
+
+R = TypeVar("R")
+
+
+def load_recipe(name: str, kind: type[R], overrides: Sequence[str] = ()) -> R:
+    """`RECIPE` of the packaged recipe `name`, or of the Python file `name` when it ends in `.py`.
+
+    `overrides` are `field=value` texts; each value is read as the field's type.
+    Raises RecipeError when there is none, it is not a `kind`, or a field is unknown.
+    """
+    recipe = getattr(_module(name), "RECIPE", None)
+    if not isinstance(recipe, kind):
+        raise RecipeError(
+            f"recipe {name} holds {type(recipe).__name__}, this stage needs a RECIPE of {kind.__name__}"
+        )
+    for override in overrides:
+        recipe = _with(recipe, override)
+    return recipe
+
+
+def _module(name: str) -> types.ModuleType:
+    if name.endswith(".py"):
+        return _module_from_file(Path(name))
+    if not name.isidentifier() or importlib.util.find_spec(f"{PACKAGED}.{name}") is None:
+        packaged = sorted(
+            module.name for module in pkgutil.iter_modules(importlib.import_module(PACKAGED).__path__)
+        )
+        raise RecipeError(
+            f"there is no recipe {name!r}; packaged are {', '.join(packaged)}, or give a .py file"
+        )
+    return importlib.import_module(f"{PACKAGED}.{name}")
+
+
+def _module_from_file(path: Path) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise RecipeError(f"there is no recipe file {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _with(recipe: R, override: str) -> R:
+    field, equals, text = override.partition("=")
+    names = [f.name for f in dataclasses.fields(recipe)]  # type: ignore[arg-type]
+    if not equals or field not in names:
+        raise RecipeError(f"--set {override!r} names no field of the recipe; there are {', '.join(names)}")
+    kind = get_type_hints(type(recipe))[field]
+    try:
+        value = TypeAdapter(kind).validate_strings(text)
+    except ValidationError as error:
+        said = error.errors(include_url=False)[0]["msg"]
+        raise RecipeError(f"--set {override!r} does not fit: {said}") from error
+    return dataclasses.replace(recipe, **{field: value})  # type: ignore[type-var]
