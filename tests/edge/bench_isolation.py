@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from oahega_edge.runtimes import Model, open_model
+from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.fallback import Fallback
 from oahega_edge.runtimes.isolated import ModelSpec, open_isolated
+from oahega_edge.runtimes.port import Model
 from tiny import NAMES, Tiny, tiny
 
 CALLS = 2000

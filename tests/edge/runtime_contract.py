@@ -13,10 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from oahega_edge.errors import AcceleratorError
-from oahega_edge.runtimes import Model, open_model
+from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.fake import FakeModel
 from oahega_edge.runtimes.fallback import Fallback
 from oahega_edge.runtimes.isolated import ModelSpec, open_isolated
+from oahega_edge.runtimes.port import Model
 from tiny import NAMES, Tiny, tiny
 
 Opener = Callable[[Tiny], Model]

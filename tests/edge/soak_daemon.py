@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from oahega_edge.cameras import Camera
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Pipeline, Step
 from oahega_edge.service.assembly import make_daemon, read_setup

@@ -27,7 +27,8 @@ from oahega_edge.chain.detection import PERSON, Decoder, Detection, heads_first
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.preprocess import Quantizer, fit_picture
 from oahega_edge.manifest import DetectorEntry
-from oahega_edge.runtimes import Model, open_model
+from oahega_edge.runtimes import open_model
+from oahega_edge.runtimes.port import Model
 
 LEAST = 0.02
 """Scores from here on enter the average precision."""

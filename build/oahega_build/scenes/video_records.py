@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from oahega_build.runs import artifacts
 from oahega_build.scenes.sequences import LabelledFrame, Truth
-from oahega_edge.cameras import Camera
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.detection import FACE, Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box

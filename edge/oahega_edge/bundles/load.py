@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from oahega_edge.chain.preprocess import Quantizer, golden_pixels
 from oahega_edge.errors import BundleError, plain
 from oahega_edge.manifest import FORMAT_VERSION, DetectorEntry, EmotionEntry, Manifest, ModelFile
-from oahega_edge.runtimes import Model
+from oahega_edge.runtimes.port import Model
 
 EMBEDDED = Path(__file__).parent
 """Bundles that come with the package, by the names of their folders."""

@@ -1,45 +1,13 @@
-"""The camera port and the choice of its adapter. Each adapter is one file in this folder."""
+"""Opens the camera that a source names. Each adapter is one file here; `port.py` is what they share."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
 
-from oahega_edge.chain.frame import Frame
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.geometry import Box
 from oahega_edge.errors import CameraError
-
-
-class Camera(Protocol):
-    """Delivers frames. Opened by `__enter__`, closed by `__exit__`; may be opened again.
-
-    A live adapter may also have `reset() -> None`: what its driver offers beyond closing and opening, called
-    between the two by the ladder in `recovering.py`.
-    """
-
-    live: bool
-    """True: frames come in real time and old ones are dropped. False: a file, read in lock step."""
-
-    def __enter__(self) -> Self:
-        """Open; raises CameraError with the source in its text when that fails."""
-        ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        """Close; never raises, may be called twice."""
-        ...
-
-    def read(self, timeout: float) -> Frame:
-        """The newest frame not yet read, waiting at most `timeout` seconds for it.
-
-        Raises CameraStalled when none came in time, CameraError when the device is gone,
-        EndOfSource after a file's last frame.
-        """
-        ...
-
 
 POSSIBLE_SOURCES = (
     "picamera or picamera:1 (Raspberry Pi camera), 0 or /dev/video0 (USB camera), rtsp://... or http://... "

@@ -10,7 +10,7 @@ from typing import Literal, Self
 import cv2
 import numpy as np
 
-from oahega_edge.cameras import Camera
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.errors import CameraError

@@ -19,7 +19,7 @@ from oahega_edge.chain.smoothing import Average, Smoothing
 from oahega_edge.chain.tracking import Track, Tracker
 from oahega_edge.chain.trigger import Decision, Sighting, Trigger, TriggerRules
 from oahega_edge.manifest import DetectorEntry, EmotionEntry
-from oahega_edge.runtimes import Model
+from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch
 
 

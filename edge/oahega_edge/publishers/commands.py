@@ -24,8 +24,8 @@ from oahega_edge.contract.messages import (
 )
 from oahega_edge.contract.topics import Topics
 from oahega_edge.errors import plain
-from oahega_edge.publishers import Command
 from oahega_edge.publishers.connection import Incoming
+from oahega_edge.publishers.port import Command
 
 LARGEST_PAYLOAD = 4096
 """Bytes."""

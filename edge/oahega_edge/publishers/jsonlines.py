@@ -8,7 +8,7 @@ from typing import Self, TextIO
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import Delivery, Health, Info, Response, State
 from oahega_edge.errors import PublishError
-from oahega_edge.publishers import Command
+from oahega_edge.publishers.port import Command
 
 
 class JsonLinesPublisher:

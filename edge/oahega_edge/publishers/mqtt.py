@@ -17,7 +17,6 @@ from typing import Self
 from oahega_edge.contract.events import Event, rfc3339
 from oahega_edge.contract.messages import OFFLINE, ONLINE, BrokerLink, Delivery, Health, Info, Response, State
 from oahega_edge.contract.topics import Topics
-from oahega_edge.publishers import Command
 from oahega_edge.publishers.commands import Refused, read_command
 from oahega_edge.publishers.connection import (
     BrokerOptions,
@@ -32,6 +31,7 @@ from oahega_edge.publishers.connection import (
 )
 from oahega_edge.publishers.courier import Courier
 from oahega_edge.publishers.homeassistant import BIRTH, config_topic, discovery, status_topic
+from oahega_edge.publishers.port import Command
 from oahega_edge.publishers.store import Instant, StoreOptions, device_clock
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Self
 
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import Delivery, Health, Info, Response, State
-from oahega_edge.publishers import Command
+from oahega_edge.publishers.port import Command
 
 
 class RecordingPublisher:

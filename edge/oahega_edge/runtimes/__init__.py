@@ -1,43 +1,17 @@
-"""The model port: tensors in, tensors by role out. Decoding and NMS are not a runtime's business."""
+"""Opens a model in this process. Each runtime is one file here; `port.py` is what they share."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from oahega_edge.errors import BundleError, RuntimeMissing, SettingsError
 
 if TYPE_CHECKING:
     from oahega_edge.manifest import InputTensor, OutputTensor
+    from oahega_edge.runtimes.port import Model
     from oahega_edge.runtimes.wiring import Wiring
-
-Tensor = NDArray[Any]
-
-
-class Model(Protocol):
-    """A loaded network. `run` may be called from one thread at a time."""
-
-    @property
-    def accelerator(self) -> str:
-        """`cpu`, `edgetpu-usb` or `edgetpu-pci`."""
-        ...
-
-    def run(self, tensor: NDArray[np.int8] | NDArray[np.uint8] | NDArray[np.float32]) -> Mapping[str, Tensor]:
-        """Invoke on one input of the manifest's shape and dtype; outputs by role, as the file gives them.
-
-        Quantized outputs stay quantized, and the arrays are the caller's. Raises AcceleratorError when the
-        accelerator fails, ValueError for an input of another shape or dtype and after `close`.
-        """
-        ...
-
-    def close(self) -> None:
-        """Release the interpreter; may be called twice."""
-        ...
 
 
 def open_model(

@@ -17,7 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from oahega_edge.errors import AcceleratorError, EdgeError
-from oahega_edge.runtimes import Model
+from oahega_edge.runtimes.port import Model
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ import cv2
 
 import oahega_edge
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, EMBEDDED, Bundle, is_embedded, load_bundle, self_test
-from oahega_edge.cameras import Camera, open_camera
+from oahega_edge.cameras import open_camera
+from oahega_edge.cameras.port import Camera
 from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
 from oahega_edge.chain.detection import Decoder
 from oahega_edge.chain.disclosure import Group, SelectedLabels, told_labels, told_prior
@@ -38,14 +39,15 @@ from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import COMMANDS, AcceleratorHealth, Adjustable
 from oahega_edge.errors import AcceleratorError, SettingsError
 from oahega_edge.manifest import DetectorEntry, EmotionEntry
-from oahega_edge.publishers import Publisher
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttOptions, MqttPublisher
+from oahega_edge.publishers.port import Publisher
 from oahega_edge.publishers.store import StoreOptions
-from oahega_edge.runtimes import Model, open_model
+from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.edgetpu import find_edgetpu
 from oahega_edge.runtimes.fallback import Fallback
 from oahega_edge.runtimes.isolated import ModelSpec, open_isolated
+from oahega_edge.runtimes.port import Model
 from oahega_edge.service.control import ControlServer, socket_path
 from oahega_edge.service.daemon import Daemon, NoRecovery, Rhythm
 from oahega_edge.service.engines import Engine, Engines, TrialRecord

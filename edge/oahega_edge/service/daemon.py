@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from oahega_edge.cameras import Camera
 from oahega_edge.cameras.picture_quality import FrameWatch, Problem
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.chain.trigger import Decision
 from oahega_edge.contract.events import EventStamp
 from oahega_edge.contract.messages import Adjustable, State
 from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource
-from oahega_edge.publishers import Command, Publisher
+from oahega_edge.publishers.port import Command, Publisher
 from oahega_edge.service.engines import Engines
 from oahega_edge.service.health import CameraState, Reporter
 from oahega_edge.service.metrics import Metrics, NoMetrics

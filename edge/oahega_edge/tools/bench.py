@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from oahega_edge.cameras import Camera
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Pipeline, Step
 from oahega_edge.contract.events import EventStamp

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import Any
 
-from oahega_edge.cameras import Camera
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.motion import Gate

@@ -16,7 +16,8 @@ from oahega_edge.bundles.load import Bundle
 from oahega_edge.chain.preprocess import Quantizer, golden_pixels
 from oahega_edge.errors import AcceleratorError
 from oahega_edge.manifest import DetectorEntry, EmotionEntry, ModelFile
-from oahega_edge.runtimes import Model, open_model
+from oahega_edge.runtimes import open_model
+from oahega_edge.runtimes.port import Model
 
 WARM_UP = 10
 """Invocations that are not counted: the first ones plan memory, and load parameters onto a TPU."""

@@ -17,13 +17,14 @@ from PIL import Image
 
 from fake_picamera2 import Sensor, fake_picamera2
 from network_camera import HttpCamera, RtspCamera
-from oahega_edge.cameras import Camera, open_camera
+from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.loop import LoopedFile
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.opencv import OpenCvCamera
 from oahega_edge.cameras.orientation import Orientation, Oriented
 from oahega_edge.cameras.picamera import PiCamera
 from oahega_edge.cameras.pictures import Pictures
+from oahega_edge.cameras.port import Camera
 from oahega_edge.cameras.recovering import RecoveringCamera
 from oahega_edge.cameras.video import VideoFile
 from oahega_edge.chain.frame import Frame

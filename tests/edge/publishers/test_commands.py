@@ -17,10 +17,10 @@ import pytest
 from brokers import Ear, Gate, Mosquitto, wait_until
 from edge.mqtt_samples import BASE, QUICK, info, options
 from oahega_edge.contract.topics import Topics
-from oahega_edge.publishers import Command
 from oahega_edge.publishers.commands import LARGEST_PAYLOAD, Refused, read_command
 from oahega_edge.publishers.connection import Incoming
 from oahega_edge.publishers.mqtt import MOST_COMMANDS, MqttPublisher
+from oahega_edge.publishers.port import Command
 from oahega_edge.service.assembly import mqtt_options
 from oahega_edge.service.settings import PACKAGED, read_layers
 

@@ -11,10 +11,10 @@ import pytest
 from brokers import wait_until
 from edge.mqtt_samples import event, events, health, info, options, state
 from oahega_edge.errors import PublishError
-from oahega_edge.publishers import Command, Publisher
 from oahega_edge.publishers.disabled import DisabledPublisher
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttPublisher
+from oahega_edge.publishers.port import Command, Publisher
 from oahega_edge.publishers.recording import RecordingPublisher
 from oahega_edge.tools.broker import EmbeddedBroker
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from edge.chain.test_pipeline import LABELS, LEFT, face, pipeline
-from oahega_edge.cameras import Camera
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.picture_quality import FrameWatch
+from oahega_edge.cameras.port import Camera
 from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import AcceleratorHealth, Adjustable, System
 from oahega_edge.errors import CameraError, CameraStalled
-from oahega_edge.publishers import Command
+from oahega_edge.publishers.port import Command
 from oahega_edge.publishers.recording import RecordingPublisher
 from oahega_edge.service.daemon import Daemon, Rhythm
 from oahega_edge.service.engines import Engine, Engines, TrialRecord

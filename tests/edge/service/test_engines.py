@@ -8,9 +8,9 @@ import pytest
 
 from edge.service.test_daemon import engine
 from oahega_edge.errors import AcceleratorError, BundleError
-from oahega_edge.runtimes import Model
 from oahega_edge.runtimes.fake import FakeModel
 from oahega_edge.runtimes.fallback import Fallback
+from oahega_edge.runtimes.port import Model
 from oahega_edge.service.engines import TRIAL_S, Engine, Engines, TrialRecord
 
 

@@ -24,9 +24,9 @@ from oahega_edge.bundles.load import load_bundle, parse_manifest, seal
 from oahega_edge.chain.frame import Frame
 from oahega_edge.contract.topics import Topics
 from oahega_edge.errors import BundleError, CameraError, EdgeError, SettingsError
-from oahega_edge.publishers import Command
 from oahega_edge.publishers.commands import Refused, read_command
 from oahega_edge.publishers.connection import Incoming
+from oahega_edge.publishers.port import Command
 from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.tflite_file import parse_tflite
 from oahega_edge.service.assembly import (
