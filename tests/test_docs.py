@@ -1,0 +1,95 @@
+"""What the documents name exists: links, files, verbs of make and of both command lines, decisions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from oahega_build.cli import app as build_verbs  # noqa: TID251 (the documents name its verbs too)
+from oahega_edge.cli import app as edge_verbs
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("docs", "edge", "build", "systemd", "ansible", "requirements", "tests")
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(p for name in FOLDERS for p in (ROOT / name).rglob("*.md"))]
+BASES = (ROOT, ROOT / "edge", ROOT / "build", ROOT / "edge/oahega_edge", ROOT / "build/oahega_build")
+"""What a path in a document may start from, beside the document's own folder."""
+MADE = ("artifacts", "dist", "inventory")
+"""Folders that users fill."""
+DECISIONS = ROOT / "docs/decisions"
+
+
+def prose(text: str) -> str:
+    """Without fenced examples."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub derives them from the headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path) -> Iterator[str]:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name).resolve() if name else page
+        if not linked.exists() or (anchor and anchor not in anchors(linked)):
+            yield target
+
+
+def missing_paths(page: Path) -> Iterator[str]:
+    """Names in backticks that begin like a path of this repository and are none."""
+    for name in re.findall(r"`([\w.*-]+(?:/[\w.*-]+)*/?)`", prose(page.read_text(encoding="utf-8"))):
+        first = name.partition("/")[0]
+        bases = [base for base in (page.parent, *BASES) if (base / first).is_dir()]
+        is_path = "/" in name and bases and first not in MADE
+        if is_path and not any(any(base.glob(name)) for base in bases):
+            yield name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_and_path_of_a_page_leads_somewhere(page: Path) -> None:
+    assert [*broken_links(page), *missing_paths(page)] == []
+
+
+def test_a_broken_link_and_a_wrong_path_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Top\n[a](#top) [b](#bottom) [c](gone.md) `docs/gone.md` `edge/README.md` `oahega/v1`")
+
+    found = [*broken_links(page), *missing_paths(page)]
+
+    assert found == ["#bottom", "gone.md", "docs/gone.md"]
+
+
+def named(pattern: str) -> set[str]:
+    """What the pattern finds in any page, examples included, history not."""
+    pages = (page.read_text(encoding="utf-8") for page in PAGES if page.parent != DECISIONS)
+    return {name for text in pages for name in re.findall(pattern, text)}
+
+
+def test_every_make_verb_of_the_documents_exists() -> None:
+    rules = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+    assert named(r"(?m)(?:`|^ *)make ([a-z][\w-]*)") <= rules
+
+
+def test_every_verb_of_the_command_lines_exists() -> None:
+    assert named(r"python -m oahega_build ([a-z][\w-]*)") <= set(get_command(build_verbs).commands)
+    assert named(r"(?m)(?:`|^ *|bin/)oahega-edge ([a-z][\w-]*)") <= set(get_command(edge_verbs).commands)
+
+
+def test_the_index_of_decisions_lists_each_with_its_title() -> None:
+    index = (DECISIONS / "README.md").read_text(encoding="utf-8")
+    headings = {
+        page.name: page.read_text(encoding="utf-8").splitlines()[0] for page in DECISIONS.glob("[0-9]*.md")
+    }
+
+    rows = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| (.+?) \|", index, re.MULTILINE)
+
+    assert {file: f"# {number}: {title}" for number, file, title in rows} == headings
