@@ -1,17 +1,17 @@
-"""Labels for small and covered faces: `label_shared` with YuNet at 960 px as well, and a second YuNet's doubts.
+"""Labels for small and covered faces: `label_shared` with YuNet at 960 px as well, and a second YuNet.
 
 Command: python -m oahega_build label --data DATA --recipe label_far_faces --run far --processes 2
 Cost: about 35 core minutes for 5,977 pictures.
-Expected: on the 265 hand-boxed pictures of `crowds`, .86 of the faces become boxes (`label_shared`: .78) and .04 lie
-in ignore regions; at least .79 of the boxes are right, as far faces are not all boxed there.
+Expected: on the 265 hand-boxed pictures of `crowds`, .86 of the faces become boxes (`label_shared`: .78) and
+.04 lie in ignore regions; at least .79 of the boxes are right, as far faces are not all boxed there.
 """
 
 import dataclasses
 
-from oahega_build.label import Trust
+from oahega_build.labelling.label import Trust
+from oahega_build.labelling.teachers import TeacherSpec
 from oahega_build.recipes.label_shared import COCO_SSD, YOLO_FASTEST, YUNET
 from oahega_build.recipes.label_shared import RECIPE as SHARED
-from oahega_build.teachers import TeacherSpec
 
 ENLARGED = dataclasses.replace(YUNET, side=960, most_enlarged=2.5)
 SMALLER_NET = TeacherSpec("yunet", ("teachers/yunet/yunet_s_640_640.onnx",), {}, least=0.5, side=640)

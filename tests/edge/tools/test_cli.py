@@ -316,17 +316,3 @@ def test_asking_a_daemon_that_does_not_run_ends_with_one_sentence(tmp_path: Path
 
     assert done.returncode == 1
     assert "is oahega-edge running" in complaints(done)[0]
-
-
-def test_the_device_package_needs_neither_tensorflow_nor_the_trainer() -> None:
-    """Importing every module of the core and the command line loads no adapter's library either."""
-    script = (
-        "import sys, oahega_edge.cli, oahega_edge.chain.pipeline;"
-        "import oahega_edge.service.settings, oahega_edge.bundles.load;"
-        "bad = {'tensorflow', 'keras', 'oahega_build', 'picamera2', 'ai_edge_litert', 'paho'};"
-        "print(sorted(bad & set(sys.modules)))"
-    )
-
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == "[]"
