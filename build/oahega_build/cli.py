@@ -475,9 +475,10 @@ def report(
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "OAHEGA edge: a run",
 ) -> None:
     """Every finished run below the artifacts folder on one self-contained page."""
-    from oahega_build.whole import report as stage
+    from oahega_build.whole.report.page import write_report
+    from oahega_build.whole.report.runs import find_runs
 
-    print(stage.write_report(stage.find_runs(artifacts), out, devices or (), title))
+    print(write_report(find_runs(artifacts), out, devices or (), title))
 
 
 @app.command("tune")

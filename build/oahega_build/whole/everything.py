@@ -537,7 +537,7 @@ def _bundle_steps(plan: Plan, wish: Wish, emotion: Step, detector: Step) -> None
         f"to {wish.out / REPORT}",
         {},
         before,
-        "oahega_build.whole.report",
+        "oahega_build.whole.report.page",
         lambda stage, own: report_run(plan, own),
         guess=10,
         leaves=(wish.out / REPORT,),
@@ -586,7 +586,7 @@ def deliver(bundle: Path, out: Path, name: str) -> None:
 
 def report_run(plan: Plan, name: str) -> None:
     """Stage `report` over exactly the runs of this plan; a finished one is only put in its place again."""
-    from oahega_build.whole.report import write_report
+    from oahega_build.whole.report.page import write_report
 
     runs = [step.result for step in plan.steps if step.result.is_dir()]
     finished = plan.artifacts / "report" / name
