@@ -19,7 +19,7 @@ import typer
 
 import oahega_edge
 from oahega_edge.errors import EdgeError
-from oahega_edge.service.settings import Layers, Settings, read_layers
+from oahega_edge.service.settings import Layers, Settings, read_layers, read_password
 
 if TYPE_CHECKING:
     from oahega_edge.chain.pipeline import Pipeline
@@ -269,7 +269,7 @@ def listen(
         port=int(port),
         client_id=f"oahega-listen-{os.getpid()}",
         username=username or None,
-        password=password_file.read_text().strip() if password_file else None,
+        password=read_password(password_file, "--password-file") if password_file else None,
         ca_file=str(ca_file) if ca_file else None,
     )
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)

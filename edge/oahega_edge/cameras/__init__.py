@@ -77,9 +77,10 @@ def _file(source: str, fps: float | None, started_at: datetime | None) -> Camera
         there = False
     if not there:
         raise CameraError(f"camera source {source!r} is no file and no device; possible: {POSSIBLE_SOURCES}")
-    from oahega_edge.cameras.pictures import PICTURE_SUFFIXES, Pictures
+    from oahega_edge.cameras.endings import is_picture
+    from oahega_edge.cameras.pictures import Pictures
     from oahega_edge.cameras.video import VideoFile
 
-    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
+    if path.is_dir() or is_picture(path):
         return Pictures(path, fps=fps, started_at=started_at)
     return VideoFile(path, fps=fps, started_at=started_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -12,20 +13,17 @@ import cv2
 import numpy as np
 
 from oahega_edge.cameras.capture import as_rgb
+from oahega_edge.cameras.endings import PICTURES, ending, is_picture
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.errors import CameraError, EndOfSource
 
-PICTURE_SUFFIXES = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".jp2"}
-)
-"""Lower case; a GIF is a clip, see `video.py`."""
 USUAL_FPS = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Pictures:
-    """The pictures of a folder sorted by name, each once; their sizes may differ."""
+    """The pictures of a folder in the order of the numbers in their names, each once; sizes may differ."""
 
     live = False
 
@@ -57,6 +55,10 @@ class Pictures:
             self._next += 1
             pixels = read_picture(path)
             if pixels is not None:
+                if is_animated(path):
+                    log.warning(
+                        "picture %s holds several frames, only its first is seen; save it as GIF", path
+                    )
                 self._readable += 1
                 seconds = sequence / self._fps
                 return Frame(pixels, seconds, self._start + timedelta(seconds=seconds), sequence)
@@ -69,18 +71,42 @@ class Pictures:
 
     def _list(self) -> list[Path]:
         try:
-            names = sorted(self._path.iterdir()) if self._path.is_dir() else [self._path]
-            names = [name for name in names if name.stat() and name.suffix.lower() in PICTURE_SUFFIXES]
+            files = sorted(self._path.iterdir(), key=natural) if self._path.is_dir() else [self._path]
+            names = [file for file in files if file.stat() and is_picture(file)]
         except OSError as error:
             raise CameraError(
                 f"{self._path} cannot be read: {error.strerror}; give a picture or a folder of pictures"
             ) from error
         if not names:
             raise CameraError(
-                f"folder {self._path} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}); "
+                f"folder {self._path} holds no picture ({', '.join(sorted(PICTURES))}); "
                 "put some in, or name another"
             )
+        if len(names) < len(files):
+            others = sorted({ending(file) or file.name for file in files} - PICTURES)
+            log.warning(
+                "%d files of %s are no pictures and passed over (%s)",
+                len(files) - len(names),
+                self._path,
+                ", ".join(others),
+            )
         return names
+
+
+def natural(path: Path) -> tuple[str, str]:
+    """Sorts frame2 before frame10, and everything else as usual."""
+    return re.sub(r"\d+", lambda number: number[0].zfill(20), path.name), path.name
+
+
+def is_animated(path: Path) -> bool:
+    """Whether a PNG, WebP or TIFF holds more than the one frame that is decoded."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head.startswith(b"\x89PNG"):
+        return b"acTL" in head.split(b"IDAT")[0]  # APNG specification: before the first IDAT
+    if head[8:16] == b"WEBPVP8X":
+        return bool(head[20] & 2)  # WebP container specification: the flag ANIMATION
+    return head[:4] in (b"II*\0", b"MM\0*") and cv2.imcount(str(path)) > 1
 
 
 def read_picture(path: Path) -> Pixels | None:

@@ -15,12 +15,11 @@ from typing import Self
 import cv2
 
 from oahega_edge.cameras.capture import as_rgb, open_capture
+from oahega_edge.cameras.endings import BARE_STREAMS, ending
 from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, EndOfSource
 
 USUAL_FPS = 25.0
-BARE_SUFFIXES = frozenset({".264", ".265", ".h264", ".h265", ".hevc", ".mjpeg", ".mjpg"})
-"""Streams without a container, as cameras write them: they state no times, FFmpeg makes some up."""
 
 
 class VideoFile:
@@ -46,7 +45,7 @@ class VideoFile:
             )
         self._capture = capture
         fps = self._stated_fps or _sane_fps(capture) or USUAL_FPS
-        self._clock = _ClipClock(fps, has_times=self._path.suffix.lower() not in BARE_SUFFIXES)
+        self._clock = _ClipClock(fps, has_times=ending(self._path) not in BARE_STREAMS)
         self._expected = _sane_count(capture)
         self._sequence = -1
         self._start = self._started_at or datetime.now(UTC)

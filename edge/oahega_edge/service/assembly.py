@@ -37,7 +37,7 @@ from oahega_edge.chain.tracking import Tracker
 from oahega_edge.chain.trigger import TriggerRules
 from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import COMMANDS, AcceleratorHealth, Adjustable
-from oahega_edge.errors import AcceleratorError, SettingsError
+from oahega_edge.errors import AcceleratorError
 from oahega_edge.manifest import DetectorEntry, EmotionEntry
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttOptions, MqttPublisher
@@ -63,7 +63,7 @@ from oahega_edge.service.health import (
 )
 from oahega_edge.service.metrics import Metrics, NoMetrics
 from oahega_edge.service.mute import MuteSwitch
-from oahega_edge.service.settings import Layers, Settings
+from oahega_edge.service.settings import Layers, Settings, read_password
 from oahega_edge.service.supervisor import find_supervisor
 from oahega_edge.stopwatch import Stopwatch
 
@@ -446,10 +446,7 @@ def _password(settings: Settings, environment: Mapping[str, str]) -> str | None:
     file = Path(named) if named else Path(credentials) / "mqtt-password" if credentials else None
     if file is None or (not named and not file.exists()):
         return None
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"mqtt.password_file = {str(file)!r}: cannot be read ({error})") from error
+    return read_password(file, "mqtt.password_file")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from oahega_edge.errors import SettingsError, plain
 from oahega_edge.manifest import Manifest
+from oahega_edge.text import read_text
 
 PACKAGED = Path(__file__).parents[1] / "default.toml"
 DEVICE_FILE = Path("/etc/oahega-edge/edge.toml")
@@ -330,6 +331,14 @@ def read_layers(file: Path | None, environment: Mapping[str, str], assignments: 
     return Layers(layers)
 
 
+def read_password(file: Path, name: str) -> str:
+    """A file's one line. SettingsError, which names the setting or option, when it cannot be read."""
+    try:
+        return read_text(file).rstrip("\n")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{name} = {str(file)!r}: cannot be read ({error})") from error
+
+
 def host_name(host: str) -> str:
     """A device name from a host name: lower case, a-z, 0-9 and -."""
     return re.sub(r"[^a-z0-9]+", "-", host.lower().split(".")[0]).strip("-")[:63] or "oahega-edge"
@@ -337,10 +346,10 @@ def host_name(host: str) -> str:
 
 def _parse(path: Path) -> Tree:
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(read_text(path))
     except OSError as error:
         raise SettingsError(f"settings file {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SettingsError(f"settings file {path} is not TOML: {plain(error)}") from error
     loose = [plain(key) for key, value in tree.items() if not isinstance(value, dict)]
     if loose:
