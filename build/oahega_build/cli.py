@@ -444,6 +444,7 @@ def everything(
     from oahega_build.runs.plan import as_text
     from oahega_build.runs.recipes import load_recipe
     from oahega_build.whole import everything as stage
+    from oahega_build.whole.recipe import EverythingRecipe
     from oahega_edge.bundles.load import DEFAULT_BUNDLE
 
     wish = stage.Wish(
@@ -461,7 +462,7 @@ def everything(
         version=version,
         workers=workers,
     )
-    plan = stage.everything(load_recipe(recipe, stage.EverythingRecipe, override or ()), wish, dry_run)
+    plan = stage.everything(load_recipe(recipe, EverythingRecipe, override or ()), wish, dry_run)
     print(as_text(plan) if dry_run else f"{out / stage.BUNDLE} and {out / 'report.html'}")
 
 

@@ -163,7 +163,7 @@ class FacePaster:
         turn[:, 2] += (side - scaled.shape[0]) / 2
         face = cv2.warpAffine(scaled, turn, (side, side), borderMode=cv2.BORDER_REPLICATE)
         mask = cv2.warpAffine(_outline(scaled.shape[0], rng), turn, (side, side))
-        return self._tinted(face, rng), np.asarray(mask, np.float32)
+        return self._tinted(np.asarray(face, np.uint8), rng), np.asarray(mask, np.float32)
 
     def _tinted(self, face: Still, rng: np.random.Generator) -> NDArray[np.float32]:
         coloured = face.astype(np.float32) * np.float32(rng.uniform(0.65, 1.2))

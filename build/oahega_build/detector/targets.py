@@ -62,7 +62,8 @@ class Targets:
 
 def areas(edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) of boxes (n, 4) left, top, right, bottom."""
-    return np.prod(np.maximum(edges[:, 2:] - edges[:, :2], 0), axis=1)
+    sides = np.maximum(edges[:, 2:] - edges[:, :2], 0)
+    return np.asarray(np.prod(sides, axis=1), np.float64)
 
 
 @dataclass(frozen=True, slots=True)

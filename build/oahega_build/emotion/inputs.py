@@ -119,10 +119,10 @@ class Augmenter:
         )
         place = self._framing.box_in(width, height)
         light = np.median(skin(head, place)) / max(1.0, float(np.median(skin(face, place))))
-        face = cv2.warpAffine(face, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        turned = cv2.warpAffine(face, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
         share = cv2.warpAffine(outline(height, width, rng), turn, (width, height))
         share = share if head.ndim == 2 else share[..., None]
-        drawn = face * (light * math.exp(rng.uniform(-0.15, 0.15))) * share + head * (1 - share)
+        drawn = turned * (light * math.exp(rng.uniform(-0.15, 0.15))) * share + head * (1 - share)
         return np.clip(drawn, 0, 255).astype(np.uint8)
 
     def _moved(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

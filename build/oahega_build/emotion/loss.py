@@ -37,4 +37,5 @@ def paper_class_weights(counts: Sequence[int], mu: float) -> NDArray[np.float32]
 
 def log_prior(counts: Sequence[int]) -> NDArray[np.float32]:
     """Logarithm of each class's share, for logit adjustment (Menon et al. 2021)."""
-    return np.log(np.asarray(counts, np.float64) / np.sum(counts)).astype(np.float32)
+    shares = np.asarray(counts, np.float64) / np.sum(counts)
+    return np.asarray(np.log(shares), np.float32)

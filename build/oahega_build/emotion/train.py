@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -123,7 +124,7 @@ class Trainer:
         with Progress(*columns, transient=True) as progress:
             for epoch in range(int(self._done.numpy()), until or recipe.epochs):
                 bar = progress.add_task(f"epoch {epoch + 1}/{recipe.epochs}", total=self._epochs.steps)
-                loss = self._train_epoch(epoch, lambda bar=bar: progress.advance(bar))
+                loss = self._train_epoch(epoch, partial(progress.advance, bar))
                 progress.remove_task(bar)
                 self._finish_epoch(epoch, loss)
 

@@ -132,7 +132,8 @@ def _imagenet(path: Path) -> tuple[Any, str, str]:
 def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     flat = np.asarray(vectors, np.float32).reshape(len(vectors), -1)
     flat = flat - flat.mean(axis=0)  # ReLU features share a large common part, which would hide differences
-    return flat / np.maximum(1e-9, np.linalg.norm(flat, axis=1, keepdims=True))
+    norms = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(1e-9, norms), np.float32)
 
 
 def suspicious(vectors: NDArray[np.floating], samples: Sequence[Sample]) -> list[Suspicion]:

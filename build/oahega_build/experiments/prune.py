@@ -12,6 +12,7 @@ import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -90,7 +91,7 @@ def _variants(recipe: PruneRecipe, trained_with: EmotionRecipe, model: keras.Mod
     found = {}
     for share in recipe.magnitudes:
         found[f"zeros-{round(100 * share)}"] = Variant(
-            "magnitude", share, tuned, lambda fresh, share=share: start_sparse(fresh, model, share)
+            "magnitude", share, tuned, partial(start_sparse, trained=model, share=share)
         )
     for share in recipe.channels:
         smaller = narrowed(trained_with.trunk, model, share)
@@ -98,7 +99,7 @@ def _variants(recipe: PruneRecipe, trained_with: EmotionRecipe, model: keras.Mod
             "channels",
             1 - share,
             dataclasses.replace(tuned, trunk=smaller.trunk),
-            lambda fresh, smaller=smaller: copy_kept(model, fresh, smaller),
+            partial(copy_kept, model, smaller=smaller),
         )
     return found
 
@@ -189,7 +190,7 @@ def narrowed(trunk: Trunk, model: keras.Model, share: float) -> Narrowed:
     chains = _chains(trunk)
     kept: dict[str, NDArray[np.intp]] = {}
     for chain in chains:
-        weight = sum(_importance(model, name) for name in chain)
+        weight = np.sum([_importance(model, name) for name in chain], axis=0)
         count = max(8, 8 * round(len(weight) * share / 8))
         best = np.sort(np.argsort(-weight, kind="stable")[: min(count, len(weight))])
         kept |= dict.fromkeys(chain, best)
@@ -219,13 +220,14 @@ def _chains(trunk: Trunk) -> list[list[str]]:
 
 def _importance(model: keras.Model, name: str) -> NDArray[np.float64]:
     """Per output channel: L1 norm of its kernel, times the scale of its batch norm where there is one."""
-    kernel = np.abs(np.asarray(model.get_layer(name).kernel, np.float64)).sum(axis=(0, 1, 2))
+    kernel: NDArray[np.float64] = np.asarray(model.get_layer(name).kernel, np.float64)
+    norms: NDArray[np.float64] = np.abs(kernel).sum(axis=(0, 1, 2))
     names = {layer.name for layer in model.layers}
     if f"{name}_norm" not in names:
-        return kernel
+        return norms
     norm = model.get_layer(f"{name}_norm")
     scale = np.abs(np.asarray(norm.gamma)) / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
-    return kernel * scale
+    return np.asarray(norms * scale, np.float64)
 
 
 def copy_kept(trained: keras.Model, fresh: keras.Model, smaller: Narrowed) -> None:

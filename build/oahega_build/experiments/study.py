@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -22,6 +22,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from oahega_build.errors import RunError
+
+Direction = Literal["minimize", "maximize"]
 
 BEAT = 10.0
 """Seconds between two signs of life of a running trial."""
@@ -35,7 +37,7 @@ SEEN, WORKER, ORIGIN = "seen", "worker", "origin"
 """Attributes of a trial: time of its last sign of life, who runs it, the number of its first attempt."""
 
 
-def open_study(name: str, storage: str, direction: str) -> optuna.Study:
+def open_study(name: str, storage: str, direction: Direction) -> optuna.Study:
     """The study `name`, made when it is not there.
 
     `storage`: path of a journal file, or a URL `postgresql://USER@HOST/DATABASE` (password in PGPASSWORD

@@ -33,7 +33,7 @@ BEST = "best.json"
 TRIALS = "trials.json"
 BEST_TRIALS = 5
 """Rows of Table 1."""
-FIGURES: Mapping[str, tuple[str, str]] = {
+FIGURES: Mapping[str, tuple[str, shared.Direction]] = {
     "loss": ("loss", "minimize"),
     "precision": ("precision", "maximize"),
 }
@@ -196,7 +196,7 @@ def train_trial(
     if not finished.exists():
         with open_run(folder, "trials", name, chosen) as run:
             for line in read_log(run.folder):
-                trial.report(line[figure], line["epoch"])
+                trial.report(line[figure], int(line["epoch"]))
 
             def after_epoch(epoch: int, figures: Mapping[str, float]) -> None:
                 trial.report(figures[figure], epoch)

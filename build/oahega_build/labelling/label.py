@@ -337,8 +337,8 @@ def _tile(record: Record, side: int) -> Pixels:
     small = cv2.resize(record.pixels(), size, interpolation=cv2.INTER_AREA)
     for b in record.boxes:
         colour = (130, 130, 130) if b.ignore else (230, 30, 30) if b.label == "face" else (30, 200, 30)
-        corners = [(round(x * size[0]), round(y * size[1])) for x, y in _corners(b.box)]
-        cv2.rectangle(small, *corners, colour, 1 if b.ignore else 3)
+        first, second = ((round(x * size[0]), round(y * size[1])) for x, y in _corners(b.box))
+        cv2.rectangle(small, first, second, colour, 1 if b.ignore else 3)
     canvas = np.full((2 * side, 2 * side, 3), 114, np.uint8)
     canvas[: size[1], : size[0]] = small
     return np.asarray(cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA), np.uint8)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from oahega_build.errors import BuildError
 from oahega_edge.chain.frame import Pixels
@@ -141,7 +142,7 @@ class TfliteSsd:
         """At most as many as the file gives (ten for the stock COCO SSD)."""
         _, height, width, _ = self._input["shape"]
         seen = cv2.resize(pixels, (int(width), int(height)), interpolation=cv2.INTER_AREA)
-        self._net.set_tensor(self._input["index"], self._as_input(seen)[None])
+        self._net.set_tensor(self._input["index"], self._as_input(np.asarray(seen, np.uint8))[None])
         self._net.invoke()
         boxes, classes, scores, count = (self._net.get_tensor(index)[0] for index in self._outputs)
         found = []
@@ -152,14 +153,14 @@ class TfliteSsd:
                 found.append(Finding(label, clipped, float(score)))
         return found
 
-    def _as_input(self, seen: Pixels) -> np.ndarray:
+    def _as_input(self, seen: Pixels) -> NDArray[np.generic]:
         if self._input["dtype"] == np.uint8:
             return seen
-        real = seen.astype(np.float32) / 127.5 - 1
+        real: NDArray[np.float32] = seen.astype(np.float32) / 127.5 - 1
         if self._input["dtype"] == np.float32:
             return real
         scale, zero = self._input["quantization"]
-        return np.clip(np.round(real / scale) + zero, -128, 127).astype(np.int8)
+        return np.asarray(np.clip(np.round(real / scale) + zero, -128, 127), np.int8)
 
 
 class Darknet:

@@ -150,7 +150,8 @@ def _refusal(operator: _Operator) -> str:
         shape = [] if tensor.shape is None else [int(n) for n in tensor.shape]
         if math.prod(shape[:-3]) != 1:
             return f"has the shape {shape}, only the three last sizes may be above 1"
-    return _EXTRA.get(operator.name, lambda _: "")(operator)
+    extra = _EXTRA.get(operator.name)
+    return extra(operator) if extra else ""
 
 
 _TYPES = {

@@ -27,7 +27,8 @@ class View:
 
     def edges(self, edges: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, 4) left, top, right, bottom in scene pixels to the same in input pixels."""
-        return edges * np.array([self.scale_x, self.scale_y] * 2) + np.array([self.x, self.y] * 2)
+        scale, offset = np.array([self.scale_x, self.scale_y] * 2), np.array([self.x, self.y] * 2)
+        return np.asarray(edges * scale + offset, np.float64)
 
 
 def show(

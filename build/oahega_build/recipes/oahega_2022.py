@@ -25,7 +25,7 @@ from oahega_build.models.trunk import Trunk
 from oahega_build.recipes.collect_default import RECIPE as COLLECT
 from oahega_build.whole.recipe import EverythingRecipe
 
-_AS_PUBLISHED = EmotionRecipe(
+AS_PUBLISHED = EmotionRecipe(
     trunk=Trunk(width=1.0),
     side=128,
     colour="rgb",
@@ -39,7 +39,7 @@ _AS_PUBLISHED = EmotionRecipe(
 
 RECIPE = EverythingRecipe(
     student=dataclasses.replace(
-        _AS_PUBLISHED,
+        AS_PUBLISHED,
         trunk=Trunk(width=0.25),
         hidden=(512,),
         hidden_on_map=False,
@@ -51,7 +51,7 @@ RECIPE = EverythingRecipe(
         distil_temperature=2.0,
     ),
     student_recipe="oahega_2022",
-    tune=TuneRecipe(_AS_PUBLISHED),
+    tune=TuneRecipe(AS_PUBLISHED),
     twin=True,
     prune=PruneRecipe(),
     collect=COLLECT,

@@ -15,17 +15,16 @@ what differs from the authors' code.
 import dataclasses
 
 from oahega_build.models.trunk import convolution_names
-from oahega_build.recipes.oahega_2022 import RECIPE as PUBLISHED
+from oahega_build.recipes.oahega_2022 import AS_PUBLISHED
 
-_BASE = PUBLISHED.tune.base
 RECIPE = dataclasses.replace(
-    _BASE,
+    AS_PUBLISHED,
     hidden=(2048, 1024),
     hidden_l2=0.401,
     dropout=0.447,
     class_weights_mu=0.774,
     learning_rate=3.32e-4,
     batch=48,
-    tune_from=len(convolution_names(_BASE.trunk)) - 12,
+    tune_from=len(convolution_names(AS_PUBLISHED.trunk)) - 12,
     epochs=49,
 )

@@ -449,7 +449,7 @@ def _mask(side: int) -> NDArray[np.float32]:
     """A soft, rather square ellipse: face, hair and chin, without the still's corners."""
     grid = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
     distance = np.abs(grid[None, :] / 0.92) ** 3 + np.abs(grid[:, None] / 1.0) ** 3
-    return np.clip((1 - distance) / 0.35, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((1 - distance) / 0.35, 0, 1), np.float32)
 
 
 _STILL_MASK = _mask(48)
@@ -464,7 +464,7 @@ def paste(canvas: Picture, person: Person, scenery: Scenery, t: float, noise: No
     if right <= 0 or bottom <= 0 or left >= WIDTH or top >= HEIGHT:
         return
     turn = cv2.getRotationMatrix2D((23.5, 23.5), person.roll.at(t), height / 48)
-    turn[:, 2] += (x - left - 23.5, y - top - 23.5)
+    turn[:, 2] += np.array([x - left - 23.5, y - top - 23.5])
     size = (2 * reach, 2 * reach)
     face = cv2.warpAffine(
         _still(person, scenery, t), turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -473,7 +473,7 @@ def paste(canvas: Picture, person: Person, scenery: Scenery, t: float, noise: No
     kernel = _motion(person, t, noise.shutter)
     if kernel is not None:
         face, mask = cv2.filter2D(face, -1, kernel), cv2.filter2D(mask, -1, kernel)
-    coloured = face[..., None] * np.array(person.tint, np.float32)
+    coloured = np.asarray(face[..., None] * np.array(person.tint, np.float32), np.float32)
     blend(canvas, coloured, np.asarray(mask, np.float32), left, top)
 
 
@@ -490,7 +490,7 @@ def _motion(person: Person, t: float, shutter: float) -> NDArray[np.float32] | N
     start = (round(middle - dx / 2), round(middle - dy / 2))
     end = (round(middle + dx / 2), round(middle + dy / 2))
     cv2.line(kernel, start, end, 1.0)
-    return kernel / kernel.sum()
+    return np.asarray(kernel / kernel.sum(), np.float32)
 
 
 def _hide(canvas: Picture, cover: Picture, person: Person, t: float) -> None:

@@ -150,7 +150,7 @@ def cached(folder: Path, key: object, make: Callable[[], Record]) -> Record:
     return made
 
 
-def _arrays(record: Record) -> dict[str, NDArray[Any]]:
+def _arrays(record: Record) -> dict[str, Any]:
     faces = [(i, face) for i, moment in enumerate(record.moments) for face in moment.faces]
     truths = [(i, truth) for i, moment in enumerate(record.moments) for truth in moment.truths]
     return {

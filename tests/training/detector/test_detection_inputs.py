@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from oahega_build.detector.augmentation import Augmentation
+from oahega_build.detector.augmentation import Augmentation, photometric
 from oahega_build.detector.inputs import Composer, Scene, batches
 from oahega_build.detector.pasting import FacePaster, Pasting
 from oahega_build.detector.targets import IGNORED, NEGATIVE, POSITIVE, Boxes, Matcher, Matching
@@ -242,3 +242,12 @@ def test_where_no_face_finds_room_the_example_is_as_it_was() -> None:
     made = Composer([whole], {"drawn": 1.0}, INPUT, LETTERBOX, always, LABELS, 3, paster)
 
     assert len(made.example(0).boxes.edges) == 1
+
+
+def test_noise_is_in_every_colour() -> None:
+    only_noise = Augmentation(grey=0, blur=0, jpeg=0, noise=1, dark=0, colour=0)
+    grey = np.full((64, 64, 3), 128, np.uint8)
+
+    noisy = photometric(grey, only_noise, np.random.default_rng(1))
+
+    assert noisy.std(axis=(0, 1)).min() > 2.5
