@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ KEPT = 512
 class Stopwatch:
     """Measures named stages with the clock that it is given (seconds)."""
 
-    def __init__(self, clock: Callable[[], float], kept: int = KEPT) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, kept: int = KEPT) -> None:
         self._clock = clock
         self.clear(kept)
 

@@ -16,16 +16,17 @@ from oahega_build.scenes.evaluate_video import (
     CLIP_SUFFIXES,
     Chain,
     bundle_chain,
+    device_of,
     device_settings,
-    from_settings,
 )
-from oahega_build.scenes.video_methods import Tracking, followed
-from oahega_build.scenes.video_records import Detector, YuNet, clip_frames, recorded
+from oahega_build.scenes.video_methods import Device
+from oahega_build.scenes.video_records import Find, YuNet, clip_frames, recorded
 from oahega_edge.bundles.load import DEFAULT_BUNDLE
 from oahega_edge.cameras import open_camera
 from oahega_edge.chain.detection import FACE, Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
+from oahega_edge.service.assembly import UNSURE
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SURE, PERHAPS, SMALLEST, SAME = 0.7, 0.3, 0.05, 0.4
@@ -34,7 +35,7 @@ SURE, PERHAPS, SMALLEST, SAME = 0.7, 0.3, 0.05, 0.4
 class Beside:
     """Our detector, and YuNet on the same frames."""
 
-    def __init__(self, ours: Detector, yunet: YuNet) -> None:
+    def __init__(self, ours: Find, yunet: YuNet) -> None:
         self._ours, self._yunet = ours, yunet
         self.theirs: list[list[Detection]] = []
 
@@ -48,7 +49,7 @@ def is_there(box: Box, detections: Iterable[Detection], least: float) -> bool:
     return any(d.label == FACE and d.score >= least and d.box.iou(box) >= SAME for d in detections)
 
 
-def row(path: Path, chain: Chain, tracking: Tracking) -> str:
+def row(path: Path, chain: Chain, device: Device) -> str:
     """One clip's line of the table."""
     yunet = YuNet(SHARED / "teachers" / "yunet" / "yunet_s_640_640.onnx", PERHAPS)
     yunet.WIDTH = 640
@@ -56,15 +57,15 @@ def row(path: Path, chain: Chain, tracking: Tracking) -> str:
     record = recorded(path.name, "", clip_frames(open_camera(str(path))), beside, chain.classifier)
     wanted = found = alone = 0
     supported: dict[int, int] = {}
-    for moment, theirs, sights in zip(record.moments, beside.theirs, followed(record, tracking), strict=True):
+    for moment, theirs, sights in zip(record.moments, beside.theirs, device.sights(record), strict=True):
         ours = [face.detection for face in moment.faces]
         sure = [d for d in theirs if d.score >= SURE and d.box.height >= SMALLEST]
         wanted += len(sure)
-        found += sum(is_there(d.box, ours, tracking.unsure) for d in sure)
+        found += sum(is_there(d.box, ours, chain.face_score * UNSURE) for d in sure)
         alone += sum(d.score >= chain.face_score and not is_there(d.box, theirs, PERHAPS) for d in ours)
         for sight in sights:
-            supported.setdefault(sight.track, 0)
-            supported[sight.track] += is_there(sight.box, theirs, PERHAPS)
+            supported.setdefault(sight.tracked.track, 0)
+            supported[sight.tracked.track] += is_there(sight.tracked.box, theirs, PERHAPS)
     lonely = sum(not times for times in supported.values())
     return (
         f"{path.name:<46}{len(record.moments):>7}{wanted:>8}{found:>7}{alone:>7}"
@@ -76,10 +77,10 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_BUNDLE
     print(f"{'clip':<46}{'frames':>7}{'YuNet':>8}{'found':>7}{'alone':>7}{'tracks':>8}{'alone':>7}")
     with bundle_chain(folder) as chain:
-        _, tracking = from_settings(device_settings(folder, ()), chain)
+        device = device_of(device_settings(folder, ()), chain)
         for path in sorted((SHARED / "media").rglob("*")):
             if path.suffix in CLIP_SUFFIXES:
-                print(row(path, chain, tracking), flush=True)
+                print(row(path, chain, device), flush=True)
 
 
 if __name__ == "__main__":

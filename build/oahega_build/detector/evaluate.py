@@ -23,15 +23,20 @@ from oahega_build.labelling.teachers import Teacher, TeacherSpec, make_teacher
 from oahega_build.pictures.records import Record, read_records, shards_of
 from oahega_build.runs.artifacts import open_run
 from oahega_build.runs.entries import ENTRY, write_on_card
-from oahega_edge.chain.detection import PERSON, Decoder, Detection, heads_first
+from oahega_edge.chain.detection import PERSON, Detection
+from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.frame import Pixels
-from oahega_edge.chain.preprocess import Quantizer, fit_picture
 from oahega_edge.manifest import DetectorEntry
 from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.port import Model
+from oahega_edge.stopwatch import Stopwatch
 
 LEAST = 0.02
 """Scores from here on enter the average precision."""
+KEPT = 100_000
+"""Pictures whose times are kept."""
+STAGES = {"detector_input": "detector input", "detector": "detector model", "decode": "detector decode"}
+"""The device's stages by their name among the figures."""
 WITHOUT_PEOPLE = "animals"
 """The set whose pictures show nobody."""
 
@@ -70,27 +75,17 @@ class ExportedDetector:
 
     def __init__(self, entry: DetectorEntry, model: Model, least: float = LEAST) -> None:
         self.name = "exported"
-        self._entry = entry
-        self._model = model
-        self._quantize = Quantizer(entry.input)
-        self._decode = Decoder(entry, dict.fromkeys(entry.labels, least), entry.suggested.nms_iou)
-        self._as_suggested = Decoder(entry, entry.suggested.score, entry.suggested.nms_iou)
-        self.seconds: dict[str, list[float]] = {"input": [], "model": [], "decode": []}
+        self.watch = Stopwatch(time.perf_counter, kept=KEPT)
+        person_score = entry.suggested.score.get(PERSON, 0.0)
+        all_scores = dict.fromkeys(entry.labels, least)
+        self._everything = Detector(entry, model, all_scores, person_score=person_score)
+        self._as_suggested = Detector(entry, model, entry.suggested.score, watch=self.watch)
 
     def find(self, pixels: Pixels) -> list[Detection]:
         """Everything from `least` on; the decoding that is timed uses the suggested scores."""
-        started = time.perf_counter()
-        small, placement = fit_picture(pixels, self._entry.input, self._entry.resize)
-        tensor = self._quantize(small)
-        prepared = time.perf_counter()
-        outputs = self._model.run(tensor)
-        ran = time.perf_counter()
-        self._as_suggested(outputs, placement)
-        self.seconds["decode"].append(time.perf_counter() - ran)
-        self.seconds["model"].append(ran - prepared)
-        self.seconds["input"].append(prepared - started)
-        person_score = self._entry.suggested.score.get(PERSON, 0.0)
-        return heads_first(self._decode(outputs, placement), person_score)
+        answer = self._as_suggested.run(pixels)
+        self._as_suggested.decode(*answer)
+        return self._everything.decode(*answer)
 
 
 class TimedTeacher:
@@ -253,7 +248,7 @@ def set_of(record: Record) -> str:
 
 def speed(mine: ExportedDetector, persons: TimedTeacher, faces: TimedTeacher) -> dict[str, Any]:
     """Medians in milliseconds on one thread, all finders taking turns picture by picture."""
-    stages = {f"detector {stage}": _median(times) for stage, times in mine.seconds.items()}
+    stages = {name: mine.watch.percentile(stage, 50) for stage, name in STAGES.items()}
     return stages | {persons.name: _median(persons.seconds), faces.name: _median(faces.seconds)}
 
 

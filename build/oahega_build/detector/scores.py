@@ -17,7 +17,7 @@ from oahega_build.detector.recipe import OUTPUTS, PIXEL_OFFSET, PIXEL_SCALE, Det
 from oahega_build.errors import DataError
 from oahega_build.models.quantize import Exported
 from oahega_build.pictures.records import Record
-from oahega_edge.chain.detection import FACE, PERSON, Decoder, Detection, heads_first
+from oahega_edge.chain.detection import FACE, PERSON, Decoder, Detection, boost_faces_on_shoulders
 from oahega_edge.chain.preprocess import Quantizer, fit_picture
 from oahega_edge.manifest import DetectorEntry, SuggestedDetection
 
@@ -47,8 +47,8 @@ def choose_scores(
     scores: dict[str, float] = {}
     for label in sorted(entry.labels, key=lambda label: label == FACE):
         if label == FACE and PERSON in scores:  # where a head is, is known now
-            found = [heads_first(of, scores[PERSON]) for of in found]
-            empty = [heads_first(of, scores[PERSON]) for of in empty]
+            found = [boost_faces_on_shoulders(of, scores[PERSON]) for of in found]
+            empty = [boost_faces_on_shoulders(of, scores[PERSON]) for of in empty]
         matches = matches_of(label, found, records)
         score = min(0.9, max(0.1, matches.score_for_precision(recipe.precision)))
         if empty and label in recipe.false_alarms:

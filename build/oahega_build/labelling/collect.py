@@ -207,27 +207,23 @@ class BundleDetector:
 
     def __init__(self, spec: TeacherSpec, folder: Path) -> None:
         from oahega_edge.bundles.load import load_bundle
-        from oahega_edge.chain.detection import Decoder
-        from oahega_edge.chain.preprocess import Quantizer
+        from oahega_edge.chain.detection import PERSON
+        from oahega_edge.chain.detector import Detector
         from oahega_edge.runtimes import open_model
 
         bundle = load_bundle(folder)
         self.name = f"bundle:{bundle.identity}"
-        self._entry = bundle.manifest.detector
-        self._model = open_model(bundle.file(self._entry.cpu), self._entry.outputs, self._entry.input)
-        least = dict.fromkeys(self._entry.labels, spec.least)
-        self._decode = Decoder(self._entry, least, self._entry.suggested.nms_iou)
-        self._quantize = Quantizer(self._entry.input)
+        entry = bundle.manifest.detector
+        self._detector = Detector(
+            entry,
+            open_model(bundle.file(entry.cpu), entry.outputs, entry.input),
+            dict.fromkeys(entry.labels, spec.least),
+            person_score=entry.suggested.score.get(PERSON, 0.0),
+        )
 
     def find(self, pixels: Pixels) -> list[Finding]:
         """Faces and persons."""
-        from oahega_edge.chain.detection import PERSON, heads_first
-        from oahega_edge.chain.preprocess import fit_picture
-
-        small, placement = fit_picture(pixels, self._entry.input, self._entry.resize)
-        person_score = self._entry.suggested.score.get(PERSON, 0.0)
-        found = heads_first(self._decode(self._model.run(self._quantize(small)), placement), person_score)
-        return [Finding(d.label, d.box, d.score) for d in found]
+        return [Finding(d.label, d.box, d.score) for d in self._detector.find(pixels)]
 
 
 def frames_of(source: Path, every: int, problems: Problems) -> Iterator[tuple[int, Pixels]]:

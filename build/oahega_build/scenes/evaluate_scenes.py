@@ -25,7 +25,7 @@ from oahega_build.pictures.framing import Framing
 from oahega_build.pictures.people import Portrait, portraits_of
 from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs import artifacts
-from oahega_build.scenes.evaluate_video import Chain, bundle_chain, from_settings
+from oahega_build.scenes.evaluate_video import Chain, bundle_chain, described_device, device_of
 from oahega_build.scenes.portraits import fits, frames_of
 from oahega_build.scenes.sequences import (
     FPS,
@@ -42,7 +42,7 @@ from oahega_build.scenes.sequences import (
     render,
     stills_of,
 )
-from oahega_build.scenes.video_methods import Sights, Tracking, followed
+from oahega_build.scenes.video_methods import Device, Sights
 from oahega_build.scenes.video_records import recorded
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.service.settings import Settings
@@ -189,10 +189,10 @@ def on_people(scenery: Scenery, heads: Sequence[Portrait], seed: int = SEED) -> 
     return shown
 
 
-def look(shown: Shown, chain: Chain, tracking: Tracking) -> list[Seen]:
+def look(shown: Shown, chain: Chain, device: Device) -> list[Seen]:
     """The answers to the faces of one scene in its last frame."""
     record = recorded(shown.name, NOISE.name, shown.frames, chain.detector, chain.classifier)
-    sights = followed(record, tracking)
+    sights = device.sights(record)
     return [
         Seen(
             label=truth.label,
@@ -206,10 +206,10 @@ def look(shown: Shown, chain: Chain, tracking: Tracking) -> list[Seen]:
 
 def _answer(truth: Truth, frames: Sights) -> int:
     """Of the track that is on the face in the last frame; the mean of its scores in all of `frames`."""
-    there = max(frames[-1], key=lambda sight: sight.box.iou(truth.box), default=None)
-    if there is None or there.box.iou(truth.box) < SAME_FACE:
+    there = max(frames[-1], key=lambda sight: sight.tracked.box.iou(truth.box), default=None)
+    if there is None or there.tracked.box.iou(truth.box) < SAME_FACE:
         return MISSED
-    seen = [sight.face for frame in frames for sight in frame if sight.track == there.track]
+    seen = [sight.face for frame in frames for sight in frame if sight.tracked.track == there.tracked.track]
     return int(np.mean([face.scores for face in seen if face is not None], axis=0).argmax())
 
 
@@ -250,9 +250,9 @@ def evaluate_run(
     entry = bundle.manifest.emotion
     emotion = EmotionModel(bundle_folder.name, entry, bundle.file(entry.cpu).read_bytes())
     with bundle_chain(bundle_folder) as chain:
-        _, tracking = from_settings(settings, chain)
-        described = {**chain.key, "data": data.name, "part": part, "tracking": tracking, "seed": SEED}
-        described |= {"people": people}
+        device = device_of(settings, chain)
+        described = {**chain.key, "data": data.name, "part": part, "seed": SEED, "people": people}
+        described |= described_device(device)
         with artifacts.open_run(artifacts_folder, "evaluate-scenes", run_name, described) as run:
             dataset = read_dataset(data)
             require_labels(emotion.labels, dataset)
@@ -265,7 +265,7 @@ def evaluate_run(
             seen = [
                 face
                 for scene in track(shown, description="scenes", transient=True)
-                for face in look(scene, chain, tracking)
+                for face in look(scene, chain, device)
             ]
             crops = emotion.probabilities([s.pixels for s in samples], Framing())
             right = crops.argmax(axis=1) == np.array([s.label for s in samples])

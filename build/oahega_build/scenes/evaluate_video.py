@@ -33,26 +33,24 @@ from oahega_build.scenes.sequences import (
     render,
 )
 from oahega_build.scenes.video_methods import (
-    Deciding,
+    Device,
     Sights,
-    Tracking,
     always,
-    followed,
     original,
     ours,
     paper_mean,
     single_frame,
 )
 from oahega_build.scenes.video_metrics import Answers, Matching, Tally, VideoFigures, clip_flips, match
-from oahega_build.scenes.video_records import Detector, Record, YuNet, cached, clip_frames, recorded
+from oahega_build.scenes.video_records import Find, Record, YuNet, cached, clip_frames, recorded
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.cameras import open_camera
-from oahega_edge.chain.detection import HEAD_ODDS, Decoder
-from oahega_edge.chain.pipeline import Classifier, EmotionClassifier, FaceDetector
+from oahega_edge.chain.classifier import Classifier, EmotionClassifier
+from oahega_edge.chain.detection import HEAD_ODDS
+from oahega_edge.chain.detector import Detector
 from oahega_edge.runtimes import open_model
-from oahega_edge.service.assembly import UNSURE, trigger_rules
+from oahega_edge.service.assembly import UNSURE
 from oahega_edge.service.settings import PACKAGED, Settings, read_layers
-from oahega_edge.stopwatch import Stopwatch
 
 Play = Callable[[Record, Sights], Answers]
 ALL = "all"
@@ -69,7 +67,7 @@ YUNET_SCORE = 0.6
 class Chain:
     """The models of one evaluation."""
 
-    detector: Detector
+    detector: Find
     classifier: Classifier
     face_score: float
     """Least score that starts a track."""
@@ -116,11 +114,10 @@ def bundle_chain(folder: Path) -> Iterator[Chain]:
     reads = open_model(bundle.file(emotion.cpu), emotion.outputs, emotion.input)
     score = detector.suggested.score
     least = score | {"face": score["face"] * UNSURE}
-    watch = Stopwatch(lambda: 0.0)
     try:
         yield Chain(
-            FaceDetector(detector, detects, Decoder(detector, least, detector.suggested.nms_iou), watch),
-            EmotionClassifier(emotion, reads, watch),
+            Detector(detector, detects, least),
+            EmotionClassifier(emotion, reads),
             score["face"],
             {
                 "detector": detector.cpu.sha256,
@@ -143,7 +140,7 @@ def yunet_chain(yunet: Path, emotion_folder: Path) -> Iterator[Chain]:
     try:
         yield Chain(
             YuNet(yunet, YUNET_SCORE * UNSURE),
-            EmotionClassifier(emotion.entry, reads, Stopwatch(lambda: 0.0)),
+            EmotionClassifier(emotion.entry, reads),
             YUNET_SCORE,
             {
                 "detector": f"{artifacts.sha256_of(yunet)} at {YuNet.WIDTH}",
@@ -193,25 +190,6 @@ class Row:
     """Noise level, or `all`."""
     figures: VideoFigures
     clip_flips_per_minute: float | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stage:
-    """Records with what every method needs of them."""
-
-    records: Sequence[Record]
-    clips: Sequence[Record]
-    tracking: Tracking
-
-    def prepared(self) -> Prepared:
-        """Tracks and matching, which are the same for every way to decide on tracks."""
-        sights = [followed(record, self.tracking) for record in self.records]
-        matchings = [
-            match(record, single_frame(record, sight))
-            for record, sight in zip(self.records, sights, strict=True)
-        ]
-        clip_sights = [followed(clip, self.tracking) for clip in self.clips]
-        return Prepared(self.records, sights, matchings, self.clips, clip_sights)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,7 +246,16 @@ class Prepared:
         return sum(flips for flips, _, _ in counted) / max(sum(minutes for _, minutes, _ in counted), 1e-9)
 
 
-def compare(plain: Prepared, held: Prepared, deciding: Deciding, best: Row, frequent: str) -> list[Row]:
+def prepared(records: Sequence[Record], clips: Sequence[Record], device: Device) -> Prepared:
+    """Play the device over every record, once."""
+    sights = [device.sights(record) for record in records]
+    matchings = [
+        match(record, single_frame(record, sight)) for record, sight in zip(records, sights, strict=True)
+    ]
+    return Prepared(records, sights, matchings, clips, [device.sights(clip) for clip in clips])
+
+
+def compare(plain: Prepared, held: Prepared, best: Row, frequent: str) -> list[Row]:
     """Every way at every noise level, the paper's at its `best` point.
 
     `plain` shows a face only in frames in which it was found, `held` for the settings' moment longer.
@@ -280,8 +267,8 @@ def compare(plain: Prepared, held: Prepared, deciding: Deciding, best: Row, freq
         plain.original(),
         plain.rows(f"paper's mean, N={frames}", paper_mean(frames, threshold)),
         held.rows(f"paper's mean, N={frames}, held", paper_mean(frames, threshold)),
-        plain.rows("ours, not held", ours(deciding)),
-        held.rows(OURS, ours(deciding)),
+        plain.rows("ours, not held", ours),
+        held.rows(OURS, ours),
     ]
     return [row for rows in zip(*ways, strict=True) for row in rows]
 
@@ -301,9 +288,15 @@ def paper_sweep(stage: Prepared) -> list[Row]:
     ]
 
 
-def our_sweep(stage: Prepared, deciding: Deciding) -> list[Row]:
+def our_sweep(stage: Prepared, device: Device) -> list[Row]:
     """Ours at several N, all else as set."""
-    return [stage.row(f"N={frames}", ours(replace(deciding, frames=frames))) for frames in OUR_FRAMES]
+    return [stage.row(f"N={frames}", _at(device, frames)) for frames in OUR_FRAMES]
+
+
+def _at(device: Device, frames: int) -> Play:
+    """The device at another N, which follows the same faces."""
+    other = device.changed("smoothing", frames=frames)
+    return lambda record, _sights: ours(record, other.sights(record))
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,15 +343,8 @@ def evaluate_run(
 
     `size`: scenarios per noise level, and seconds of each.
     """
-    deciding, tracking = from_settings(settings, chain)
-    described = {
-        **chain.key,
-        "data": data.name,
-        "part": part,
-        "size": size,
-        "tracking": tracking,
-        "deciding": deciding,
-    }
+    device = device_of(settings, chain)
+    described = {**chain.key, "data": data.name, "part": part, "size": size, **described_device(device)}
     with artifacts.open_run(artifacts_folder, "evaluate-video", run_name, described) as run:
         dataset = read_dataset(data)
         samples = part_of(dataset, part)
@@ -366,14 +352,14 @@ def evaluate_run(
         cache = artifacts_folder / "sequences"
         records = record_sequences(chain, scenery, part, *size, cache)
         seen = [] if clips is None else record_clips(chain, clips, cache)
-        plain = Stage(records, seen, replace(tracking, hold=0.0)).prepared()
-        held = Stage(records, seen, tracking).prepared()
+        plain = prepared(records, seen, device.changed("tracking", hold_ms=0))
+        held = prepared(records, seen, device)
         counts = Counter(sample.label for sample in samples)
-        paper, mine = paper_sweep(held), our_sweep(held, deciding)
+        paper, mine = paper_sweep(held), our_sweep(held, device)
         matched = matched_points(paper, mine)
         best = max(paper, key=lambda row: row.figures.frame_f1)
         frequent = dataset.labels[counts.most_common(1)[0][0]]
-        rows = compare(plain, held, deciding, best, frequent)
+        rows = compare(plain, held, best, frequent)
         truth = plain.truth_flips()
         run.write_metrics(
             {
@@ -400,25 +386,17 @@ def log_valid(rows: Sequence[Row], chain: Chain, data: str, log: Path = VALID_LO
     artifacts.log_look(log, data, "evaluate-video", {**chain.key, **shown})
 
 
-def from_settings(settings: Settings, chain: Chain) -> tuple[Deciding, Tracking]:
-    """The device's decision as its settings say it."""
-    smoothing, tracking = settings.smoothing, settings.tracking
-    deciding = Deciding(
-        smoothing.mean,
-        smoothing.frames,
-        smoothing.max_age_ms / 1000,
-        smoothing.lasting_s,
-        replace(trigger_rules(settings), heartbeat=0.0),
-        chain.prior,
-    )
-    return deciding, Tracking(
-        tracking.match_iou,
-        chain.face_score,
-        tracking.start_hits,
-        tracking.lost_after_ms / 1000,
-        chain.face_score * UNSURE,
-        tracking.hold_ms / 1000,
-    )
+def device_of(settings: Settings, chain: Chain) -> Device:
+    """The device with these settings, but for the score at which the chain's detector is sure of a face."""
+    device = Device(settings, chain.classifier.labels, chain.prior)
+    return device.changed("detection", face_score=chain.face_score)
+
+
+def described_device(device: Device) -> dict[str, object]:
+    """The settings that decide, for a run's description."""
+    sections = ("tracking", "smoothing", "trigger")
+    settings = device.settings.model_dump(mode="json", include=set(sections))
+    return {section: settings[section] for section in sections} | {"prior": device.prior}
 
 
 def record_clips(chain: Chain, folder: Path, cache: Path) -> list[Record]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from oahega_build.scenes.sequences import EPOCH
 from oahega_build.scenes.video_metrics import Answer, Answers
 from oahega_build.scenes.video_records import Face, Moment, Record
-from oahega_edge.chain.detection import without_nested
+from oahega_edge.chain.decider import Decider, TrackedFace
 from oahega_edge.chain.geometry import Box
-from oahega_edge.chain.smoothing import Mean, Smoothing, Window, new_smoothing
-from oahega_edge.chain.tracking import Tracker
-from oahega_edge.chain.trigger import UNCERTAIN, Sighting, Trigger, TriggerRules
+from oahega_edge.chain.smoothing import Window
+from oahega_edge.chain.trigger import UNCERTAIN
+from oahega_edge.service.assembly import make_decider
+from oahega_edge.service.settings import Settings
 
 ORIGINAL_THRESHOLD = 0.7
 """Detections and classes below it are dropped in the original's app."""
@@ -22,34 +26,33 @@ ORIGINAL_FRAMES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Tracking:
-    """How faces are followed."""
+class Device:
+    """The device's decision as its settings say it."""
 
-    match_iou: float
-    start_score: float
-    start_hits: int
-    lost_after: float
-    unsure: float
-    """Least score of a detection that keeps a track."""
-    hold: float = 0.0
-    """Seconds that a face which was not found is still said to be there."""
+    settings: Settings
+    labels: tuple[str, ...]
+    prior: tuple[float, ...] | None = None
+    """Class prior of the labels."""
 
-    def tracker(self) -> Tracker:
-        """A new one."""
-        return Tracker(
-            match_iou=self.match_iou,
-            start_score=self.start_score,
-            start_hits=self.start_hits,
-            lost_after=self.lost_after,
-        )
+    def changed(self, section: str, **values: float) -> Device:
+        """With other values in one section of the settings."""
+        new = getattr(self.settings, section).model_copy(update=values)
+        return replace(self, settings=self.settings.model_copy(update={section: new}))
+
+    def decider(self) -> Decider:
+        """A new one, for one record."""
+        return make_decider(self.settings, self.labels, self.prior)
+
+    def sights(self, record: Record) -> Sights:
+        """What the device would have made of the record."""
+        return followed(record, self.decider(), self.settings.detection.min_face_px)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sight:
     """One tracked face in one frame."""
 
-    track: int
-    box: Box
+    tracked: TrackedFace
     face: Face | None
     """None where it was not found and is held."""
 
@@ -57,22 +60,19 @@ class Sight:
 Sights = Sequence[Sequence[Sight]]
 
 
-def followed(record: Record, tracking: Tracking) -> Sights:
-    """Which face of each frame is which track's, by the device's tracker."""
-    tracker = tracking.tracker()
+def followed(record: Record, decider: Decider, min_height_px: float = 0.0) -> Sights:
+    """Plays a record to the device's own decider: each frame's tracked faces with what was decided."""
     frames = []
     for moment in record.moments:
-        faces = {face.detection: face for face in moment.faces if face.detection.score >= tracking.unsure}
-        found = without_nested(list(faces))
-        seen, _ = tracker.update(found, moment.time)
-        boxes = {detection.box: face for detection, face in faces.items()}
-        held = tracker.held(moment.time, tracking.hold)
-        frames.append(
-            [
-                *(Sight(track.id, track.box, boxes[track.box]) for track in seen),
-                *(Sight(track.id, track.predicted(moment.time), None) for track in held),
-            ]
-        )
+        faces = {face.detection.box: face for face in moment.faces}
+
+        def read(box: Box, faces: Mapping[Box, Face] = faces) -> NDArray[np.float64] | None:
+            face = faces[box]
+            return face.scores if face.height >= min_height_px else None
+
+        found = [face.detection for face in moment.faces]
+        tracked, _ = decider.see(found, read, EPOCH, moment.time)
+        frames.append([Sight(each, faces.get(each.box)) for each in tracked])
     return frames
 
 
@@ -103,12 +103,13 @@ def paper_mean(frames: int, threshold: float) -> Callable[[Record, Sights], Answ
         answers = []
         for moment, frame in zip(record.moments, sights, strict=True):
             for sight in frame:
+                track = sight.tracked.track
                 if sight.face is not None:
-                    window = windows.setdefault(sight.track, Window(frames=frames, max_age=float("inf")))
+                    window = windows.setdefault(track, Window(frames=frames, max_age=float("inf")))
                     scores = window.add(sight.face.scores, moment.time).scores
                     best = int(scores.argmax())
-                    words[sight.track] = record.labels[best] if scores[best] >= threshold else UNCERTAIN
-            answers.append([_answer(sight, words[sight.track]) for sight in frame])
+                    words[track] = record.labels[best] if scores[best] >= threshold else UNCERTAIN
+            answers.append([_answer(sight, words[sight.tracked.track]) for sight in frame])
         return answers
 
     return play
@@ -143,48 +144,9 @@ def _sure_faces(moment: Moment) -> list[tuple[Face, int, float]]:
 
 
 def _answer(sight: Sight, emotion: str) -> Answer:
-    return Answer(sight.track, sight.box, emotion)
+    return Answer(sight.tracked.track, sight.tracked.box, emotion)
 
 
-@dataclass(frozen=True, slots=True)
-class Deciding:
-    """The device's settings of smoothing and trigger."""
-
-    mean: Mean
-    frames: int
-    max_age: float
-    lasting: float
-    rules: TriggerRules
-    prior: tuple[float, ...] | None = None
-    """What the network takes for granted."""
-
-    def smoothing(self) -> Smoothing:
-        """Of one face."""
-        return new_smoothing(
-            self.mean,
-            frames=self.frames,
-            max_age=self.max_age,
-            lasting=self.lasting,
-            prior=self.prior,
-        )
-
-
-def ours(deciding: Deciding) -> Callable[[Record, Sights], Answers]:
-    """The device's window and trigger, frame by frame: what holds for each face."""
-
-    def play(record: Record, sights: Sights) -> Answers:
-        faces: dict[int, tuple[Smoothing, Trigger]] = {}
-        answers = []
-        for moment, frame in zip(record.moments, sights, strict=True):
-            for sight in frame:
-                if sight.track not in faces:
-                    trigger = Trigger(str(sight.track), record.labels, deciding.rules)
-                    faces[sight.track] = (deciding.smoothing(), trigger)
-                smoothing, trigger = faces[sight.track]
-                if sight.face is not None:
-                    average = smoothing.add(sight.face.scores, moment.time)
-                    trigger.see(Sighting(average, sight.box, EPOCH, moment.time))
-            answers.append([_answer(sight, faces[sight.track][1].current) for sight in frame])
-        return answers
-
-    return play
+def ours(record: Record, sights: Sights) -> Answers:
+    """What the device decided while it followed the faces."""
+    return [[_answer(sight, sight.tracked.emotion) for sight in frame] for frame in sights]

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from oahega_build.runs import artifacts
 from oahega_build.scenes.sequences import LabelledFrame, Truth
 from oahega_edge.cameras.port import Camera
+from oahega_edge.chain.classifier import Classifier
 from oahega_edge.chain.detection import FACE, Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
-from oahega_edge.chain.pipeline import Classifier
 from oahega_edge.chain.preprocess import crop_square, resize_pixels
 from oahega_edge.errors import EndOfSource
 from oahega_edge.manifest import Crop
 
 READ_TIMEOUT = 30.0
-Detector = Callable[[Frame], list[Detection]]
+Find = Callable[[Frame], list[Detection]]
 Floats = NDArray[np.float64]
 
 
@@ -96,7 +96,7 @@ class YuNet:
 
 
 def recorded(
-    name: str, level: str, frames: Iterable[LabelledFrame], detector: Detector, classifier: Classifier
+    name: str, level: str, frames: Iterable[LabelledFrame], detector: Find, classifier: Classifier
 ) -> Record:
     """Run the chain's models over every frame, once."""
     moments = [
@@ -120,7 +120,7 @@ def clip_frames(camera: Camera) -> Iterator[LabelledFrame]:
                 return
 
 
-def _faces(frame: Frame, detector: Detector, classifier: Classifier) -> Iterator[Face]:
+def _faces(frame: Frame, detector: Find, classifier: Classifier) -> Iterator[Face]:
     for detection in detector(frame):
         if detection.label == FACE and detection.box.clipped() is not None:
             scores = classifier(frame.pixels, detection.box)

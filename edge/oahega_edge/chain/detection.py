@@ -113,7 +113,7 @@ OFF_MIDDLE = 0.3
 """and the most that its middle lies beside the person's, as a share of the person's width."""
 
 
-def heads_first(detections: Sequence[Detection], person_score: float = 0.0) -> list[Detection]:
+def boost_faces_on_shoulders(detections: Sequence[Detection], person_score: float = 0.0) -> list[Detection]:
     """Faces where the head of a person is score higher, HEAD_ODDS in odds; all else as it was.
 
     So a face that is just not sure enough by itself counts on somebody's shoulders, and not on a wall.

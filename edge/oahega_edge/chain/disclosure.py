@@ -1,4 +1,4 @@
-"""What may be told at all: some labels of the model, and groups instead of single faces."""
+"""What may be published: some labels of the model, and groups instead of single faces."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from oahega_edge.chain.classifier import Classifier
+from oahega_edge.chain.decider import TrackedFace
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.geometry import Box
-from oahega_edge.chain.pipeline import Classifier, Step, TrackedFace, dominant
+from oahega_edge.chain.pipeline import Step, dominant
 from oahega_edge.chain.smoothing import Average
 from oahega_edge.chain.trigger import UNCERTAIN, Decision, Sighting, Trigger, TriggerRules
 from oahega_edge.errors import SettingsError, plain
 
 
-def told_labels(labels: Sequence[str], allowed: Sequence[str]) -> tuple[str, ...]:
+def published_labels(labels: Sequence[str], allowed: Sequence[str]) -> tuple[str, ...]:
     """The model's labels that `allowed` names, in the model's order; all of them when it names none.
 
     Raises SettingsError for a name that the model does not have.
@@ -30,22 +32,22 @@ def told_labels(labels: Sequence[str], allowed: Sequence[str]) -> tuple[str, ...
     return tuple(label for label in labels if not allowed or label in allowed)
 
 
-def told_prior(
-    prior: Sequence[float] | None, labels: Sequence[str], told: Sequence[str]
+def published_prior(
+    prior: Sequence[float] | None, labels: Sequence[str], published: Sequence[str]
 ) -> tuple[float, ...] | None:
-    """What a model that never heard of the other labels takes for granted, its `prior` being of `labels`."""
+    """The class prior, renormalised over the published labels; `prior` is of `labels`."""
     if prior is None:
         return None
-    kept = [prior[labels.index(label)] for label in told]
+    kept = [prior[labels.index(label)] for label in published]
     hidden = (sum(prior) - sum(kept)) / len(kept)
     return tuple(share + hidden for share in kept)
 
 
 class SelectedLabels:
-    """A classifier that has never heard of the other labels.
+    """A classifier that hides all but the selected labels.
 
-    Their probability is spread evenly over the selected ones: the scores still sum to 1, a face of a hidden
-    emotion reads as undecided, and neither the hidden emotion nor its share can be told from the scores.
+    The probability of the hidden ones is spread evenly over the selected ones: the scores still sum to 1, a
+    face with a hidden emotion reads as undecided, and the scores reveal neither that emotion nor its share.
     """
 
     def __init__(self, classifier: Classifier, labels: Sequence[str]) -> None:
@@ -66,10 +68,10 @@ class SelectedLabels:
 
 
 class Group:
-    """Tells of all faces together, and of their emotion only while they are enough to be a group."""
+    """Discloses all faces together, and their emotion only while they are enough to be a group."""
 
     def __init__(self, labels: Sequence[str], least: int, rules: TriggerRules) -> None:
-        """`least`: faces that must be read at once until an emotion is named."""
+        """`least`: number of faces that must be read at once before an emotion is named."""
         self._labels = tuple(labels)
         self._least = least
         self._rules = rules
@@ -79,16 +81,16 @@ class Group:
         """Change the rules while running."""
         self._rules = self._trigger.rules = rules
 
-    def last_words(self, decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
-        """None: they are of single faces."""
+    def final(self, decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+        """None, because they are of single faces."""
         return ()
 
-    def told(self, step: Step, frame: Frame) -> Step:
+    def disclosed(self, step: Step, frame: Frame) -> Step:
         """The step without events of single faces, every face with the group's average and emotion."""
         averages = [face.average for face in step.faces if face.average is not None]
         if len(averages) < self._least:
             self._trigger = Trigger("group", self._labels, self._rules)
-            return _told(step, None, UNCERTAIN)
+            return _same_for_all(step, None, UNCERTAIN)
         average = Average(
             scores=np.mean([average.scores for average in averages], axis=0),
             frames=min(average.frames for average in averages),
@@ -97,10 +99,10 @@ class Group:
         largest = dominant(step.faces)
         assert largest is not None
         self._trigger.see(Sighting(average, largest.box, frame.taken_at, frame.captured_at))
-        return _told(step, average, self._trigger.current)
+        return _same_for_all(step, average, self._trigger.current)
 
 
-def _told(step: Step, average: Average | None, emotion: str) -> Step:
+def _same_for_all(step: Step, average: Average | None, emotion: str) -> Step:
     faces: tuple[TrackedFace, ...] = tuple(
         replace(face, average=average, emotion=emotion) for face in step.faces
     )

@@ -37,6 +37,11 @@ class Frame:
                 )
 
     @property
+    def view(self) -> Pixels:
+        """The smallest picture of the whole view: the overview where there is one."""
+        return self.pixels if self.overview is None else self.overview
+
+    @property
     def width(self) -> int:
         """Pixels."""
         return int(self.pixels.shape[1])

@@ -88,7 +88,7 @@ class MotionGate:
 
 def _cells(frame: Frame) -> NDArray[np.float32]:
     """Means of the green channel: most of the light, and a third of the bytes."""
-    pixels = frame.pixels if frame.overview is None else frame.overview
+    pixels = frame.view
     step = max(1, pixels.shape[1] // SAMPLED_WIDTH)
     green = pixels[::step, ::step, 1].astype(np.float32)
     return np.asarray(cv2.resize(green, CELLS, interpolation=cv2.INTER_AREA), np.float32)

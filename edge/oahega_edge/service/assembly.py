@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,15 +20,14 @@ from oahega_edge.bundles.load import DEFAULT_BUNDLE, EMBEDDED, Bundle, is_embedd
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.port import Camera
 from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
-from oahega_edge.chain.detection import Decoder
-from oahega_edge.chain.disclosure import Group, SelectedLabels, told_labels, told_prior
+from oahega_edge.chain.classifier import Classifier, EmotionClassifier
+from oahega_edge.chain.decider import Decider
+from oahega_edge.chain.detector import Detector
+from oahega_edge.chain.disclosure import Group, SelectedLabels, published_labels, published_prior
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.motion import MotionGate, OpenGate
 from oahega_edge.chain.pipeline import (
-    Classifier,
-    EmotionClassifier,
     EveryFace,
-    FaceDetector,
     FaceRules,
     Pipeline,
 )
@@ -229,24 +228,38 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
     manifest, detection = bundle.manifest, settings.detection
     cv2.setNumThreads(settings.runtime.threads)
     scores = {"face": detection.face_score * UNSURE, "person": detection.person_score}
-    decoder = Decoder(manifest.detector, scores, detection.nms_iou)
-    smoothing, rules = settings.smoothing, trigger_rules(settings)
-    labels = told_labels(manifest.emotion.labels, settings.trigger.labels)
-    prior = told_prior(manifest.emotion.prior, manifest.emotion.labels, labels)
+    labels = published_labels(manifest.emotion.labels, settings.trigger.labels)
+    prior = published_prior(manifest.emotion.prior, manifest.emotion.labels, labels)
     classifier: Classifier = EmotionClassifier(manifest.emotion, models.emotion, watch)
     if labels != classifier.labels:
         classifier = SelectedLabels(classifier, labels)
     group = settings.trigger.min_group
     return Pipeline(
-        detector=FaceDetector(manifest.detector, models.detector, decoder, watch),
+        detector=Detector(manifest.detector, models.detector, scores, nms_iou=detection.nms_iou, watch=watch),
         classifier=classifier,
-        tracker=Tracker(
-            match_iou=settings.tracking.match_iou,
-            start_score=detection.face_score,
-            start_hits=settings.tracking.start_hits,
-            lost_after=settings.tracking.lost_after_ms / 1000,
+        decider=make_decider(settings, labels, prior, watch),
+        face_rules=FaceRules(detection.min_face_px, tuple(Box(*mask) for mask in detection.masks)),
+        watch=watch,
+        every=detection.every,
+        gate=MotionGate(settings.motion.look_every_ms / 1000) if settings.motion.gate else OpenGate(),
+        disclosure=Group(labels, group, trigger_rules(settings)) if group else EveryFace(),
+    )
+
+
+def make_decider(
+    settings: Settings, labels: Sequence[str], prior: Sequence[float] | None, watch: Stopwatch | None = None
+) -> Decider:
+    """Tracking, smoothing and trigger; `prior` of the published `labels`."""
+    tracking, smoothing = settings.tracking, settings.smoothing
+    return Decider(
+        Tracker(
+            match_iou=tracking.match_iou,
+            start_score=settings.detection.face_score,
+            start_hits=tracking.start_hits,
+            lost_after=tracking.lost_after_ms / 1000,
         ),
-        new_window=lambda frames: new_smoothing(
+        labels,
+        lambda frames: new_smoothing(
             smoothing.mean,
             frames=frames,
             max_age=smoothing.max_age_ms / 1000,
@@ -254,13 +267,9 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
             prior=prior,
         ),
         frames=smoothing.frames,
-        trigger_rules=rules,
-        face_rules=FaceRules(detection.min_face_px, tuple(Box(*mask) for mask in detection.masks)),
+        rules=trigger_rules(settings),
+        hold=tracking.hold_ms / 1000,
         watch=watch,
-        every=detection.every,
-        hold=settings.tracking.hold_ms / 1000,
-        gate=MotionGate(settings.motion.look_every_ms / 1000) if settings.motion.gate else OpenGate(),
-        disclosure=Group(labels, group, rules) if group else EveryFace(),
     )
 
 
@@ -299,7 +308,7 @@ def make_identity(setup: Setup) -> Identity:
         release=oahega_edge.__version__,
         boot_id=str(uuid.uuid4()),
         started=utc_now(),
-        labels=told_labels(bundle.manifest.emotion.labels, settings.trigger.labels),
+        labels=published_labels(bundle.manifest.emotion.labels, settings.trigger.labels),
         bundle=ModelIdentity(
             name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256
         ),
@@ -386,7 +395,7 @@ def open_engine(setup: Setup, path: Path, watch: Stopwatch) -> Engine:
         bundle=ModelIdentity(
             name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256
         ),
-        labels=told_labels(bundle.manifest.emotion.labels, settings.trigger.labels),
+        labels=published_labels(bundle.manifest.emotion.labels, settings.trigger.labels),
         terms=bundle.manifest.terms,
         pipeline=make_pipeline(bundle, models, settings, watch),
         adjustable=adjustable(settings),

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from oahega_edge.chain.decider import TrackedFace
 from oahega_edge.chain.frame import Frame, Pixels
-from oahega_edge.chain.pipeline import Step, TrackedFace
+from oahega_edge.chain.pipeline import Step
 from oahega_edge.chain.trigger import UNCERTAIN
 from oahega_edge.errors import EdgeError
 

@@ -10,9 +10,9 @@ from oahega_edge.chain.detection import (
     Detection,
     anchor_boxes,
     anchor_labels,
+    boost_faces_on_shoulders,
     decode_boxes,
     encode_boxes,
-    heads_first,
     non_maximum_suppression,
     without_nested,
 )
@@ -140,7 +140,7 @@ def at_head(score: float, dx: float = 0.0, dy: float = 0.0, size: float = 1.0) -
 
 
 def test_a_face_on_a_persons_shoulders_has_better_odds() -> None:
-    face, person = heads_first([at_head(0.5), PERSON])
+    face, person = boost_faces_on_shoulders([at_head(0.5), PERSON])
 
     assert face.score == pytest.approx(HEAD_ODDS / (1 + HEAD_ODDS))
     assert face.box == at_head(0.5).box
@@ -158,15 +158,15 @@ def test_a_face_on_a_persons_shoulders_has_better_odds() -> None:
     ],
 )
 def test_a_face_that_is_not_where_the_head_is_stays_as_it_was(elsewhere: Detection) -> None:
-    assert heads_first([elsewhere, PERSON]) == [elsewhere, PERSON]
+    assert boost_faces_on_shoulders([elsewhere, PERSON]) == [elsewhere, PERSON]
 
 
 def test_a_person_who_is_not_sure_enough_changes_nothing() -> None:
-    assert heads_first([at_head(0.5), PERSON], person_score=0.71) == [at_head(0.5), PERSON]
+    assert boost_faces_on_shoulders([at_head(0.5), PERSON], person_score=0.71) == [at_head(0.5), PERSON]
 
 
 @pytest.mark.parametrize("score", [0.0, 1e-9, 0.999999, 1.0])
 def test_raised_scores_stay_shares_of_one_and_in_order(score: float) -> None:
-    face, _ = heads_first([at_head(score), PERSON])
+    face, _ = boost_faces_on_shoulders([at_head(score), PERSON])
 
     assert score <= face.score <= 1.0

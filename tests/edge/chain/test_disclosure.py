@@ -1,13 +1,13 @@
-"""What may be told: some of the emotions, and groups instead of single faces."""
+"""What may be published: some of the emotions, and groups instead of single faces."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from edge.chain.test_pipeline import LABELS, LEFT, RIGHT, face, pipeline
+from edge.chain.test_pipeline import LABELS, LEFT, RIGHT, Mood, face, pipeline
 from oahega_edge.cameras.memory import frames_of
-from oahega_edge.chain.disclosure import Group, SelectedLabels, told_labels, told_prior
+from oahega_edge.chain.disclosure import Group, SelectedLabels, published_labels, published_prior
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step, dominant
 from oahega_edge.chain.trigger import UNCERTAIN, TriggerRules
@@ -40,13 +40,13 @@ def test_what_the_model_takes_for_granted_follows_its_scores_when_an_emotion_is_
     usual = (0.2, 0.3, 0.5)
     scores = SelectedLabels(Sad(*usual), ("happy", "neutral"))(PICTURE, LEFT)
 
-    assert told_prior(usual, LABELS, ("happy", "neutral")) == pytest.approx(scores)
-    assert told_prior(None, LABELS, ("happy", "neutral")) is None
+    assert published_prior(usual, LABELS, ("happy", "neutral")) == pytest.approx(scores)
+    assert published_prior(None, LABELS, ("happy", "neutral")) is None
 
 
 def test_a_hidden_emotion_is_in_no_event_of_the_chain() -> None:
-    chain = pipeline(lambda i: [face(LEFT), face(RIGHT)])
-    chain.classifier = SelectedLabels(chain.classifier, ("happy", "neutral"))
+    selected = SelectedLabels(Mood(), ("happy", "neutral"))
+    chain = pipeline(lambda i: [face(LEFT), face(RIGHT)], mood=selected)
 
     steps = [chain.process(frame) for frame in frames_of([PICTURE] * 8)]
 
@@ -57,14 +57,14 @@ def test_a_hidden_emotion_is_in_no_event_of_the_chain() -> None:
     assert {f.emotion for f in steps[-1].faces} == {"happy", UNCERTAIN}
 
 
-def test_without_a_choice_all_labels_are_told_in_the_models_order() -> None:
-    assert told_labels(LABELS, ()) == LABELS
-    assert told_labels(LABELS, ("sad", "happy")) == ("happy", "sad")
+def test_without_a_choice_all_labels_are_published_in_the_models_order() -> None:
+    assert published_labels(LABELS, ()) == LABELS
+    assert published_labels(LABELS, ("sad", "happy")) == ("happy", "sad")
 
 
 def test_an_emotion_that_the_bundle_does_not_know_is_named_with_those_it_does() -> None:
     with pytest.raises(SettingsError, match=r"does not know joy; its emotions are happy, neutral, sad"):
-        told_labels(LABELS, ("happy", "joy"))
+        published_labels(LABELS, ("happy", "joy"))
 
 
 def group_steps(least: int, *in_view: Sequence[Box]) -> list[Step]:
@@ -83,7 +83,7 @@ def test_fewer_faces_than_a_group_are_counted_and_nothing_else() -> None:
 
 
 def test_a_group_has_one_average_and_no_face_an_event_of_its_own() -> None:
-    """One happy and two sad faces: sad leads with 0.57, below the threshold; with three sad it is told."""
+    """One happy and two sad faces: sad leads with 0.57, below the threshold; three sad ones reach it."""
     third, fourth = Box(0.6, 0.55, 0.8, 0.85), Box(0.8, 0.55, 0.95, 0.85)
 
     undecided = group_steps(3, *[[LEFT, RIGHT, third]] * 6)[-1]

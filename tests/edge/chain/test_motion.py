@@ -9,6 +9,7 @@ import pytest
 
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.memory import frames_of
+from oahega_edge.chain.decider import Decider
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.geometry import Box
@@ -47,12 +48,15 @@ def chain(detect: Detect, gate: Gate, every: int = 1) -> Pipeline:
     return Pipeline(
         detector=detect,
         classifier=Unread(),
-        tracker=Tracker(match_iou=0.3, start_score=0.5, start_hits=2, lost_after=0.5),
-        new_window=lambda frames: Window(frames=frames, max_age=2.0, mean="arithmetic"),
-        frames=4,
-        trigger_rules=TriggerRules(0.6, 0.1, 0.0, 0, 0, 2),
+        decider=Decider(
+            Tracker(match_iou=0.3, start_score=0.5, start_hits=2, lost_after=0.5),
+            Unread.labels,
+            lambda frames: Window(frames=frames, max_age=2.0, mean="arithmetic"),
+            frames=4,
+            rules=TriggerRules(0.6, 0.1, 0.0, 0, 0, 2),
+        ),
         face_rules=FaceRules(min_height_px=10),
-        watch=Stopwatch(lambda: 0.0),
+        watch=Stopwatch(),
         every=every,
         gate=gate,
     )

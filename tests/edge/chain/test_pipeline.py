@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from oahega_edge.cameras.memory import frames_of
+from oahega_edge.chain.classifier import Classifier
+from oahega_edge.chain.decider import Decider
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
@@ -31,22 +33,31 @@ class Mood:
 
 
 def pipeline(
-    script: Callable[[int], Sequence[Detection]], *, rules: FaceRules | None = None, mood: Mood | None = None
+    script: Callable[[int], Sequence[Detection]],
+    *,
+    rules: FaceRules | None = None,
+    mood: Classifier | None = None,
+    hold: float = 0.0,
 ) -> Pipeline:
     def detect(frame: Frame) -> list[Detection]:
         return list(script(frame.sequence))
 
+    classifier = mood or Mood()
     return Pipeline(
         detector=detect,
-        classifier=mood or Mood(),
-        tracker=Tracker(match_iou=0.3, start_score=0.5, start_hits=2, lost_after=0.3),
-        new_window=lambda frames: Window(frames=frames, max_age=2.0, mean="arithmetic"),
-        frames=4,
-        trigger_rules=TriggerRules(
-            threshold=0.6, hysteresis=0.1, dwell=0.0, heartbeat=0, min_interval=0, min_frames=2
+        classifier=classifier,
+        decider=Decider(
+            Tracker(match_iou=0.3, start_score=0.5, start_hits=2, lost_after=0.3),
+            classifier.labels,
+            lambda frames: Window(frames=frames, max_age=2.0, mean="arithmetic"),
+            frames=4,
+            rules=TriggerRules(
+                threshold=0.6, hysteresis=0.1, dwell=0.0, heartbeat=0, min_interval=0, min_frames=2
+            ),
+            hold=hold,
         ),
         face_rules=rules or FaceRules(min_height_px=10),
-        watch=Stopwatch(lambda: 0.0),
+        watch=Stopwatch(),
     )
 
 
@@ -215,8 +226,7 @@ def test_after_a_face_was_missed_the_detector_looks_at_once() -> None:
 
 
 def test_a_face_that_was_missed_for_a_moment_is_still_there_with_its_emotion() -> None:
-    chain = pipeline(lambda i: [] if i in (5, 6) or i > 9 else [face(LEFT)])
-    chain.hold = 0.15
+    chain = pipeline(lambda i: [] if i in (5, 6) or i > 9 else [face(LEFT)], hold=0.15)
     pictures = [np.zeros((100, 100, 3), np.uint8)] * 14
 
     steps = [chain.process(frame) for frame in frames_of(pictures)]

@@ -242,7 +242,7 @@ def test_a_set_command_changes_the_chain_and_is_marked_volatile(tmp_path: Path) 
 
     ((command, response),) = bench.publisher.responses
     assert (command.name, response.status, response.transaction) == ("set", "ok", "7")
-    assert bench.daemon.engines.current.pipeline.frames == 2
+    assert bench.publisher.events[-1].frames == 2
     assert bench.publisher.infos[-1].volatile == ("smoothing.frames",)
     assert bench.publisher.infos[-1].adjustable.frames == 2
 

@@ -192,7 +192,7 @@ class Device:
     def _use(self, accepted: Settings) -> None:
         setup_bundle = load_bundle(self._bundle)
         try:
-            pipeline = make_pipeline(setup_bundle, self._models, accepted, Stopwatch(lambda: 0.0))
+            pipeline = make_pipeline(setup_bundle, self._models, accepted, Stopwatch())
             pipeline.process(FRAME)
             pipeline.finish()
             mqtt_options(accepted, {})
@@ -363,7 +363,7 @@ def test_any_values_in_a_manifest(tmp_path: Path, cases: int) -> None:
             )
             with Models(setup.bundle, setup.settings) as opened:
                 accepted += 1
-                make_pipeline(setup.bundle, opened, setup.settings, Stopwatch(lambda: 0.0)).process(FRAME)
+                make_pipeline(setup.bundle, opened, setup.settings, Stopwatch()).process(FRAME)
         except (BundleError, SettingsError) as error:
             assert_plain(error)
 

@@ -11,7 +11,7 @@ import pytest
 from oahega_build.errors import DataError, RecipeError, RunError
 from oahega_build.pictures.readers import LabelledBox
 from oahega_build.pictures.records import Record, shard_name, write_shard
-from oahega_edge.chain.detection import Decoder, heads_first
+from oahega_edge.chain.detection import Decoder, boost_faces_on_shoulders
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import Placement, Quantizer, fit_picture
 from oahega_edge.manifest import DetectorEntry
@@ -290,7 +290,7 @@ def test_a_score_is_raised_until_empty_views_are_silent_enough(trained: Path, ti
 
     assert len(empty) == 40
     for label, score in chosen.score.items():
-        raised = [heads_first(view, chosen.score["person"]) for view in empty]
+        raised = [boost_faces_on_shoulders(view, chosen.score["person"]) for view in empty]
         alarms = [any(d.label == label and d.score > score + 1e-3 for d in view) for view in raised]
         assert np.mean(alarms) <= 0.25
         assert score >= careless.score[label]

@@ -1,6 +1,5 @@
 """Accuracy in scenes: every face is shown once, a missed one is an error, a right answer counts."""
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +25,9 @@ from oahega_build.scenes.evaluate_scenes import (
     on_people,
     plan,
 )
-from oahega_build.scenes.evaluate_video import Chain
+from oahega_build.scenes.evaluate_video import Chain, device_settings
 from oahega_build.scenes.sequences import Scenario, Scenery, face_box, make_scenery, render
-from oahega_build.scenes.video_methods import Tracking
+from oahega_build.scenes.video_methods import Device
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
@@ -36,7 +35,7 @@ from oahega_edge.chain.geometry import Box
 pytestmark = pytest.mark.training
 
 LABELS = ("bright", "dark")
-TRACKING = Tracking(match_iou=0.2, start_score=0.5, start_hits=2, lost_after=1.0, unsure=0.3)
+DEVICE = Device(device_settings(None, ["tracking.hold_ms=0"]), LABELS)
 
 
 def grey(label: int, number: int) -> Sample:
@@ -93,14 +92,14 @@ def test_every_still_is_shown_once_and_inside_the_picture(scenery: Scenery) -> N
 def test_faces_that_are_found_are_read_where_they_are(scenery: Scenery) -> None:
     for scenario in plan(scenery):
         with seeing(scenario, len(scenario.people)) as chain:
-            assert all(seen.right for seen in look(shown(scenario, scenery), chain, TRACKING))
+            assert all(seen.right for seen in look(shown(scenario, scenery), chain, DEVICE))
 
 
 def test_a_face_that_is_not_found_is_an_error(scenery: Scenery) -> None:
     scenario = plan(scenery)[0]
 
     with seeing(scenario, 0) as chain:
-        seen = look(shown(scenario, scenery), chain, TRACKING)
+        seen = look(shown(scenario, scenery), chain, DEVICE)
 
     assert [face.answered for face in seen] == [MISSED] * len(scenario.people)
     assert not any(face.right or face.right_at_once for face in seen)
@@ -115,7 +114,7 @@ def test_a_face_that_is_lost_for_a_frame_keeps_what_its_track_was_seen_with(scen
         there = len(times) < FRAMES
         return [Detection("face", face_box(scenario.people[0], frame.captured_at), 0.9)] if there else []
 
-    holding = dataclasses.replace(TRACKING, hold=0.8)
+    holding = DEVICE.changed("tracking", hold_ms=800)
     (seen,) = look(shown(scenario, scenery), Chain(blinking, ByBrightness(), 0.5, {}), holding)
 
     assert len(times) == FRAMES
@@ -181,7 +180,7 @@ def test_faces_on_people_are_read_where_they_are(scenery: Scenery) -> None:
         there = Detection("face", truth.box, 0.9)
         chain = Chain(lambda frame, there=there: [there], ByLight(), 0.5, {})  # type: ignore[misc]
 
-        (seen,) = look(Shown(scene.name, frames, scene.heights), chain, TRACKING)
+        (seen,) = look(Shown(scene.name, frames, scene.heights), chain, DEVICE)
 
         assert seen.answered == 1
         assert seen.height == scene.heights[0]

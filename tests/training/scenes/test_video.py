@@ -1,6 +1,7 @@
 """Figures of decisions on records whose answer is known."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,6 @@ import pytest
 
 from oahega_build.scenes.sequences import Truth
 from oahega_build.scenes.video_methods import (
-    Deciding,
-    Tracking,
     always,
     followed,
     original,
@@ -19,15 +18,24 @@ from oahega_build.scenes.video_methods import (
 )
 from oahega_build.scenes.video_metrics import Answer, Tally, clip_flips
 from oahega_build.scenes.video_records import Face, Moment, Record, cached
+from oahega_edge.chain.decider import Decider
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.smoothing import Belief
+from oahega_edge.chain.tracking import Tracker
 from oahega_edge.chain.trigger import UNCERTAIN, TriggerRules
 
 LABELS = ("happy", "sad")
 FPS = 10
 LEFT, RIGHT = Box(0.1, 0.2, 0.3, 0.5), Box(0.6, 0.2, 0.8, 0.5)
 HAPPY, SAD = np.array([0.9, 0.1]), np.array([0.1, 0.9])
-TRACKING = Tracking(match_iou=0.3, start_score=0.5, start_hits=1, lost_after=0.5, unsure=0.3)
+RULES = TriggerRules(threshold=0.5, hysteresis=0.3, dwell=0, heartbeat=0, min_interval=0, min_frames=1)
+
+
+def decider() -> Decider:
+    tracker = Tracker(match_iou=0.3, start_score=0.5, start_hits=1, lost_after=0.5)
+    memory = partial(Belief, max_age=2.0, lasting=5.0)
+    return Decider(tracker, LABELS, lambda frames: memory(frames=frames), frames=3, rules=RULES)
 
 
 def moment(i: int, faces: Sequence[tuple[Box, np.ndarray]], truths: Sequence[Truth]) -> Moment:
@@ -57,7 +65,7 @@ def said(*words: str | None) -> list[list[Answer]]:
 def test_right_answers_are_perfect() -> None:
     record = film([HAPPY] * 15 + [SAD] * 15, [0] * 15 + [1] * 15)
 
-    figures = tally(record, single_frame(record, followed(record, TRACKING))).figures()
+    figures = tally(record, single_frame(record, followed(record, decider()))).figures()
 
     assert (figures.frame_f1, figures.event_f1, figures.onset_s) == (1.0, 1.0, 0.0)
     assert figures.answered == 1.0
@@ -132,7 +140,7 @@ def test_a_told_expression_must_overlap_the_shown_one_by_half() -> None:
 
 def test_the_papers_mean_is_the_plain_one_over_n_frames() -> None:
     record = film([HAPPY, HAPPY, SAD, SAD], [0, 0, 1, 1])
-    sights = followed(record, TRACKING)
+    sights = followed(record, decider())
 
     words = [frame[0].emotion for frame in paper_mean(3, 0.6)(record, sights)]
 
@@ -150,10 +158,8 @@ def test_the_original_takes_the_surest_of_the_last_frames_at_a_place_of_the_list
 
 def test_ours_waits_for_more_than_one_odd_frame() -> None:
     record = film([*[HAPPY] * 20, SAD, *[HAPPY] * 9], [0] * 30)
-    rules = TriggerRules(threshold=0.5, hysteresis=0.3, dwell=0, heartbeat=0, min_interval=0, min_frames=1)
-    deciding = Deciding("belief", 3, 2.0, 5.0, rules)
 
-    words = {f.emotion for frame in ours(deciding)(record, followed(record, TRACKING)) for f in frame}
+    words = {f.emotion for frame in ours(record, followed(record, decider())) for f in frame}
 
     assert words == {"happy"}
 
@@ -161,7 +167,7 @@ def test_ours_waits_for_more_than_one_odd_frame() -> None:
 def test_always_one_label_never_flips() -> None:
     record = film([HAPPY, SAD] * 10, [0, 1] * 10)
 
-    figures = tally(record, always("sad")(record, followed(record, TRACKING))).figures()
+    figures = tally(record, always("sad")(record, followed(record, decider()))).figures()
 
     assert figures.flips_per_minute == 0
     assert figures.frame_accuracy == 0.5

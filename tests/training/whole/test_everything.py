@@ -162,15 +162,15 @@ def test_the_bundle_tells_the_six_classes_and_passes_the_devices_self_test(
 
 def test_the_device_reads_a_face_with_the_new_bundle(out: Path) -> None:
     from oahega_edge.bundles.load import load_bundle
+    from oahega_edge.chain.classifier import EmotionClassifier
     from oahega_edge.chain.geometry import Box
-    from oahega_edge.chain.pipeline import EmotionClassifier
     from oahega_edge.runtimes import open_model
     from oahega_edge.stopwatch import Stopwatch
 
     bundle = load_bundle(out / "bundle")
     entry = bundle.manifest.emotion
     model = open_model(bundle.file(entry.cpu), entry.outputs, entry.input)
-    classify = EmotionClassifier(entry, model, Stopwatch(lambda: 0.0))
+    classify = EmotionClassifier(entry, model, Stopwatch())
 
     answer = classify(draw_face(LOOKS["surprise"], 120, np.random.default_rng(1)), Box(0.1, 0, 0.9, 1))
 

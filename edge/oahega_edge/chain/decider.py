@@ -1,0 +1,139 @@
+"""From detections and scores to decisions: track, average, trigger. It needs no picture and plays records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_edge.chain.detection import Detection, without_nested
+from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.smoothing import Average, Smoothing
+from oahega_edge.chain.tracking import Track, Tracker
+from oahega_edge.chain.trigger import Decision, Sighting, Trigger, TriggerRules
+from oahega_edge.stopwatch import Stopwatch
+
+Read = Callable[[Box], NDArray[np.float64] | None]
+"""Probabilities (labels,) of the face in a box of this frame; None for a face that is not to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFace:
+    """One face as it stands in this frame."""
+
+    track: int
+    box: Box
+    score: float
+    """The detector's."""
+    average: Average | None
+    """None when the face is too small to be read."""
+    emotion: str
+    """What holds for this face now, a label or `uncertain`."""
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of one face."""
+
+    smoothing: Smoothing
+    trigger: Trigger
+    average: Average | None = None
+
+
+class Decider:
+    """Follows the faces of one camera and decides what each shows. Call `see` with frames in order."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        labels: Sequence[str],
+        new_smoothing: Callable[[int], Smoothing],
+        *,
+        frames: int,
+        rules: TriggerRules,
+        hold: float = 0.0,
+        watch: Stopwatch | None = None,
+    ) -> None:
+        """`new_smoothing` makes the memory of a new face, given `frames`, the paper's N; `hold`: seconds that
+        a face which the detector missed still counts as present.
+        """
+        self.rules = rules
+        self._tracker = tracker
+        self._labels = tuple(labels)
+        self._new_smoothing = new_smoothing
+        self._frames = frames
+        self._hold = hold
+        self._watch = watch or Stopwatch()
+        self._memories: dict[int, _Memory] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """No face is followed, not even one that waits to be confirmed."""
+        return self._tracker.is_empty
+
+    @property
+    def is_settled(self) -> bool:
+        """Every face is confirmed and was found when the detector looked last."""
+        return self._tracker.is_settled
+
+    def see(
+        self, found: Sequence[Detection] | None, read: Read, taken_at: datetime, captured_at: float
+    ) -> tuple[list[TrackedFace], list[Decision]]:
+        """The faces of this frame, and the decisions that it brings.
+
+        `found`: faces that the detector found; None where it did not look, and faces go on as they moved.
+        `taken_at` in UTC, `captured_at` in monotonic seconds.
+        """
+        seen, ended = self._follow(found, captured_at)
+        decisions = [self._forget(track) for track in ended]
+        decisions += [self._read(track, read, taken_at, captured_at) for track in seen]
+        faces = (*seen, *self._tracker.held(captured_at, self._hold))
+        return [self._face(track, captured_at) for track in faces], [d for d in decisions if d is not None]
+
+    def finish(self) -> list[Decision]:
+        """The last decision on every face, when the source ends or the camera closes."""
+        decisions = [memory.trigger.end() for memory in self._memories.values()]
+        self._memories.clear()
+        self._tracker.clear()
+        return [d for d in decisions if d is not None]
+
+    def adjust(self, *, frames: int, threshold: float) -> None:
+        """Change the paper's two settings while running."""
+        self._frames = frames
+        self.rules = replace(self.rules, threshold=threshold)
+        for memory in self._memories.values():
+            memory.smoothing.resize(frames)
+            memory.trigger.rules = self.rules
+
+    def _follow(self, found: Sequence[Detection] | None, now: float) -> tuple[list[Track], list[Track]]:
+        if found is None:
+            return self._tracker.between(), []
+        with self._watch.stage("track"):
+            return self._tracker.update(without_nested(found), now)
+
+    def _read(self, track: Track, read: Read, taken_at: datetime, captured_at: float) -> Decision | None:
+        memory = self._memories.get(track.id) or self._remember(track)
+        box = track.predicted(captured_at)
+        scores = read(box)
+        if scores is None:
+            return None
+        with self._watch.stage("decide"):
+            memory.average = memory.smoothing.add(scores, captured_at)
+            return memory.trigger.see(Sighting(memory.average, box, taken_at, captured_at))
+
+    def _remember(self, track: Track) -> _Memory:
+        trigger = Trigger(str(track.id), self._labels, self.rules)
+        return self._memories.setdefault(track.id, _Memory(self._new_smoothing(self._frames), trigger))
+
+    def _forget(self, track: Track) -> Decision | None:
+        memory = self._memories.pop(track.id, None)
+        return None if memory is None else memory.trigger.end()
+
+    def _face(self, track: Track, now: float) -> TrackedFace:
+        memory = self._memories[track.id]
+        return TrackedFace(
+            track.id, track.predicted(now), track.score, memory.average, memory.trigger.current
+        )
