@@ -252,9 +252,10 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 
 def read_labels(data: Path) -> tuple[str, ...]:
     """The classes without reading the pictures."""
-    from oahega_build.pictures.dataset import class_folders
+    from oahega_build.pictures.folders import class_folders, parts_of
+    from oahega_build.pictures.problems import Problems
 
-    return tuple(class_folders(data / "train" if (data / "train").is_dir() else data))
+    return tuple(sorted(class_folders(parts_of(data, Problems())["train"], Problems())))
 
 
 def finish(study: optuna.Study, recipe: TuneRecipe, folder: Path, labels: Sequence[str]) -> None:

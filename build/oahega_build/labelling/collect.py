@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 import multiprocessing
 import re
 from collections import Counter
@@ -25,10 +26,15 @@ from numpy.typing import NDArray
 from oahega_build.errors import DataError
 from oahega_build.labelling.teachers import Finding, Teacher, TeacherSpec, make_teacher
 from oahega_build.pictures.contact_sheet import Tile, evenly, write_sheet
-from oahega_build.pictures.dataset import SUFFIXES, class_folders, perceptual_hash, read_picture
-from oahega_build.pictures.readers import Problems
+from oahega_build.pictures.dataset import ANIMATED, UNREADABLE, perceptual_hash, read_picture
+from oahega_build.pictures.folders import class_folders, count_loose, files_in
+from oahega_build.pictures.labels import label_problem
+from oahega_build.pictures.problems import Problems
+from oahega_build.pictures.tables import Table, read_table
 from oahega_build.runs.artifacts import open_run, write_bytes, write_json
 from oahega_edge.cameras import open_camera
+from oahega_edge.cameras.endings import PICTURES, VIDEOS, is_picture, is_video
+from oahega_edge.cameras.pictures import is_animated
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import crop_square
@@ -38,7 +44,6 @@ from oahega_edge.manifest import Crop
 FACES, UNITS, SHEETS, LIST = "faces", "units", "sheets", "labels.csv"
 UNSORTED = "unsorted"
 """Class of what lies directly in the source folder."""
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".gif", ".m4v", ".mpg")
 GROUP_PATTERN = r"([^/]+)--[0-9a-f]{6}-\d+-\d+\.png$"
 """For `EmotionRecipe.group_pattern`: finds the group in the name of a collected face."""
 COLUMNS = ("file", "label", "group", "source", "frame", "height_px", "sharpness", "score")
@@ -46,6 +51,8 @@ PICTURES_PER_UNIT = 200
 SHEET_FACES = 120
 SHARPNESS_SIDE = 64
 READ_TIMEOUT = 10.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,8 @@ def collect(
 
     described = {"recipe": recipe, "source": source}
     with open_run(artifacts, "collect", run, described) as made:
-        tasks = [UnitTask(recipe, data, made.folder, unit) for unit in plan(source)]
+        passed_over = Problems()
+        tasks = [UnitTask(recipe, data, made.folder, unit) for unit in plan(source, passed_over)]
         number, of = shard
         pending = [t for i, t in enumerate(tasks) if i % of == number and not report_path(t).is_file()]
         if processes == 1:
@@ -137,28 +145,29 @@ def collect(
             raise DataError(
                 f"shard {number}/{of} is done; run the other shards, then the same command without --shard"
             )
-        finish(made.folder, [read_report(task) for task in tasks])
+        finish(made.folder, [read_report(task) for task in tasks], passed_over)
     return made.finished
 
 
-def plan(source: Path) -> list[Unit]:
+def plan(source: Path, problems: Problems) -> list[Unit]:
     """The units of `source`; the same folder always gives the same plan."""
     if not source.is_dir():
         raise DataError(
             f"there is no folder {source}; give one with a folder of videos or pictures per class"
         )
-    folders = class_folders(source) or {UNSORTED: source}
+    folders = class_folders(source, problems)
+    if folders:
+        count_loose(source, problems)
     units = []
-    for label, folder in folders.items():
-        files = sorted(p for p in folder.rglob("*") if p.is_file())
-        for video in (p for p in files if p.suffix.lower() in VIDEO_SUFFIXES):
-            units.append(_unit(label, (video,), source))
-        pictures = [p for p in files if p.suffix.lower() in SUFFIXES]
+    for label, folder in (folders or {UNSORTED: source}).items():
+        files = list(files_in(folder, problems, videos=True))
+        units += [_unit(label, (video,), source) for video in files if is_video(video)]
+        pictures = [file for file in files if is_picture(file)]
         for i in range(0, len(pictures), PICTURES_PER_UNIT):
             units.append(_unit(label, tuple(pictures[i : i + PICTURES_PER_UNIT]), source))
     if not units:
         raise DataError(
-            f"{source} holds no video and no picture; the endings are {VIDEO_SUFFIXES + SUFFIXES}"
+            f"{source} holds no video and no picture; the endings are {', '.join(sorted(VIDEOS | PICTURES))}"
         )
     return units
 
@@ -229,11 +238,13 @@ class BundleDetector:
 def frames_of(source: Path, every: int, problems: Problems) -> Iterator[tuple[int, Pixels]]:
     """(number, RGB pixels) of every `every`-th frame of a video, or the one picture."""
     name = source.name
-    if source.suffix.lower() in SUFFIXES:
+    if is_picture(source):
         pixels = read_picture(source, "rgb")
         if pixels is None:
-            problems.add("picture that cannot be read", name)
+            problems.add(UNREADABLE, name)
         else:
+            if is_animated(source):
+                problems.add(ANIMATED, name)
             yield 0, pixels
         return
     try:
@@ -294,7 +305,7 @@ def group_of(source: str, person_pattern: str) -> str:
     """What must not cross a split: the person where the pattern finds one, else the source."""
     found = re.search(person_pattern, source) if person_pattern else None
     name = found.group(1) if found and found.groups() else source
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-") or "unnamed"
+    return re.sub(r"[^\w.]+", "-", name).strip("-") or "unnamed"
 
 
 def cut(pixels: Pixels, box: Box, margin: float) -> Pixels:
@@ -347,14 +358,15 @@ def read_report(task: UnitTask) -> UnitReport:
     return UnitReport(told["rows"], Counter(told["left_out"]), told["frames"], boxes, problems)
 
 
-def finish(folder: Path, reports: Sequence[UnitReport]) -> None:
-    """labels.csv, the sheets, metrics.json. Raises DataError when not one face was found."""
+def finish(folder: Path, reports: Sequence[UnitReport], problems: Problems) -> None:
+    """labels.csv, the sheets, metrics.json; logs what was not read. DataError when there is no face."""
     rows = [row for report in reports for row in report.rows]
     left_out: Counter[str] = Counter()
-    problems = Problems()
     for report in reports:
         left_out.update(report.left_out)
         problems.merge(report.problems)
+    for sentence in problems.sentences():
+        log.warning("%s", sentence)
     if not rows:
         raise DataError(
             f"no face was taken from {sum(r.frames for r in reports)} frames (left out: {dict(left_out)}); "
@@ -413,15 +425,12 @@ def relabel(run: Path) -> Counter[str]:
     Returns how many were moved (`old -> new`) or left out. May be called again after each correction.
     Raises DataError for a list that does not fit.
     """
-    path = run / LIST
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or set(COLUMNS) - set(rows[0]):
-        raise DataError(f"{path} has not the columns {', '.join(COLUMNS)}; keep its first line as it is")
-    _require_files(run, rows)
+    table = read_table(run / LIST, COLUMNS)
+    _require_files(run, table)
+    before = {folder.name for folder in (run / FACES).iterdir()}
     changes: Counter[str] = Counter()
     kept = []
-    for row in rows:
+    for row in table.rows:
         old, name = row["file"].split("/", 1)
         new = row["label"].strip()
         if not new:
@@ -431,22 +440,31 @@ def relabel(run: Path) -> Counter[str]:
         if new != old:
             (run / FACES / new).mkdir(exist_ok=True)
             (run / FACES / row["file"]).rename(run / FACES / new / name)
-            changes[f"{old} -> {new}"] += 1
+            changes[f"{old} -> {new}{'' if new in before else ', a new class'}"] += 1
         kept.append(row | {"file": f"{new}/{name}", "label": new})
     for empty in (f for f in (run / FACES).iterdir() if f.is_dir() and not any(f.iterdir())):
         empty.rmdir()
-    write_list(path, kept)
+    write_list(table.path, kept)
     draw_sheets(run, kept)
     return changes
 
 
-def _require_files(run: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """All or nothing: nothing is moved when one line is wrong."""
-    for number, row in enumerate(rows, start=2):
-        label = row["label"].strip()
-        if label and not re.fullmatch(r"[a-z][a-z0-9_-]*", label):
-            raise DataError(
-                f"{run / LIST}, line {number}: {label!r} is no label; use lower case letters, digits, - and _"
-            )
-        if label and not (run / FACES / row["file"]).is_file():
-            raise DataError(f"{run / LIST}, line {number}: there is no {row['file']}; keep the column `file`")
+def _require_files(run: Path, table: Table) -> None:
+    """All or nothing: nothing is moved when one line is wrong or one face is in no line."""
+    there = {path.relative_to(run / FACES).as_posix() for path in (run / FACES).glob("*/*.png")}
+    listed: set[str] = set()
+    for number, row in zip(table.lines, table.rows, strict=True):
+        place, file, label = f"{table.path}, line {number}", row["file"], row["label"].strip()
+        if label and label_problem(label):
+            raise DataError(f"{place}: {label!r} is no label: {label_problem(label)}; correct it")
+        if file in listed:
+            raise DataError(f"{place}: {file} has a line already; keep one of them")
+        if label and file not in there:
+            raise DataError(f"{place}: there is no {file}; keep the column `file`")
+        listed.add(file)
+    lost = sorted(there - listed)
+    if lost:
+        raise DataError(
+            f"{len(lost)} faces are in no line of {table.path} ({', '.join(lost[:3])}): to leave a face out, "
+            "empty its label; put these lines back, or delete these files"
+        )

@@ -23,7 +23,8 @@ from rich.progress import track
 from oahega_build.errors import DataError, RunError
 from oahega_build.labelling.teachers import Finding, Teacher, TeacherSpec, make_teacher
 from oahega_build.pictures import readers
-from oahega_build.pictures.readers import AnnotatedPicture, LabelledBox, Problems
+from oahega_build.pictures.problems import Problems
+from oahega_build.pictures.readers import AnnotatedPicture, LabelledBox
 from oahega_build.pictures.records import Record, count_records, read_records, shard_name, write_shard
 from oahega_build.runs.artifacts import Run, as_plain, open_run, write_json
 from oahega_edge.chain.frame import Pixels

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
+import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,15 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
+from oahega_build.pictures.folders import class_folders, count_loose, files_in, parts_of
+from oahega_build.pictures.problems import Problems
+from oahega_build.pictures.tables import Table, read_table
+from oahega_edge.cameras import pictures
+from oahega_edge.cameras.pictures import is_animated
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm")
 VOTES = "votes.csv"
+ANIMATED = "picture of several frames: only its first is taken"
+UNREADABLE = "picture that cannot be read, skipped (HEIC: convert it to JPEG)"
 NEAR_BITS = 2
 """Two pictures are near-duplicates when their 64-bit hashes differ in at most so many bits. On aligned
 faces other people's pictures come as near as 5."""
 HELD_OUT = 0.1
 """Share of `train` that chooses."""
-SPLITS = ("train", "valid")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +54,7 @@ class Dataset:
 
     root: Path
     labels: tuple[str, ...]
-    """Folder names in alphabetical order, lower case."""
+    """Of the folders (`labels.label_of`), in alphabetical order."""
     train: Sequence[Sample]
     valid: Sequence[Sample]
     """Empty when the root has no split of its own."""
@@ -58,43 +65,23 @@ class Dataset:
 def read_dataset(root: Path, colour: str = "grey") -> Dataset:
     """Read `root/<label>/*` or `root/{train,valid}/<label>/*`, with `root/votes.csv` where it exists.
 
-    `colour` is `grey` or `rgb`, as the network sees it. Unreadable pictures are skipped and named in
-    `problems`. Raises DataError when there is no dataset here, one class only, an empty class, or when the
-    parts hold different classes.
+    The parts may have any of `folders.PART_NAMES`. `colour` is `grey` or `rgb`, as the network sees it.
+    What is not read is counted, named in `problems` and logged. Raises DataError when there is no dataset
+    here, one class only, an empty class, or when the parts hold different classes.
     """
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}; give one with a folder of pictures per class")
-    parts = {part: root / part for part in SPLITS if (root / part).is_dir()}
-    if "train" not in parts:
-        parts = {"train": root}
-    folders = {part: class_folders(folder) for part, folder in parts.items()}
+    problems = Problems()
+    parts = parts_of(root, problems)
+    folders = {part: class_folders(folder, problems) for part, folder in parts.items()}
     labels = tuple(sorted(folders["train"]))
     _require_classes(parts, folders)
-    problems: list[str] = []
+    for folder in parts.values():
+        count_loose(folder, problems)
     votes = _read_votes(root, labels, problems)
     read = {part: _read_part(root, folders[part], labels, votes, colour, problems) for part in folders}
-    missing = sorted(set(votes) - {path for part in folders for path in _names(root, folders[part])})
-    if missing:
-        shown = ", ".join(missing[:3])
-        problems.append(
-            f"{VOTES} names {len(missing)} files that are not there ({shown}): those votes are ignored"
-        )
-    return Dataset(root, labels, read["train"], read.get("valid", ()), tuple(problems))
-
-
-def class_folders(folder: Path) -> dict[str, Path]:
-    """Label to folder, for every folder that is not hidden. Raises DataError for names that clash."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not path.is_dir() or path.name.startswith("."):
-            continue
-        label = re.sub(r"[^a-z0-9_-]+", "-", path.name.lower()).strip("-")
-        if label in found or not re.fullmatch(r"[a-z][a-z0-9_-]*", label):
-            raise DataError(
-                f"the folder {path} gives the label {label!r}, which is empty or taken; rename it"
-            )
-        found[label] = path
-    return found
+    _compare_votes(votes, [sample.name for samples in read.values() for sample in samples], problems)
+    for sentence in problems.sentences():
+        log.warning("%s", sentence)
+    return Dataset(root, labels, read["train"], read.get("valid", ()), problems.sentences())
 
 
 def _require_classes(parts: Mapping[str, Path], folders: Mapping[str, Mapping[str, Path]]) -> None:
@@ -109,32 +96,28 @@ def _require_classes(parts: Mapping[str, Path], folders: Mapping[str, Mapping[st
             raise DataError(f"{parts[part]} holds the classes {sorted(classes)}, train holds {labels}")
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-
-
-def _names(root: Path, folders: Mapping[str, Path]) -> Iterable[str]:
-    return (p.relative_to(root).as_posix() for folder in folders.values() for p in _pictures(folder))
-
-
 def _read_part(
     root: Path,
     folders: Mapping[str, Path],
     labels: Sequence[str],
-    votes: Mapping[str, NDArray[np.float32]],
+    votes: Mapping[str, NDArray[np.float32] | None],
     colour: str,
-    problems: list[str],
+    problems: Problems,
 ) -> list[Sample]:
     samples: list[Sample] = []
+    own = np.eye(len(labels), dtype=np.float32)
     for index, label in enumerate(labels):
         before = len(samples)
-        for path in _pictures(folders[label]):
+        for path in files_in(folders[label], problems):
+            name = path.relative_to(root).as_posix()
             pixels = read_picture(path, colour)
             if pixels is None:
-                problems.append(f"{path} is not a picture that can be read: skipped")
+                problems.add(UNREADABLE, name)
                 continue
-            name = path.relative_to(root).as_posix()
-            target = votes.get(name, np.eye(len(labels), dtype=np.float32)[index])
+            if is_animated(path):
+                problems.add(ANIMATED, name)
+            shares = votes.get(name)
+            target = own[index] if shares is None else shares
             samples.append(Sample(name, index, target, pixels))
         if len(samples) == before:
             raise DataError(
@@ -145,46 +128,54 @@ def _read_part(
 
 def read_picture(path: Path, colour: str) -> NDArray[np.uint8] | None:
     """(height, width) for grey, (height, width, 3) RGB for rgb; None when it cannot be decoded."""
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    if len(data) == 0:
-        return None
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if pixels is None:
+    rgb = pictures.read_picture(path)
+    if rgb is None:
         return None
     # Grey through COLOR_RGB2GRAY, as the device makes it; a grey file comes back unchanged.
-    rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) if colour == "grey" else rgb, np.uint8)
 
 
-def _read_votes(root: Path, labels: Sequence[str], problems: list[str]) -> dict[str, NDArray[np.float32]]:
-    """Name to shares of the dataset's labels; votes for anything else are left out."""
+def _read_votes(
+    root: Path, labels: Sequence[str], problems: Problems
+) -> dict[str, NDArray[np.float32] | None]:
+    """Name to shares of the dataset's labels, None where nobody voted for any of them."""
     path = root / VOTES
     if not path.is_file():
         return {}
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        absent = sorted({"file", *labels} - set(columns))
-        if absent:
-            raise DataError(f"{path} has no column {', '.join(absent)}; its columns are {', '.join(columns)}")
-        votes = {}
-        for row in reader:
-            shares = _shares(path, row, labels)
-            if shares is not None:
-                votes[row["file"]] = shares
-            else:
-                problems.append(f"{VOTES} has no vote for any class on {row['file']}: its folder decides")
+    table = read_table(path, {"file", *labels})
+    votes: dict[str, NDArray[np.float32] | None] = {}
+    for row in table.rows:
+        name = table.path_in(row["file"])
+        if name in votes:
+            problems.add(f"second line for one file in {VOTES}: the first counts", name)
+            continue
+        votes[name] = _shares(table, row, labels)
+        if votes[name] is None:
+            problems.add(f"line of {VOTES} without a vote for any class: its folder decides", name)
+    for column in table.columns:
+        if column not in {"file", *labels}:
+            problems.add(f"column of {VOTES} that names no class: its votes are left out", column)
     return votes
 
 
-def _shares(path: Path, row: Mapping[str, str], labels: Sequence[str]) -> NDArray[np.float32] | None:
+def _shares(table: Table, row: Mapping[str, str], labels: Sequence[str]) -> NDArray[np.float32] | None:
     try:
-        counts = np.array([float(row[label]) for label in labels], np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path} has a vote for {row.get('file')} that is no number: {error}") from error
+        counts = np.array([table.number(row[label]) for label in labels], np.float32)
+    except ValueError as error:
+        raise DataError(f"{table.path} has a vote for {row['file']} that is no number: {error}") from error
     if not np.all(np.isfinite(counts)) or counts.min() < 0:
-        raise DataError(f"{path} has a negative or infinite vote for {row['file']}")
+        raise DataError(f"{table.path} has a negative or infinite vote for {row['file']}")
     return counts / counts.sum() if counts.sum() > 0 else None
+
+
+def _compare_votes(votes: Mapping[str, object], names: Sequence[str], problems: Problems) -> None:
+    """Say where the list and the folders have come apart."""
+    if not votes:
+        return
+    for name in sorted(set(votes) - set(names)):
+        problems.add(f"line of {VOTES} without a picture that can be read: ignored", name)
+    for name in sorted(set(names) - set(votes)):
+        problems.add(f"picture without a line in {VOTES}: its folder decides", name)
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
@@ -312,7 +303,7 @@ class Overview:
         lines.append(f"sizes {self.smallest[0]}x{self.smallest[1]} to {self.largest[0]}x{self.largest[1]} px")
         lines.append(f"{self.near_duplicates} pictures of train have a near-copy in train")
         lines.append(f"{self.crossing} pictures of valid have a near-copy in train")
-        return "\n".join(lines + list(self.problems))
+        return "\n".join(lines)
 
 
 def overview(dataset: Dataset) -> Overview:

@@ -7,19 +7,17 @@ annotation at all is refused with `DataError`.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
 from oahega_build.errors import DataError
+from oahega_build.pictures.problems import Problems
 from oahega_edge.chain.geometry import Box
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-MOST_EXAMPLES = 5
-"""Names of a kind of problem that are kept for the report; the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +47,6 @@ class AnnotatedPicture:
     boxes: tuple[LabelledBox, ...] = ()
     complete: frozenset[str] = frozenset()
     """Labels of which every instance is in `boxes`: no teacher adds to them."""
-
-
-@dataclass(slots=True)
-class Problems:
-    """What could not be used: counted by kind, with the first few names of each."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, kind: str, name: str) -> None:
-        """One more `kind` of problem, met in `name`."""
-        self.counts[kind] += 1
-        kept = self.examples.setdefault(kind, [])
-        if len(kept) < MOST_EXAMPLES:
-            kept.append(name)
-
-    def merge(self, other: Problems) -> None:
-        """Take over what another reader or process met."""
-        for kind, names in other.examples.items():
-            self.counts[kind] += other.counts[kind]
-            kept = self.examples.setdefault(kind, [])
-            kept.extend(names[: MOST_EXAMPLES - len(kept)])
-
-    def as_dict(self) -> dict[str, dict[str, object]]:
-        """For metrics.json."""
-        return {kind: {"count": n, "examples": self.examples[kind]} for kind, n in self.counts.items()}
-
-    def sentences(self) -> list[str]:
-        """One line per kind, for people."""
-        return [f"{n} x {kind}: {', '.join(self.examples[kind])}" for kind, n in self.counts.items()]
 
 
 def unit_box(

@@ -45,6 +45,7 @@ from oahega_build.scenes.video_metrics import Answers, Matching, Tally, VideoFig
 from oahega_build.scenes.video_records import Find, Record, YuNet, cached, clip_frames, recorded
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.cameras import open_camera
+from oahega_edge.cameras.endings import is_video
 from oahega_edge.chain.classifier import Classifier, EmotionClassifier
 from oahega_edge.chain.detection import HEAD_ODDS
 from oahega_edge.chain.detector import Detector
@@ -55,7 +56,6 @@ from oahega_edge.service.settings import PACKAGED, Settings, read_layers
 Play = Callable[[Record, Sights], Answers]
 ALL = "all"
 OURS = "ours, as set"
-CLIP_SUFFIXES = (".mkv", ".mp4", ".gif", ".avi", ".webm")
 PAPER_FRAMES = (3, 5, 8, 12, 20)
 PAPER_THRESHOLDS = (0.0, 0.5)
 OUR_FRAMES = (1, 2, 3, 4, 6, 9)
@@ -401,7 +401,7 @@ def described_device(device: Device) -> dict[str, object]:
 
 def record_clips(chain: Chain, folder: Path, cache: Path) -> list[Record]:
     """Every video below a folder through the chain."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in CLIP_SUFFIXES)
+    paths = sorted(p for p in folder.rglob("*") if is_video(p))
     return [
         cached(
             cache,

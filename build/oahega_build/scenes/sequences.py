@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
-from oahega_build.pictures.dataset import SUFFIXES, Sample, read_picture
+from oahega_build.pictures.dataset import Sample, read_picture
 from oahega_build.pictures.drawing import blend, jpeg
 from oahega_build.pictures.framing import Framing
+from oahega_edge.cameras.endings import is_picture
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import resize_pixels
@@ -190,7 +191,7 @@ def make_scenery(samples: Sequence[Sample], labels: Sequence[str], scenes: Path)
     """Faces of a dataset's part and the pictures of a folder. Raises DataError when either is missing."""
     stills = stills_of(samples, labels)
     empty = [labels[i] for i, pictures in enumerate(stills) if not pictures]
-    paths = sorted(p for p in scenes.glob("*") if p.suffix.lower() in SUFFIXES) if scenes.is_dir() else []
+    paths = sorted(p for p in scenes.glob("*") if is_picture(p)) if scenes.is_dir() else []
     if empty or not paths:
         missing = f"pictures of {', '.join(empty)}" if empty else f"pictures in {scenes}"
         raise DataError(f"sequences need {missing}; give a dataset with every class and a folder of scenes")

@@ -71,7 +71,7 @@ def spread(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterato
 def label(recipe: Any, data: Path, artifacts_folder: Path, run: str, spread: Spread) -> Path:
     """Stage `label` with its shards made on the cluster."""
     from oahega_build.labelling import label as stage
-    from oahega_build.pictures.readers import Problems
+    from oahega_build.pictures.problems import Problems
 
     finished = artifacts_folder / "label" / run
     if not finished.exists():
@@ -83,9 +83,11 @@ def label(recipe: Any, data: Path, artifacts_folder: Path, run: str, spread: Spr
 def collect(recipe: Any, source: Path, data: Path, artifacts_folder: Path, run: str, spread: Spread) -> Path:
     """Stage `collect` with its units done on the cluster."""
     from oahega_build.labelling import collect as stage
+    from oahega_build.pictures.problems import Problems
 
     folder = _unfinished(artifacts_folder / "collect" / run)
-    tasks = [stage.UnitTask(recipe, data.resolve(), folder, unit) for unit in stage.plan(source.resolve())]
+    units = stage.plan(source.resolve(), Problems())
+    tasks = [stage.UnitTask(recipe, data.resolve(), folder, unit) for unit in units]
     _through(spread(stage.collect_unit, [t for t in tasks if not stage.report_path(t).is_file()]))
     return stage.collect(recipe, source, data, artifacts_folder, run)
 

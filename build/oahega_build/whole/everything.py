@@ -70,6 +70,9 @@ def _data_steps(plan: Plan, recipe: EverythingRecipe, wish: Wish) -> tuple[Path,
     """(dataset with train and valid, the step that makes it or its digest, training pictures, groups)."""
     if (wish.dataset is None) == (wish.videos is None):
         raise RecipeError("give either a dataset (a folder per class) or videos to collect faces from")
+    from oahega_build.pictures.folders import parts_of
+    from oahega_build.pictures.problems import Problems
+
     pattern = recipe.group_pattern
     before: Step | str
     if wish.videos is not None:
@@ -78,9 +81,10 @@ def _data_steps(plan: Plan, recipe: EverythingRecipe, wish: Wish) -> tuple[Path,
     else:
         dataset = wish.dataset  # type: ignore[assignment]
         before, pictures = folder_digest(dataset), count_pictures(dataset)
-    if (dataset / "train").is_dir() and (dataset / "valid").is_dir():
+    parts = parts_of(dataset, Problems()) if dataset.is_dir() else {}
+    if "valid" in parts:
         data, source = dataset, before
-        pictures = count_pictures(dataset / "train")
+        pictures = count_pictures(parts["train"])
     else:
         split = plan.add(
             "split",
@@ -109,11 +113,12 @@ def _data_steps(plan: Plan, recipe: EverythingRecipe, wish: Wish) -> tuple[Path,
 
 def _collect_step(plan: Plan, recipe: EverythingRecipe, wish: Wish, videos: Path) -> tuple[Step, Path, int]:
     from oahega_build.labelling import collect as stage
+    from oahega_build.pictures.problems import Problems
 
     if recipe.collect is None:
         raise RecipeError("the recipe has no `collect` part, which --videos needs; take another or add one")
     chosen = recipe.collect
-    units = len(stage.plan(videos))
+    units = len(stage.plan(videos, Problems()))
     step = plan.add(
         "collect",
         f"faces from {units} videos and picture folders of {videos.name}",
@@ -129,11 +134,11 @@ def _collect_step(plan: Plan, recipe: EverythingRecipe, wish: Wish, videos: Path
 
 def count_pictures(folder: Path) -> int:
     """Files that look like pictures, at any depth."""
-    from oahega_build.pictures.dataset import SUFFIXES
+    from oahega_edge.cameras.endings import is_picture
 
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; give one with a folder of pictures per class")
-    return sum(p.suffix.lower() in SUFFIXES for p in folder.rglob("*"))
+    return sum(is_picture(path) for path in folder.rglob("*"))
 
 
 def split_dataset(source: Path, share: float, pattern: str, artifacts_folder: Path, name: str) -> Path:
@@ -156,7 +161,7 @@ def split_dataset(source: Path, share: float, pattern: str, artifacts_folder: Pa
                 placed[sample.name] = f"{part}/{label}/{inner}"
                 _link(source / sample.name, target / placed[sample.name])
         if (source / VOTES).is_file():
-            _copy_votes(source / VOTES, target / VOTES, placed)
+            _copy_votes(source / VOTES, target / VOTES, placed, dataset.labels)
         terms = source / "TERMS.txt"
         if terms.is_file():
             shutil.copyfile(terms, target / terms.name)
@@ -179,12 +184,17 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _copy_votes(source: Path, target: Path, placed: dict[str, str]) -> None:
-    with source.open(newline="") as file, target.open("w", newline="") as copy:
-        reader = csv.DictReader(file)
-        writer = csv.DictWriter(copy, reader.fieldnames or [])
-        writer.writeheader()
-        writer.writerows(row | {"file": placed[row["file"]]} for row in reader if row["file"] in placed)
+def _copy_votes(source: Path, target: Path, placed: dict[str, str], labels: Sequence[str]) -> None:
+    from oahega_build.pictures.tables import read_table
+
+    table = read_table(source, {"file", *labels})
+    with target.open("w", newline="") as copy:
+        writer = csv.writer(copy)
+        writer.writerow(("file", *labels))
+        for row in table.rows:
+            name = table.path_in(row["file"])
+            if name in placed:
+                writer.writerow((placed[name], *(table.number(row[label]) for label in labels)))
 
 
 def overview_run(data: Path, artifacts_folder: Path, name: str) -> Overview:

@@ -17,6 +17,8 @@ from oahega_build.errors import DataError
 from oahega_build.labelling import collect as stage
 from oahega_build.labelling.collect import CollectRecipe
 from oahega_build.labelling.teachers import TEACHERS, Finding, TeacherSpec
+from oahega_build.pictures.dataset import UNREADABLE
+from oahega_build.pictures.problems import Problems
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 
@@ -177,7 +179,7 @@ def test_a_corrected_list_moves_and_leaves_out_faces(
 
     changes = stage.relabel(run)
 
-    assert changes == {"happy -> sad": 1, "surprise left out": 1}
+    assert changes == {"happy -> sad, a new class": 1, "surprise left out": 1}
     assert len(list((run / "faces" / "sad").iterdir())) == 1
     assert len(rows_of(run)) == 7
 
@@ -204,7 +206,7 @@ def test_a_broken_video_and_a_text_called_png_are_named_and_skipped(
     run = stage.collect(recipe, source, tmp_path, tmp_path / "out", "a")
 
     problems = json.loads((run / "metrics.json").read_text())["problems"]
-    assert problems["picture that cannot be read"]["examples"] == ["text.png"]
+    assert problems[UNREADABLE]["examples"] == ["text.png"]
     assert "broken.mp4" in problems["video that cannot be read to its end"]["examples"][0]
 
 
@@ -213,6 +215,109 @@ def test_a_folder_without_anything_to_look_at_is_refused(recipe: CollectRecipe, 
 
     with pytest.raises(DataError, match="no video and no picture"):
         stage.collect(recipe, tmp_path / "empty", tmp_path, tmp_path / "out", "a")
+
+
+def test_other_files_are_counted_and_said(
+    recipe: CollectRecipe, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (source / "happy" / "clip.braw").write_bytes(b"x")
+    (source / "happy" / "@eaDir").mkdir()
+    (source / "happy" / "@eaDir" / "photo.png").write_bytes(b"x")
+    (source / "happy" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
+    (source / "loose.mp4").write_bytes(b"x")
+
+    stage.collect(recipe, source, tmp_path, tmp_path / "out", "a")
+
+    for said in (
+        "1 x file ending in .braw, passed over: clip.braw",
+        "1 x folder of the system, not read: @eaDir",
+        "1 x file whose name is not UTF-8, passed over: rename it: caf\\xe9.png",
+        "1 x file outside of the classes' folders, passed over: loose.mp4",
+    ):
+        assert said in caplog.text
+
+
+@pytest.mark.parametrize("name", ["camera.ts", "camera.wmv", "camera.MTS", "camera.h264", "photo.tif"])
+def test_what_cameras_write_is_a_unit(name: str, tmp_path: Path) -> None:
+    (tmp_path / "happy").mkdir()
+    (tmp_path / "happy" / name).write_bytes(b"x")
+
+    (unit,) = stage.plan(tmp_path, Problems())
+
+    assert [path.name for path in unit.sources] == [name]
+
+
+def test_folders_of_a_split_are_no_classes_to_collect(tmp_path: Path) -> None:
+    for part in ("Train", "Test"):
+        (tmp_path / part / "happy").mkdir(parents=True)
+
+    with pytest.raises(DataError, match="name of a part"):
+        stage.plan(tmp_path, Problems())
+
+
+def collected(folder: Path, *names: str) -> Path:
+    """A finished run with these faces, each with its line."""
+    for name in names:
+        path = folder / "faces" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.full((48, 48, 3), 90, np.uint8))
+    rows = [dict.fromkeys(stage.COLUMNS, "") | {"file": n, "label": n.split("/")[0]} for n in names]
+    stage.write_list(folder / stage.LIST, rows)
+    return folder
+
+
+def edited(run: Path, old: str, new: str) -> None:
+    path = run / stage.LIST
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_a_face_in_no_line_is_an_error_and_nothing_moves(tmp_path: Path) -> None:
+    run = collected(tmp_path, "happy/1.png", "happy/2.png", "sad/1.png")
+    edited(run, "happy/2.png,happy,,,,,,\n", "")
+    edited(run, "sad/1.png,sad", "sad/1.png,happy")
+
+    with pytest.raises(DataError, match=r"1 faces are in no line of .*\(happy/2\.png\)"):
+        stage.relabel(run)
+
+    assert (run / "faces" / "sad" / "1.png").exists()
+
+
+def test_two_lines_for_one_face_are_an_error(tmp_path: Path) -> None:
+    run = collected(tmp_path, "happy/1.png", "sad/1.png")
+    edited(run, "sad/1.png,sad", "happy/1.png,sad")
+
+    with pytest.raises(DataError, match=r"line 3: happy/1\.png has a line already"):
+        stage.relabel(run)
+
+
+def test_a_shortened_line_is_an_error_and_no_face_is_deleted(tmp_path: Path) -> None:
+    run = collected(tmp_path, "happy/1.png", "sad/1.png")
+    edited(run, "sad/1.png,sad,,,,,,", "sad/1.png")
+
+    with pytest.raises(DataError, match="line 3 has 1 cells, the first line has 8"):
+        stage.relabel(run)
+
+    assert (run / "faces" / "sad" / "1.png").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_saved_by_a_spreadsheet_of_another_country_is_read(encoding: str, tmp_path: Path) -> None:
+    run = collected(tmp_path, "happy/1.png", "sad/1.png")
+    text = (run / stage.LIST).read_text().replace(",", ";").replace("sad/1.png;sad", "sad/1.png;überrascht")
+    (run / stage.LIST).write_bytes((text.replace("\n", "\r\n") + ";;;;;;;\r\n\r\n").encode(encoding))
+
+    changes = stage.relabel(run)
+
+    assert changes == {"sad -> überrascht, a new class": 1}
+    assert (run / "faces" / "überrascht" / "1.png").exists()
+
+
+def test_names_of_people_stay_apart_in_any_script() -> None:
+    names = {
+        stage.group_of(f"happy/{name}/a.mp4", r"happy/([^/]+)/") for name in ("Müller", "Möller", "Миша")
+    }
+
+    assert len(names) == 3
 
 
 @pytest.mark.shared

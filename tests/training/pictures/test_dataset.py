@@ -90,7 +90,9 @@ def test_a_file_that_is_no_picture_is_named_and_skipped(tmp_path: Path) -> None:
     dataset = read_dataset(root)
 
     assert len(dataset.train) == 6
-    assert sum("broken.png" in p or "empty.jpg" in p for p in dataset.problems) == 2
+    (problem,) = dataset.problems
+    assert problem.startswith("2 x picture that cannot be read")
+    assert "sad/broken.png, sad/empty.jpg" in problem
 
 
 def test_an_empty_class_is_refused_by_name(tmp_path: Path) -> None:
@@ -217,4 +219,4 @@ def test_the_overview_counts_sizes_copies_and_problems(tmp_path: Path) -> None:
     assert figures.counts == {"train": [4, 4, 4], "valid": [2, 3, 2]}
     assert (figures.smallest, figures.largest) == ((48, 48), (64, 64))
     assert figures.crossing == 1
-    assert "broken.png" in figures.as_table()
+    assert "broken.png" in figures.problems[0]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from oahega_build.errors import DataError
-from oahega_build.pictures.readers import Problems, read_coco, read_text_folder, read_wider_face
+from oahega_build.pictures.problems import Problems
+from oahega_build.pictures.readers import read_coco, read_text_folder, read_wider_face
 
 
 def write_picture(path: Path, width: int = 100, height: int = 50) -> None:
