@@ -9,8 +9,7 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from waiting import PATIENCE, wait_until
 
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 HOST = "127.0.0.1"
@@ -35,21 +36,12 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def wait_until(promise: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """The first true value of `promise`; fails the test when none comes (a hang, not a speed, is caught)."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        value = promise()
-        if value:
-            return value
-        time.sleep(0.01)
-    raise AssertionError("what was waited for did not happen")
-
-
 class Mosquitto:
     """Started and stopped at will, on one port; more listeners through `extra`."""
 
     def __init__(self, folder: Path, extra: str = "allow_anonymous true", port: int | None = None) -> None:
+        if MOSQUITTO is None:
+            pytest.skip("no mosquitto on this machine")
         self.host = HOST
         self.port = port or free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
@@ -91,7 +83,7 @@ class Mosquitto:
     def stop(self, kill: bool = False) -> None:
         if self._process is not None:
             self._process.kill() if kill else self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def restart(self) -> None:
@@ -188,7 +180,7 @@ class Ear:
         self.client.on_subscribe = lambda *ignored: self._subscribed.set()
         self.client.connect_async(self.host, self.port)
         self.client.loop_start()
-        assert self._subscribed.wait(20)
+        assert self._subscribed.wait(PATIENCE)
         return self
 
     def __exit__(
@@ -196,6 +188,8 @@ class Ear:
     ) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        # The client closes its last sockets as it is freed, which its callbacks would put off.
+        self.client.on_connect = self.client.on_message = self.client.on_subscribe = None
 
     def on(self, tail: str) -> list[Heard]:
         """What was heard on topics that end so."""
@@ -207,7 +201,7 @@ class Ear:
             given = Properties(PacketTypes.PUBLISH)
             for name, value in properties.items():
                 setattr(given, name, value)
-        self.client.publish(topic, payload, 1, retain, properties=given).wait_for_publish(10)
+        self.client.publish(topic, payload, 1, retain, properties=given).wait_for_publish(PATIENCE)
 
     def _on_connect(self, *ignored: Any) -> None:
         if self.protocol == paho.MQTTv5:
@@ -225,7 +219,5 @@ class Ear:
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    if MOSQUITTO is None:
-        pytest.skip("no mosquitto on this machine")
     with Mosquitto(tmp_path) as broker:
         yield broker

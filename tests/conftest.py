@@ -1,14 +1,23 @@
-"""What all rooms of tests share: where the data beside the checkout lies, and what its absence means."""
+"""What all rooms of tests share: the data beside the checkout, and who pays for a leak."""
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("OAHEGA_SHARED", ROOT / "../shared"))
+
+# A busy machine may be slow at any example.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -24,3 +33,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def shared() -> Path:
     """The data beside the checkout; for tests with the marker `shared`."""
     return SHARED
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leaks_are_charged_here() -> Iterator[None]:
+    """What a module leaves open warns as it is collected: at the module's own last test, not in another's."""
+    yield
+    gc.collect()

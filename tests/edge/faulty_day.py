@@ -18,8 +18,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from brokers import Ear, wait_until
+from brokers import Ear
 from network_camera import HttpCamera
+from waiting import wait_until
 
 DEVICE = "faulty"
 PATIENCE_S = 240

@@ -15,16 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cryptography import x509
-from edge.test_tls import Authority, secured
 
-from brokers import HOST, Ear, Gate, Mosquitto, free_port, wait_until
-from edge.service.test_accelerator_daemon import Run, last
+from accelerated_daemon import Run, last
+from brokers import HOST, Ear, Gate, Mosquitto, free_port
+from certificates import Authority, secured
 from faulty_day import DEVICE, PATIENCE_S, Row, Table, watching_camera
 from mini_bundle import make_bundle
 from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.fallback import Fallback
 from oahega_edge.runtimes.isolated import ModelSpec, open_isolated
 from tiny import tiny
+from waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
 

@@ -22,7 +22,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from brokers import Ear, Mosquitto, wait_until
+from brokers import Ear, Mosquitto
+from waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.shared]
 

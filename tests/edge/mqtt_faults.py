@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,13 +12,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brokers import Ear, Gate, Mosquitto, wait_until
+from brokers import Ear, Gate, Mosquitto
 from edge.mqtt_samples import BASE, QUICK, event, info, options, stamp, state
 from oahega_edge.contract.messages import COMMANDS
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.store import StoreOptions
-
-TESTS = Path(__file__).parents[1]
+from processes import environment
+from waiting import PATIENCE, wait_until
 
 
 class Load:
@@ -117,7 +116,7 @@ class Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", CHILD, str(self.port), self.folder, self.boot, str(self.per_second)],
                 stdout=out,
-                env={**os.environ, "PYTHONPATH": str(TESTS)},
+                env=environment(),
             )
 
     def lines(self) -> list[tuple[str, int]]:
@@ -131,7 +130,7 @@ class Child:
 
     def stop(self) -> None:
         self._process.terminate()
-        assert self._process.wait(30) == 0
+        assert self._process.wait(PATIENCE) == 0
 
     def kill(self) -> None:
         assert self._process.poll() is None
@@ -153,12 +152,12 @@ def outage_with_kills(broker: Mosquitto, folder: Path, seconds: float, per_secon
     with Gate(broker.port) as gate, Ear(broker.port) as ear:
         gate.open()
         first = Child(gate.port, store, "boot-1", per_second)
-        wait_until(lambda: ear.on("/event"), 60)
+        wait_until(lambda: ear.on("/event"))
         gate.close()
         time.sleep(seconds / 2)
         first.kill()
         second = Child(gate.port, store, "boot-2", per_second)
-        wait_until(second.lines, 60)
+        wait_until(second.lines)
         time.sleep(seconds / 2)
         wait_until(lambda: second.accepted() > 0)
         gate.open()

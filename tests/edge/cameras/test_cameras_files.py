@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.cameras.test_cameras import bgr, read_all, scene, write_gif, write_video
+from fake_time import Clock
+from filmed import bgr, read_all, scene, write_gif, write_video
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.loop import LoopedFile
 from oahega_edge.cameras.memory import FakeCamera, frames_of
@@ -294,23 +295,6 @@ def test_pictures_are_turned_as_their_exif_says(tmp_path):
         frame = camera.read(1)
 
     assert frame.pixels.shape == (96, 64, 3)
-
-
-class Clock:
-    """Time that only `sleep` and the test move on."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds >= 0
-        self.now += seconds
-
-    def utc(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.now - 1000)
 
 
 def looped(clock: Clock, length: int = 4, fps: float = 10) -> LoopedFile:

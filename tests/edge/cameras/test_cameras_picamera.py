@@ -8,11 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from edge.cameras.test_cameras import BLUE, PATIENCE, RED, scene
 from fake_picamera2 import Sensor, fake_picamera2, in_memory
+from filmed import BLUE, RED, scene
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.picamera import PiCamera, to_rgb
 from oahega_edge.errors import CameraError, CameraStalled
+from waiting import PATIENCE
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from concurrent.futures import Future
 
 import pytest
 
-from edge.cameras.test_cameras import PATIENCE, scene
-from edge.cameras.test_cameras_files import Clock
 from fake_picamera2 import Sensor, fake_picamera2
+from fake_time import Clock
+from filmed import scene
 from network_camera import HttpCamera, RtspCamera
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.opencv import OpenCvCamera
@@ -21,9 +21,10 @@ from oahega_edge.cameras.picamera import PiCamera
 from oahega_edge.cameras.recovering import CameraState, Ladder, RecoveringCamera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, CameraStalled
+from waiting import PATIENCE
 
 GONE = CameraError("the fake camera is gone; plug it in")
-QUICK = Ladder(stall_after=0.5, first_pause=0.1, longest_pause=0.4, settled_after=0.2)
+QUICK = Ladder(stall_after=2.0, first_pause=0.1, longest_pause=0.4, settled_after=0.2)
 
 
 class Flaky(FakeCamera):
@@ -295,7 +296,7 @@ class HangingToOpen(FakeCamera):
         self.closed = threading.Event()
 
     def __enter__(self):
-        self.let_go.wait(30)
+        self.let_go.wait(PATIENCE)
         return super().__enter__()
 
     def __exit__(self, *error) -> None:

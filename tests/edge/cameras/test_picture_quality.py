@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cameras.test_cameras import read_all
+from filmed import read_all
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.memory import frames_of
 from oahega_edge.cameras.picture_quality import FrameWatch, Problem, brightness, is_black, is_torn, sharpness

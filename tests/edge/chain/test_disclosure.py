@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from edge.chain.test_pipeline import LABELS, LEFT, RIGHT, Mood, face, pipeline
 from oahega_edge.cameras.memory import frames_of
 from oahega_edge.chain.disclosure import Group, SelectedLabels, published_labels, published_prior
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step, dominant
 from oahega_edge.chain.trigger import UNCERTAIN, TriggerRules
 from oahega_edge.errors import SettingsError
+from scripted import LABELS, LEFT, RIGHT, Mood, face, pipeline
 
 RULES = TriggerRules(threshold=0.6, hysteresis=0.1, dwell=0.0, heartbeat=0, min_interval=0, min_frames=1)
 PICTURE = np.zeros((100, 100, 3), np.uint8)

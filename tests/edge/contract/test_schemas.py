@@ -10,12 +10,13 @@ from collections.abc import Iterator
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from brokers import Ear, Heard, Mosquitto, wait_until
+from brokers import Ear, Heard, Mosquitto
 from edge.mqtt_samples import BASE, QUICK, event, health, info, options, state
 from node_packages import node
 from oahega_edge.contract.messages import COMMANDS
 from oahega_edge.contract.schema_files import FOLDER, files
 from oahega_edge.publishers.mqtt import MqttPublisher
+from waiting import wait_until
 
 
 @pytest.mark.parametrize("name", sorted(files()))

@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from brokers import Ear, Mosquitto, wait_until
+from brokers import Ear, Mosquitto
 from edge.mqtt_samples import BASE, QUICK, event, info, options, state
 from node_packages import browser, node
 from oahega_edge.contract.schema_files import FOLDER
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.tools.broker import EmbeddedBroker
+from waiting import PATIENCE, wait_until
 
 PAGE = (Path(__file__).parents[3] / "docs" / "subscribing.md").read_text(encoding="utf-8")
 
@@ -57,7 +58,7 @@ def first_line(command: list[str], publisher: MqttPublisher, tmp_path: Path) -> 
             wait_until(said)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE)
     return (tmp_path / "said").read_text().splitlines()[0]
 
 
@@ -171,7 +172,7 @@ def test_a_page_over_websockets(tmp_path: Path) -> None:
         )
 
         try:
-            wait_until(lambda: site.said, 120)
+            wait_until(lambda: site.said)
         finally:
             looking.kill()
             looking.wait()
@@ -235,7 +236,7 @@ def test_mosquitto_rr_gets_its_answer(publisher: MqttPublisher, mosquitto: Mosqu
 
     publisher.respond(received, received.done({"smoothing.frames": 12, "trigger.threshold": 0.6}))
 
-    answer, _ = asking.communicate(timeout=20)
+    answer, _ = asking.communicate(timeout=PATIENCE)
     assert json.loads(answer) == json.loads(examples("Commands", "json")[0])
 
 

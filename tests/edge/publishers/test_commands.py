@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from brokers import Ear, Gate, Mosquitto, wait_until
+from brokers import Ear, Gate, Mosquitto
 from edge.mqtt_samples import BASE, QUICK, info, options
 from oahega_edge.contract.topics import Topics
 from oahega_edge.publishers.commands import LARGEST_PAYLOAD, Refused, read_command
@@ -23,6 +21,8 @@ from oahega_edge.publishers.mqtt import MOST_COMMANDS, MqttPublisher
 from oahega_edge.publishers.port import Command
 from oahega_edge.service.assembly import mqtt_options
 from oahega_edge.service.settings import PACKAGED, read_layers
+from processes import environment
+from waiting import PATIENCE, wait_until
 
 TOPICS = Topics("oahega/v1", "kiosk-1")
 
@@ -366,7 +366,7 @@ def test_ten_thousand_malformed_commands_change_nothing_and_leave_memory_flat(mo
         [sys.executable, "-c", OBEYING, str(mosquitto.port)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env=environment(),
     )
     assert process.stdout is not None
     with Ear(mosquitto.port, topics=where_answers_could_go) as ear:
@@ -383,5 +383,5 @@ def test_ten_thousand_malformed_commands_change_nothing_and_leave_memory_flat(mo
         ear.say(f"{BASE}/cmd/mute", b"{}")
         assert process.stdout.readline() == "mute\n"
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE)
     process.stdout.close()

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from brokers import Ear, Gate, Mosquitto, wait_until
+from brokers import Ear, Gate, Mosquitto
 from edge.mqtt_samples import QUICK, event, events, options, stamp
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.store import FILE_NAME, StoreOptions
+from waiting import wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -64,7 +65,7 @@ def test_events_of_an_earlier_start_are_sent_first(gate: Gate, ear: Ear, tmp_pat
 def test_with_the_broker_there_nothing_is_written_to_the_disk(
     mosquitto: Mosquitto, ear: Ear, tmp_path: Path
 ) -> None:
-    store = StoreOptions(folder=tmp_path / "store", commit_interval_s=0.5)
+    store = StoreOptions(folder=tmp_path / "store", commit_interval_s=5)
     maker = stamp()
     with MqttPublisher(options(mosquitto.port), store) as publisher:
         wait_until(lambda: publisher.connected and publisher.statistics().store == "disk")
@@ -112,7 +113,7 @@ def test_what_was_in_flight_when_the_connection_broke_is_marked_when_it_comes_ag
     mosquitto: Mosquitto, ear: Ear
 ) -> None:
     """A frozen broker acknowledges nothing; the copies sent after it must not pass as news."""
-    with MqttPublisher(options(mosquitto.port, keepalive_s=1), pauses=QUICK) as publisher:
+    with MqttPublisher(options(mosquitto.port, keepalive_s=2), pauses=QUICK) as publisher:
         wait_until(lambda: publisher.connected)
         os.kill(mosquitto.pid, signal.SIGSTOP)
         publisher.publish(event())

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from brokers import Ear, Mosquitto, wait_until
+from brokers import Ear, Mosquitto
 from edge.mqtt_samples import BASE, QUICK, event, health, info, options, state
 from oahega_edge.contract.messages import COMMANDS, SetCommand
 from oahega_edge.contract.topics import Topics
 from oahega_edge.publishers.homeassistant import discovery
 from oahega_edge.publishers.mqtt import MqttPublisher
+from waiting import wait_until
 
 CONFIG = "homeassistant/device/kiosk-1/config"
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from brokers import wait_until
 from edge.mqtt_samples import event, events, health, info, options, state
 from oahega_edge.errors import PublishError
 from oahega_edge.publishers.disabled import DisabledPublisher
@@ -17,6 +16,7 @@ from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.port import Command, Publisher
 from oahega_edge.publishers.recording import RecordingPublisher
 from oahega_edge.tools.broker import EmbeddedBroker
+from waiting import wait_until
 
 Opener = Callable[[], Publisher]
 ADAPTERS = (

@@ -8,36 +8,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from edge.mqtt_samples import event, events, stamp
-from oahega_edge.contract.events import Event
-from oahega_edge.publishers.store import FILE_NAME, RETRY_DISK_S, Instant, Store, StoreOptions, Waiting
-
-TESTS = Path(__file__).parents[2]
-
-
-@dataclass
-class Clock:
-    """Moved by hand."""
-
-    wall: float = 1_800_000_000.0
-    steady: float = 100.0
-    origin: str = "start-1"
-
-    def __call__(self) -> Instant:
-        return Instant(self.wall, self.steady, self.origin)
-
-    def pass_by(self, seconds: float) -> None:
-        self.wall += seconds
-        self.steady += seconds
-
-
-def waiting(made: list[Event], clock: Clock, first: int = 1) -> list[Waiting]:
-    return [Waiting(first + n, each, clock()) for n, each in enumerate(made)]
+from edge.stored import Clock, waiting
+from oahega_edge.publishers.store import FILE_NAME, RETRY_DISK_S, Store, StoreOptions
+from processes import environment
 
 
 def seqs(store: Store) -> list[int]:
@@ -224,7 +202,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from edge.mqtt_samples import events
-from edge.test_store import Clock, waiting
+from edge.stored import Clock, waiting
 from oahega_edge.publishers.store import Store, StoreOptions
 
 clock = Clock()
@@ -244,7 +222,7 @@ READ_ONLY_DISK = """
 import sys
 from pathlib import Path
 from edge.mqtt_samples import events
-from edge.test_store import Clock, waiting
+from edge.stored import Clock, waiting
 from oahega_edge.publishers.store import Store, StoreOptions
 
 clock = Clock()
@@ -258,7 +236,7 @@ assert [each.event.seq for each in store.after(0, 99)] == [0, 1, 2, 3, 4]
 def run(program: str, folder: Path, **how: object) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program, folder],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env=environment(),
         capture_output=True,
         text=True,
         **how,  # type: ignore[call-overload]
@@ -335,7 +313,7 @@ def test_commits_do_not_wait_for_the_card_and_syncs_keep_their_interval(tmp_path
         "import sys\n"
         "from pathlib import Path\n"
         "from edge.mqtt_samples import events\n"
-        "from edge.test_store import Clock, waiting\n"
+        "from edge.stored import Clock, waiting\n"
         "from oahega_edge.publishers.store import Store, StoreOptions\n"
         "clock = Clock()\n"
         "store = Store(StoreOptions(folder=Path(sys.argv[1])), clock)\n"
@@ -349,7 +327,7 @@ def test_commits_do_not_wait_for_the_card_and_syncs_keep_their_interval(tmp_path
     watch = ["strace", "-f", "-e", "trace=fsync,fdatasync,write", "-o", trace]
     subprocess.run(
         [*watch, sys.executable, "-c", program, tmp_path],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env=environment(),
         check=True,
         capture_output=True,
     )

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from brokers import HOST, Ear, Mosquitto, wait_until
+from brokers import HOST, Ear, Mosquitto
 from edge.mqtt_samples import QUICK, info, options
 from oahega_edge.publishers.connection import Pauses
 from oahega_edge.publishers.mqtt import MqttPublisher
+from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -36,7 +37,7 @@ class OneTrickBroker:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
 
     def _serve(self) -> None:
         while True:
@@ -45,7 +46,7 @@ class OneTrickBroker:
             except OSError:
                 return
             with client:
-                client.settimeout(5)
+                client.settimeout(PATIENCE)
                 first = client.recv(65536)
                 client.sendall(CONNACK)
                 is_probe = not first[9] & 0b100  # no will

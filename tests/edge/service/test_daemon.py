@@ -1,30 +1,29 @@
 """The loop with working fakes of every port; the real process is in test_cli.py."""
 
+import contextlib
 import threading
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge.chain.test_pipeline import LABELS, LEFT, face, pipeline
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.picture_quality import FrameWatch
 from oahega_edge.cameras.port import Camera
-from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
-from oahega_edge.contract.messages import AcceleratorHealth, Adjustable, System
+from oahega_edge.contract.events import EventStamp, StampClocks
+from oahega_edge.contract.messages import AcceleratorHealth, System
 from oahega_edge.errors import CameraError, CameraStalled
 from oahega_edge.publishers.port import Command
 from oahega_edge.publishers.recording import RecordingPublisher
 from oahega_edge.service.daemon import Daemon, Rhythm
-from oahega_edge.service.engines import Engine, Engines, TrialRecord
+from oahega_edge.service.engines import Engines, TrialRecord
 from oahega_edge.service.health import CameraCounts, Identity, Reporter
 from oahega_edge.service.mute import MuteSwitch
 from oahega_edge.stopwatch import Stopwatch
-
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-MODEL = ModelIdentity(name="tiny", version="1", sha256="0" * 64)
+from scripted import LABELS
+from small_engine import MODEL, NOON, engine
+from waiting import wait_until
 
 
 class Ticking:
@@ -53,18 +52,6 @@ class RecordingSupervisor:
 
     def stopping(self) -> None:
         self.said.append("stopping")
-
-
-def engine() -> Engine:
-    return Engine(
-        bundle=MODEL,
-        labels=LABELS,
-        terms=("drawn",),
-        pipeline=pipeline(lambda i: [face(LEFT)]),
-        adjustable=Adjustable(frames=4, threshold=0.6),
-        accelerator=lambda: AcceleratorHealth(active="cpu", wanted="cpu"),
-        close=lambda: None,
-    )
 
 
 class AskedToReopen:
@@ -109,10 +96,23 @@ class Bench:
             time_synced=lambda: True,
         )
 
+    def has_said_muted(self) -> bool:
+        said = [*self.publisher.states[-1:], *self.publisher.infos[-1:]]
+        return len(said) == 2 and all(each.muted for each in said)
+
 
 def film(frames: int = 8, *, live: bool = False, end: Exception | None = None) -> FakeCamera:
     script: list[object] = list(frames_of([np.zeros((100, 100, 3), np.uint8)] * frames))
     return FakeCamera([*script, *([end] if end else [])], live=live)  # type: ignore[list-item]
+
+
+@contextlib.contextmanager
+def once(condition: Callable[[], object], action: Callable[[], None]) -> Iterator[None]:
+    """Do something from another thread as soon as the condition holds."""
+    watcher = threading.Thread(target=lambda: (wait_until(condition), action()))
+    watcher.start()
+    yield
+    watcher.join()
 
 
 class StopsAfter:
@@ -195,10 +195,8 @@ def test_muting_closes_the_camera_and_says_so(tmp_path: Path) -> None:
     camera = film(50)
     bench = Bench(camera, tmp_path)
     bench.daemon.camera = StopsAfter(camera, 6, bench.mute.mute)  # type: ignore[assignment]
-    watcher = threading.Timer(0.3, bench.stop.set)
-    watcher.start()
-
-    bench.daemon.run()
+    with once(bench.has_said_muted, bench.stop.set):
+        bench.daemon.run()
 
     assert not camera.is_open
     assert bench.publisher.events[-1].phase == "end"
@@ -210,9 +208,8 @@ def test_a_daemon_that_starts_muted_never_opens_the_camera(tmp_path: Path) -> No
     MuteSwitch(tmp_path).mute()
     camera = film()
     bench = Bench(camera, tmp_path)
-    threading.Timer(0.3, bench.stop.set).start()
-
-    bench.daemon.run()
+    with once(bench.has_said_muted, bench.stop.set):
+        bench.daemon.run()
 
     assert camera.opened == 0
     assert bench.supervisor.said[0] == "ready"

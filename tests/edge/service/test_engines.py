@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.service.test_daemon import engine
 from oahega_edge.errors import AcceleratorError, BundleError
 from oahega_edge.runtimes.fake import FakeModel
 from oahega_edge.runtimes.fallback import Fallback
 from oahega_edge.runtimes.port import Model
 from oahega_edge.service.engines import TRIAL_S, Engine, Engines, TrialRecord
+from small_engine import engine
 
 
 class Clock:

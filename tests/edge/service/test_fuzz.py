@@ -18,7 +18,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.service.test_daemon import NOON
 from mini_bundle import make_bundle
 from oahega_edge.bundles.load import load_bundle, parse_manifest, seal
 from oahega_edge.chain.frame import Frame
@@ -39,6 +38,7 @@ from oahega_edge.service.assembly import (
 )
 from oahega_edge.service.settings import PACKAGED, Settings, read_layers
 from oahega_edge.stopwatch import Stopwatch
+from small_engine import NOON
 from tiny import NAMES, tiny
 
 LONGEST_SENTENCE = 600

@@ -7,6 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from mqtt_samples import health
 from oahega_edge.errors import SettingsError
 from oahega_edge.service.prometheus import MetricsEndpoint
+from waiting import PATIENCE
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def scrape(endpoint: MetricsEndpoint) -> dict[str, float]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{endpoint.port}/metrics", headers={"Accept": "application/openmetrics-text"}
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         text = answer.read().decode()
     return {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from brokers import Ear, Mosquitto, needs_mosquitto, wait_until
+from brokers import Ear, Mosquitto, needs_mosquitto
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import Health, Info, State
 from oahega_edge.tools.demo_clip import write_demo_clip
+from waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.broker, needs_mosquitto]
 
@@ -64,7 +65,6 @@ def test_a_subscriber_gets_the_whole_contract(daemon: subprocess.Popen[bytes], m
             lambda: (
                 (found := payloads("/event")) and len({json.loads(e)["track"] for e in found}) >= 2 and found
             ),
-            60,
         )
         healths = wait_until(lambda: payloads("/health"))
         ear.say("oahega/v1/kiosk/cmd/set", b'{"trigger.threshold": 0.9, "transaction": "7"}')
@@ -77,7 +77,7 @@ def test_a_subscriber_gets_the_whole_contract(daemon: subprocess.Popen[bytes], m
         infos = [Info.model_validate_json(text) for text in payloads("/info")]
         discovery = [heard.topic for heard in ear.on("/config")]
 
-    assert daemon.wait(15) == 0
+    assert daemon.wait(PATIENCE) == 0
     first = [Event.model_validate_json(text) for text in events]
     assert {e.model.sha256 for e in first} == {bundle.sha256}
     assert {e.emotion for e in first} <= {*bundle.manifest.emotion.labels, "uncertain"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.chain.test_motion import chain, nobody, noisy, scene
+from gated import chain, nobody, noisy, scene
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Frame

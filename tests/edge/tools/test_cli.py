@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
 
 from mini_bundle import change, make_bundle
 from noise_clip import make_clip
+from oahega_edge.errors import EdgeError
+from oahega_edge.service.control import ask
+from waiting import PATIENCE, wait_until
 
 ANSWERED = "--set=deployment.context=development"
 
@@ -45,7 +49,7 @@ def call(tmp_path: Path, *words: str, bundle: Path | None = None) -> subprocess.
         arguments(*words, bundle=bundle),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         env=environment(tmp_path),
         check=False,
     )
@@ -78,15 +82,21 @@ def start(
     return process
 
 
-def status_of(tmp_path: Path, seconds: float = 20) -> dict[str, object]:
-    """The daemon's own answer, once it gives one."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        done = call(tmp_path, "status")
-        if done.returncode == 0:
-            return dict(json.loads(done.stdout))
-        time.sleep(0.2)
-    raise AssertionError(done.stderr)
+def status_once(tmp_path: Path, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """What the daemon says of itself as soon as it fulfils the condition."""
+
+    def fulfilled() -> dict[str, Any] | None:
+        with contextlib.suppress(EdgeError):
+            status = ask(tmp_path / "control.sock", "status")
+            return status if condition(status) else None
+        return None
+
+    return dict(wait_until(fulfilled))
+
+
+def status_of(tmp_path: Path) -> dict[str, Any]:
+    """What the daemon says of itself, once it is there."""
+    return status_once(tmp_path, lambda status: True)
 
 
 def test_the_settings_say_every_error_and_end_with_78(tmp_path: Path, bundle: Path) -> None:
@@ -224,12 +234,13 @@ def test_the_daemon_ends_cleanly_on_sigterm(
     tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
 ) -> None:
     daemon = start(running, tmp_path, "run", ANSWERED, f"--set=camera.source=loop:{clip}", bundle=bundle)
-    status = status_of(tmp_path)
+    status_of(tmp_path)
+    status = json.loads(call(tmp_path, "status").stdout)
 
     daemon.send_signal(signal.SIGTERM)
 
-    assert daemon.wait(10) == 0
-    assert status["state"]["camera"] in ("live", "absent")  # type: ignore[index]
+    assert daemon.wait(PATIENCE) == 0
+    assert status["state"]["camera"] in ("live", "absent")
     assert not (tmp_path / "control.sock").exists()
 
 
@@ -240,14 +251,13 @@ def test_a_broker_that_is_not_there_is_no_reason_to_stop(
     daemon = start(
         running, tmp_path, "run", ANSWERED, f"--set=camera.source=loop:{clip}", *away, bundle=bundle
     )
-    status = status_of(tmp_path)
-    time.sleep(1)
+    status = status_once(tmp_path, lambda status: status["delivery"]["problem"])
 
     daemon.send_signal(signal.SIGTERM)
-    _, log = daemon.communicate(timeout=15)
+    _, log = daemon.communicate(timeout=PATIENCE)
 
     assert daemon.returncode == 0
-    assert status["delivery"]["connected"] is False  # type: ignore[index]
+    assert status["delivery"]["connected"] is False
     assert "127.0.0.1:9" in log
 
 
@@ -257,7 +267,7 @@ def test_a_camera_that_is_not_there_is_waited_for_and_given_up_with_1(
     once = ("--set=camera.source=http://127.0.0.1:9/", "--set=camera.attempts=1")
     daemon = start(running, tmp_path, "run", ANSWERED, *once, bundle=bundle)
 
-    _, log = daemon.communicate(timeout=60)
+    _, log = daemon.communicate(timeout=PATIENCE)
 
     assert daemon.returncode == 1
     assert "camera is lost" in log
@@ -276,11 +286,10 @@ def test_mute_and_unmute_work_without_a_broker_and_survive_a_restart(
     first.kill()
     first.wait()
     start(running, tmp_path, *words, bundle=bundle, STATE_DIRECTORY=str(state))
-    time.sleep(1)
     muted = status_of(tmp_path)["state"]
     assert call(tmp_path, "unmute").returncode == 0
 
-    assert muted["muted"] is True  # type: ignore[index]
+    assert muted["muted"] is True
     assert not (state / "muted").exists()
 
 
@@ -297,17 +306,19 @@ def test_a_bundle_is_exchanged_while_the_daemon_runs(
     daemon = start(running, tmp_path, "run", ANSWERED, f"--set=camera.source=loop:{clip}", bundle=link)
     status_of(tmp_path)
 
-    seen = []
-    for target in (good, bad):
+    def point(target: Path) -> None:
         (tmp_path / "new").symlink_to(target)
         (tmp_path / "new").rename(link)
-        time.sleep(4)
-        seen.append(status_of(tmp_path)["bundle"])
+
+    point(good)
+    status_once(tmp_path, lambda status: status["bundle"]["version"] == "2.0")
+    point(bad)
+    refused = status_once(tmp_path, lambda status: status["bundle_problem"])
     daemon.send_signal(signal.SIGTERM)
-    _, log = daemon.communicate(timeout=15)
+    _, log = daemon.communicate(timeout=PATIENCE)
 
     assert daemon.returncode == 0
-    assert [b["version"] for b in seen] == ["2.0", "2.0"]  # type: ignore[index]
+    assert refused["bundle"]["version"] == "2.0"
     assert "emotion.tflite is empty" in log
 
 

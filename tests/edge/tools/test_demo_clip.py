@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cameras.test_cameras import read_all
+from filmed import read_all
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.picture_quality import brightness, is_black, is_torn, sharpness
 from oahega_edge.errors import EdgeError

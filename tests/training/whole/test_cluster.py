@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import json
@@ -10,12 +11,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+import psutil
 import pytest
 
 from drawn_faces import draw_dataset, draw_scene
@@ -25,7 +25,9 @@ from oahega_build.labelling.collect import CollectRecipe
 from oahega_build.labelling.teachers import TeacherSpec
 from oahega_build.recipes.label_shared import RECIPE as LABELS
 from oahega_build.whole import cluster
+from processes import environment
 from tiny_all import RECIPE as TINY
+from waiting import wait_until
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (extra `cluster`)")
 # Ray's own modules warn, and leave files of their own open; ours must not.
@@ -41,6 +43,8 @@ LOCAL_SEARCH = """
 import dataclasses, sys
 from pathlib import Path
 from oahega_build.experiments.tune import tune
+from processes import environment
+from waiting import wait_until
 from tiny_all import RECIPE
 if __name__ == "__main__":
     tune(dataclasses.replace(RECIPE.tune, trials=3), Path(sys.argv[1]), Path(sys.argv[2]), "a")
@@ -73,21 +77,20 @@ def test_a_task_whose_worker_is_killed_is_done_all_the_same(spread: cluster.Spre
 
 def kill_one(name: str, found: list[int]) -> None:
     """Kill the first worker of Ray that runs the function `name`; its number goes into `found`."""
-    until = time.monotonic() + 300
-    while not found and time.monotonic() < until:
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                runs = (process / "cmdline").read_bytes().startswith(f"ray::{name}".encode())
-            except OSError:
-                continue
-            if runs:
-                os.kill(int(process.name), signal.SIGKILL)
-                found.append(int(process.name))
-                return
-        time.sleep(0.02)
+
+    def kill() -> bool:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "".join(process.cmdline()).startswith(f"ray::{name}"):
+                    process.kill()
+                    found.append(process.pid)
+                    return True
+        return False
+
+    wait_until(kill)
 
 
-@contextmanager
+@contextlib.contextmanager
 def one_killed(name: str) -> Iterator[list[int]]:
     """While the block runs, one worker dies in the middle of its task."""
     found: list[int] = []
@@ -120,9 +123,8 @@ def test_a_search_on_the_cluster_is_the_local_one_though_its_worker_dies(
     six = draw_dataset(tmp_path / "six", per_class=8)
     search = dataclasses.replace(TUNED, trials=3)
     command = [sys.executable, "-c", LOCAL_SEARCH, str(six), str(tmp_path / "local")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, env=environment(), stdout=subprocess.DEVNULL)
     with one_killed("_tuning_worker") as killed:
         elsewhere = cluster.tune(search, six, tmp_path / "ray", "a", spread, workers=1)
 
