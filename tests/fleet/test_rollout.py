@@ -218,7 +218,7 @@ def test_googles_files_are_refused_when_a_digest_is_wrong(fleet: Fleet) -> None:
     assert refused.code != 0
     for file in (wheel, library):
         digest = named_with_digest(file)["sha256"]
-        assert f"{file} has the SHA-256 {digest}, the inventory names {wrong}" in refused.said
+        assert f"{file} has the SHA-256 {digest}, the inventory expects {wrong}" in refused.said
     assert changed_between(before, snapshot(last)) == set()
 
 
@@ -230,7 +230,7 @@ def test_a_bad_bundle_stops_at_the_canary(fleet: Fleet, bundles: Path) -> None:
 
     assert refused.code != 0
     assert "fails its self-test" in refused.said
-    assert "was not switched" in refused.said
+    assert "was not changed" in refused.said
     assert refused.recap[fleet.devices[0].name]["failed"] == 1
     assert {host.name: fleet.running(host) for host in fleet.devices} == before
     assert fleet.devices[1].name not in refused.visited
@@ -327,7 +327,7 @@ def test_a_good_upgrade_reaches_every_device(fleet: Fleet, releases: Releases, b
 @pytest.mark.parametrize(
     ("version", "fault", "said", "journal"),
     [
-        (CRASHING, CRASHES, "Service:", "RuntimeError: a release that crashes, made by the tests"),
+        (CRASHING, CRASHES, "Start the service:", "RuntimeError: a release that crashes, made by the tests"),
         (BLIND, SEES_NOTHING, "its camera is stalled", "no picture: a release that loses every frame"),
     ],
     ids=["crashes", "starts but sends no frames"],
@@ -341,7 +341,7 @@ def test_a_bad_release_is_taken_back_by_the_canary(
     failed = fleet.play("playbooks/rollout.yml", oahega_edge_release=version)
 
     assert failed.code != 0
-    report = failed.said.rpartition("Report]")[2]
+    report = failed.said.rpartition("Report the failure]")[2]
     assert said in report
     assert f"is back on {OLD} and healthy" in report
     assert journal in report
@@ -363,7 +363,7 @@ def test_a_wrong_certificate_is_taken_back_by_the_canary(fleet: Fleet) -> None:
     failed = fleet.play("playbooks/rollout.yml", oahega_edge_mqtt_ca=(authority / "ca.pem").read_text())
 
     assert failed.code != 0
-    assert "nothing was heard of it" in failed.said
+    assert "no health message was received" in failed.said
     assert f"is back on {OLD} and healthy" in failed.said
     assert_only_canary_restarted(fleet, before)
     fleet.assert_healthy(fleet.devices[0], OLD)
