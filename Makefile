@@ -1,4 +1,4 @@
-# The verbs. Everything lives in .venv; `make demo` and `make test` need only Python 3.11+, make and git.
+# Everything is installed into .venv; `make demo` and `make test` need only Python 3.11+, make and git.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,19 +11,19 @@ PYTHON_VERSION ?= 3.11
 .PHONY: help demo test node check bench requirements wheelhouse fleet-test soak faults arm64-test clean
 
 help:
-	@echo "make demo [SOURCE=0|clip.mp4]  the whole chain with an embedded broker, on a drawn-up clip, camera or file"
-	@echo "make test                      all tests but the long ones"
-	@echo "make node                      npm packages for the contract's tests, into .cache/node"
-	@echo "make check                     linters and types"
-	@echo "make bench [SOURCE=clip.mp4]   times of every stage on this machine"
-	@echo "make fleet-test [FORM=short]   Ansible against real systemd hosts (root, Debian)"
-	@echo "make soak                      the long tests: soak, outage, fuzzing"
-	@echo "make faults                    a table of faults: when they are noticed, when it goes on, what is lost"
-	@echo "make arm64-test                the release on aarch64, emulated, for Bookworm and Trixie (root, Debian)"
-	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   wheels for devices without internet"
-	@echo "make requirements              compile the pinned environments anew"
+	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
+	@echo "make test                      run all tests except the long ones"
+	@echo "make node                      install the npm packages for the tests of the MQTT contract"
+	@echo "make check                     run the linters and the type checker"
+	@echo "make bench [SOURCE=clip.mp4]   time every stage on this machine"
+	@echo "make fleet-test [FORM=short]   test Ansible on booted systemd hosts (root, Debian)"
+	@echo "make soak                      run the long tests: soak, outage, fuzzing"
+	@echo "make faults                    cause faults and print a table: noticed, recovered, lost"
+	@echo "make arm64-test                test the release on emulated aarch64, Bookworm and Trixie (root, Debian)"
+	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   collect the wheels for devices without internet"
+	@echo "make requirements              compile the pinned environments"
 
-# The development environment holds the demo's, so whichever comes first is enough for the demo.
+# The development environment contains that of the demo, so either is enough for the demo.
 $(VENV)/dev: requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
@@ -42,7 +42,7 @@ demo: $(VENV)/demo
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -m "not long and not fleet" --durations=10
 
-# For the tests of the contract in Node, in a browser and with AsyncAPI's parser; they skip without it.
+# Tests of the MQTT contract in Node, in a browser and with AsyncAPI's parser are skipped without these packages.
 node: .cache/node/done
 
 .cache/node/done: tests/node/package.json tests/node/package-lock.json

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Rollouts against real systemd hosts (root, Debian, some 5 GB of disk):
+# Test rollouts on real systemd hosts (needs root, Debian and about 5 GB of disk):
 #   fleet-test.sh          short: a canary and one more
 #   fleet-test.sh long     four hosts and every fault
 #   fleet-test.sh lint     no hosts: ansible-lint, production profile

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Collect everything a device needs to install this release without internet:
+# Collect everything that a device needs to install this release without internet:
 #   wheelhouse.sh ARCH PYTHON [FOLDER]      e.g. wheelhouse.sh aarch64 3.11 dist/wheelhouse
-# makes FOLDER/oahega-edge-<version>-<arch>-py<python>.tar: the wheels, and a requirements.txt with their hashes.
+# writes FOLDER/oahega-edge-<version>-<arch>-py<python>.tar with the wheels and a requirements.txt with their hashes.
 # The same source and pins give the same tar, byte for byte.
 set -eu
 arch=${1:?architecture: aarch64 or x86_64}
@@ -15,7 +15,7 @@ mkdir -p "$folder" "$work/pins" "$work/own" "$work/wheels"
 
 pip() { "$run" -m pip --disable-pip-version-check --quiet "$@"; }
 
-# glibc 2.36 is Bookworm's; wheels for any older one run as well.
+# Bookworm has glibc 2.36; wheels for older versions run too.
 platforms="--platform manylinux2014_$arch"
 minor=17
 while [ $minor -le 36 ]; do
@@ -25,8 +25,8 @@ done
 target="--only-binary :all: --implementation cp --python-version $python"
 target="$target --abi cp$(echo "$python" | tr -d .) --abi abi3 --abi none $platforms"
 
-# First everything that is pinned, checked by hash; then our own wheel; then, from those alone, what it needs:
-# the pins also hold the build backend, which no device wants.
+# Download everything that is pinned, by hash; build our own wheel; then select what it needs from these two. The pins
+# also contain the build backend, which a device does not need.
 # shellcheck disable=SC2086
 pip download --no-deps --require-hashes --requirement requirements/device.txt --dest "$work/pins" $target
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1700000000}"
@@ -39,7 +39,7 @@ version=$(basename "$work"/own/oahega_edge-*.whl | cut -d- -f2)
 for wheel in "$work"/wheels/*.whl; do
     name=$(basename "$wheel")
     cmp -s "$wheel" "$work/pins/$name" || cmp -s "$wheel" "$work/own/$name" || {
-        echo "$name is neither pinned nor ours; run requirements/compile.sh" >&2
+        echo "$name is neither pinned nor our own wheel; run requirements/compile.sh" >&2
         exit 1
     }
     printf '%s==%s --hash=sha256:%s\n' "$(echo "$name" | cut -d- -f1 | tr _ -)" \

@@ -1,4 +1,4 @@
-"""What the documents name exists: links, files, verbs of make and of both command lines, decisions."""
+"""The documents name only what exists: links, files, settings, decisions, and verbs of make and the CLI."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from typer.main import get_command
 
 from oahega_build.cli import app as build_verbs  # noqa: TID251 (the documents name its verbs too)
 from oahega_edge.cli import app as edge_verbs
+from oahega_edge.service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("docs", "edge", "build", "systemd", "ansible", "requirements", "tests")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(p for name in FOLDERS for p in (ROOT / name).rglob("*.md"))]
 BASES = (ROOT, ROOT / "edge", ROOT / "build", ROOT / "edge/oahega_edge", ROOT / "build/oahega_build")
-"""What a path in a document may start from, beside the document's own folder."""
+"""Folders that a path in a document may start from, beside the document's own folder."""
 MADE = ("artifacts", "dist", "inventory")
 """Folders that users fill."""
 DECISIONS = ROOT / "docs/decisions"
+HISTORY = [page for page in PAGES if page.parent == DECISIONS or page.name == "CHANGELOG.md"]
+"""Pages that may name what has gone since."""
+TODAY = [page for page in PAGES if page not in HISTORY]
 
 
 def prose(text: str) -> str:
-    """Without fenced examples."""
+    """The text of a page without fenced examples."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
-    """As GitHub derives them from the headings."""
+    """The anchors that GitHub derives from the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", prose(page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -44,7 +48,7 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def missing_paths(page: Path) -> Iterator[str]:
-    """Names in backticks that begin like a path of this repository and are none."""
+    """Names in backticks that begin like a path of this repository but do not exist."""
     for name in re.findall(r"`([\w.*-]+(?:/[\w.*-]+)*/?)`", prose(page.read_text(encoding="utf-8"))):
         first = name.partition("/")[0]
         bases = [base for base in (page.parent, *BASES) if (base / first).is_dir()]
@@ -53,9 +57,18 @@ def missing_paths(page: Path) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_and_path_of_a_page_leads_somewhere(page: Path) -> None:
-    assert [*broken_links(page), *missing_paths(page)] == []
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    assert list(broken_links(page)) == []
+
+
+@pytest.mark.parametrize("page", TODAY, ids=name_of)
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    assert list(missing_paths(page)) == []
 
 
 def test_a_broken_link_and_a_wrong_path_are_found(tmp_path: Path) -> None:
@@ -68,9 +81,9 @@ def test_a_broken_link_and_a_wrong_path_are_found(tmp_path: Path) -> None:
 
 
 def named(pattern: str) -> set[str]:
-    """What the pattern finds in any page, examples included, history not."""
-    pages = (page.read_text(encoding="utf-8") for page in PAGES if page.parent != DECISIONS)
-    return {name for text in pages for name in re.findall(pattern, text)}
+    """All that the pattern finds in the pages of today, examples included."""
+    texts = (page.read_text(encoding="utf-8") for page in TODAY)
+    return {name for text in texts for name in re.findall(pattern, text)}
 
 
 def test_every_make_verb_of_the_documents_exists() -> None:
@@ -93,3 +106,15 @@ def test_the_index_of_decisions_lists_each_with_its_title() -> None:
     rows = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| (.+?) \|", index, re.MULTILINE)
 
     assert {file: f"# {number}: {title}" for number, file, title in rows} == headings
+
+
+def test_every_setting_of_the_documents_exists() -> None:
+    sections = "|".join(Settings.model_fields)
+    fields = {
+        name: set(getattr(field.annotation, "model_fields", ()))
+        for name, field in Settings.model_fields.items()
+    }
+    settings = {f"{section}.{key}" for section, keys in fields.items() for key in keys}
+    others = {"health.delivery", "health.last_event", "metrics.json", "device.txt"}
+
+    assert named(rf"`((?:{sections})\.(?!py`|md`|toml`)[a-z_]+)") - others <= settings

@@ -1,9 +1,9 @@
 #!/bin/sh
-# What run.sh does inside the emulated tree; wheels, checkout and, where there is one, shared/ lie under /srv.
+# Runs inside the emulated tree for run.sh. Wheels, checkout and, if there is one, shared/ are under /srv.
 set -eu
 export PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
 clip=/srv/shared/data/media/intel/walk.mkv
-# Those whose promises depend on the processor, the C library or the wheels; none that needs an x86 machine.
+# Tests whose subject depends on the processor, the C library or the wheels. None of them needs an x86 machine.
 tests="geometry preprocess detection tracking smoothing trigger pipeline events disclosure engines settings schemas
 bundle tflite_file runtimes isolated fallback supervisor store cameras cameras_orientation cameras_files
 cameras_recovering"

@@ -1,8 +1,9 @@
 #!/bin/sh
-# The release on aarch64, without a board: qemu's user emulation in Debian trees (root, Debian, some 3 GB of disk).
-#   run.sh [3.11] [3.13]     Bookworm's Python and Trixie's; both without a word
-# Installs the wheelhouse's wheels, runs `check`, `replay` and the tests that inside.sh names. Prints times, which
-# are the emulator's. OAHEGA_WHEELHOUSE: a folder with ready tars instead of freshly made ones.
+# Test the release on aarch64 without a board, with qemu's user emulation in Debian trees (needs root, Debian and
+# about 3 GB of disk):
+#   run.sh [3.11] [3.13]     the Python of Bookworm, of Trixie; without an argument both
+# Installs the wheels of the wheelhouse and runs `check`, `replay` and the tests that inside.sh lists. The printed
+# times are those of the emulator. OAHEGA_WHEELHOUSE: a folder of existing tars, used instead of new ones.
 set -eu
 cd "$(dirname "$0")/../.."
 checkout=$PWD
@@ -27,11 +28,11 @@ suite_of() {
     case $1 in
     3.11) echo bookworm ;;
     3.13) echo trixie ;;
-    *) echo "Python $1 belongs to no Raspberry Pi OS that is supported; give 3.11 or 3.13" >&2; exit 2 ;;
+    *) echo "Python $1 is not the Python of a supported Raspberry Pi OS; use 3.11 or 3.13" >&2; exit 2 ;;
     esac
 }
 
-# A tree that is made once: nothing is installed into it but Debian's packages.
+# The tree is made once. Only Debian packages are installed into it.
 tree() {
     suite=$(suite_of "$1")
     place=$cache/arm64-$suite
@@ -57,7 +58,7 @@ wheels() {
     mkdir -p "$into/device" "$into/tests"
     tar -xf "$tar" -C "$into/device"
     echo "wheelhouse: $tar"
-    # What the tests need beside the release, as pinned for developers.
+    # Packages that the tests need besides the release, at the pinned versions.
     platforms=""
     for minor in $(seq 17 36); do platforms="$platforms --platform manylinux_2_${minor}_aarch64"; done
     # shellcheck disable=SC2086
@@ -67,7 +68,7 @@ wheels() {
         --constraint "$into/constraints" pytest hypothesis jsonschema psutil pillow
 }
 
-# The developers' pins without their hashes: pip then takes what it needs of them.
+# The pins of the development environment without their hashes, as constraints for pip.
 pins() { sed -n 's/^\([A-Za-z0-9_.-]*==[^ ;\\]*\).*/\1/p' requirements/dev.txt; }
 
 one() {
@@ -82,7 +83,7 @@ one() {
     clip=$shared/data/media/intel/walk.mkv
     [ ! -e "$clip" ] || "$run" -m oahega_edge replay "$clip" >"$work/wheels/x86.jsonl"
     echo "=== Python $python: tree and wheels ready after $(($(date +%s) - began)) s"
-    # A mount namespace of its own: nothing of this is left behind.
+    # A separate mount namespace, so that no mount is left behind.
     # shellcheck disable=SC2016
     unshare --mount --pid --fork sh -euc '
         tree=$1 work=$2 checkout=$3 shared=$4
@@ -95,7 +96,7 @@ one() {
         mount --rbind /sys sys
         mount --rbind /dev dev
         mount -t tmpfs tmpfs tmp
-        # LiteRT asks the kernel which ARM core this is, and takes no PC for an answer.
+        # LiteRT reads the ARM core from /proc/cpuinfo and crashes if that describes a PC.
         mount --bind "$checkout/tests/aarch64/cpuinfo" proc/cpuinfo
         mkdir -p srv/checkout srv/shared srv/wheels
         mount --bind -o ro "$checkout" srv/checkout

@@ -1,7 +1,7 @@
-"""Do two machines say the same of one clip? `python same_events.py ONE.jsonl OTHER.jsonl`, exit 1 when not.
+"""Compare the events of one clip from two machines: `python same_events.py ONE.jsonl OTHER.jsonl`.
 
-Phases, emotions, tracks and counts must agree; probabilities and boxes may differ by what int8 kernels of two
-processors differ in.
+Phases, emotions, tracks and counts must be equal. Probabilities and boxes may differ by as much as the int8
+kernels of two processors do. Exits with 1 if the events differ.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 SAME = ("schema", "device", "seq", "track", "phase", "emotion", "frames", "threshold", "model", "accelerator")
 NEAR = 0.02
-"""Largest difference of a probability or a box's side, 0..1."""
+"""The largest allowed difference of a probability or of a side of a box, 0..1."""
 
 
 def read(file: str) -> list[dict[str, Any]]:

@@ -27,9 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = ROOT / "ansible"
 BROKER_NAME = "mqtt.fleet.test"
 HEALTH_S = 2
-"""Seconds between two health messages of the test hosts."""
+"""Seconds between two health messages of a test host."""
 OPERATOR, DASHBOARD = "fleet-operator", "dashboard"
-"""Accounts at the broker: one sees how devices do, the other may read everything and send commands."""
+"""Accounts at the broker: the operator reads health; the dashboard reads everything and sends commands."""
 SETTINGS = {
     "camera": {"source": "loop:/srv/clip.mp4", "fps": 3},
     "health": {"interval_s": HEALTH_S},
@@ -37,7 +37,7 @@ SETTINGS = {
 
 
 def ansible_folder() -> Path | None:
-    """Where ansible-playbook lies: OAHEGA_ANSIBLE, `.venv-ansible` of the checkout, or the path."""
+    """The folder of ansible-playbook: OAHEGA_ANSIBLE, `.venv-ansible` of the checkout, or PATH."""
     named = os.environ.get("OAHEGA_ANSIBLE")
     places = [Path(named)] if named else [ROOT / ".venv-ansible/bin"]
     found = shutil.which(
@@ -48,7 +48,7 @@ def ansible_folder() -> Path | None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a playbook said and did."""
+    """The output and the result of a playbook."""
 
     code: int
     text: str
@@ -56,7 +56,7 @@ class Outcome:
 
     @cached_property
     def said(self) -> str:
-        """The text without line breaks, wherever the callback wrapped it."""
+        """The text on one line, because the callback wraps lines at arbitrary places."""
         return " ".join(self.text.split())
 
     @cached_property
@@ -70,7 +70,7 @@ class Outcome:
 
     @property
     def visited(self) -> set[str]:
-        """Hosts that were connected to: some task of theirs that is not about the batch came back."""
+        """Hosts that were contacted: more of their tasks returned than those about the batch."""
         return {host for host, counts in self.recap.items() if counts["ok"] > counts["failed"] + 3}
 
     def total(self, key: str) -> int:
@@ -79,7 +79,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Running:
-    """What a device runs; equal before and after means untouched."""
+    """What a device runs. Equal values before and after mean that the device was not touched."""
 
     release: str
     bundle: str
@@ -89,14 +89,14 @@ class Running:
 
 @dataclass
 class Fleet:
-    """Hosts that are up, and the operator's folder."""
+    """Booted hosts and the operator's folder."""
 
     folder: Path
     broker: Host
     devices: list[Host]
     releases: Releases
     passwords: dict[str, str]
-    """By account at the broker."""
+    """Password of each account at the broker."""
     timings: list[str] = field(default_factory=list)
 
     @property
@@ -105,16 +105,16 @@ class Fleet:
 
     @property
     def secrets(self) -> list[str]:
-        """What must never be printed."""
+        """Values that must never be printed."""
         key = (self.inventory / "authority/broker.key").read_text().splitlines()[1]
         return [*self.passwords.values(), key]
 
     def note(self, what: str, outcome: Outcome) -> None:
-        """For the table at the end."""
+        """Add a line to the table of timings."""
         self.timings.append(f"{outcome.seconds:6.0f} s  {what}")
 
     def play(self, book: str, *arguments: str, callback: str = "", **variables: Any) -> Outcome:
-        """Run a playbook as the operator would; `variables` are extra ones."""
+        """Run a playbook as the operator would. `variables` are extra variables."""
         command = self._command(book, *arguments, **variables)
         started = time.monotonic()
         environment = self._environment | ({"ANSIBLE_STDOUT_CALLBACK": callback} if callback else {})
@@ -127,7 +127,7 @@ class Fleet:
 
     @contextmanager
     def playing(self, book: str, *arguments: str, **variables: Any) -> Iterator[subprocess.Popen[str]]:
-        """The same, going on while the test does something nasty."""
+        """Run a playbook in the background, while the test interferes."""
         with subprocess.Popen(
             self._command(book, *arguments, **variables),
             cwd=ANSIBLE,
@@ -150,7 +150,7 @@ class Fleet:
         )
 
     def health(self, host: Host) -> dict[str, Any]:
-        """The next live health message of a device that has run long enough to be believed."""
+        """The next live health message of a device that has run for at least three seconds."""
 
         def heard() -> dict[str, Any] | None:
             topic = f"oahega/v1/{host.name}/health"
@@ -161,13 +161,13 @@ class Fleet:
             message: dict[str, Any] = json.loads(text) if text else {}
             return message if message.get("uptime_s", 0) > 3 else None
 
-        heard_of: dict[str, Any] = wait_for(heard, f"no health message of {host.name}", 60)
+        heard_of: dict[str, Any] = wait_for(heard, f"a health message from {host.name}", 60)
         return heard_of
 
     def overheard(self, listener: str, sent: Sequence[tuple[str, str]]) -> list[str]:
-        """Topics of which an account hears when each (account, topic) is sent, in their order.
+        """The topics that an account receives when each (account, topic) is published, in order.
 
-        The last is one that the listener may hear: it tells when the others are over.
+        The listener must be allowed to read the last topic: its arrival shows that the others are done.
         """
         word = secrets.token_hex(4)
         last = sent[-1]
@@ -175,11 +175,11 @@ class Fleet:
             self._until_heard(heard, last, f"{word} begin")
             for account, topic in sent:
                 self.publish(account, topic, word)
-            wait_for(lambda: f"{last[1]} {word}" in heard(), f"{listener} does not hear {last[1]}")
+            wait_for(lambda: f"{last[1]} {word}" in heard(), f"{listener} receives {last[1]}")
             return [line.removesuffix(f" {word}") for line in heard() if line.endswith(f" {word}")]
 
     def publish(self, account: str, topic: str, text: str, password: str = "") -> str:
-        """Send with an account's password, or with another; what the client says against it."""
+        """Publish with an account's password or another one. Returns the client's error message."""
         return self.broker.inside(
             *("sh", "-c", 'exec "$@" 2>&1', "sh", "mosquitto_pub", *self._login(account, password)),
             *("-V", "mqttv5", "-q", "1", "-t", topic, "-m", text),
@@ -187,22 +187,22 @@ class Fleet:
         )
 
     def _until_heard(self, heard: Callable[[], list[str]], message: tuple[str, str], text: str) -> None:
-        """mosquitto_sub does not say when it has subscribed."""
+        """Publish until the message arrives, because mosquitto_sub does not report when it has subscribed."""
         account, topic = message
 
         def arrived() -> bool:
             self.publish(account, topic, text)
             return f"{topic} {text}" in heard()
 
-        wait_for(arrived, f"nothing is heard on {topic}")
+        wait_for(arrived, f"a message arrives on {topic}")
 
     @contextmanager
     def _listening(self, account: str) -> Iterator[Callable[[], list[str]]]:
-        """All that the broker lets an account hear, as lines of topic and payload so far."""
+        """What an account receives from the broker, as lines of topic and payload."""
         file = self.folder / f"heard-by-{account}"
         listen = ["mosquitto_sub", *self._login(account), "-t", "#", "-R", "-F", "%t %p"]
         nsenter, *entering = self.broker.entering(*listen)
-        # Without a fork it is the listener itself that is killed in the end.
+        # Without a fork, killing the process kills the listener itself.
         command = [nsenter, "--no-fork", *entering]
         with (
             file.open("wb") as out,
@@ -218,7 +218,7 @@ class Fleet:
         return [*server, "-u", account, "-P", password or self.passwords[account]]
 
     def change_passwords(self) -> None:
-        """As `ansible-vault edit` would: other passwords for all devices."""
+        """Write new passwords for all devices into the vault."""
         self.passwords.update({host.name: secrets.token_urlsafe(24) for host in self.devices})
         _write_vault(self)
 
@@ -257,7 +257,7 @@ class Fleet:
 
 
 def status_table(healths: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """By device its line of status.yml's table, when the broker holds messages with these figures."""
+    """The line of each device in the table of status.yml, for these health messages at the broker."""
     usual = {
         **{"release": "0.9.1", "bundle_sha256": "a" * 64, "fps": 3.0, "camera": {"state": "live"}},
         **{"accelerator": {"active": "cpu", "degraded": False}, "delivery": {}},
@@ -285,20 +285,20 @@ def status_table(healths: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # Every device is shown the same table; the first one's will do.
+    # Every device prints the same table; read the first.
     table = json.JSONDecoder().raw_decode(done.stdout.partition("=> ")[2])[0]["msg"]
     return {line.split()[0]: line for line in table.splitlines()[1:]}
 
 
 @contextmanager
 def booted_fleet(count: int, releases: Releases, release: str) -> Iterator[Fleet]:
-    """A broker and `count` devices: the first is the canary, the last has extras; nothing is installed."""
+    """A broker and `count` devices without an installation. The first is the canary, the last has extras."""
     folder = CACHE / "fleet"
     with _alone(), Bridge() as bridge:
         _clear(folder)
         folder.mkdir(parents=True)
         key = _ssh_key(folder)
-        # Faces that the packaged models see, at a rate that many hosts on one machine can keep.
+        # Faces that the embedded models detect, at a rate that many hosts on one machine can keep.
         clip = write_demo_clip(folder / "clip.mp4", fps=3).read_bytes()
         hosts = [
             Host(name, 10 + number, ensure_tree(), folder / name, bridge)
@@ -328,7 +328,7 @@ def booted_fleet(count: int, releases: Releases, release: str) -> Iterator[Fleet
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One fleet at a time on this machine; the next one waits."""
+    """Allow one fleet at a time on this machine; the next one waits."""
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "fleet.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -336,7 +336,7 @@ def _alone() -> Iterator[None]:
 
 
 def _clear(folder: Path) -> None:
-    """What an earlier run that was killed left behind."""
+    """Remove what an earlier, killed run left behind."""
     end_leftovers("mqtt", "edge-*")
     for line in Path("/proc/self/mounts").read_text().splitlines():
         place = line.split()[1]
@@ -353,7 +353,7 @@ def _ssh_key(folder: Path) -> str:
 
 
 def _write_inventory(fleet: Fleet, release: str) -> None:
-    """As the example's, with the packaged models and the figures of a test: everything a bit faster."""
+    """Write the example inventory with the embedded models and shorter times."""
     inventory = fleet.inventory
     shutil.copytree(ANSIBLE / "inventory/example/group_vars", inventory / "group_vars")
     _write_json(
@@ -387,7 +387,7 @@ def _write_inventory(fleet: Fleet, release: str) -> None:
             "oahega_edge_release": release,
             "oahega_edge_wheelhouses": str(fleet.releases.folder),
             "oahega_edge_mqtt_host": BROKER_NAME,
-            # Most devices look at nobody: the machine has other things to do.
+            # Most devices detect nobody, which saves computing time.
             "oahega_edge_settings": SETTINGS | {"detection": {"face_score": 1.0, "person_score": 1.0}},
             "oahega_edge_health_after_s": 5,
             "oahega_edge_health_timeout_s": 40,
@@ -421,7 +421,7 @@ def _write_inventory(fleet: Fleet, release: str) -> None:
 
 
 def _extras(folder: Path) -> dict[str, Any]:
-    """What one device has that the others lack: faces, a board that resets itself, Google's files."""
+    """Variables of the device with extras: faces, a hardware watchdog, Google's files."""
     return {
         "oahega_edge_settings": SETTINGS,
         "oahega_edge_hardware_watchdog": True,
@@ -453,6 +453,6 @@ def _addresses(hosts: Sequence[Host]) -> dict[str, dict[str, str]]:
 
 
 def _write_json(file: Path, content: Any) -> None:
-    """JSON is YAML."""
+    """Write YAML in the form of JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=1))

@@ -1,6 +1,6 @@
-"""What `--check --diff` announces, and what a run really changed, as sets that can be compared.
+"""What `--check --diff` announces and what a run really changes, as sets that can be compared.
 
-Both speak of files, links, folders, units, and of whole releases and bundles (one thing, not 9000 files).
+Both contain files, links, folders, units, and whole releases and bundles (one name instead of 9000 files).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ LOOKED_AT = ("/etc", "/opt", "/srv", "/usr/local", "/usr/lib/systemd", "/var/lib
 UNITS = ("oahega-edge.service", "mosquitto.service")
 WHOLE = re.compile(r"^(/opt/oahega-edge/releases/[^/]+|/var/lib/oahega-edge/bundles/(?!current)[^/]+)(/.*)?$")
 CONSEQUENCES = (
-    # made by systemd-sysusers from the announced /etc/sysusers.d/oahega-edge.conf
+    # systemd-sysusers makes these from the announced /etc/sysusers.d/oahega-edge.conf
     re.compile(r"^/etc/(passwd|group|shadow|gshadow|\.pwd\.lock|subuid|subgid)-?$"),
-    # the links by which a unit is enabled (Debian keeps System V's in step), announced as the unit
+    # links that enable a unit, announced as the unit (Debian keeps those of System V in step)
     re.compile(r"^/etc/systemd/system/multi-user\.target\.wants(/.*)?$"),
     re.compile(r"^/etc/rc[0-6S]\.d/[SK]01mosquitto$"),
-    # what the running service keeps for itself
+    # the state of the running service
     re.compile(r"^/var/lib/oahega-edge/(?!bundles)[^/]+.*$"),
     # the system's own caches
     re.compile(r"^/var/cache/(?!oahega)"),
@@ -30,7 +30,7 @@ CONSEQUENCES = (
 
 
 def announced_by(text: str) -> dict[str, set[str]]:
-    """Per host what a run with the JSON callback says that it changes."""
+    """What a run with the JSON callback announces to change, per host."""
     report = json.loads(text[text.index("{\n") :])
     changes: dict[str, set[str]] = {}
     for play in report["plays"]:
@@ -42,7 +42,7 @@ def announced_by(text: str) -> dict[str, set[str]]:
 
 
 def snapshot(host: Host) -> Mapping[str, str]:
-    """Everything that a run might change, with what is compared of it."""
+    """Everything that a run might change, with the values to compare."""
     listing = host.inside(
         *("find", *LOOKED_AT, "-xdev"),
         *("(", "-type", "d", "-printf", "%p\t%y %m %U\n", ")", "-o"),
@@ -57,7 +57,7 @@ def snapshot(host: Host) -> Mapping[str, str]:
 
 
 def changed_between(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
-    """Names that came, went, or are not as they were; consequences of announced ones left out."""
+    """Names that are new, gone or different, without the consequences of announced changes."""
     names = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     return {_collapse(name) for name in names if not any(rule.match(name) for rule in CONSEQUENCES)}
 
@@ -71,7 +71,7 @@ def _names(task: str, result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _name(task: str, result: Mapping[str, Any]) -> Iterator[str]:
-    """A path, or a unit; a task that hides its secret names its file in parentheses."""
+    """A path or a unit. A task with no_log has its file in parentheses in its name."""
     arguments = result.get("invocation", {}).get("module_args", {})
     hidden = re.search(r"\((/\S+)\)$", task)
     if hidden:

@@ -1,4 +1,4 @@
-"""Stand-ins for the two files of Google's that an operator supplies: what is tried is how they arrive."""
+"""Stand-ins for Google's two files that an operator supplies, to test their installation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PYCORAL_INFO = "pycoral-2.0.0.dist-info"
 
 
 def named_with_digest(file: Path) -> dict[str, str]:
-    """As the inventory names a file."""
+    """The entry of a file in the inventory."""
     return {"file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
 def make_wheel(folder: Path) -> Path:
-    """A pycoral that can be imported and does nothing."""
+    """Make a pycoral that can be imported and does nothing."""
     contents = {
         "pycoral/__init__.py": "",
         f"{PYCORAL_INFO}/METADATA": "Metadata-Version: 2.1\nName: pycoral\nVersion: 2.0.0\n",
@@ -32,7 +32,7 @@ def make_wheel(folder: Path) -> Path:
 
 
 def make_deb(folder: Path) -> Path:
-    """A Debian package of the library's name with a file where the library lies."""
+    """Make a Debian package with the name of the library and a file at the library's path."""
     tree = folder / LIBRARY
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "usr/lib").mkdir(parents=True)

@@ -19,26 +19,26 @@ from types import TracebackType
 from typing import Any, Self
 
 NETWORK = "10.213.77"
-"""The first three bytes of every address; the bridge has .1."""
+"""The first three bytes of every address. The bridge has .1."""
 GROUPS = Path("/sys/fs/cgroup")
 BOOT_S = 120
-"""A hang is caught, not a speed."""
+"""Seconds before a wait counts as a hang; generous, because no speed is tested."""
 
 
 def wait_for(promise: Callable[[], Any], what: str, seconds: float = BOOT_S) -> Any:
-    """The first true value of `promise`."""
+    """Call `promise` until it returns a true value, and return that."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         value = promise()
         if value:
             return value
         time.sleep(0.2)
-    raise AssertionError(f"waited {seconds:.0f} s in vain: {what}")
+    raise AssertionError(f"timed out after {seconds:.0f} s waiting for: {what}")
 
 
 @dataclass
 class Bridge:
-    """The shop's network: an interface of this machine and nothing behind it."""
+    """The network of the hosts: a bridge on this machine without a connection to the internet."""
 
     name: str = "oahega-fleet"
 
@@ -55,11 +55,11 @@ class Bridge:
         self._ip("link", "del", self.name, check=False)
 
     def detach(self, interface: str) -> None:
-        """Away with an outer end whose host is gone."""
+        """Delete the outer interface of a host that is gone."""
         self._ip("link", "del", interface, check=False)
 
     def attach(self, interface: str) -> bool:
-        """Set a host's outer end up; False while it is not there yet."""
+        """Set the outer interface of a host up. False while it does not exist yet."""
         return self._ip("link", "set", interface, "up", check=False)
 
     def _ip(self, *arguments: str, check: bool = True) -> bool:
@@ -70,14 +70,14 @@ class Bridge:
 
 @dataclass
 class Host:
-    """One machine that can be booted, reached over SSH, and deprived of its power."""
+    """A machine that can be booted, reached over SSH, and powered off."""
 
     name: str
     number: int
-    """Last byte of its address."""
+    """The last byte of the host's address."""
     tree: Path
     folder: Path
-    """Where its disk and its console's log lie."""
+    """The folder of the host's disk and console log."""
     bridge: Bridge
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -87,7 +87,7 @@ class Host:
 
     @property
     def root(self) -> Path:
-        """Its file system, seen from here, while its disk is in."""
+        """The file system of the host, while its disk is mounted."""
         return self.folder / "root"
 
     @property
@@ -95,7 +95,7 @@ class Host:
         return f"vb-{self.name}"
 
     def insert_disk(self, files: Mapping[str, str | bytes]) -> None:
-        """A fresh disk with these files over the tree."""
+        """Mount a fresh disk with these files over the tree."""
         for part in ("upper", "work", "root"):
             (self.folder / part).mkdir(parents=True)
         options = f"lowerdir={self.tree},upperdir={self.folder}/upper,workdir={self.folder}/work"
@@ -108,7 +108,7 @@ class Host:
             file.write_bytes(content.encode() if isinstance(content, str) else content)
 
     def boot(self) -> None:
-        """Until sshd answers; see `wait_booted` for all of systemd."""
+        """Boot until sshd answers. `wait_booted` waits for all of systemd."""
         command = [
             *_own_groups(self.name),
             *("systemd-nspawn", f"--directory={self.root}", f"--machine={self.name}", "--boot", "--quiet"),
@@ -118,11 +118,11 @@ class Host:
         self.bridge.detach(self.interface)
         with (self.folder / "console.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_for(lambda: self._alive() and self.bridge.attach(self.interface), f"{self.name} has no network")
-        wait_for(lambda: self._alive() and self._answers(22), f"{self.name} answers no SSH")
+        wait_for(lambda: self._alive() and self.bridge.attach(self.interface), f"{self.name} has a network")
+        wait_for(lambda: self._alive() and self._answers(22), f"{self.name} answers on port 22")
 
     def cut_power(self) -> None:
-        """Every process of the host is gone at once; its disk stays as it is."""
+        """Kill every process of the host at once. The disk stays as it is."""
         if self._process is None or self._process.poll() is not None:
             return
         os.kill(self._pid_1(), signal.SIGKILL)
@@ -130,29 +130,29 @@ class Host:
         self._process = None
 
     def remove_disk(self) -> None:
-        """After the last power cut."""
+        """Unmount and delete the disk, after the last power cut."""
         if self.root.is_mount():
             subprocess.run(["umount", "--lazy", str(self.root)], check=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def inside(self, *command: str, check: bool = True) -> str:
-        """What a command prints that is run as root within the host's namespaces (not over SSH)."""
+        """Run a command as root in the host's namespaces (not over SSH) and return what it prints."""
         done = subprocess.run(self.entering(*command), capture_output=True, text=True)
         assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stderr}{done.stdout}"
         return done.stdout
 
     def entering(self, *command: str) -> list[str]:
-        """The command line that runs a command within the host."""
+        """The command line that runs a command inside the host."""
         return ["nsenter", "--target", str(self._pid_1()), "--all", "--", *command]
 
     def wait_booted(self) -> str:
-        """The state that systemd ends up in: running, or degraded with a failed unit."""
+        """Wait until systemd is `running`, or `degraded` because a unit failed, and return which."""
 
         def settled() -> str:
             state = self.inside("systemctl", "is-system-running", check=False).strip()
             return state if state in ("running", "degraded") else ""
 
-        return str(wait_for(settled, f"{self.name} does not finish booting"))
+        return str(wait_for(settled, f"{self.name} finishes booting"))
 
     def _alive(self) -> bool:
         assert self._process is not None
@@ -171,15 +171,15 @@ class Host:
             return False
 
     def _pid_1(self) -> int:
-        """systemd inside, the only child of systemd-nspawn."""
-        assert self._process is not None, f"{self.name} has no power"
+        """The host's systemd, which is the only child of systemd-nspawn."""
+        assert self._process is not None, f"{self.name} is powered off"
         nspawn = self._process.pid
         children = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
         return int(children[0])
 
 
 def end_leftovers(*names: str) -> None:
-    """Hosts whose tests were killed: systemd-nspawn dies with them, what it has booted does not."""
+    """Kill hosts of killed tests: systemd-nspawn dies with the tests, but what it has booted does not."""
     for name in names:
         for hierarchy in (GROUPS, GROUPS / "unified"):
             for switch in hierarchy.glob(f"oahega-fleet/{name}/cgroup.kill"):
@@ -187,19 +187,19 @@ def end_leftovers(*names: str) -> None:
 
 
 def _own_groups(name: str) -> Sequence[str]:
-    """A prefix that puts a command into control groups of its own: two systemds in one would fight."""
+    """A command prefix for control groups of its own, because two systemds cannot share one."""
     hierarchies = [GROUPS] if (GROUPS / "cgroup.procs").exists() else [GROUPS / "unified", GROUPS / "systemd"]
     enter = []
     for hierarchy in hierarchies:
         group = hierarchy / "oahega-fleet" / name
         group.mkdir(parents=True, exist_ok=True)
         enter.append(f'echo $$ > "{group}/cgroup.procs"')
-    # systemd-nspawn ends when the tests are killed; see end_leftovers for what it has booted.
+    # systemd-nspawn ends when the tests are killed; end_leftovers kills what it has booted.
     return ["sh", "-c", f'{" && ".join(enter)} && exec setpriv --pdeathsig KILL -- "$@"', "sh"]
 
 
 def stop_all(hosts: Sequence[Host]) -> None:
-    """Power off and throw the disks away."""
+    """Power off all hosts and delete their disks."""
     for host in hosts:
         host.cut_power()
         host.remove_disk()

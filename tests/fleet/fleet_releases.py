@@ -1,4 +1,4 @@
-"""Releases to roll out: the checkout's own under other versions, good and broken, each as a wheelhouse."""
+"""Releases to roll out: the checkout under other versions, good and broken, each as a wheelhouse."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Releases:
     python: str = "3.11"
 
     def build(self, version: str, added_to_daemon: str = "") -> str:
-        """A wheelhouse of the checkout as `version`; the pinned wheels are fetched for the first one only."""
+        """Build the checkout as `version`. Only the first wheelhouse downloads the pinned wheels."""
         source = self._source(version, added_to_daemon)
         tars = sorted(self.folder.glob("*.tar"))
         if tars:

@@ -1,6 +1,6 @@
 """A Debian Bookworm tree, made once by debootstrap and kept in `.cache/` of the checkout.
 
-Nothing is ever written into it by a test: hosts are overlays over it (fleet_hosts.py).
+No test writes into it: hosts are overlays over it (fleet_hosts.py).
 """
 
 from __future__ import annotations
@@ -31,27 +31,26 @@ PACKAGES = (
     "iproute2",
     "procps",
 )
-"""What Raspberry Pi OS brings, and what a host without internet cannot fetch."""
+"""What Raspberry Pi OS contains, and what a host without internet cannot download."""
 RECIPE = 1
-"""Raise it when the tree is made differently: a tree of another number is made anew."""
+"""Raise this number when the tree is made differently; it is then made anew."""
 TREE = CACHE / f"bookworm-{RECIPE}"
 TOOLS = ("debootstrap", "systemd-nspawn", "ip", "mount", "ssh-keygen")
 
 
 def missing() -> str:
-    """Why no host can be booted here; empty when it can."""
+    """Why hosts cannot be booted on this machine; empty if they can."""
     if os.geteuid() != 0:
         return "booting hosts needs root"
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
     if absent:
-        return (
-            f"{', '.join(absent)} missing: apt install debootstrap systemd-container iproute2 openssh-client"
-        )
+        packages = "debootstrap systemd-container iproute2 openssh-client"
+        return f"{', '.join(absent)} missing; run: apt install {packages}"
     return ""
 
 
 def ensure_tree() -> Path:
-    """The tree, made when there is none; other processes wait meanwhile."""
+    """Return the tree, and make it if there is none. Other processes wait meanwhile."""
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "bookworm.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -75,13 +74,13 @@ def _debootstrap(folder: Path) -> None:
 
 
 def _furnish(folder: Path) -> None:
-    # As on Raspberry Pi OS: a first user who may become root without a password.
+    # As on Raspberry Pi OS, the first user may become root without a password.
     _inside(folder, "useradd", "--create-home", "--shell", "/bin/bash", "pi")
     (folder / "etc/sudoers.d/010_pi").write_text("pi ALL=(ALL) NOPASSWD: ALL\n")
     (folder / "etc/sudoers.d/010_pi").chmod(0o440)
     _inside(folder, "systemctl", "disable", "mosquitto.service")
     _inside(folder, "systemctl", "enable", "systemd-networkd.service", "ssh.service")
-    # Waits for what an isolated host never gets, and would slow each boot down.
+    # These wait for something that an isolated host never gets, and would slow down each boot.
     for unit in ("systemd-networkd-wait-online.service", "apt-daily.timer", "apt-daily-upgrade.timer"):
         _inside(folder, "systemctl", "mask", unit)
     (folder / "etc/machine-id").write_text("")

@@ -1,4 +1,4 @@
-"""One booted Debian host with the daemon installed as on a device, for tests of the service itself."""
+"""A booted Debian host with the daemon installed as on a device, for tests of the service itself."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ UNITS = {
 
 @dataclass
 class ServiceHost(Host):
-    """Without a network: the tests look at it from inside."""
+    """A host without a network; the tests run commands inside it."""
 
     def boot(self) -> None:
-        """Until all of systemd is up."""
+        """Boot until all of systemd is up."""
         command = [
             *_own_groups(self.name),
             *("systemd-nspawn", f"--directory={self.root}", f"--machine={self.name}", "--boot", "--quiet"),
@@ -35,7 +35,7 @@ class ServiceHost(Host):
         ]
         with (self.folder / "console.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_for(lambda: self._alive() and self._first_child(), f"{self.name} has no systemd")
+        wait_for(lambda: self._alive() and self._first_child(), f"{self.name} starts systemd")
         self.wait_booted()
 
     def _first_child(self) -> str:
@@ -44,7 +44,7 @@ class ServiceHost(Host):
         return Path(f"/proc/{pid}/task/{pid}/children").read_text()
 
     def install(self, wheelhouse: Path) -> None:
-        """The wheel into its own environment, offline, and the files of systemd/; on the disk, not booted."""
+        """Install the wheel offline into its own environment, and the files of systemd/, before the boot."""
         release = "/opt/oahega-edge/releases/test"
         wheels = self.root / "srv/wheels"
         wheels.mkdir(parents=True)
@@ -63,7 +63,7 @@ class ServiceHost(Host):
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """A file on the disk, booted or not."""
+        """Write a file to the disk. The host may be booted or not."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -73,11 +73,11 @@ class ServiceHost(Host):
         return self.inside("systemctl", *arguments, check=check)
 
     def show(self, key: str, unit: str = UNIT) -> str:
-        """One property of the unit."""
+        """The value of a property of the unit."""
         return self.systemctl("show", "--value", "--property", key, unit).strip()
 
     def journal(self, unit: str = UNIT) -> str:
-        """All that the unit said since the host was booted."""
+        """The journal of the unit since the boot."""
         return self.inside("journalctl", "--no-pager", "--output=cat", f"--unit={unit}")
 
     def reaches(self, key: str, value: str, seconds: float = 60) -> None:
@@ -85,14 +85,14 @@ class ServiceHost(Host):
         wait_for(lambda: self.show(key) == value, f"{key} becomes {value}\n{self.journal()[-3000:]}", seconds)
 
     def in_the_service(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run something as root, but in the file system as the service sees it."""
+        """Run a command as root in the file system as the service sees it."""
         enter = ("nsenter", "--target", self.show("MainPID"), "--mount", "--")
         prefix = ["nsenter", "--target", str(self._pid_1()), "--all", "--"]
         return subprocess.run([*prefix, *enter, *command], capture_output=True, text=True)
 
 
 def make_wheelhouse(folder: Path) -> Path:
-    """The tar that operators make, for this machine's architecture and Bookworm's Python."""
+    """Make the wheelhouse for this machine's architecture and Bookworm's Python."""
     command: Sequence[str] = [str(ROOT / "ansible/wheelhouse.sh"), os.uname().machine, "3.11", str(folder)]
     environment = os.environ | {"RUN_PYTHON": sys.executable}
     done = subprocess.run(["sh", *command], env=environment, capture_output=True, text=True)

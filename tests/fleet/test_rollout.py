@@ -1,7 +1,7 @@
-"""Rollouts to real systemd hosts over SSH. Each case begins and ends with a fleet that is well on OLD.
+"""Rollouts to real systemd hosts over SSH. Each test begins and ends with a fleet that is healthy on OLD.
 
-The short form (`-m "fleet and not long"`): a canary and one more. The long form (`-m "fleet and long"`): four
-hosts and every fault. Both need root, Debian and Ansible: ansible/fleet-test.sh.
+The short form (`-m "fleet and not long"`) has a canary and one other device, the long form (`-m "fleet and
+long"`) four devices and every fault. Both need root, Debian and Ansible: ansible/fleet-test.sh.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.fleet
 
 @pytest.fixture(scope="module")
 def bundles() -> Path:
-    """The packaged bundle as `newer`, and as `bad`: its golden answer is not what its model says."""
+    """The embedded bundle as `newer`, and as `bad` with golden values that its model does not give."""
     folder = CACHE / "fleet-bundles"
     shutil.rmtree(folder, ignore_errors=True)
     newer = json.loads((PACKAGED / "manifest.json").read_text()) | {"version": "97.1"}
@@ -58,7 +58,7 @@ def releases() -> Releases:
 
 @pytest.fixture(scope="module")
 def fresh_fleet(request: pytest.FixtureRequest, releases: Releases) -> Iterator[Fleet]:
-    """As many hosts as the form wants, with nothing installed at first."""
+    """A fleet of the size that the form needs, with nothing installed at first."""
     if reason := missing():
         _absent(reason)
     if ansible_folder() is None:
@@ -71,7 +71,7 @@ def fresh_fleet(request: pytest.FixtureRequest, releases: Releases) -> Iterator[
 
 @pytest.fixture
 def fleet(fresh_fleet: Fleet) -> Fleet:
-    """The same, installed; only the first test that wants it has to wait."""
+    """The fleet with an installation, which only the first test has to wait for."""
     if not fresh_fleet.installed():
         done = fresh_fleet.play("site.yml")
         assert done.code == 0, done.text[-6000:]
@@ -107,7 +107,7 @@ def test_what_a_check_announces_is_what_the_first_run_changes(fresh_fleet: Fleet
         assert after[host.name] != before[host.name]
     for host in fleet.devices:
         fleet.assert_healthy(host, OLD)
-    # The same run, at its most talkative, kept every secret.
+    # The most verbose run printed no secret.
     assert not [secret for secret in fleet.secrets if secret in done.text or secret in checked.text]
     fleet.note(f"first installation of {len(fleet.devices)} hosts and the broker", done)
 
@@ -123,7 +123,7 @@ def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
     fleet.note("second run, nothing to do", again)
 
 
-def test_secrets_on_a_device_are_for_root_alone(fleet: Fleet) -> None:
+def test_only_root_can_read_the_secrets_on_a_device(fleet: Fleet) -> None:
     host = fleet.devices[0]
     password = fleet.passwords[host.name]
 
@@ -140,8 +140,8 @@ def test_secrets_on_a_device_are_for_root_alone(fleet: Fleet) -> None:
     assert elsewhere.split() == ["/etc/credstore/oahega-edge.mqtt-password"]
 
 
-def test_a_device_speaks_for_itself_only(fleet: Fleet) -> None:
-    """Its credential at the real broker: its own topics yes, another's no, and no commands."""
+def test_a_device_may_publish_only_its_own_topics(fleet: Fleet) -> None:
+    """At the real broker a device may write its own topics, no other device's, and no commands."""
     speaker, other = fleet.devices[0].name, fleet.devices[1].name
     own = [f"homeassistant/device/{speaker}/config", f"oahega/v1/{speaker}/event"]
     foreign = [
@@ -157,7 +157,7 @@ def test_a_device_speaks_for_itself_only(fleet: Fleet) -> None:
     assert heard == own
 
 
-def test_a_device_hears_what_is_for_itself_only(fleet: Fleet) -> None:
+def test_a_device_may_read_only_its_own_commands(fleet: Fleet) -> None:
     listener, other = fleet.devices[0].name, fleet.devices[1].name
     own = ["homeassistant/status", f"oahega/v1/{listener}/cmd/nothing"]
     foreign = [
@@ -171,7 +171,7 @@ def test_a_device_hears_what_is_for_itself_only(fleet: Fleet) -> None:
     assert heard == own
 
 
-def test_the_operator_sees_how_a_device_does_and_not_what_it_sees(fleet: Fleet) -> None:
+def test_the_operator_may_read_health_but_no_events(fleet: Fleet) -> None:
     device = fleet.devices[0].name
     seen = [f"oahega/v1/{device}/{name}" for name in ("event", "state", "health")]
 
@@ -183,8 +183,8 @@ def test_the_operator_sees_how_a_device_does_and_not_what_it_sees(fleet: Fleet) 
     assert sent == [seen[-1]]
 
 
-def test_a_device_has_the_extras_of_its_own_and_no_other(fleet: Fleet) -> None:
-    """Google's files by their digests, and the board's watchdog, where the inventory asks for them."""
+def test_only_the_device_that_asks_for_extras_has_them(fleet: Fleet) -> None:
+    """Google's files and the hardware watchdog are installed where the inventory asks for them."""
     first, last = fleet.devices[0], fleet.devices[-1]
     python = "/opt/oahega-edge/current/bin/python"
     watchdog = ("systemctl", "show", "-p", "RuntimeWatchdogUSec", "--value")
@@ -201,8 +201,8 @@ def test_a_device_has_the_extras_of_its_own_and_no_other(fleet: Fleet) -> None:
     assert not Path(f"{first.root}/etc/systemd/system.conf.d").exists()
 
 
-def test_googles_files_are_refused_when_a_digest_is_wrong(fleet: Fleet) -> None:
-    """Before anything is copied: the operator is told both digests."""
+def test_googles_files_are_rejected_if_a_digest_is_wrong(fleet: Fleet) -> None:
+    """Nothing is copied, and the operator sees both digests."""
     last = fleet.devices[-1]
     before = snapshot(last)
     wheel, library = (next(fleet.folder.glob(name)) for name in ("pycoral-*.whl", "libedgetpu*.deb"))
@@ -218,19 +218,19 @@ def test_googles_files_are_refused_when_a_digest_is_wrong(fleet: Fleet) -> None:
     assert refused.code != 0
     for file in (wheel, library):
         digest = named_with_digest(file)["sha256"]
-        assert f"{file} has the SHA-256 {digest}, the inventory names {wrong}" in refused.said
+        assert f"{file} has the SHA-256 {digest}, the inventory expects {wrong}" in refused.said
     assert changed_between(before, snapshot(last)) == set()
 
 
 def test_a_bad_bundle_stops_at_the_canary(fleet: Fleet, bundles: Path) -> None:
-    """It fails its self-test on the device, before anything is switched."""
+    """The bundle fails its self-test on the device, before anything is switched."""
     before = {host.name: fleet.running(host) for host in fleet.devices}
 
     refused = fleet.play("playbooks/bundle.yml", oahega_edge_bundle=str(bundles / "bad"))
 
     assert refused.code != 0
     assert "fails its self-test" in refused.said
-    assert "was not switched" in refused.said
+    assert "was not changed" in refused.said
     assert refused.recap[fleet.devices[0].name]["failed"] == 1
     assert {host.name: fleet.running(host) for host in fleet.devices} == before
     assert fleet.devices[1].name not in refused.visited
@@ -238,8 +238,8 @@ def test_a_bad_bundle_stops_at_the_canary(fleet: Fleet, bundles: Path) -> None:
     fleet.note("bad bundle", refused)
 
 
-def test_a_bundle_and_the_way_back(fleet: Fleet, bundles: Path) -> None:
-    """Models only: a release that the inventory names meanwhile, and nobody has built, does not matter."""
+def test_a_bundle_is_rolled_out_and_back(fleet: Fleet, bundles: Path) -> None:
+    """A run for models only ignores the release of the inventory, even if it was never built."""
     canary = fleet.devices[0]
     before = fleet.running(canary)
     variables = {"oahega_edge_bundle": str(bundles / "newer"), "oahega_edge_release": "9.9.9"}
@@ -260,9 +260,9 @@ def test_a_bundle_and_the_way_back(fleet: Fleet, bundles: Path) -> None:
 
 
 def test_the_table_shows_every_device(fleet: Fleet) -> None:
-    """The last one sees faces, the canary has never seen one."""
+    """The last device sees faces; the canary has never seen one."""
     canary, last = fleet.devices[0], fleet.devices[-1]
-    wait_for(lambda: fleet.health(last)["events"], f"{last.name} sees nobody")
+    wait_for(lambda: fleet.health(last)["events"], f"{last.name} sees a face")
 
     table = fleet.play("playbooks/status.yml")
 
@@ -275,7 +275,7 @@ def test_the_table_shows_every_device(fleet: Fleet) -> None:
     assert re.search(rf"{last.name} .* [1-9][0-9]* +[0-9]+ (s|min)$", table.text, re.MULTILINE), table.text
 
 
-def test_the_table_tells_how_long_ago_the_last_event_was() -> None:
+def test_the_table_shows_the_age_of_the_last_event() -> None:
     times = {
         "seconds": "2026-11-24T11:59:18.900Z",
         "minutes": "2026-11-24T11:15:00.000Z",
@@ -287,9 +287,9 @@ def test_the_table_tells_how_long_ago_the_last_event_was() -> None:
         device: {"time": "2026-11-24T12:00:00.000Z", "events": 5, "last_event": time}
         for device, time in times.items()
     }
-    from_before_this_figure = {"time": "2026-11-24T12:00:00.000Z", "events": 5}
+    without_the_field = {"time": "2026-11-24T12:00:00.000Z", "events": 5}
 
-    lines = status_table(healths | {"old-release": from_before_this_figure})
+    lines = status_table(healths | {"old-release": without_the_field})
 
     shown = {device: line.partition(" 5 ")[2].strip() for device, line in lines.items()}
     assert shown == {
@@ -327,12 +327,12 @@ def test_a_good_upgrade_reaches_every_device(fleet: Fleet, releases: Releases, b
 @pytest.mark.parametrize(
     ("version", "fault", "said", "journal"),
     [
-        (CRASHING, CRASHES, "Service:", "RuntimeError: a release that crashes, made by the tests"),
+        (CRASHING, CRASHES, "Start the service:", "RuntimeError: a release that crashes, made by the tests"),
         (BLIND, SEES_NOTHING, "its camera is stalled", "no picture: a release that loses every frame"),
     ],
     ids=["crashes", "starts but sends no frames"],
 )
-def test_a_bad_release_is_taken_back_by_the_canary(
+def test_a_bad_release_is_rolled_back_on_the_canary(
     fleet: Fleet, releases: Releases, version: str, fault: str, said: str, journal: str
 ) -> None:
     releases.build(version, fault)
@@ -341,7 +341,7 @@ def test_a_bad_release_is_taken_back_by_the_canary(
     failed = fleet.play("playbooks/rollout.yml", oahega_edge_release=version)
 
     assert failed.code != 0
-    report = failed.said.rpartition("Report]")[2]
+    report = failed.said.rpartition("Report the failure]")[2]
     assert said in report
     assert f"is back on {OLD} and healthy" in report
     assert journal in report
@@ -353,8 +353,8 @@ def test_a_bad_release_is_taken_back_by_the_canary(
 
 
 @pytest.mark.long
-def test_a_wrong_certificate_is_taken_back_by_the_canary(fleet: Fleet) -> None:
-    """The settings bring an authority that did not sign the broker's certificate."""
+def test_a_wrong_certificate_is_rolled_back_on_the_canary(fleet: Fleet) -> None:
+    """The new authority did not sign the broker's certificate."""
     before = {host.name: fleet.running(host) for host in fleet.devices}
     authority = fleet.folder / "other-authority"
     made = fleet.play("playbooks/new-authority.yml", authority=str(authority), broker_name="elsewhere.test")
@@ -363,7 +363,7 @@ def test_a_wrong_certificate_is_taken_back_by_the_canary(fleet: Fleet) -> None:
     failed = fleet.play("playbooks/rollout.yml", oahega_edge_mqtt_ca=(authority / "ca.pem").read_text())
 
     assert failed.code != 0
-    assert "nothing was heard of it" in failed.said
+    assert "no health message was received" in failed.said
     assert f"is back on {OLD} and healthy" in failed.said
     assert_only_canary_restarted(fleet, before)
     fleet.assert_healthy(fleet.devices[0], OLD)
@@ -371,7 +371,7 @@ def test_a_wrong_certificate_is_taken_back_by_the_canary(fleet: Fleet) -> None:
 
 
 @pytest.mark.long
-def test_nothing_is_switched_while_a_canary_cannot_be_reached(fleet: Fleet, bundles: Path) -> None:
+def test_nothing_is_switched_while_a_canary_is_unreachable(fleet: Fleet, bundles: Path) -> None:
     canary, *others = fleet.devices
     before = {host.name: fleet.running(host) for host in others}
     canary.cut_power()
@@ -387,8 +387,8 @@ def test_nothing_is_switched_while_a_canary_cannot_be_reached(fleet: Fleet, bund
 
 
 @pytest.mark.long
-def test_a_lost_host_of_a_batch_stops_the_rest(fleet: Fleet, bundles: Path) -> None:
-    """The canary is proven, the first of the fleet is gone: those after it stay as they are."""
+def test_an_unreachable_host_stops_the_rest_of_its_batch(fleet: Fleet, bundles: Path) -> None:
+    """The canary is healthy and the first host of the fleet is down: the hosts after it do not change."""
     canary, lost, *rest = fleet.devices
     before = {host.name: fleet.running(host) for host in rest}
     lost.cut_power()
@@ -407,8 +407,8 @@ def test_a_lost_host_of_a_batch_stops_the_rest(fleet: Fleet, bundles: Path) -> N
 
 
 @pytest.mark.long
-def test_a_power_cut_in_the_middle_of_an_installation(fleet: Fleet, releases: Releases) -> None:
-    """The host comes back on the old release; the others were not begun; the next run finishes."""
+def test_a_power_cut_during_an_installation(fleet: Fleet, releases: Releases) -> None:
+    """The host boots into the old release, the others are not touched, and the next run finishes."""
     canary, *others = fleet.devices
     releases.build(INTERRUPTED)
     before = {host.name: fleet.running(host) for host in others}
@@ -416,7 +416,7 @@ def test_a_power_cut_in_the_middle_of_an_installation(fleet: Fleet, releases: Re
 
     with fleet.playing("playbooks/rollout.yml", oahega_edge_release=INTERRUPTED) as play:
         numpy = f"{new}/lib/python3.11/site-packages/numpy"
-        wait_for(lambda: canary.inside("ls", numpy, check=False), "pip does not begin", 900)
+        wait_for(lambda: canary.inside("ls", numpy, check=False), "pip installs numpy", 900)
         canary.cut_power()
         text = play.communicate()[0]
     canary.boot()
@@ -431,14 +431,14 @@ def test_a_power_cut_in_the_middle_of_an_installation(fleet: Fleet, releases: Re
 
     assert again.code == 0, again.text[-6000:]
     fleet.assert_healthy(canary, INTERRUPTED)
-    # Of all that these tests have installed, the last three.
+    # The last three of all releases that these tests have installed.
     assert len(canary.inside("ls", "/opt/oahega-edge/releases").split()) <= 3
     assert fleet.play("playbooks/rollback.yml", "--limit", canary.name).code == 0
     fleet.assert_healthy(canary, OLD)
 
 
 @pytest.mark.long
-def test_new_passwords(fleet: Fleet) -> None:
+def test_passwords_are_rotated(fleet: Fleet) -> None:
     old = dict(fleet.passwords)
     fleet.change_passwords()
 
@@ -456,8 +456,8 @@ def test_new_passwords(fleet: Fleet) -> None:
 
 
 @pytest.mark.long
-def test_a_removed_device_is_as_if_it_had_never_been(fleet: Fleet) -> None:
-    """Last, because it does not come back."""
+def test_removal_leaves_nothing_on_the_device(fleet: Fleet) -> None:
+    """Runs last, because the device stays without an installation."""
     gone = fleet.devices[-1]
 
     unconfirmed = fleet.play("playbooks/remove.yml", "--limit", gone.name)
@@ -472,7 +472,7 @@ def test_a_removed_device_is_as_if_it_had_never_been(fleet: Fleet) -> None:
 
 
 def assert_only_canary_restarted(fleet: Fleet, before: dict[str, Running]) -> None:
-    """The canary runs the same as before in another process; the others are the same processes."""
+    """The canary runs the same as before in a new process; the other devices run the same processes."""
     canary, *others = fleet.devices
     now = fleet.running(canary)
     was = before[canary.name]

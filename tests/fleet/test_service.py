@@ -1,6 +1,6 @@
-"""The real wheel under the real unit in a really booted systemd (root, Debian; half a minute to boot).
+"""The real wheel and the real unit under a booted systemd (root, Debian; half a minute to boot).
 
-The watchdog and the pauses are shortened by a drop-in; nothing else of the unit is changed.
+A drop-in shortens the watchdog and the pauses; the rest of the unit is unchanged.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ password_file /etc/mosquitto/passwd
 
 
 def make_clip(path: Path) -> None:
-    """Noise that changes: neither black, nor frozen, nor anybody's face."""
+    """Write changing noise: not black, not frozen, and without a face."""
     random = np.random.default_rng(3)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
     for _ in range(40):
@@ -58,7 +58,7 @@ def make_clip(path: Path) -> None:
 
 
 def furnish(host: ServiceHost) -> None:
-    """What an operator puts on the disk, and something to look at."""
+    """Write the operator's files and a clip for the camera."""
     host.write("etc/oahega-edge/edge.toml", SETTINGS)
     host.write(f"etc/systemd/system/{UNIT}.d/test.conf", DROP_IN)
     host.write("etc/mosquitto/conf.d/test.conf", BROKER)
@@ -69,7 +69,7 @@ def furnish(host: ServiceHost) -> None:
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
-    """Installed, booted, with a broker that wants a password; the daemon is not started."""
+    """A booted host with the daemon installed but not started, and a broker that requires a password."""
     folder = tmp_path_factory.mktemp("service")
     host = ServiceHost("oahega-service", 9, ensure_tree(), folder / "host", None)
     host.insert_disk({})
@@ -87,7 +87,7 @@ def machine(tmp_path_factory):
 
 @pytest.fixture
 def service(machine):
-    """The daemon up and READY with its usual settings."""
+    """The host with the daemon started and READY, with its usual settings."""
     machine.write("etc/oahega-edge/edge.toml", SETTINGS)
     machine.systemctl("start", "mosquitto")
     machine.systemctl("reset-failed", UNIT, check=False)
@@ -98,11 +98,11 @@ def service(machine):
 
 
 def periods(number: float) -> None:
-    """Let the watchdog count."""
+    """Wait for some periods of the watchdog."""
     time.sleep(number * WATCHDOG_S)
 
 
-def test_it_is_ready_once_a_frame_went_through_and_stays_up(service):
+def test_it_is_ready_after_a_frame_and_stays_up(service):
     pid = service.show("MainPID")
 
     periods(3)
@@ -112,7 +112,7 @@ def test_it_is_ready_once_a_frame_went_through_and_stays_up(service):
     assert re.search(r"\d+ faces, \d+ people", service.show("StatusText"))
 
 
-def test_a_loop_that_hangs_is_killed_by_the_watchdog_and_comes_back(service):
+def test_the_watchdog_restarts_a_hung_loop(service):
     before = service.show("MainPID")
     restarts = int(service.show("NRestarts"))
 
@@ -126,7 +126,7 @@ def test_a_loop_that_hangs_is_killed_by_the_watchdog_and_comes_back(service):
     assert "Watchdog timeout" in service.journal()
 
 
-def test_it_comes_back_after_sigkill(service):
+def test_it_restarts_after_sigkill(service):
     before = service.show("MainPID")
     restarts = int(service.show("NRestarts"))
 
@@ -139,7 +139,7 @@ def test_it_comes_back_after_sigkill(service):
     assert service.show("MainPID") != before
 
 
-def test_a_wrong_setting_ends_with_78_names_the_key_and_is_not_tried_again(machine):
+def test_a_wrong_setting_exits_with_78_names_the_key_and_is_not_retried(machine):
     machine.systemctl("reset-failed", UNIT, check=False)
     machine.write("etc/oahega-edge/edge.toml", SETTINGS + "[trigger]\ntreshold = 0.7\n")
 
@@ -187,7 +187,7 @@ def test_the_password_reaches_the_broker_and_nobody_else(service):
     assert PASSWORD not in service.journal()
 
 
-def test_it_can_write_nowhere_but_to_its_own_folders(service):
+def test_it_can_write_only_to_its_own_folders(service):
     state, runtime = "/var/lib/oahega-edge", "/run/oahega-edge"
     elsewhere = ("/etc/oahega-edge", "/opt/oahega-edge/current", "/srv", "/var/tmp/..", "/usr", "/")
 
@@ -199,7 +199,7 @@ def test_it_can_write_nowhere_but_to_its_own_folders(service):
     assert service.in_the_service("ls", "/home").stdout == ""
 
 
-def test_it_wrote_nothing_elsewhere(service):
+def test_it_writes_nothing_elsewhere(service):
     service.inside("touch", "/srv/marker")
 
     periods(1)
@@ -209,7 +209,7 @@ def test_it_wrote_nothing_elsewhere(service):
     assert [path for path in written if not path.startswith(("/var/lib/oahega-edge/", "/run/"))] == []
 
 
-def test_it_holds_no_rights_and_leaves_no_core(service):
+def test_it_has_no_capabilities_and_leaves_no_core_dump(service):
     pid = service.show("MainPID")
 
     status = service.inside("cat", f"/proc/{pid}/status")
@@ -221,8 +221,8 @@ def test_it_holds_no_rights_and_leaves_no_core(service):
     assert re.search(r"^Max core file size +0 ", service.inside("cat", f"/proc/{pid}/limits"), re.MULTILINE)
 
 
-def test_it_stops_in_order(service):
-    """TimeoutStopSec is 5 s here: a later end would be a SIGKILL and the result `timeout`."""
+def test_it_stops_cleanly(service):
+    """After TimeoutStopSec (5 s here) systemd would send SIGKILL, and the result would be `timeout`."""
     began = time.monotonic()
 
     service.systemctl("stop", UNIT)
@@ -233,7 +233,7 @@ def test_it_stops_in_order(service):
 
 
 @pytest.mark.parametrize("absent", ["broker", "camera", "broker and camera"])
-def test_it_is_ready_without(machine, absent):
+def test_it_becomes_ready_without(machine, absent):
     if "broker" in absent:
         machine.systemctl("stop", "mosquitto")
     if "camera" in absent:
@@ -251,8 +251,8 @@ def test_it_is_ready_without(machine, absent):
     machine.write("etc/oahega-edge/edge.toml", SETTINGS)
 
 
-def test_muted_it_boots_muted_and_stays_up(service):
-    """Muting is for members of its group: here its own user."""
+def test_it_stays_muted_over_a_restart(service):
+    """Members of the daemon's group may mute it; here its own user does."""
     service.inside("setpriv", "--reuid=oahega-edge", "--regid=oahega-edge", "--clear-groups", CLI, "mute")
     service.systemctl("restart", UNIT)
     pid = service.show("MainPID")
@@ -262,10 +262,10 @@ def test_muted_it_boots_muted_and_stays_up(service):
     assert service.show("StatusText").startswith("muted")
     assert service.show("MainPID") == pid
     service.inside("setpriv", "--reuid=oahega-edge", "--regid=oahega-edge", "--clear-groups", CLI, "unmute")
-    wait_for(lambda: "faces" in service.show("StatusText"), "it watches again")
+    wait_for(lambda: "faces" in service.show("StatusText"), "the camera is open again")
 
 
-def test_others_may_not_mute(service):
+def test_other_users_may_not_mute(service):
     muted = service.inside("setpriv", "--reuid=nobody", "--clear-groups", CLI, "mute", check=False)
 
     periods(0.5)
@@ -273,8 +273,8 @@ def test_others_may_not_mute(service):
     assert "muted" not in service.show("StatusText"), muted
 
 
-def test_the_accelerators_process_works_behind_the_same_walls(machine):
-    """The same unit, once, with a program that runs a model in a child."""
+def test_the_accelerators_process_works_in_the_same_sandbox(machine):
+    """Run the unit once with a program that runs a model in a child process."""
     program = (
         "import json, pathlib\n"
         "from oahega_edge.bundles.load import load_bundle, self_test\n"
