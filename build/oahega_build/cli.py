@@ -1,4 +1,7 @@
-"""The verbs of the trainer. Each imports its stage when called, so that `--help` needs no TensorFlow."""
+"""The verbs of the trainer. Each imports its stage when called, so that `--help` needs no TensorFlow.
+
+What TensorFlow writes while it is imported is held back; see `runs/output.py` for the rest.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from oahega_build.runs.output import held_back
 from oahega_edge.errors import EdgeError
 
 app = typer.Typer(
@@ -47,9 +51,10 @@ def train_emotion(
     override: Overrides = None,
 ) -> None:
     """Train the emotion classifier and export it: emotion.tflite and entry.json."""
-    from oahega_build.emotion.recipe import EmotionRecipe
-    from oahega_build.emotion.train import train
-    from oahega_build.runs.recipes import load_recipe
+    with held_back():
+        from oahega_build.emotion.recipe import EmotionRecipe
+        from oahega_build.emotion.train import train
+        from oahega_build.runs.recipes import load_recipe
 
     print(train(load_recipe(recipe, EmotionRecipe, override or ()), recipe, data, artifacts, run))
 
@@ -64,9 +69,10 @@ def distill(
     override: Overrides = None,
 ) -> None:
     """Train a small emotion classifier on what larger ones answer, and export it."""
-    from oahega_build.emotion import distill as stage
-    from oahega_build.emotion.recipe import EmotionRecipe
-    from oahega_build.runs.recipes import load_recipe
+    with held_back():
+        from oahega_build.emotion import distill as stage
+        from oahega_build.emotion.recipe import EmotionRecipe
+        from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, EmotionRecipe, override or ())
     print(stage.distill(chosen, recipe, teacher, data, artifacts, run))
@@ -80,7 +86,8 @@ def quantize(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Export a run's present weights to int8 with calibration and manifest entry."""
-    from oahega_build.emotion.export import export_run
+    with held_back():
+        from oahega_build.emotion.export import export_run
 
     print(export_run(source, data, artifacts, run))
 
@@ -102,7 +109,8 @@ def evaluate_emotion(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Precision, recall, F1 with intervals, calibration, face sizes and corruptions of an exported model."""
-    from oahega_build.emotion import evaluate as stage
+    with held_back():
+        from oahega_build.emotion import evaluate as stage
 
     print(stage.evaluate_run(model, data, part, artifacts, run).as_text())
 
@@ -117,7 +125,8 @@ def compare_emotion(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Several emotion models on the same pictures in one table."""
-    from oahega_build.emotion import compare as stage
+    with held_back():
+        from oahega_build.emotion import compare as stage
 
     print(stage.as_table(stage.compare_run(models, data, peers, part, artifacts, run)))
 
@@ -136,7 +145,8 @@ def compare_distillation(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """What the teacher gave: the student and its untaught twin over seeds, curves and difference."""
-    from oahega_build.experiments import compare_distillation as stage
+    with held_back():
+        from oahega_build.experiments import compare_distillation as stage
 
     print(stage.as_table(stage.compare_distillation(runs, data, part, artifacts, run)))
 
@@ -159,7 +169,8 @@ def evaluate_video(
     ] = None,
 ) -> None:
     """Steadiness, truth and delay of the decisions on labelled sequences, beside the paper's way."""
-    from oahega_build.scenes import evaluate_video as stage
+    with held_back():
+        from oahega_build.scenes import evaluate_video as stage
 
     with stage.open_chain(bundle, yunet, emotion) as chain:
         settings = stage.device_settings(bundle, override or ())
@@ -182,8 +193,9 @@ def evaluate_scenes(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Accuracy on faces in scenes, through detector, tracker and crop; a missed face is an error."""
-    from oahega_build.scenes import evaluate_scenes as stage
-    from oahega_build.scenes.evaluate_video import device_settings
+    with held_back():
+        from oahega_build.scenes import evaluate_scenes as stage
+        from oahega_build.scenes.evaluate_video import device_settings
 
     place = people or scenes
     if place is None or (people and scenes):
@@ -239,8 +251,9 @@ def label(
     cluster: Cluster = "",
 ) -> None:
     """Let teachers fill in what the annotations leave out: TFRecord shards and contact sheets."""
-    from oahega_build.labelling import label as stage
-    from oahega_build.runs.recipes import load_recipe
+    with held_back():
+        from oahega_build.labelling import label as stage
+        from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.LabelRecipe, override or ())
     if cluster:
@@ -262,9 +275,10 @@ def train_detector(
     override: Overrides = None,
 ) -> None:
     """Train the face-and-person detector and export it: detector.tflite and entry.json."""
-    from oahega_build.detector import train as stage
-    from oahega_build.detector.recipe import DetectorRecipe
-    from oahega_build.runs.recipes import load_recipe
+    with held_back():
+        from oahega_build.detector import train as stage
+        from oahega_build.detector.recipe import DetectorRecipe
+        from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, DetectorRecipe, override or ())
     print(stage.train(chosen, recipe, data, artifacts, run, threads))
@@ -282,12 +296,15 @@ def export_detector(
     ] = False,
 ) -> None:
     """Make a detector out of a finished run again, or of the last checkpoint of one that goes on."""
-    from oahega_build.detector import export as stage
-    from oahega_build.detector.recipe import DetectorRecipe
-    from oahega_build.runs.recipes import load_recipe
+    with held_back():
+        from oahega_build.detector import export as stage
+        from oahega_build.detector.recipe import DetectorRecipe
+        from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, DetectorRecipe, override or ())
-    print(stage.export_checkpoint(chosen, recipe, artifacts, run, target, post_processing))
+    with held_back():
+        made = stage.export_checkpoint(chosen, recipe, artifacts, run, target, post_processing)
+    print(made)
 
 
 @app.command("evaluate-detector")
@@ -301,8 +318,9 @@ def evaluate_detector(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Measure an exported detector through the device's own code, beside its rivals."""
-    from oahega_build.detector import evaluate as stage
-    from oahega_build.runs.recipes import load_recipe
+    with held_back():
+        from oahega_build.detector import evaluate as stage
+        from oahega_build.runs.recipes import load_recipe
 
     rivals = load_recipe(recipe, stage.Rivals)
     print(stage.evaluate(detector, records, split, rivals, data, artifacts, run))
@@ -315,7 +333,8 @@ def compile_models(
     only_check: Annotated[bool, typer.Option("--check", help="Only say what would map.")] = False,
 ) -> None:
     """Compile models for the Edge TPU, or say operator by operator what would map where."""
-    from oahega_build.models import edgetpu
+    with held_back():
+        from oahega_build.models import edgetpu
 
     checks = [edgetpu.check(file) for file in files]
     for found in checks:
@@ -340,8 +359,9 @@ def collect(
     cluster: Cluster = "",
 ) -> None:
     """Crop faces from videos and pictures into a folder per class, with labels.csv and contact sheets."""
-    from oahega_build.labelling import collect as stage
-    from oahega_build.runs.recipes import load_recipe
+    with held_back():
+        from oahega_build.labelling import collect as stage
+        from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.CollectRecipe, override or ())
     if cluster:
@@ -380,7 +400,8 @@ def project(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Embeddings for the TensorBoard projector, a picture of them, suspicious labels first."""
-    from oahega_build.experiments import project as stage
+    with held_back():
+        from oahega_build.experiments import project as stage
 
     print(f"{stage.project(data, model, artifacts, run)}: suspicious.csv, suspicious.png, embeddings.png")
 
@@ -398,9 +419,10 @@ def prune(
     override: Overrides = None,
 ) -> None:
     """Remove weights and channels, train further, compare size, time and accuracy."""
-    from oahega_build.experiments import prune as stage
-    from oahega_build.experiments.prune_recipe import PruneRecipe
-    from oahega_build.runs.recipes import load_recipe
+    with held_back():
+        from oahega_build.experiments import prune as stage
+        from oahega_build.experiments.prune_recipe import PruneRecipe
+        from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, PruneRecipe, override or ())
     others = {f"{other.parent.name}/{other.name}": other for other in beside or ()}
@@ -496,8 +518,9 @@ def tune(
     cluster: Cluster = "",
 ) -> None:
     """Search the paper's eight hyper-parameters: best.json, Table 1, figure 5."""
-    from oahega_build.experiments import tune as stage
-    from oahega_build.runs.recipes import load_recipe
+    with held_back():
+        from oahega_build.experiments import tune as stage
+        from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.TuneRecipe, override or ())
     if cluster:
@@ -516,5 +539,6 @@ def main() -> None:
     try:
         app()
     except EdgeError as error:
-        print(f"oahega_build: {error}", file=sys.stderr)
+        sentence = "; ".join([str(error), *getattr(error, "__notes__", ())])
+        print(f"oahega_build: {sentence}", file=sys.stderr)
         sys.exit(error.exit_code)

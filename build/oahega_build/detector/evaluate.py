@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from oahega_build.labelling.teachers import Teacher, TeacherSpec, make_teacher
 from oahega_build.pictures.records import Record, read_records, shards_of
 from oahega_build.runs.artifacts import open_run
 from oahega_build.runs.entries import ENTRY, write_on_card
+from oahega_build.runs.progress import track
 from oahega_edge.chain.detection import PERSON, Detection
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.frame import Pixels
@@ -124,7 +125,7 @@ def evaluate(
         faces = TimedTeacher(make_teacher(rivals.faces, data))
         found = [
             {finder.name: finder.find(pixels) for finder in (mine, persons, faces)}
-            for pixels in (record.pixels() for record in _tracked(pictures))
+            for pixels in (record.pixels() for record in track(pictures, "evaluating", len(pictures)))
         ]
         model.close()
         results = [of[mine.name] for of in found]
@@ -163,12 +164,6 @@ def on_card(split: str, pictures: int, figures: Mapping[str, Any]) -> dict[str, 
             alarms = round(of["false_alarms_without_people"], 4)
             card[f"{split}_{label}_false_alarms_per_picture_without_people"] = alarms
     return card
-
-
-def _tracked(pictures: Sequence[Record]) -> Iterator[Record]:
-    from rich.progress import track
-
-    return iter(track(pictures, "evaluating"))
 
 
 def label_figures(

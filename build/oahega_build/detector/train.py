@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.progress import track
 
 from oahega_build.detector.composing import composer_of, paster_of
 from oahega_build.detector.export import export, fill_averaged, read_decoder
@@ -28,6 +27,8 @@ from oahega_build.models.ssd import build_ssd
 from oahega_build.models.warmstart import warm_start
 from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs.artifacts import Run, now, open_run, write_bytes
+from oahega_build.runs.output import say
+from oahega_build.runs.progress import progress
 from oahega_edge.manifest import SsdDecoder
 
 
@@ -56,13 +57,16 @@ def train(
         matcher = Matcher(network_input(recipe.net), training.decoder, recipe.labels, recipe.matching)
         step = _step_function(training)
         history = made.folder / "history.jsonl"
-        while (epoch := int(training.step) // steps_per_epoch(recipe)) < recipe.epochs:
-            figures = _epoch(training, step, composer, matcher, epoch, threads)
-            _save(made.checkpoints / "last.npz", training)
-            with history.open("a") as lines:
-                lines.write(json.dumps({"epoch": epoch + 1, "at": now(), **figures}) + "\n")
-            print(f"epoch {epoch + 1}/{recipe.epochs}: {figures}", flush=True)
-            after_epoch(epoch + 1)
+        steps = recipe.epochs * steps_per_epoch(recipe)
+        with progress("training", steps, int(training.step)) as shown:
+            while (epoch := int(training.step) // steps_per_epoch(recipe)) < recipe.epochs:
+                examples = batches(composer, matcher, _numbers(recipe, epoch), recipe.batch, threads)
+                figures = _epoch(training, step, examples, shown.advance)
+                _save(made.checkpoints / "last.npz", training)
+                with history.open("a") as lines:
+                    lines.write(json.dumps({"epoch": epoch + 1, "at": now(), **figures}) + "\n")
+                shown.note(f"epoch {epoch + 1}/{recipe.epochs}: {figures}")
+                after_epoch(epoch + 1)
         export(made.folder, made.checkpoints / "last.npz", made.folder, recipe, recipe_name, scenes, held)
     return made.finished
 
@@ -102,10 +106,10 @@ def _prepare(recipe: DetectorRecipe, data: Path, run: Run, composer: Composer) -
     model = build_ssd(recipe.net, decoder.levels)
     if recipe.earlier is not None:
         fill_averaged(model, recipe.earlier / "weights.npz")
-        print(f"the weights of {recipe.earlier} are the beginning")
+        say(f"starting from the weights of {recipe.earlier}")
     elif recipe.start:
         filled = warm_start(model, recipe.net.trunk, data / recipe.start)
-        print(f"{len(filled)} layers start from {recipe.start}")
+        say(f"{len(filled)} layers start from {recipe.start}")
     _freeze(model, recipe.frozen_blocks)
     optimizer = keras.optimizers.Adam(recipe.learning_rate, global_clipnorm=recipe.clip)
     optimizer.build(model.trainable_variables)
@@ -114,7 +118,7 @@ def _prepare(recipe: DetectorRecipe, data: Path, run: Run, composer: Composer) -
     checkpoint = run.checkpoints / "last.npz"
     if checkpoint.exists():
         _load(checkpoint, training)
-        print(f"going on after step {int(training.step)}")
+        say(f"resuming after step {int(training.step)}")
     return training
 
 
@@ -142,19 +146,22 @@ def _freeze(model: keras.Model, blocks: int) -> None:
             layer.trainable = False
 
 
+def _numbers(recipe: DetectorRecipe, epoch: int) -> range:
+    """Of the epoch's examples."""
+    count = steps_per_epoch(recipe) * recipe.batch
+    return range(epoch * count, (epoch + 1) * count)
+
+
 def _epoch(
-    training: Training, step: Any, composer: Composer, matcher: Matcher, epoch: int, threads: int
+    training: Training, step: Any, made: Iterable[Batch], advance: Callable[[], None]
 ) -> dict[str, float]:
     recipe = training.recipe
-    steps = steps_per_epoch(recipe)
-    first = epoch * steps * recipe.batch
-    numbers = range(first, first + steps * recipe.batch)
     sums = np.zeros(2)
-    made = batches(composer, matcher, numbers, recipe.batch, threads)
-    for batch in track(made, f"epoch {epoch + 1}", total=steps, refresh_per_second=1):
+    for batch in made:
         training.optimizer.learning_rate.assign(rate(recipe, int(training.step)))
         sums += np.array(step(*_tensors(batch)))
-    scores, boxes = (sums / steps).round(4).tolist()
+        advance()
+    scores, boxes = (sums / steps_per_epoch(recipe)).round(4).tolist()
     return {"score_loss": scores, "box_loss": boxes, "rate": round(rate(recipe, int(training.step)), 7)}
 
 

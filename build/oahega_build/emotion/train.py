@@ -6,14 +6,12 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from oahega_build.emotion.export import export
 from oahega_build.emotion.inputs import Augmenter, Epochs
@@ -27,6 +25,7 @@ from oahega_build.pictures.dataset import Sample, read_dataset, split_train
 from oahega_build.pictures.people import as_pictures, portraits_of
 from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs.artifacts import Run, open_run
+from oahega_build.runs.progress import Shown, progress
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 """Real pixels (n, side, side, channels) to logits (n, labels)."""
@@ -117,16 +116,14 @@ class Trainer:
         self._step = tf.function(self._train_step, reduce_retracing=True)
 
     def train(self, until: int | None = None) -> None:
-        """All epochs that are not done yet, or those up to `until`; a line of figures after each."""
+        """All epochs that are not done yet, or those up to `until`."""
         self._checkpoint.restore_or_initialize()
-        recipe = self._recipe
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, transient=True) as progress:
-            for epoch in range(int(self._done.numpy()), until or recipe.epochs):
-                bar = progress.add_task(f"epoch {epoch + 1}/{recipe.epochs}", total=self._epochs.steps)
-                loss = self._train_epoch(epoch, partial(progress.advance, bar))
-                progress.remove_task(bar)
-                self._finish_epoch(epoch, loss)
+        epochs = range(int(self._done.numpy()), until or self._recipe.epochs)
+        steps = self._epochs.steps
+        with progress("training", epochs.stop * steps, epochs.start * steps) as shown:
+            for epoch in epochs:
+                loss = self._train_epoch(epoch, shown.advance)
+                self._finish_epoch(epoch, loss, shown)
 
     def exported_model(self) -> keras.Model:
         """The network with the averaged weights, at the device's input size, in float32."""
@@ -210,17 +207,16 @@ class Trainer:
             loss = (1 - recipe.distil_share) * loss + recipe.distil_share * soft
         return loss
 
-    def _finish_epoch(self, epoch: int, loss: float) -> None:
+    def _finish_epoch(self, epoch: int, loss: float, shown: Shown) -> None:
         figures = self._held_out_figures()
         log = _read_log(self._run.folder / "log.jsonl", epoch)
         if self._recipe.schedule == "plateau":
             self._halve_after_ten(log, figures["loss"])
         log.append({"epoch": epoch + 1, "training_loss": loss, **figures})
         (self._run.folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
-        print(
+        shown.note(
             f"epoch {epoch + 1}/{self._recipe.epochs}: training loss {loss:.4f}, held-out loss "
-            f"{figures['loss']:.4f}, accuracy {figures['accuracy']:.4f}, balanced {figures['balanced']:.4f}",
-            flush=True,
+            f"{figures['loss']:.4f}, accuracy {figures['accuracy']:.4f}, balanced {figures['balanced']:.4f}"
         )
         self.exported_model().save_weights(self._run.folder / WEIGHTS)
         self._done.assign(epoch + 1)

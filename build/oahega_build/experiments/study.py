@@ -22,6 +22,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from oahega_build.errors import RunError
+from oahega_build.runs.output import say
 
 Direction = Literal["minimize", "maximize"]
 
@@ -151,7 +152,7 @@ def _tell(study: optuna.Study, trial: optuna.Trial, value: float | None, state: 
         study.tell(trial, value, state)
     except (UpdateFinishedTrialError, ValueError):
         # It was silent for so long (a suspended machine) that others took it: theirs counts.
-        print(f"trial {trial.number} had been given to another worker; its result is dropped")
+        say(f"trial {trial.number} had been given to another worker; its result is dropped")
 
 
 def give_back(study: optuna.Study, number: int, params: Mapping[str, Any], origin: int) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
+import multiprocessing.connection
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,12 +29,15 @@ from oahega_build.models.trunk import convolution_names
 from oahega_build.pictures.dataset import read_dataset, split_train
 from oahega_build.runs import artifacts
 from oahega_build.runs.artifacts import as_plain, open_run, write_json
+from oahega_build.runs.progress import progress
 
 JOURNAL = "study.journal"
 BEST = "best.json"
 TRIALS = "trials.json"
 BEST_TRIALS = 5
 """Rows of Table 1."""
+LOOK = 5.0
+"""Seconds between two looks at the trials of the workers."""
 FIGURES: Mapping[str, tuple[str, shared.Direction]] = {
     "loss": ("loss", "minimize"),
     "precision": ("precision", "maximize"),
@@ -114,7 +119,7 @@ def tune(
         if workers == 1:
             run_worker(recipe, data, run.folder, shared_in, run_name)
         else:
-            _run_workers(workers, (recipe, data, run.folder, shared_in, run_name, 1))
+            _run_workers(workers, study, (recipe, data, run.folder, shared_in, run_name, 1))
         finish(study, recipe, run.folder, read_labels(data))
         for leftover in (run.folder / "trials").glob(f"*{artifacts.UNFINISHED}/checkpoints"):
             shutil.rmtree(leftover)
@@ -133,21 +138,31 @@ def _open(recipe: TuneRecipe, storage: str, name: str) -> optuna.Study:
     return study
 
 
-def _run_workers(workers: int, arguments: tuple[Any, ...]) -> None:
+def _run_workers(workers: int, study: optuna.Study, arguments: tuple[Any, ...]) -> None:
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     processes = [context.Process(target=run_worker, args=arguments) for _ in range(workers)]
     try:
         for process in processes:
             process.start()
-        for process in processes:
-            process.join()
+        _follow(processes, study, arguments[0].trials)
     finally:
         for process in processes:
             process.terminate()
             process.join()
     failed = [process.exitcode for process in processes if process.exitcode]
     if len(failed) == len(processes):
-        raise RunError(f"every tuning worker ended early (exit codes {failed}); the lines above say why")
+        raise RunError(f"every tuning worker ended early (exit codes {failed}); their output says why")
+
+
+def _follow(processes: Sequence[BaseProcess], study: optuna.Study, trials: int) -> None:
+    """Show how many trials are through, until every worker has ended."""
+    seen = len(shared.through(study.get_trials(deepcopy=False)))
+    with progress("trials", trials, seen) as shown:
+        while alive := [process.sentinel for process in processes if process.is_alive()]:
+            multiprocessing.connection.wait(alive, LOOK)
+            now = len(shared.through(study.get_trials(deepcopy=False)))
+            shown.advance(now - seen)
+            seen = now
 
 
 def run_worker(

@@ -32,6 +32,7 @@ from oahega_build.pictures.labels import label_problem
 from oahega_build.pictures.problems import Problems
 from oahega_build.pictures.tables import Table, read_table
 from oahega_build.runs.artifacts import open_run, write_bytes, write_json
+from oahega_build.runs.progress import track
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.endings import PICTURES, VIDEOS, is_picture, is_video
 from oahega_edge.cameras.pictures import is_animated
@@ -126,8 +127,6 @@ def collect(
     detector's files lie. `shard` (i, n) does every n-th unit only and leaves the run unfinished; the call
     without shard finds them done and finishes. Raises DataError when there is nothing to look at.
     """
-    from rich.progress import track
-
     described = {"recipe": recipe, "source": source}
     with open_run(artifacts, "collect", run, described) as made:
         passed_over = Problems()
@@ -135,11 +134,11 @@ def collect(
         number, of = shard
         pending = [t for i, t in enumerate(tasks) if i % of == number and not report_path(t).is_file()]
         if processes == 1:
-            for task in track(pending, "collecting"):
+            for task in track(pending, "collecting", len(pending)):
                 collect_unit(task)
         else:
             with multiprocessing.get_context("spawn").Pool(processes) as pool:
-                for _ in track(pool.imap_unordered(collect_unit, pending), "collecting", total=len(pending)):
+                for _ in track(pool.imap_unordered(collect_unit, pending), "collecting", len(pending)):
                     pass
         if not all(report_path(task).is_file() for task in tasks):
             raise DataError(

@@ -18,7 +18,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rich.progress import track
 
 from oahega_build.errors import DataError, RunError
 from oahega_build.labelling.teachers import Finding, Teacher, TeacherSpec, make_teacher
@@ -27,6 +26,8 @@ from oahega_build.pictures.problems import Problems
 from oahega_build.pictures.readers import AnnotatedPicture, LabelledBox
 from oahega_build.pictures.records import Record, count_records, read_records, shard_name, write_shard
 from oahega_build.runs.artifacts import Run, as_plain, open_run, write_json
+from oahega_build.runs.output import say
+from oahega_build.runs.progress import track
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 
@@ -132,11 +133,11 @@ def _label_into(run: Run, recipe: LabelRecipe, data: Path, processes: int) -> No
     pending = [task for task in tasks if finished_report(task) is None]
     if processes == 1:
         made: Iterable[ShardReport] = map(label_shard, pending)
-        for _ in track(made, "labelling shards", total=len(pending)):
+        for _ in track(made, "labelling shards", len(pending)):
             pass
     elif pending:
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            for _ in track(pool.imap_unordered(label_shard, pending), "labelling shards", total=len(pending)):
+            for _ in track(pool.imap_unordered(label_shard, pending), "labelling shards", len(pending)):
                 pass
     reports = [report for task in tasks if (report := finished_report(task)) is not None]
     for report in reports:
@@ -146,7 +147,7 @@ def _label_into(run: Run, recipe: LabelRecipe, data: Path, processes: int) -> No
         shards = [task.target for task in tasks if task.target.name.startswith(split)]
         write_contact_sheet(run.folder / f"{split}.png", read_records(shards))
     for sentence in problems.sentences():
-        print(sentence)
+        say(sentence)
 
 
 def plan(recipe: LabelRecipe, data: Path, folder: Path, problems: Problems) -> list[ShardTask]:

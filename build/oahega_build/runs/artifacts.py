@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from oahega_build.errors import RunError
+from oahega_build.runs.output import LOG, logged
 
 UNFINISHED = ".unfinished"
 """Suffix of a run's folder while it is made; the same command finds it again and goes on."""
@@ -62,7 +63,8 @@ def open_run(artifacts: Path, stage: str, name: str, recipe: Any) -> Iterator[Ru
     write_json(folder / "environment.json", environment())
     run = Run(folder, finished)
     run.checkpoints.mkdir(exist_ok=True)
-    yield run
+    with logged(folder / LOG):
+        yield run
     shutil.rmtree(run.checkpoints)
     folder.rename(finished)
 

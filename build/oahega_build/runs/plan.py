@@ -17,6 +17,8 @@ from typing import Any
 from oahega_build.runs import artifacts
 from oahega_build.runs.artifacts import write_json
 from oahega_build.runs.freshness import fingerprint
+from oahega_build.runs.output import say
+from oahega_build.runs.progress import duration, heartbeat
 
 COSTS = "costs.json"
 """Below the output folder: seconds per unit of work of each step, as last measured here."""
@@ -83,17 +85,16 @@ class Plan:
         return self.out / "artifacts"
 
 
-def run_plan(plan: Plan, say: Callable[[str], None] = print) -> None:
-    """Make what is not there, in order; interrupted, the next call goes on."""
+def run_plan(plan: Plan) -> None:
+    """Make what is missing, in order; interrupted, the next call goes on."""
     for number, step in enumerate(plan.steps, start=1):
-        place = f"[{number}/{len(plan.steps)}] {step.stage}: {step.what}"
         if step.is_fresh:
-            say(f"{place}: up to date")
             continue
-        say(place)
+        say(f"[{number}/{len(plan.steps)}] {step.stage}: {step.what}")
         started = time.monotonic()
         resumed = step.result.with_name(step.result.name + artifacts.UNFINISHED).exists()
-        step.make()
+        with heartbeat(step.stage):
+            step.make()
         if not resumed:  # half a measurement is none
             _remember_cost(plan.out, step, time.monotonic() - started)
 
@@ -105,9 +106,9 @@ def as_text(plan: Plan) -> str:
     for number, step in enumerate(plan.steps, start=1):
         seconds = 0.0 if step.is_fresh else expected_seconds(step, costs)
         total += seconds
-        state = "up to date" if step.is_fresh else f"about {_duration(seconds)}"
+        state = "up to date" if step.is_fresh else f"about {duration(seconds)}"
         lines.append(f"{number:>2}  {step.stage:<21} {state:<14} {step.what}")
-    lines.append(f"    {'together':<21} about {_duration(total)}")
+    lines.append(f"    {'together':<21} about {duration(total)}")
     return "\n".join(lines)
 
 
@@ -124,9 +125,3 @@ def measured_costs(out: Path) -> dict[str, float]:
 
 def _remember_cost(out: Path, step: Step, seconds: float) -> None:
     write_json(out / COSTS, measured_costs(out) | {step.stage: round(seconds / step.work, 6)})
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from oahega_build.emotion.evaluate import VALID_LOG, EmotionModel, part_of, require_labels
 from oahega_build.emotion.metrics import Interval, mean_interval
@@ -25,6 +24,7 @@ from oahega_build.pictures.framing import Framing
 from oahega_build.pictures.people import Portrait, portraits_of
 from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs import artifacts
+from oahega_build.runs.progress import track
 from oahega_build.scenes.evaluate_video import Chain, bundle_chain, described_device, device_of
 from oahega_build.scenes.portraits import fits, frames_of
 from oahega_build.scenes.sequences import (
@@ -262,11 +262,7 @@ def evaluate_run(
                 shown = on_people(Scenery(dataset.labels, stills_of(samples, dataset.labels), []), heads)
             else:
                 shown = alone(make_scenery(samples, dataset.labels, scenes))
-            seen = [
-                face
-                for scene in track(shown, description="scenes", transient=True)
-                for face in look(scene, chain, device)
-            ]
+            seen = [face for scene in track(shown, "scenes") for face in look(scene, chain, device)]
             crops = emotion.probabilities([s.pixels for s in samples], Framing())
             right = crops.argmax(axis=1) == np.array([s.label for s in samples])
             figures = figures_of(seen, right.tolist())

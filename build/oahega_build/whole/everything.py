@@ -19,7 +19,8 @@ from oahega_build.labelling.collect import GROUP_PATTERN
 from oahega_build.pictures.dataset import Overview
 from oahega_build.runs.artifacts import open_run, write_json
 from oahega_build.runs.freshness import folder_digest
-from oahega_build.runs.plan import Plan, Step, run_plan
+from oahega_build.runs.output import held_back, say
+from oahega_build.runs.plan import Plan, Step, as_text, run_plan
 from oahega_build.whole.recipe import EverythingRecipe
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, MANIFEST, load_bundle
 from oahega_edge.tools.bench_models import described, time_models
@@ -612,11 +613,13 @@ def everything(recipe: EverythingRecipe, wish: Wish, dry_run: bool = False) -> P
     plan = make_plan(recipe, wish)
     if dry_run:
         return plan
+    say(as_text(plan))
     if not all(step.is_fresh for step in plan.steps):
-        import tensorflow as tf  # takes longer than everything else when there is nothing to do
+        with held_back():
+            import tensorflow as tf  # takes longer than everything else when there is nothing to do
 
-        # Killed and resumed anywhere, the same bundle comes out.
-        tf.config.experimental.enable_op_determinism()
+            # Killed and resumed anywhere, the same bundle comes out.
+            tf.config.experimental.enable_op_determinism()
     wish.out.mkdir(parents=True, exist_ok=True)
     run_plan(plan)
     return plan
