@@ -29,7 +29,7 @@ from oahega_build.runs.artifacts import as_plain, open_run
 
 HELD_OUT = "held-out"
 ROUNDS = 2000
-"""Of the bootstrap."""
+"""Rounds of the bootstrap."""
 OF_A_SEED = ("seed",)
 OF_TEACHING = ("distil_share", "distil_temperature")
 """Fields of a recipe that may differ between a student and its twin."""
@@ -50,7 +50,7 @@ class Student:
 
     @property
     def log(self) -> list[dict[str, float]]:
-        """Held-out figures after each epoch."""
+        """The held-out figures after each epoch."""
         path = self.folder / "log.jsonl"
         try:
             return [json.loads(line) for line in path.read_text().splitlines()]
@@ -62,37 +62,37 @@ class Student:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Students of one recipe that differ in nothing but their seed, by seed."""
+    """Students of one recipe that differ only in their seed, in the order of seeds."""
 
     name: str
     students: Sequence[Student]
 
     @property
     def recipe(self) -> EmotionRecipe:
-        """Of the first one."""
+        """The recipe of the first student."""
         return self.students[0].recipe
 
     @property
     def is_taught(self) -> bool:
-        """Whether they had a teacher."""
+        """Whether the students had a teacher."""
         return self.recipe.distil_share > 0
 
     @property
     def seeds(self) -> list[int]:
-        """In the order of the students."""
+        """The seeds, in the order of the students."""
         return [student.recipe.seed for student in self.students]
 
 
 def read_student(folder: Path) -> Student:
-    """A run with its recipe and its exported file. Raises RunError."""
+    """Read a run with its recipe and its exported file. Raises RunError."""
     folder = folder.resolve()
     return Student(folder, recipe_of(folder), load_emotion(folder))
 
 
 def grouped(students: Sequence[Student]) -> list[Group]:
-    """By recipe but for the seed; untaught ones first, then those with most seeds.
+    """Group students whose recipes differ only in the seed: untaught groups first, then by number of seeds.
 
-    A name says in what groups of one kind differ.
+    The name of a group lists the fields in which groups of its kind differ.
     """
     found: dict[str, list[Student]] = {}
     for student in sorted(students, key=lambda s: (s.recipe.distil_share, s.recipe.seed, s.name)):
@@ -121,9 +121,9 @@ def _name_among(group: Group, groups: Sequence[Group]) -> str:
 
 
 def twin_of(taught: Group, groups: Sequence[Group]) -> tuple[Group, list[str]] | None:
-    """(the group without a teacher that fits best, the other fields in which it differs).
+    """Return the untaught group that fits best, and the fields besides teaching in which it differs.
 
-    None when no group fits entirely and there are several to choose from.
+    None if no group fits exactly and there are several to choose from.
     """
     alone = [group for group in groups if not group.is_taught]
     fitting = [group for group in alone if not differing_fields(taught, group)]
@@ -132,12 +132,12 @@ def twin_of(taught: Group, groups: Sequence[Group]) -> tuple[Group, list[str]] |
 
 
 def _first_taught(groups: Sequence[Group]) -> Group | None:
-    """The one with most seeds."""
+    """The taught group with the most seeds."""
     return max((g for g in groups if g.is_taught), key=lambda g: len(g.students), default=None)
 
 
 def differing_fields(one: Group, other: Group) -> list[str]:
-    """Fields of the recipe, those of the seed and of teaching excepted."""
+    """The fields in which two recipes differ, apart from the seed and the teaching."""
     ours, theirs = (_but(g.recipe, (*OF_A_SEED, *OF_TEACHING)) for g in (one, other))
     return [key for key in ours if ours[key] != theirs[key]]
 
@@ -155,8 +155,8 @@ def paired_difference(
 ) -> dict[str, Interval]:
     """Accuracy and balanced accuracy of `taught` less those of `alone`, with 95 % bootstrap intervals.
 
-    `taught` and `alone` are (seeds, pictures) of right answers. Each round draws pictures, the same ones
-    for both sides, and seeds: the same ones for both where `same_seeds`, else on each side for itself.
+    `taught` and `alone` have the shape (seeds, pictures) and are True for right answers. Each round draws the
+    same pictures for both sides. It draws the same seeds for both if `same_seeds`, otherwise separately.
     """
     rng = np.random.default_rng(0)
     shares = _class_shares(labels)
@@ -175,7 +175,7 @@ def paired_difference(
 
 
 def _class_shares(labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """(classes, pictures): 1 where the picture is of the class."""
+    """An array (classes, pictures) that is 1 where a picture belongs to a class."""
     return np.asarray(np.unique(labels)[:, None] == labels, np.float64)
 
 
@@ -194,7 +194,7 @@ def _difference(
 def compare_part(
     groups: Sequence[Group], samples: Sequence[Sample]
 ) -> tuple[dict[str, Any], dict[Path, Any]]:
-    """(figures of every group and difference on `samples`, each student's Summary by its folder)."""
+    """Return the figures of all groups and differences on `samples`, and each student's Summary by folder."""
     labels = np.array([sample.label for sample in samples])
     pictures = [sample.pixels for sample in samples]
     right: dict[str, NDArray[np.bool_]] = {}
@@ -230,7 +230,7 @@ def compare_part(
 
 
 def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
-    """The mean, and the standard deviation of one run where there are several."""
+    """The mean over seeds and, if there are several, the standard deviation of a single run."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {
         "of_each": list(values),
@@ -252,11 +252,11 @@ def compare_distillation(
     run_name: str,
     log: Path = VALID_LOG,
 ) -> dict[str, Any]:
-    """Figures and curves into `<artifacts>/compare-distillation/<run>`; the figures.
+    """Write figures and curves to `<artifacts>/compare-distillation/<run>`, and return the figures.
 
-    `folders`: runs of `train-emotion` (no teacher) and `distill`; those that differ in their seed alone
-    form a group. `parts`: of `held-out` (the pictures that the recipes held out) and `valid`, each look at
-    which is logged. Raises BuildError.
+    `folders`: runs of `train-emotion` (no teacher) and `distill`; runs that differ only in their seed form a
+    group. `parts`: `held-out` (the pictures that the recipes held out), `valid` or both; each look at `valid`
+    is logged. Raises BuildError.
     """
     groups = grouped([read_student(folder) for folder in folders])
     _require_both_kinds(groups)
@@ -288,13 +288,13 @@ def _require_both_kinds(groups: Sequence[Group]) -> None:
     if kinds != {True, False}:
         there = "taught" if True in kinds else "untaught"
         raise RunError(
-            f"there are {there} students only; give runs of `distill` and, for the same recipe with "
-            "distil_share=0, of `train-emotion`"
+            f"all students are {there}; give runs of `distill`, and of `train-emotion` with the same recipe "
+            "and distil_share=0"
         )
 
 
 def _samples(dataset: Dataset, part: str, groups: Sequence[Group]) -> Sequence[Sample]:
-    """The part; `held-out` as the recipes split it off."""
+    """The pictures of a part. `held-out` is split off as the recipes do it."""
     if part != HELD_OUT:
         return part_of(dataset, part)
     splits = {(group.recipe.held_out, group.recipe.group_pattern) for group in groups}
@@ -318,7 +318,7 @@ def _described(group: Group) -> dict[str, Any]:
 
 
 def as_table(figures: Mapping[str, Any]) -> str:
-    """Fixed-width text."""
+    """The figures as fixed-width text."""
     lines = []
     for part, found in figures["parts"].items():
         lines.append(f"{part}, {found['pictures']} pictures")
@@ -334,7 +334,7 @@ def as_table(figures: Mapping[str, Any]) -> str:
                 f"  {row['taught']} less {row['alone']}: accuracy {row['accuracy']}, balanced "
                 f"{row['balanced_accuracy']}"
                 + (
-                    f"; they differ in {', '.join(row['also_differ_in'])}, too"
+                    f"; they also differ in {', '.join(row['also_differ_in'])}"
                     if row["also_differ_in"]
                     else ""
                 )

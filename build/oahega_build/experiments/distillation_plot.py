@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 Log = Sequence[Mapping[str, float]]
-"""Held-out figures after each epoch."""
+"""The held-out figures after each epoch of a run."""
 FIGURES = {"figure_7": "accuracy", "figure_8": "loss"}
 
 
 def draw(curves: Mapping[str, Sequence[Log]], folder: Path) -> None:
-    """`figure_7` and `figure_8` in `folder`, each as SVG and PNG."""
+    """Write `figure_7` and `figure_8` to `folder`, each as SVG and PNG."""
     for name, key in FIGURES.items():
         figure = curve(curves, key)
         for ending in ("svg", "png"):
@@ -23,9 +23,9 @@ def draw(curves: Mapping[str, Sequence[Log]], folder: Path) -> None:
 
 
 def curve(curves: Mapping[str, Sequence[Log]], key: str) -> Figure:
-    """The held-out `key` by epoch; of several seeds each thin, their mean thick.
+    """Plot the held-out `key` by epoch: a thin line for each seed, a thick one for their mean.
 
-    `curves`: name of a group to the logs of its runs.
+    `curves`: the logs of the runs, by the name of their group.
     """
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axes = figure.subplots()

@@ -1,7 +1,7 @@
-"""Stage `project`: the dataset as the backbone sees it (paper, section 3), and the labels that look wrong.
+"""Stage `project`: embeddings of a dataset (paper, section 3), and the labels that look wrong.
 
-Writes what the TensorBoard Embedding Projector reads, a static picture, and a list of pictures whose
-nearest neighbours carry other labels, the most suspicious first.
+Writes files for the TensorBoard Embedding Projector, a static picture, and a list of pictures whose nearest
+neighbours have other labels, most suspicious first.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from oahega_build.runs.artifacts import open_run
 
 NEIGHBOURS = 10
 THUMBNAIL = 48
-"""Pixels of a sprite's cell."""
+"""Side of a cell of the sprite, pixels."""
 LARGEST_SPRITE = 8192
-"""Pixels a side; browsers refuse larger textures."""
+"""Side of the sprite, pixels. Browsers reject larger textures."""
 SUSPICIOUS_SHOWN = 100
 SUSPICION = 0.7
-"""Share of disagreeing neighbours from which a label is listed."""
+"""A label is listed if at least this share of the neighbours disagrees."""
 LARGEST_MAP = 5000
-"""Pictures drawn in the static picture; t-SNE is slow beyond."""
+"""Number of points in the static picture; t-SNE is slow with more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class Suspicion:
 
     sample: Sample
     share: float
-    """Of the nearest neighbours that have another label."""
+    """Share of the nearest neighbours that have another label."""
     suggested: int
-    """The most frequent other label among the neighbours; the own one when there is no other."""
+    """The most frequent other label among the neighbours, or the picture's own label if there is none."""
     margin: float
-    """Mean similarity of the suggested label's neighbours minus that of the own label's."""
+    """Mean similarity of the neighbours with the suggested label, minus that of those with the own label."""
 
 
 def project(data: Path, model: Path, artifacts: Path, run: str, most: int = 20_000) -> Path:
@@ -84,7 +84,7 @@ def _thinned(samples: Sequence[Sample], most: int) -> list[Sample]:
 
 
 def open_backbone(model: Path) -> tuple[Any, str, str]:
-    """(samples -> unit vectors (n, d), colour that it wants, its name)."""
+    """Return a function from samples to unit vectors (n, d), the colour that it needs, and its name."""
     if model.is_dir():
         return _trained(model)
     return _imagenet(model)
@@ -107,7 +107,7 @@ def _trained(run: Path) -> tuple[Any, str, str]:
 
 
 def classes_of(run: Path) -> int:
-    """How many classes a finished run tells apart, from its entry.json."""
+    """The number of classes of a finished run, from its entry.json."""
     from oahega_build.emotion.evaluate import load_emotion
 
     return len(load_emotion(run).labels)
@@ -137,10 +137,10 @@ def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def suspicious(vectors: NDArray[np.floating], samples: Sequence[Sample]) -> list[Suspicion]:
-    """Every picture with what its NEIGHBOURS say, most suspicious first.
+    """Compare every picture with its NEIGHBOURS nearest pictures; most suspicious first.
 
-    Near-copies of a picture are no neighbours of it: they would vouch for each other's label. Raises
-    DataError when there are not enough pictures.
+    Near-duplicates of a picture do not count as neighbours, because they would confirm each other's label.
+    Raises DataError if there are too few pictures.
     """
     groups = np.array(near_duplicates(samples))
     labels = np.array([sample.label for sample in samples])
@@ -175,7 +175,7 @@ def _suspicion(sample: Sample, labels: NDArray[np.integer], similarity: NDArray[
 def write_projector(
     folder: Path, vectors: NDArray[np.floating], samples: Sequence[Sample], labels: Sequence[str]
 ) -> None:
-    """vectors.tsv, metadata.tsv, sprite.png, projector_config.pbtxt: `tensorboard --logdir FOLDER`."""
+    """Write vectors.tsv, metadata.tsv, sprite.png, projector_config.pbtxt: `tensorboard --logdir FOLDER`."""
     lines = ["\t".join(f"{value:.5f}" for value in vector) for vector in vectors]
     (folder / "vectors.tsv").write_text("\n".join(lines) + "\n")
     rows = [f"{labels[sample.label]}\t{sample.name}" for sample in samples]
@@ -192,12 +192,12 @@ def write_projector(
 
 
 def sprite_side(pictures: int) -> int:
-    """Pixels of a cell such that the sprite stays loadable."""
+    """The side of a cell, pixels, that keeps the sprite below LARGEST_SPRITE."""
     return max(8, min(THUMBNAIL, LARGEST_SPRITE // int(np.ceil(np.sqrt(max(1, pictures))))))
 
 
 def write_suspicions(folder: Path, found: Sequence[Suspicion], labels: Sequence[str]) -> None:
-    """suspicious.csv (all from SUSPICION on) and suspicious.png (the first ones)."""
+    """Write suspicious.csv (all pictures from SUSPICION on) and suspicious.png (the first ones)."""
     listed = [f for f in found if f.share >= SUSPICION]
     with (folder / "suspicious.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -219,7 +219,7 @@ def draw_map(
     labels: Sequence[str],
     found: Sequence[Suspicion],
 ) -> str:
-    """embeddings.png: a point per picture in two dimensions, suspicious ones ringed; the method's name."""
+    """Draw a point per picture, with a ring if suspicious. Returns the name of the method."""
     from matplotlib.figure import Figure
 
     step = max(1, -(-len(samples) // LARGEST_MAP))
@@ -244,12 +244,12 @@ def draw_map(
 
 
 def flattened(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float64], str]:
-    """(n, 2), by t-SNE where there are pictures enough for it, else by principal components."""
+    """Reduce vectors to (n, 2), by t-SNE if there are enough pictures, otherwise by principal components."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    # One thread: the same points on every machine, and no spinning threads beside a training.
+    # With one thread the points are the same on every machine, and a training beside it is not slowed down.
     with threadpool_limits(1):
         if len(vectors) < 60:
             components = PCA(2, random_state=0).fit_transform(vectors)

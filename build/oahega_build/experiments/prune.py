@@ -1,8 +1,8 @@
-"""Stage `prune`: what a trained classifier loses with fewer weights (paper, section 5).
+"""Stage `prune`: the accuracy of a trained classifier with fewer weights (paper, section 5).
 
-Magnitude pruning sets the smallest weights to zero: the file stays as long and packs smaller, the time
-stays. Channel pruning takes whole channels out: the file and the time shrink. Both are trained further
-under their restriction and exported as every model is.
+Magnitude pruning sets the smallest weights to zero: size and time of the file stay, but it compresses
+better. Channel pruning removes whole channels: size and time shrink. Both kinds are fine-tuned under their
+restriction and exported like every model.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def prune(
 ) -> Path:
     """Make `<artifacts>/prune/<run>`: a run folder per variant, the table, the plot.
 
-    `source`: a finished run of train-emotion or distill; `beside`: name in the table to other such runs
-    (its teacher, its untaught twin). Raises BuildError.
+    `source`: a finished run of train-emotion or distill. `beside`: other such runs for the table, by name
+    (the teacher, the untaught twin). Raises BuildError.
     """
     trained_with = recipe_of(source)
     described = {"prune": recipe, "source": source.name, "beside": {n: r.name for n, r in beside.items()}}
@@ -72,10 +72,10 @@ class Variant:
 
     kind: str
     removed: float
-    """Share of the weights or of the channels."""
+    """The removed share of the weights or of the channels."""
     recipe: EmotionRecipe
     prepare: Callable[[keras.Model], None]
-    """Gives the fresh network its weights and its restriction."""
+    """Sets the weights and the restriction of the new network."""
 
 
 def _variants(recipe: PruneRecipe, trained_with: EmotionRecipe, model: keras.Model) -> Mapping[str, Variant]:
@@ -119,7 +119,7 @@ def _fine_tuned(
         trainer.train()
         model = trainer.exported_model()
         if variant.kind == "magnitude":
-            # Averages over steps before a weight was zero are not zero, and the mask is known by now.
+            # Averages include steps before a weight was set to zero, so the mask is applied again.
             _apply_masks(model, _masks(trainer.exported_model(), variant.removed))
         export(own.folder, variant.recipe, name, model, dataset, chosen_on)
     return own.finished
@@ -129,7 +129,7 @@ def _fine_tuned(
 
 
 def start_sparse(fresh: keras.Model, trained: keras.Model, share: float) -> None:
-    """The trained weights, of which `share` of each kernel's smallest are zero and stay so."""
+    """Copy the trained weights, and keep the smallest `share` of each kernel at zero."""
     fresh.set_weights(trained.get_weights())
     masks = _masks(fresh, share)
     _apply_masks(fresh, masks)
@@ -139,18 +139,18 @@ def start_sparse(fresh: keras.Model, trained: keras.Model, share: float) -> None
 
 
 class Masked(keras.constraints.Constraint):
-    """Keeps weights at zero; Keras applies it after every step."""
+    """A constraint that keeps weights at zero; Keras applies it after every step."""
 
     def __init__(self, mask: NDArray[np.bool_]) -> None:
         self._mask = tf.constant(mask, tf.float32)
 
     def __call__(self, weight: tf.Tensor) -> tf.Tensor:
-        """The weight with its zeros."""
+        """The weight with its zeros restored."""
         return weight * self._mask
 
 
 def _masks(model: keras.Model, share: float) -> dict[str, NDArray[np.bool_]]:
-    """True where a kernel keeps its weight. Stem, depthwise and last layer are small and stay whole."""
+    """Masks that are True where a kernel keeps its weight. Stem, depthwise and last layers are not pruned."""
     masks = {}
     for layer in model.layers:
         if type(layer) is not keras.layers.Conv2D or layer.name in ("stem", "last"):
@@ -171,20 +171,20 @@ def _apply_masks(model: keras.Model, masks: Mapping[str, NDArray[np.bool_]]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """A trunk with fewer channels, and which of the old ones stay after each of its layers."""
+    """A trunk with fewer channels, and the channels that are kept after each of its layers."""
 
     trunk: Trunk
     kept: Mapping[str, NDArray[np.intp]]
-    """Name of a dense or pointwise convolution (or `stem`) -> kept channels, sorted."""
+    """The kept channels, sorted, by the name of a dense or pointwise convolution or `stem`."""
 
 
 def narrowed(trunk: Trunk, model: keras.Model, share: float) -> Narrowed:
-    """Keep the channels of largest L1 norm; blocks joined by a residual keep the same ones.
+    """Keep the channels with the largest L1 norm. Blocks that a residual joins keep the same channels.
 
-    Raises RecipeError for a share outside 0..1 and for inverted blocks, whose middle has channels of its own.
+    Raises RecipeError for a share outside 0..1, and for inverted blocks, whose middle has its own channels.
     """
     if not 0 < share < 1:
-        raise RecipeError(f"the share of channels that stay must lie between 0 and 1, got {share}")
+        raise RecipeError(f"the share of channels to keep must be between 0 and 1, not {share}")
     if any(block.kind == "inverted" for block in trunk.blocks):
         raise RecipeError("channels of inverted blocks cannot be pruned; use another trunk, or magnitudes")
     chains = _chains(trunk)
@@ -207,7 +207,7 @@ def _output(block: Block, number: int) -> str:
 
 
 def _chains(trunk: Trunk) -> list[list[str]]:
-    """Layers whose outputs are added to each other and therefore must keep the same channels."""
+    """Groups of layers whose outputs are added, so that they must keep the same channels."""
     chains = [["stem"]]
     for number, block in enumerate(trunk.blocks, start=1):
         name = _output(block, number)
@@ -219,7 +219,7 @@ def _chains(trunk: Trunk) -> list[list[str]]:
 
 
 def _importance(model: keras.Model, name: str) -> NDArray[np.float64]:
-    """Per output channel: L1 norm of its kernel, times the scale of its batch norm where there is one."""
+    """The L1 norm of the kernel of each output channel, times the scale of its batch norm if there is one."""
     kernel: NDArray[np.float64] = np.asarray(model.get_layer(name).kernel, np.float64)
     norms: NDArray[np.float64] = np.abs(kernel).sum(axis=(0, 1, 2))
     names = {layer.name for layer in model.layers}
@@ -231,7 +231,7 @@ def _importance(model: keras.Model, name: str) -> NDArray[np.float64]:
 
 
 def copy_kept(trained: keras.Model, fresh: keras.Model, smaller: Narrowed) -> None:
-    """Fill the narrow network with what stays of the trained one."""
+    """Copy the kept weights of the trained network into the narrow one."""
     entering = np.arange(trained.get_layer("stem").kernel.shape[2])
     for layer in fresh.layers:
         weights = trained.get_layer(layer.name).get_weights() if layer.weights else []
@@ -246,7 +246,7 @@ def copy_kept(trained: keras.Model, fresh: keras.Model, smaller: Narrowed) -> No
             layer.set_weights([value[entering] for value in weights])
 
 
-# What came of it
+# Rows of the table
 
 
 def _float_row(

@@ -1,4 +1,4 @@
-"""The picture of what pruning, quantization and width cost and save."""
+"""Plots of what pruning, quantization and width cost and save."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
 SIDES = (("packed_bytes", 1e-3, "kB after gzip"), ("milliseconds", 1.0, "ms per invocation"))
-"""What stands beside the accuracy, in which unit."""
+"""Figure of a row, factor to the unit of the axis, and title of the axis."""
 
 
 def draw(rows: Sequence[Row], folder: Path) -> None:
-    """Held-out accuracy over packed size, and over time; `prune` as SVG and PNG."""
+    """Plot held-out accuracy over compressed size and over time, as `prune.svg` and `prune.png`."""
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     for axes, side in zip(figure.subplots(1, 2, sharey=True), SIDES, strict=True):
         _scatter(axes, rows, *side)
@@ -24,7 +24,7 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
 
 
 def panels(rows: Sequence[Row]) -> list[Figure]:
-    """The same as a figure for each side."""
+    """Plot the same as one figure per side."""
     figures = []
     for side in SIDES:
         figure = Figure(figsize=(4.6, 3.4), layout="constrained")

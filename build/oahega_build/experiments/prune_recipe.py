@@ -1,4 +1,4 @@
-"""What a recipe of `prune` says; without Keras, so that a plan is made in a moment."""
+"""The recipe of `prune`, without Keras, so that planning is fast."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PruneRecipe:
-    """Which variants are made."""
+    """The variants to make."""
 
     channels: tuple[float, ...] = (0.75, 0.5)
-    """Shares of the channels that stay, a variant each."""
+    """Share of channels to keep, one variant each."""
     magnitudes: tuple[float, ...] = (0.5, 0.8)
-    """Shares of the weights that become zero, a variant each."""
+    """Share of weights to set to zero, one variant each."""
     epochs: int = 10
-    """Of fine-tuning."""
+    """Epochs of fine-tuning."""
     learning_rate_share: float = 0.3
-    """Of the rate that the model was trained with."""
+    """Learning rate as a share of the rate of the original training."""

@@ -1,4 +1,4 @@
-"""The pictures of a search: figure 5 of the paper, history, importance, slices."""
+"""Plots of a search: figure 5 of the paper, history, importance, slices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDINGS = ("svg", "png")
 
 
 def draw_all(found: Sequence[Trial], figures: Mapping[str, Any], folder: Path) -> None:
-    """figure_5, history, slice and, where it could be computed, importance: each as SVG and PNG."""
+    """Write figure_5, history, slice and, if it could be computed, importance, each as SVG and PNG."""
     best = [row["trial"] for row in figures["table_1"]]
     _save(figure_5(found, best), folder / "figure_5")
     _save(history(found, figures["objective"]), folder / "history")
@@ -26,7 +26,7 @@ def draw_all(found: Sequence[Trial], figures: Mapping[str, Any], folder: Path) -
 
 
 def figure_5(found: Sequence[Trial], best: Sequence[int]) -> Figure:
-    """Held-out precision of every trial over its epochs; the best ones in colour."""
+    """Plot the held-out precision of every trial over its epochs, the best ones in colour."""
     figure = Figure(figsize=(5.6, 3.8), layout="constrained")
     axes = figure.subplots()
     for trial in found:
@@ -46,7 +46,7 @@ def figure_5(found: Sequence[Trial], best: Sequence[int]) -> Figure:
 
 
 def history(found: Sequence[Trial], objective: str) -> Figure:
-    """The objective by trial, and the best so far."""
+    """Plot the objective by trial, and the best so far."""
     figure = Figure(figsize=(5.6, 3.2), layout="constrained")
     axes = figure.subplots()
     complete = [t for t in found if t["value"] is not None]
@@ -67,7 +67,7 @@ def history(found: Sequence[Trial], objective: str) -> Figure:
 
 
 def slices(found: Sequence[Trial], objective: str) -> Figure:
-    """The objective over each hyper-parameter; the colour is the trial's number."""
+    """Plot the objective over each hyper-parameter. The colour is the number of the trial."""
     complete = [t for t in found if t["value"] is not None]
     names = sorted(complete[0]["params"])
     columns = 3
@@ -95,7 +95,7 @@ def _slice(axes: Axes, name: str, complete: Sequence[Trial]) -> None:
     )
     if name in _LOGARITHMIC:
         axes.set_xscale("log")
-        # Matplotlib's own ticks of a narrow logarithmic axis lie on top of each other.
+        # Matplotlib's own ticks overlap on a narrow logarithmic axis.
         axes.set_xticks([min(values), max(values)], [f"{min(values):.1e}", f"{max(values):.1e}"])
         axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(labelsize=7)
@@ -103,7 +103,7 @@ def _slice(axes: Axes, name: str, complete: Sequence[Trial]) -> None:
 
 
 def importances(found: Mapping[str, float]) -> Figure:
-    """Horizontal bars, the most important on top."""
+    """Draw horizontal bars, the most important on top."""
     figure = Figure(figsize=(5.6, 0.35 * len(found) + 0.9), layout="constrained")
     axes = figure.subplots()
     names = sorted(found, key=lambda name: found[name])

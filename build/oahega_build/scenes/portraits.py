@@ -1,7 +1,7 @@
-"""Faces of a dataset on the shoulders of people in photographs: what a camera sees, with known labels.
+"""Faces of a dataset drawn over the faces of people in photographs, to get camera pictures with known labels.
 
-A photograph of somebody is shown so that the face has a wanted size and place, and a still is drawn over it
-in the skin's colour. Hair, neck and shoulders stay the person's own.
+A photograph is scaled and placed so that its face has a given size and position. A still is drawn over the
+face in the colour of its skin. Hair, neck and shoulders stay those of the person in the photograph.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from oahega_edge.chain.frame import Frame
 
 MOST_ENLARGED = 2.0
 OUT_OF_FOCUS = (8, 6)
-"""Colours across and down of what is around a photograph that does not fill the frame."""
+"""Width and height in pixels to which the photograph is reduced, to fill the frame around it with blur."""
 
 
 def wanted_face(height: float) -> float:
-    """Height in pixels of the face on a still of that height."""
+    """The height of the face on a still of the given height, pixels."""
     return Framing().box.height * height
 
 
 def fits(portrait: Portrait, height: float) -> bool:
-    """Whether the portrait can carry a still of that height without being enlarged too much."""
+    """Whether the portrait can show a still of that height without being enlarged too much."""
     return wanted_face(height) <= MOST_ENLARGED * portrait.face.height
 
 
@@ -73,7 +73,7 @@ def _tint(portrait: Portrait, still: Picture) -> tuple[float, float, float]:
 
 
 def _posed(portrait: Portrait, person: Person) -> Picture:
-    """The photograph at 640x480 with its face where the person's is; around it, itself out of focus."""
+    """The photograph at 640x480 with its face at the person's place; a blurred copy fills the rest."""
     x, y, height = person.place(0.0)
     scale = wanted_face(height) / portrait.face.height
     middle, part = portrait.face.center, Framing().box.center

@@ -1,7 +1,7 @@
-"""Labelled sequences: still faces of known expression, moved through scenes without people.
+"""Labelled sequences: still faces with known expressions, moved through scenes without people.
 
 A scenario is planned from a seed alone and rendered frame by frame, so that a sequence needs the memory of
-one frame. One plan can be rendered at several noise levels: the same people, the same expressions.
+one frame. The same plan can be rendered at several noise levels, with the same people and expressions.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import resize_pixels
 
 FORMAT = 1
-"""Raised when the same seed no longer gives the same sequence."""
+"""Version of the sequences; raise it when the same seed no longer gives the same sequence."""
 WIDTH, HEIGHT, FPS = 640, 480, 15
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SEEDS = {"held-out": 20261124, "valid": 20261125}
-"""Of the reported sequences, per part of the faces; fixed before anything was tuned on them."""
+"""Seeds of the reported sequences, per part of the faces; fixed before anything was tuned on them."""
 KINDS = ("one", "wander", "cross", "leave", "swap", "three")
-"""Scenario number i is of kind i modulo their number."""
+"""Kinds of scenarios, in turn: scenario number i has the kind i modulo their number."""
 HIDDEN = 0.5
-"""Share of a face outside the picture or behind something from which on it does not count as visible."""
+"""A face counts as visible if at least this share is inside the picture and not covered."""
 LEAST_SEGMENT = 1.0
-"""Seconds; the last expression of a sequence is not shorter."""
+"""Minimum duration of the last expression of a sequence, seconds."""
 
 Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How bad the picture is."""
+    """The quality of the picture."""
 
     name: str
     grain: float
-    """Standard deviation of the sensor's noise, grey levels."""
+    """Standard deviation of the sensor noise, grey levels."""
     shutter: float
-    """Share of the frame's time that is exposed: motion blur."""
+    """Exposed share of the time of a frame, which causes motion blur."""
     focus: float
     """Standard deviation of the blur, pixels at 480 lines."""
     light: float
-    """Slow change of brightness, share to each side."""
+    """Amplitude of slow changes of brightness, as a share."""
     flicker: float
-    """Change of brightness from frame to frame, share."""
+    """Standard deviation of changes of brightness between frames, as a share."""
     quality: int
-    """JPEG."""
+    """JPEG quality, 0..100."""
 
 
 LEVELS = (
@@ -69,19 +69,19 @@ LEVELS = (
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """One person in one frame."""
+    """The true state of one person in one frame."""
 
     person: int
     box: Box
-    """As a detector would draw it."""
+    """The box that a detector should give."""
     label: int
     visible: bool
-    """False: mostly behind something or outside the picture; then no answer is asked for."""
+    """False if the face is mostly covered or outside the picture; then no answer is expected."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledFrame:
-    """What the chain sees, and what it should say."""
+    """A frame, and the true state of the people in it."""
 
     frame: Frame
     truths: tuple[Truth, ...]
@@ -89,18 +89,18 @@ class LabelledFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scenery:
-    """What sequences are made of."""
+    """The faces and scenes of which sequences are made."""
 
     labels: tuple[str, ...]
     stills: Sequence[Sequence[Picture]]
-    """Grey pictures, per label."""
+    """Grey pictures of faces, per label."""
     scenes: Sequence[Path]
-    """Pictures without people."""
+    """Pictures without people, as background."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One still while it is shown."""
+    """A still and the time from which on it is shown."""
 
     start: float
     label: int
@@ -109,7 +109,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """middle + swing * sin(2 pi t / period + phase)."""
+    """The function middle + swing * sin(2 pi t / period + phase)."""
 
     middle: float
     swing: float
@@ -117,7 +117,7 @@ class Wave:
     phase: float
 
     def at(self, t: float) -> float:
-        """Its value at second `t`."""
+        """The value at second `t`."""
         return self.middle + self.swing * math.sin(2 * math.pi * t / self.period + self.phase)
 
 
@@ -126,16 +126,16 @@ class Absence:
     """A walk out of the picture and back."""
 
     start: float
-    """When the walk begins, seconds; negative: away from the beginning."""
+    """Second at which the walk out begins; negative if the person is absent from the beginning."""
     end: float
-    """When the walk back ends."""
+    """Second at which the walk back ends."""
     walk: float
-    """Seconds that each way takes."""
+    """Duration of each walk, seconds."""
     side: int
-    """-1 left, 1 right."""
+    """Side of the exit: -1 left, 1 right."""
 
     def shift(self, t: float) -> float:
-        """Picture widths to the side at second `t`."""
+        """Distance to the side at second `t`, picture widths."""
         out = _smooth((t - self.start) / self.walk)
         back = _smooth((t - self.end) / self.walk + 1)
         return 1.25 * self.side * (out - back)
@@ -143,41 +143,41 @@ class Absence:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A fake identity: one path and one sequence of expressions."""
+    """A drawn person: one path and one sequence of expressions."""
 
     number: int
     x: Wave
     y: Wave
     height: Wave
-    """Of the face, pixels."""
+    """Height of the still, pixels."""
     roll: Wave
-    """Degrees."""
+    """In-plane rotation, degrees."""
     absences: tuple[Absence, ...]
     hidden: tuple[tuple[float, float], ...]
-    """Seconds from when to when something is in front of the face."""
+    """Start and end, seconds, of times at which something covers the face."""
     shots: tuple[Shot, ...]
     tint: tuple[float, float, float]
-    """The stills are grey; skin is not."""
+    """Factors for red, green and blue that give the grey stills the colour of skin."""
     dissolve: float
-    """Seconds from one still to the next."""
+    """Duration of the transition between two stills, seconds."""
 
     def place(self, t: float) -> tuple[float, float, float]:
-        """Middle x, y and height of the still in pixels at second `t`."""
+        """Centre x, centre y and height of the still at second `t`, pixels."""
         x = self.x.at(t) + sum(absence.shift(t) for absence in self.absences)
         return x * WIDTH, self.y.at(t) * HEIGHT, self.height.at(t)
 
     def is_hidden(self, t: float) -> bool:
-        """Whether something is in front of the face."""
+        """Whether something covers the face at second `t`."""
         return any(start <= t < end for start, end in self.hidden)
 
     def shot_at(self, t: float) -> int:
-        """Index of the still that is shown; it changes in the middle of a dissolve."""
+        """Index of the still at second `t`; it changes in the middle of a transition."""
         return max(i for i, shot in enumerate(self.shots) if shot.start <= t or i == 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Everything about a sequence but its noise."""
+    """Everything about a sequence except its noise."""
 
     name: str
     kind: str
@@ -188,7 +188,7 @@ class Scenario:
 
 
 def make_scenery(samples: Sequence[Sample], labels: Sequence[str], scenes: Path) -> Scenery:
-    """Faces of a dataset's part and the pictures of a folder. Raises DataError when either is missing."""
+    """Combine samples with the pictures of a folder. Raises DataError if either is missing."""
     stills = stills_of(samples, labels)
     empty = [labels[i] for i, pictures in enumerate(stills) if not pictures]
     paths = sorted(p for p in scenes.glob("*") if is_picture(p)) if scenes.is_dir() else []
@@ -199,17 +199,17 @@ def make_scenery(samples: Sequence[Sample], labels: Sequence[str], scenes: Path)
 
 
 def stills_of(samples: Sequence[Sample], labels: Sequence[str]) -> list[list[Picture]]:
-    """The pictures by label."""
+    """The pictures of each label."""
     return [[s.pixels for s in samples if s.label == label] for label in range(len(labels))]
 
 
 def plan_scenarios(scenery: Scenery, seed: int, count: int, seconds: float) -> list[Scenario]:
-    """`count` scenarios, all kinds in turn."""
+    """Plan `count` scenarios, with all kinds in turn."""
     return [plan_scenario(scenery, seed, index, seconds) for index in range(count)]
 
 
 def plan_scenario(scenery: Scenery, seed: int, index: int, seconds: float) -> Scenario:
-    """Scenario number `index` of a seed; the same on every machine."""
+    """Plan scenario number `index` of a seed. The result is the same on every machine."""
     rng = np.random.default_rng([FORMAT, seed, index])
     kind = KINDS[index % len(KINDS)]
     people = [_person(scenery, rng, number, seconds) for number in range(_people(kind, rng))]
@@ -223,7 +223,7 @@ def _people(kind: str, rng: np.random.Generator) -> int:
 
 
 def _person(scenery: Scenery, rng: np.random.Generator, number: int, seconds: float) -> Person:
-    """Somebody who sways about one place."""
+    """A person who sways about one place."""
     height = float(np.exp(rng.uniform(math.log(55), math.log(170))))
     swing = height * rng.uniform(0.05, 0.15)
     return Person(
@@ -241,7 +241,7 @@ def _person(scenery: Scenery, rng: np.random.Generator, number: int, seconds: fl
 
 
 def _hidden(rng: np.random.Generator, seconds: float) -> tuple[tuple[float, float], ...]:
-    """Moments of 0.3 to 0.8 s, about every eight seconds."""
+    """Times of 0.3 to 0.8 s, about every eight seconds, at which a face is covered."""
     spans = []
     t = float(rng.uniform(2, 9))
     while t < seconds - 1:
@@ -252,7 +252,7 @@ def _hidden(rng: np.random.Generator, seconds: float) -> tuple[tuple[float, floa
 
 
 def _shots(scenery: Scenery, rng: np.random.Generator, seconds: float) -> tuple[Shot, ...]:
-    """Expressions of 2 to 5 s, each of several stills of 0.35 to 1.1 s."""
+    """Expressions of 2 to 5 s, each made of several stills of 0.35 to 1.1 s."""
     shots: list[Shot] = []
     start, label = 0.0, -1
     while start < seconds - LEAST_SEGMENT:
@@ -267,7 +267,7 @@ def _shots(scenery: Scenery, rng: np.random.Generator, seconds: float) -> tuple[
 
 
 def _next_label(scenery: Scenery, rng: np.random.Generator, before: int) -> int:
-    """Another one than before, by the square root of the labels' counts."""
+    """Draw another label than before, weighted by the square root of the number of stills."""
     weights = np.sqrt([len(pictures) for pictures in scenery.stills])
     if before >= 0:
         weights[before] = 0
@@ -275,7 +275,7 @@ def _next_label(scenery: Scenery, rng: np.random.Generator, before: int) -> int:
 
 
 def _arranged(kind: str, people: list[Person], rng: np.random.Generator, seconds: float) -> list[Person]:
-    """What the kind is about: who crosses whom, who leaves."""
+    """Change paths as the kind of scenario requires: crossing, leaving, swapping."""
     if kind in ("wander", "three"):
         shares = (np.arange(len(people)) + 0.5) / len(people)
         return [_standing(person, float(x), len(people)) for person, x in zip(people, shares, strict=True)]
@@ -292,7 +292,7 @@ def _arranged(kind: str, people: list[Person], rng: np.random.Generator, seconds
 
 
 def _standing(person: Person, x: float, of: int) -> Person:
-    """Beside the others, who are not larger than there is room for."""
+    """Place a person beside the others, at most as large as there is room."""
     room = WIDTH / of * 0.75
     middle = min(person.height.middle, room)
     return _changed(
@@ -303,7 +303,7 @@ def _standing(person: Person, x: float, of: int) -> Person:
 
 
 def _crossing(people: list[Person], rng: np.random.Generator) -> list[Person]:
-    """Two who walk from side to side against each other, one in front of the other."""
+    """Two people who walk from side to side in opposite directions, one in front of the other."""
     period = float(rng.uniform(7, 12))
     phase = float(rng.uniform(0, 6.28))
     height = float(rng.uniform(70, 150))
@@ -320,7 +320,7 @@ def _crossing(people: list[Person], rng: np.random.Generator) -> list[Person]:
 
 
 def _swapping(people: list[Person], rng: np.random.Generator, seconds: float) -> list[Person]:
-    """One leaves, and the other comes to the same place from the same side; twice."""
+    """One person leaves and the other comes to the same place from the same side, twice."""
     side = int(rng.choice((-1, 1)))
     first, second = seconds * 0.3, seconds * 0.68
     walk = float(rng.uniform(0.8, 1.3))
@@ -345,7 +345,7 @@ def _changed(person: Person, **changes: object) -> Person:
 
 
 def render(scenario: Scenario, scenery: Scenery, noise: Noise) -> Iterator[LabelledFrame]:
-    """The frames of a scenario, one after another, in RGB at 640x480 and 15 fps."""
+    """Render the frames of a scenario in order, in RGB at 640x480 and 15 fps."""
     level = round(noise.grain * 10)
     rng = np.random.default_rng([FORMAT, *scenario.seed, level])
     scene = _scene(scenery.scenes[scenario.scene])
@@ -364,7 +364,7 @@ def render(scenario: Scenario, scenery: Scenery, noise: Noise) -> Iterator[Label
 
 
 def truths_at(scenario: Scenario, t: float) -> tuple[Truth, ...]:
-    """Who is where and looks how; people wholly outside of the picture are not listed."""
+    """The true state at second `t`, without people who are completely outside the picture."""
     found = []
     for person in scenario.people:
         box = face_box(person, t)
@@ -378,7 +378,7 @@ def truths_at(scenario: Scenario, t: float) -> tuple[Truth, ...]:
 
 
 def face_box(person: Person, t: float) -> Box:
-    """Where a detector would see the face of the still (unit coordinates)."""
+    """The box that a detector should give for the face of the still, in unit coordinates."""
     x, y, height = person.place(t)
     part = Framing().box
     return Box(
@@ -390,7 +390,7 @@ def face_box(person: Person, t: float) -> Box:
 
 
 def _covered(person: Person, box: Box, scenario: Scenario, t: float) -> float:
-    """Largest share of the face behind one nearer person."""
+    """The largest share of the face that a single nearer person covers."""
     shares = [0.0]
     for other in scenario.people:
         if other is person or other.place(t)[2] <= person.place(t)[2]:
@@ -418,13 +418,13 @@ def _scene(path: Path) -> Picture:
 
 
 def _cover(scenario: Scenario, scenery: Scenery) -> Picture:
-    """What passes in front of faces: a piece of another scene."""
+    """A piece of another scene that passes in front of faces."""
     other = (scenario.scene + 1) % len(scenery.scenes)
     return _scene(scenery.scenes[other])[120:360, 200:440]
 
 
 def _still(person: Person, scenery: Scenery, t: float) -> Picture:
-    """The person's face at second `t`: one still, or a mixture of two during a dissolve."""
+    """The person's face at second `t`: one still, or a mixture of two during a transition."""
     now = person.shot_at(t)
     half = person.dissolve / 2
     pixels = _pixels(scenery, person.shots[now])
@@ -447,7 +447,7 @@ def _pixels(scenery: Scenery, shot: Shot) -> Picture:
 
 
 def _mask(side: int) -> NDArray[np.float32]:
-    """A soft, rather square ellipse: face, hair and chin, without the still's corners."""
+    """A soft, squarish ellipse that keeps face, hair and chin but not the corners of the still."""
     grid = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
     distance = np.abs(grid[None, :] / 0.92) ** 3 + np.abs(grid[:, None] / 1.0) ** 3
     return np.asarray(np.clip((1 - distance) / 0.35, 0, 1), np.float32)
@@ -479,7 +479,7 @@ def paste(canvas: Picture, person: Person, scenery: Scenery, t: float, noise: No
 
 
 def _motion(person: Person, t: float, shutter: float) -> NDArray[np.float32] | None:
-    """The line along which a moving face is smeared while the shutter is open."""
+    """The kernel of the motion blur while the shutter is open, or None if the face hardly moves."""
     before, after = person.place(t - 0.5 / FPS), person.place(t + 0.5 / FPS)
     dx, dy = (after[0] - before[0]) * shutter, (after[1] - before[1]) * shutter
     length = math.hypot(dx, dy)
@@ -504,18 +504,18 @@ def _hide(canvas: Picture, cover: Picture, person: Person, t: float) -> None:
 
 
 class Spoiler:
-    """What lens, sensor and coder do to the picture."""
+    """The degradation of the picture by lens, sensor and encoder."""
 
     def __init__(self, noise: Noise, rng: np.random.Generator) -> None:
         self._noise = noise
         self._rng = rng
         self._phase = rng.uniform(0, 6.28)
-        # One large field of grain, looked at through a window that jumps: drawing it anew for every frame
-        # would take longer than the chain.
+        # One large field of noise, shown through a window at a random place: new noise for every frame would
+        # take longer than the chain.
         self._grain = rng.normal(0, noise.grain, (HEIGHT + 64, WIDTH + 64, 3)).astype(np.float32)
 
     def __call__(self, canvas: Picture, t: float) -> Picture:
-        """The frame as a camera would hand it over at second `t`."""
+        """The frame as a camera would deliver it at second `t`."""
         noise, rng = self._noise, self._rng
         if noise.focus:
             canvas = np.asarray(cv2.GaussianBlur(canvas, (0, 0), noise.focus), np.uint8)
@@ -528,7 +528,7 @@ class Spoiler:
 
 
 def describe(scenarios: Sequence[Scenario]) -> Mapping[str, object]:
-    """What a report says of its sequences."""
+    """A summary of the sequences for a report."""
     return {
         "format": FORMAT,
         "sequences": len(scenarios),

@@ -1,4 +1,4 @@
-"""How good the answers to a sequence are: per frame, per event, how steady, how soon, and of whom."""
+"""Metrics of the answers to a sequence: accuracy per frame and per event, steadiness, delay, identity."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from oahega_edge.chain.geometry import Box, iou_matrix
 from oahega_edge.chain.trigger import UNCERTAIN
 
 SAME_FACE = 0.3
-"""Least overlap of an answer's box with the face that it speaks of."""
+"""Minimum IoU of an answer's box with the face that it belongs to."""
 SAME_EVENT = 0.5
-"""Least overlap in time of a told expression with a shown one."""
+"""Minimum temporal IoU of an answered expression with a true one."""
 AWAY = 1.0
-"""Seconds out of sight after which a person has come back."""
+"""Seconds out of sight after which a person counts as returned."""
 LEAST_SHOWN = 1.0
-"""Seconds; expressions that were visible for less are not asked for an onset."""
+"""Seconds for which an expression must be visible to count for the onset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a method says of one face in one frame."""
+    """The answer of a method for one face in one frame."""
 
     track: int
     box: Box
@@ -36,21 +36,21 @@ class Answer:
 
 
 Answers = Sequence[Sequence[Answer]]
-"""Per frame."""
+"""The answers of each frame."""
 Matching = Sequence[tuple[dict[int, int], list[int]]]
-"""Per frame: the answer's index for each person, and the answers to no face."""
+"""For each frame, the index of the answer by person, and the indices of the answers without a face."""
 
 
 @dataclass(slots=True)
 class Line:
-    """One person's visible frames, in order."""
+    """The visible frames of one person, in order."""
 
     truth: list[int] = field(default_factory=list)
     said: list[str | None] = field(default_factory=list)
-    """None where no face was found, or nothing was said of it yet."""
+    """The answers; None where no face was found, or where its track had no label yet."""
     times: list[float] = field(default_factory=list)
     run: list[int] = field(default_factory=list)
-    """Counts the person's returns: whoever comes back begins a new expression."""
+    """Number of returns of the person so far; a return begins a new expression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +58,28 @@ class VideoFigures:
     """One line of the table."""
 
     frame_f1: float
-    """Macro F1 over faces in frames; a missed or uncertain face is an error, an answer to no face too."""
+    """Macro F1 over faces in frames. Missed and uncertain faces and answers without a face are errors."""
     frame_accuracy: float
     """Share of visible faces in frames with the right label."""
     event_f1: float
-    """A told expression is right when it overlaps one of its label by half (intersection over union)."""
+    """F1 of expressions. One is right if its temporal IoU with a true one is at least SAME_EVENT."""
     flips_per_minute: float
-    """Changes of what is said of one person, `uncertain` included, per minute of its being visible."""
+    """Changes of the answer for a person, `uncertain` included, per minute of visibility."""
     onset_s: float
-    """Median seconds from the beginning of an expression to its first right answer; never is infinite."""
+    """Median seconds from the start of an expression to its first right answer; infinite if there is none."""
     found: float
     """Share of expressions that got a right answer."""
     mixed_frames: int
-    """Faces in frames that bear the track of another person."""
+    """Faces in frames that have the track of another person."""
     mixed_tracks: int
     answered: float
     """Share of visible faces in frames that got a label."""
     false_per_minute: float
-    """Seconds of answers where no face is, per minute."""
+    """Seconds of answers without a face, per minute."""
 
 
 class Tally:
-    """Collects sequences and sums them up."""
+    """Collects the answers to sequences and computes the figures."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._labels = list(labels)
@@ -92,7 +92,7 @@ class Tally:
         self._false_seconds = 0.0
 
     def add(self, record: Record, answers: Answers, matching: Matching | None = None) -> None:
-        """One sequence and what was said of it, frame by frame; `matching` where it is known already."""
+        """Add a sequence and its answers, frame by frame. `matching` saves matching them again."""
         lines: dict[int, Line] = defaultdict(Line)
         owner: dict[int, int] = {}
         mixed: set[int] = set()
@@ -125,7 +125,7 @@ class Tally:
                 self._false_runs += 1
 
     def figures(self) -> VideoFigures:
-        """Everything added so far."""
+        """The figures of everything added so far."""
         visible = sum(len(line.truth) for line in self._lines)
         minutes = sum(_duration(line) for line in self._lines) / 60
         onsets = [delay for line in self._lines for delay in _onsets(line, self._labels)]
@@ -185,7 +185,7 @@ class Tally:
 
 
 def clip_flips(record: Record, answers: Answers) -> tuple[int, float, int]:
-    """Of a clip without truth: changes of what is said of one track, minutes of tracked faces, tracks."""
+    """For a clip without labels: changes of the answer, minutes of tracked faces, number of tracks."""
     lines: dict[int, list[str]] = defaultdict(list)
     faces = 0
     for said in answers:
@@ -197,12 +197,12 @@ def clip_flips(record: Record, answers: Answers) -> tuple[int, float, int]:
 
 
 def match(record: Record, answers: Answers) -> Matching:
-    """Which answer of each frame speaks of which person; depends on the boxes alone."""
+    """Match the answers of each frame to people, by their boxes alone."""
     return [_assign(m.truths, said) for m, said in zip(record.moments, answers, strict=True)]
 
 
 def _assign(truths: Sequence[Truth], said: Sequence[Answer]) -> tuple[dict[int, int], list[int]]:
-    """Index of the answer by person, greatest overlap first; indices of the answers to no face."""
+    """Match greedily by overlap: the index of the answer by person, and the unmatched answers."""
     if not truths or not said:
         return {}, list(range(len(said)))
     overlap = iou_matrix(_rows([t.box for t in truths]), _rows([a.box for a in said]))
@@ -219,7 +219,7 @@ def _assign(truths: Sequence[Truth], said: Sequence[Answer]) -> tuple[dict[int, 
 
 
 def _word(answer: Answer | None, spoken: set[int]) -> str | None:
-    """What a subscriber has heard: nothing of a track before its first label."""
+    """The answer that a subscriber knows: none for a track before its first label."""
     return answer.emotion if answer is not None and answer.track in spoken else None
 
 
@@ -237,13 +237,13 @@ def _flips(said: Sequence[str | None]) -> int:
 
 
 def _duration(line: Line) -> float:
-    """Seconds that a person was visible."""
+    """Seconds for which a person was visible."""
     gaps = np.diff(line.times)
     return float(np.median(gaps) * len(line.times)) if len(gaps) else 0.0
 
 
 def _onsets(line: Line, labels: Sequence[str]) -> list[float]:
-    """Seconds until the right word on each expression, infinite when it never came."""
+    """Seconds until the first right answer for each expression; infinite if there is none."""
     delays = []
     for part in _runs(list(zip(line.run, line.truth, strict=True))):
         times = line.times[part]
@@ -256,12 +256,12 @@ def _onsets(line: Line, labels: Sequence[str]) -> list[float]:
 
 
 def _median(delays: Sequence[float]) -> float:
-    """The lower of the two in the middle, so that half an infinity does not arise."""
+    """The lower median, so that a finite value is never averaged with an infinite one."""
     return sorted(delays)[(len(delays) - 1) // 2] if delays else math.nan
 
 
 def _runs(values: Sequence[object]) -> list[slice]:
-    """Stretches of equal values."""
+    """The slices of equal values."""
     starts = [i for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(values)], strict=True)]
 

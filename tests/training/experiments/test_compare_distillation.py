@@ -75,7 +75,7 @@ def test_a_look_at_valid_is_logged_for_every_student(artifacts: Path, tmp_path: 
 
 
 def test_one_kind_of_students_is_refused(artifacts: Path, six: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="untaught students only"):
+    with pytest.raises(RunError, match="all students are untaught"):
         stage.compare_distillation([artifacts / "train-emotion/twin-1"], six, ["held-out"], tmp_path, "a")
 
 
