@@ -302,6 +302,8 @@ class Connection:
         attempt.on_acknowledged = self._receiver.acknowledged
         attempt.on_received = self._receiver.received
         ending = attempt.run()
+        attempt.close()
+        self._attempt = None
         self._in_flight = min(self._in_flight, attempt.allowed_in_flight)
         self._ready = False
         if ending.was_up:
@@ -396,6 +398,12 @@ class _Attempt:
             self.up = False
             self._over.set()
         return self._ending()
+
+    def close(self) -> None:
+        """Drop the callbacks: they would keep paho's client, which closes its last sockets as it is freed."""
+        client = self._client
+        client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
+        self.on_up = lambda: None
 
     def publish(self, message: Outgoing) -> Token | None:
         """Hand over to the network thread; never writes to the socket itself."""
