@@ -19,7 +19,9 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name inside the bundle's folder: no separator, so that no manifest can point outside it."""
-Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+Label = Annotated[str, Field(pattern=r"^[^\x00-,\-./-`{-\x7f\s][^\x00-,./:-^`{-\x7f\s]*$")]
+"""A word of any script, in lower case, with digits, - and _. The pattern, which JavaScript, Python and Rust
+read alike, bars white space and the rest of ASCII: no label needs quoting in a topic, a URL or a page."""
 
 
 class Value(BaseModel):

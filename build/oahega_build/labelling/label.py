@@ -22,12 +22,15 @@ import numpy as np
 from oahega_build.errors import DataError, RunError
 from oahega_build.labelling.teachers import Finding, Teacher, TeacherSpec, make_teacher
 from oahega_build.pictures import readers
+from oahega_build.pictures.dataset import ANIMATED
+from oahega_build.pictures.folders import part_folder
 from oahega_build.pictures.problems import Problems
 from oahega_build.pictures.readers import AnnotatedPicture, LabelledBox
 from oahega_build.pictures.records import Record, count_records, read_records, shard_name, write_shard
 from oahega_build.runs.artifacts import Run, as_plain, open_run, write_json
 from oahega_build.runs.output import say
 from oahega_build.runs.progress import track
+from oahega_edge.cameras.pictures import is_animated
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 
@@ -45,7 +48,7 @@ class SourceSet:
 
     name: str
     folder: str
-    """Below the data folder: `train` and `valid` in it hold the pictures (and text files)."""
+    """Below the data folder: `train` and `valid` (or `Train`, `val`, ...) in it hold pictures, text files."""
     kind: str = "text"
     """`text`, `wider` or `coco`."""
     complete: tuple[str, ...] = ()
@@ -54,6 +57,8 @@ class SourceSet:
     """wider, coco: split -> annotation file below the data folder."""
     pictures: Mapping[str, str] = field(default_factory=dict)
     """wider, coco: split -> folder of the pictures below the data folder."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """text, coco: labels in the annotations -> ours, as in {"0": "person"}; an empty one leaves boxes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,8 @@ class ShardReport:
     records: int
     counts: dict[str, int]
     """`label/source/box` or `label/source/ignore` -> how many."""
+    found: dict[str, int]
+    """Teacher -> its findings, used or not."""
     problems: Problems
 
 
@@ -142,12 +149,22 @@ def _label_into(run: Run, recipe: LabelRecipe, data: Path, processes: int) -> No
     reports = [report for task in tasks if (report := finished_report(task)) is not None]
     for report in reports:
         problems.merge(report.problems)
+    _name_silent_teachers(reports, problems)
     run.write_metrics(_metrics(reports, problems))
     for split in SPLITS:
         shards = [task.target for task in tasks if task.target.name.startswith(split)]
         write_contact_sheet(run.folder / f"{split}.png", read_records(shards))
     for sentence in problems.sentences():
         say(sentence)
+
+
+def _name_silent_teachers(reports: Sequence[ShardReport], problems: Problems) -> None:
+    """A teacher that sees nothing in all pictures is most likely broken, and its silence is taught on."""
+    found = Counter[str]()
+    for report in reports:
+        found.update(report.found)
+    for name in (name for name, count in found.items() if not count):
+        problems.add("teacher that found nothing in any picture: check its file, labels and side", name)
 
 
 def plan(recipe: LabelRecipe, data: Path, folder: Path, problems: Problems) -> list[ShardTask]:
@@ -162,7 +179,10 @@ def plan(recipe: LabelRecipe, data: Path, folder: Path, problems: Problems) -> l
                 held = split == "train" and is_held(number, recipe)
                 by_split["held" if held else split].append(picture)
     if not any(by_split.values()):
-        raise DataError(f"no picture was found for the sets {[s.name for s in recipe.sets]} below {data}")
+        why = "; ".join(problems.sentences())
+        raise DataError(
+            f"no picture can be used of the sets {[s.name for s in recipe.sets]} in {data}; {why}"
+        )
     return [
         ShardTask(
             recipe, data, folder / shard_name(split, i, recipe.shards), tuple(pictures[i :: recipe.shards])
@@ -179,10 +199,13 @@ def is_held(number: int, recipe: LabelRecipe) -> bool:
 
 def read_set(source: SourceSet, split: str, data: Path, problems: Problems) -> Iterator[AnnotatedPicture]:
     """The annotated pictures of one split of a set."""
+    unknown = {*source.complete, *source.names.values()} - {*readers.LABELS, ""}
+    if unknown:
+        raise DataError(f"set {source.name} speaks of {sorted(unknown)}; the labels are {readers.LABELS}")
     if source.kind == "text":
-        name = f"{source.name}/{split}"
+        folder, names = part_folder(data / source.folder, split), readers.OWN_NAMES | source.names
         return readers.read_text_folder(
-            data / source.folder / split, name, frozenset(source.complete), problems
+            folder, f"{source.name}/{split}", frozenset(source.complete), problems, names
         )
     if split not in source.annotations:
         return iter(())
@@ -190,30 +213,31 @@ def read_set(source: SourceSet, split: str, data: Path, problems: Problems) -> I
     if source.kind == "wider":
         return readers.read_wider_face(annotations, pictures, None, problems)
     if source.kind == "coco":
-        return readers.read_coco(annotations, pictures, {"person": "person"}, problems)
+        return readers.read_coco(annotations, pictures, source.names or {"person": "person"}, problems)
     raise DataError(f"set {source.name} is of kind {source.kind!r}; the kinds are text, wider and coco")
 
 
 def label_shard(task: ShardTask) -> ShardReport:
     """Make one shard and, beside it, its report; runs in any process."""
     cv2.setNumThreads(1)
-    problems, counts = Problems(), Counter[str]()
+    problems, counts, found = Problems(), Counter[str](), Counter[str]()
     teachers = [make_teacher(trust.teacher, task.data) for trust in task.recipe.teachers]
 
     def records() -> Iterator[Record]:
         for picture in task.pictures:
-            record = label_picture(picture, task.recipe.teachers, teachers, problems)
+            record = label_picture(picture, task.recipe.teachers, teachers, problems, found)
             if record is not None:
                 counts.update(f"{b.label}/{b.source}/{'ignore' if b.ignore else 'box'}" for b in record.boxes)
                 yield record
 
     written = write_shard(task.target, records())
-    report = ShardReport(task.target.name, written, dict(counts), problems)
+    report = ShardReport(task.target.name, written, dict(counts), dict(found), problems)
     write_json(
         _report_path(task.target),
         {
             "records": written,
             "counts": report.counts,
+            "found": report.found,
             "problems": {"counts": problems.counts, "examples": problems.examples},
         },
     )
@@ -229,27 +253,54 @@ def finished_report(task: ShardTask) -> ShardReport | None:
     if count_records(task.target) != told["records"]:
         return None
     problems = Problems(Counter(told["problems"]["counts"]), told["problems"]["examples"])
-    return ShardReport(task.target.name, told["records"], told["counts"], problems)
+    return ShardReport(task.target.name, told["records"], told["counts"], told.get("found", {}), problems)
 
 
 def label_picture(
-    picture: AnnotatedPicture, trusts: Sequence[Trust], teachers: Sequence[Teacher], problems: Problems
+    picture: AnnotatedPicture,
+    trusts: Sequence[Trust],
+    teachers: Sequence[Teacher],
+    problems: Problems,
+    found: Counter[str],
 ) -> Record | None:
-    """One picture through the teachers; None, counted, when it cannot be read."""
+    """One picture through the teachers; None, counted, when it cannot be read or contradicts its boxes."""
     encoded = picture.path.read_bytes() if picture.path.is_file() else b""
     decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
     if decoded is None:
         problems.add("picture missing or unreadable", picture.path.name)
         return None
     pixels: Pixels = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
-    seen = [
-        (trust, teacher.name, finding)
-        for trust, teacher in zip(trusts, teachers, strict=True)
-        for finding in teacher.find(pixels)
-    ]
-    boxes = merge(picture.boxes, picture.complete, seen)
     height, width = pixels.shape[:2]
+    if not _same_shape(picture.stated_size, (width, height)):
+        problems.add("picture of another shape than its annotations state, left out", picture.path.name)
+        return None
+    if picture.boxes and _is_turned(encoded, decoded):
+        problems.add("picture that its EXIF turns: its boxes are taken as turned, too", picture.path.name)
+    if is_animated(picture.path):
+        problems.add(ANIMATED, picture.path.name)
+    seen = []
+    for trust, teacher in zip(trusts, teachers, strict=True):
+        findings = teacher.find(pixels)
+        found[f"{teacher.name} {Path(trust.teacher.files[0]).name}"] += len(findings)
+        seen += [(trust, teacher.name, finding) for finding in findings]
+    boxes = merge(picture.boxes, picture.complete, seen)
     return Record(picture.key, encoded, width, height, tuple(boxes))
+
+
+def _same_shape(stated: tuple[float, float] | None, decoded: tuple[int, int]) -> bool:
+    """Whether boxes that were measured in the stated size fit the picture, which may be a smaller copy."""
+    if stated is None:
+        return True
+    return abs(stated[0] * decoded[1] / (stated[1] * decoded[0]) - 1) < 0.02
+
+
+def _is_turned(encoded: bytes, upright: Pixels) -> bool:
+    """Whether the EXIF orientation changed the picture, and boxes may be of the unturned one."""
+    if b"Exif" not in encoded[:65536]:
+        return False
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    plain = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    return not np.array_equal(plain, upright)
 
 
 def merge(

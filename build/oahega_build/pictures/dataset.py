@@ -208,15 +208,42 @@ def _join(parent: list[int], a: int, b: int) -> None:
     parent[max(a, b)] = min(a, b)
 
 
+def split_groups(samples: Sequence[Sample], pattern: str = "") -> list[int]:
+    """A group number per sample for a split: near-copies share one, and so does what `pattern` groups."""
+    copies = near_duplicates(samples)
+    if not pattern:
+        return copies
+    parent = list(range(len(samples)))
+    for groups in (copies, named_groups(samples, pattern)):
+        first: dict[int, int] = {}
+        for i, number in enumerate(groups):
+            _join(parent, first.setdefault(number, i), i)
+    return [_root(parent, i) for i in range(len(samples))]
+
+
 def named_groups(samples: Sequence[Sample], pattern: str) -> list[int]:
-    """A group number per sample from the first parenthesis of `pattern` in its name (a person, a video)."""
+    """A group number per sample from the first parenthesis of `pattern` in its name (a person, a video).
+
+    A name in which the pattern finds nothing is a group of its own. DataError where it fits no name at all.
+    """
+    try:
+        found = [re.search(pattern, sample.name) for sample in samples]
+    except re.error as error:
+        raise DataError(f"group_pattern {pattern!r} is no regular expression: {error}; correct it") from error
+    keys = [match[1] if match and match.re.groups else None for match in found]
+    alone = keys.count(None)
+    if keys and alone == len(keys):
+        raise DataError(
+            f"group_pattern {pattern!r} finds no group in any of {alone} names; its first parenthesis must "
+            f"fit names such as {samples[0].name}"
+        )
+    if alone:
+        log.warning("group_pattern finds no group in %d of %d names; each stands alone", alone, len(keys))
     numbers: dict[str, int] = {}
-    groups = []
-    for sample in samples:
-        match = re.search(pattern, sample.name)
-        key = match.group(1) if match and match.groups() else sample.name
-        groups.append(numbers.setdefault(key, len(numbers)))
-    return groups
+    return [
+        numbers.setdefault(sample.name if key is None else f"in {key}", len(numbers))
+        for sample, key in zip(samples, keys, strict=True)
+    ]
 
 
 def split_off(
@@ -252,9 +279,8 @@ def held_out(dataset: Dataset, share: float = HELD_OUT, pattern: str = "") -> li
 def split_train(
     dataset: Dataset, share: float = HELD_OUT, pattern: str = ""
 ) -> tuple[list[Sample], list[Sample]]:
-    """`train` in the part for training and the held-out part; near-copies or `pattern`'s groups together."""
-    groups = named_groups(dataset.train, pattern) if pattern else near_duplicates(dataset.train)
-    return split_off(dataset.train, share, seed=0, groups=groups)
+    """`train` in the part for training and the held-out part; near-copies and `pattern`'s groups together."""
+    return split_off(dataset.train, share, seed=0, groups=split_groups(dataset.train, pattern))
 
 
 def _require_both_sides(counts: Counter[int], rest: Sequence[Sample], held: Sequence[Sample]) -> None:

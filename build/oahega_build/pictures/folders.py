@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from oahega_build.errors import DataError
@@ -107,8 +107,12 @@ def _count_systems(folder: Path, problems: Problems) -> None:
 
 def files_in(folder: Path, problems: Problems, *, videos: bool = False) -> Iterator[Path]:
     """Pictures (and videos) at any depth, by name; each other file is counted by its ending."""
-    wanted = PICTURES | VIDEOS if videos else PICTURES
-    for path in sorted(_walk(folder, problems)):
+    yield from usable(_walk(folder, problems), folder, PICTURES | VIDEOS if videos else PICTURES, problems)
+
+
+def usable(files: Iterable[Path], folder: Path, wanted: frozenset[str], problems: Problems) -> Iterator[Path]:
+    """Of some files below a folder those with a wanted ending, by name; the others are counted."""
+    for path in sorted(files):
         name = path.relative_to(folder).as_posix()
         if printable(name) != name:
             problems.add("file whose name is not UTF-8, passed over: rename it", path.name)

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from oahega_build.errors import DataError
-from oahega_build.pictures.readers import LabelledBox
+from oahega_build.pictures.readers import LABELS, LabelledBox
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 
-CLASS_NUMBERS = {"face": 1, "person": 2}
+CLASS_NUMBERS = {label: number for number, label in enumerate(LABELS, 1)}
 """0 is the background there."""
 LANDMARKS = 5
 

@@ -145,14 +145,14 @@ def count_pictures(folder: Path) -> int:
 def split_dataset(source: Path, share: float, pattern: str, artifacts_folder: Path, name: str) -> Path:
     """Stage `split`: `<name of source>/train` and `/valid` of a dataset without them; the same everywhere.
 
-    Near-copies, or what `pattern` groups, stay on one side. Files are linked where the disk allows it.
+    Near-copies, and what `pattern` groups, stay on one side. Files are linked where the disk allows it.
     """
-    from oahega_build.pictures.dataset import VOTES, named_groups, near_duplicates, read_dataset, split_off
+    from oahega_build.pictures.dataset import VOTES, read_dataset, split_groups, split_off
 
     described = {"source": source, "share": share, "pattern": pattern}
     with open_run(artifacts_folder, "split", name, described) as run:
         dataset, target = read_dataset(source), run.folder / source.name
-        groups = named_groups(dataset.train, pattern) if pattern else near_duplicates(dataset.train)
+        groups = split_groups(dataset.train, pattern)
         parts = dict(zip(("train", "valid"), split_off(dataset.train, share, 0, groups), strict=True))
         placed = {}
         for part, samples in parts.items():

@@ -24,13 +24,13 @@ from pydantic import (
 
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.trigger import UNCERTAIN, Decision
+from oahega_edge.manifest import Label
 
 EVENT_SCHEMA = "urn:oahega:event:1"
 
 Accelerator = Literal["cpu", "edgetpu-usb", "edgetpu-pci"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

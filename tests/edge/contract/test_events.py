@@ -1,15 +1,19 @@
 import json
+import re
+import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from edge.mqtt_samples import decision, event, events, seeded_bytes, stamp
 from oahega_edge.chain.geometry import Box
 from oahega_edge.contract.events import Event, Uuid7, rfc3339, rounded_shares, unit_xywh
+from oahega_edge.manifest import Label
 
 FIELDS = [
     "schema",
@@ -143,3 +147,52 @@ def test_negative_latency_of_a_jumping_clock_is_zero() -> None:
     made = stamp().stamp(decision(), latency_ms=-5.0, accelerator="cpu", degraded=False, time_synced=False)
 
     assert made.latency_ms == 0
+
+
+LABEL_PATTERN = TypeAdapter(Label).json_schema()["pattern"]
+WORDS = ["happy", "very-happy_2", "überrascht", "счастье", "喜び"]
+NO_WORDS = [
+    "",
+    "1",
+    "-a",
+    "_a",
+    "Happy",
+    "a b",
+    "a\u00a0b",
+    "a/b",
+    "a+",
+    "a#",
+    "a'",
+    'a"',
+    "a<b",
+    "a\x00",
+    "$a",
+]
+
+
+@pytest.mark.parametrize("label", WORDS + NO_WORDS)
+def test_a_label_is_a_word_of_any_script(label: str) -> None:
+    """For pydantic and for whoever reads the JSON Schema with Python."""
+    assert bool(re.search(LABEL_PATTERN, label)) == (label in WORDS)
+    if label in WORDS:
+        assert TypeAdapter(Label).validate_python(label) == label
+    else:
+        with pytest.raises(ValidationError):
+            TypeAdapter(Label).validate_python(label)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is absent")
+def test_the_labels_pattern_means_the_same_in_javascript() -> None:
+    script = (
+        "const [pattern, words] = JSON.parse(process.argv[1]);"
+        "console.log(JSON.stringify(words.filter(word => RegExp(pattern, 'u').test(word))))"
+    )
+
+    told = subprocess.run(
+        ["node", "-e", script, json.dumps([LABEL_PATTERN, WORDS + NO_WORDS])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert json.loads(told.stdout) == WORDS

@@ -7,12 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from oahega_build.errors import RunError
+from oahega_build.errors import DataError, RunError
 from oahega_build.labelling.label import LabelRecipe, SourceSet, Trust, label, merge
 from oahega_build.labelling.teachers import Finding, TeacherSpec
 from oahega_build.pictures.readers import LabelledBox
 from oahega_build.pictures.records import read_records, shards_of
+from oahega_build.recipes.label_shared import YUNET
 from oahega_edge.chain.geometry import Box
 
 pytestmark = pytest.mark.training
@@ -134,3 +136,107 @@ def test_a_finished_run_is_not_mixed_with_another_recipe(data: Path, tmp_path: P
 
     with pytest.raises(RunError, match="another recipe"):
         label(dataclasses.replace(RECIPE, shards=3), data, tmp_path, "run")
+
+
+def test_class_numbers_are_refused_with_the_known_labels(data: Path, tmp_path: Path) -> None:
+    for notes in (data / "people").glob("*/*.txt"):
+        notes.write_text(notes.read_text().replace("person", "0"))
+
+    with pytest.raises(DataError, match=r"no picture can be used.*label '0', which is none of face, person"):
+        label(RECIPE, data, tmp_path, "run")
+
+
+def test_class_numbers_are_read_by_the_names_of_the_recipe(data: Path, tmp_path: Path) -> None:
+    for notes in (data / "people").glob("*/*.txt"):
+        notes.write_text(notes.read_text().replace("person", "0"))
+    source = dataclasses.replace(RECIPE.sets[0], names={"0": "person"})
+
+    run = label(dataclasses.replace(RECIPE, sets=(source,)), data, tmp_path, "run")
+
+    assert json.loads((run / "metrics.json").read_text())["valid"]["boxes"] == {"person/given/box": 4}
+
+
+def test_a_recipe_that_speaks_of_an_unknown_label_is_refused(data: Path, tmp_path: Path) -> None:
+    source = dataclasses.replace(RECIPE.sets[0], complete=("persons",))
+
+    with pytest.raises(DataError, match=r"\['persons'\]; the labels are"):
+        label(dataclasses.replace(RECIPE, sets=(source,)), data, tmp_path, "run")
+
+
+def test_a_set_split_by_other_names_is_read(data: Path, tmp_path: Path) -> None:
+    (data / "people/train").rename(data / "people/Train")
+    (data / "people/valid").rename(data / "people/val")
+
+    run = label(RECIPE, data, tmp_path, "run")
+
+    assert json.loads((run / "metrics.json").read_text())["train"]["pictures"] == 7
+
+
+def photograph(folder: Path, orientation: int) -> None:
+    """400x300 as its sensor saw it, with somebody white at (40, 210, 80, 60) there; EXIF turns it."""
+    sensor = np.zeros((300, 400, 3), np.uint8)
+    sensor[210:270, 40:120] = 255
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(sensor).save(folder / "a.jpg", exif=exif, quality=95)
+
+
+def coco(folder: Path, size: tuple[int, int]) -> LabelRecipe:
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [40, 210, 80, 60]}],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    (folder / "c.json").write_text(json.dumps(content))
+    source = SourceSet("c", "c", kind="coco", annotations={"train": "c.json"}, pictures={"train": "pics"})
+    return dataclasses.replace(RECIPE, sets=(source,), shards=1)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_boxes_of_an_unturned_photograph_are_not_put_on_the_turned_one(
+    orientation: int, tmp_path: Path
+) -> None:
+    photograph(tmp_path / "pics", orientation)
+
+    run = label(coco(tmp_path, (400, 300)), tmp_path, tmp_path, "run")
+
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["train"]["pictures"] == 0
+    assert metrics["problems"]["picture of another shape than its annotations state, left out"]["count"] == 1
+
+
+def test_a_photograph_turned_upside_down_is_said(tmp_path: Path) -> None:
+    """Its shape cannot tell whether the boxes are of the turned picture."""
+    photograph(tmp_path / "pics", 3)
+
+    run = label(coco(tmp_path, (400, 300)), tmp_path, tmp_path, "run")
+
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["train"]["pictures"] == 1
+    assert (
+        metrics["problems"]["picture that its EXIF turns: its boxes are taken as turned, too"]["count"] == 1
+    )
+
+
+@pytest.mark.parametrize("size", [(400, 300), (800, 600), (803, 600)])
+def test_a_smaller_copy_keeps_its_boxes(size: tuple[int, int], tmp_path: Path) -> None:
+    photograph(tmp_path / "pics", 1)
+
+    run = label(coco(tmp_path, size), tmp_path, tmp_path, "run")
+
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["train"]["boxes"] == {"person/given/box": 1}
+    assert not metrics["problems"]
+
+
+@pytest.mark.shared
+def test_a_teacher_that_finds_nothing_at_all_is_named(
+    data: Path, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "teachers").symlink_to(shared / "data/teachers")
+    recipe = dataclasses.replace(RECIPE, teachers=(Trust(YUNET, sure=0.7, likely=0.3),))
+
+    label(recipe, data, tmp_path, "run")
+
+    assert "1 x teacher that found nothing in any picture" in capsys.readouterr().out

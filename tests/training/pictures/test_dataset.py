@@ -16,6 +16,7 @@ from oahega_build.pictures.dataset import (
     near_duplicates,
     overview,
     read_dataset,
+    split_groups,
     split_off,
     split_train,
 )
@@ -198,6 +199,58 @@ def test_a_pattern_keeps_a_persons_pictures_together(tmp_path: Path) -> None:
 
     rest, held = split_off(dataset.train, 0.4, seed=0, groups=groups)
     assert not {s.name.split("/")[1][:3] for s in rest} & {s.name.split("/")[1][:3] for s in held}
+
+
+def test_near_copies_stay_together_where_a_pattern_is_given(tmp_path: Path) -> None:
+    """Two cameras, or two accounts, of one person: the names differ, the pictures are the same."""
+    root = some(tmp_path, 30)
+    for i in range(30):
+        cv2.imwrite(str(root / "happy" / f"copy{i}.png"), cv2.GaussianBlur(face(1, i), (0, 0), 0.4))
+    dataset = read_dataset(root)
+
+    rest, held = split_train(dataset, 0.2, r"/([a-z]*\d+)\.png")
+
+    copies = dict(zip((s.name for s in dataset.train), near_duplicates(dataset.train), strict=True))
+    assert held
+    assert not {copies[s.name] for s in rest} & {copies[s.name] for s in held}
+
+
+def test_groups_of_a_pattern_and_near_copies_are_joined(tmp_path: Path) -> None:
+    root = some(tmp_path, 4)
+    cv2.imwrite(str(root / "sad" / "a-1.png"), face(1, 0))
+    cv2.imwrite(str(root / "sad" / "a-2.png"), face(2, 99))
+    samples = read_dataset(root).train
+
+    groups = dict(zip((s.name for s in samples), split_groups(samples, r"/(a)-\d"), strict=True))
+
+    assert groups["happy/0000.png"] == groups["sad/a-1.png"] == groups["sad/a-2.png"]
+    assert len(set(groups.values())) == len(samples) - 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        (r"/\d+\.png", "no group in any"),
+        (r"(person\d)", "no group in any of 12 names"),
+        ("(", "no regular expression"),
+    ],
+)
+def test_a_pattern_that_groups_nothing_is_refused(pattern: str, said: str, tmp_path: Path) -> None:
+    dataset = read_dataset(some(tmp_path, 4))
+
+    with pytest.raises(DataError, match=said):
+        split_train(dataset, 0.2, pattern)
+
+
+def test_names_that_a_pattern_does_not_fit_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    samples = read_dataset(some(tmp_path, 4)).train
+
+    groups = named_groups(samples, r"happy/(\d)")
+
+    assert len(set(groups)) == 1 + 8
+    assert "no group in 8 of 12 names" in caplog.text
 
 
 def test_a_class_too_small_to_split_is_refused(tmp_path: Path) -> None:
