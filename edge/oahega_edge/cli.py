@@ -9,7 +9,6 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -74,7 +73,8 @@ def version(
 @app.command()
 def run(config: ConfigOption = None, settings: SetOption = None) -> None:
     """Watch the camera and publish events until stopped."""
-    from oahega_edge.service.assembly import make_daemon, read_setup
+    from oahega_edge.service.assembly import make_daemon
+    from oahega_edge.service.setup import read_setup
 
     setup = read_setup(_layers(config, settings))
     _log_to_stderr(setup.settings)
@@ -106,7 +106,7 @@ def replay(
     settings: SetOption = None,
 ) -> None:
     """Send a file through the chain; events on standard output, the same on every run."""
-    from oahega_edge.service.assembly import read_setup
+    from oahega_edge.service.setup import read_setup
     from oahega_edge.tools.replay import replay_source
 
     setup = read_setup(_layers(config, settings, OFFLINE_VERB))
@@ -145,14 +145,9 @@ def bench(
         assignments = [f"runtime.threads={threads}", *(settings or [])]
         _bench_gate(_layers(config, assignments, OFFLINE_VERB), source, steps)
         return
-    from oahega_edge.service.assembly import (
-        Models,
-        make_camera,
-        make_identity,
-        make_pipeline,
-        make_stamp,
-        read_setup,
-    )
+    from oahega_edge.service.assembly import make_camera, make_identity, make_stamp
+    from oahega_edge.service.engine import Engine
+    from oahega_edge.service.setup import read_setup
     from oahega_edge.stopwatch import Stopwatch
     from oahega_edge.tools.bench import as_table, run_bench
     from oahega_edge.tools.demo_clip import write_demo_clip
@@ -164,18 +159,20 @@ def bench(
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oahega-bench-"))
             source = str(write_demo_clip(Path(folder) / "demo.mp4"))
         camera = make_camera(setup.settings, source)
-        models = stack.enter_context(Models(setup.bundle, setup.settings))
-        watch = Stopwatch(time.perf_counter)
-        pipeline = make_pipeline(setup.bundle, models, setup.settings, watch)
-        stamp = make_stamp(make_identity(setup))
-        result = run_bench(camera, pipeline, stamp, steps=steps, size=_size(size))
+        engine = stack.enter_context(Engine(setup, Stopwatch()))
+        stamp = make_stamp(make_identity(setup.settings), engine.bundle)
+        result = run_bench(camera, engine.pipeline, stamp, steps=steps, size=_size(size))
     print(as_table(result), file=sys.stderr)
     print(json.dumps(result.as_json()))
 
 
 def _bench_gate(layers: Layers, source: str | None, steps: int) -> None:
+    from oahega_edge.bundles.models import Models
     from oahega_edge.chain.motion import MotionGate, OpenGate
-    from oahega_edge.service.assembly import Models, make_camera, make_pipeline, read_setup
+    from oahega_edge.service.assembly import make_camera
+    from oahega_edge.service.chains import make_pipeline
+    from oahega_edge.service.engine import runtime_options
+    from oahega_edge.service.setup import read_setup
     from oahega_edge.stopwatch import Stopwatch
     from oahega_edge.tools.bench_gate import bench_gate
 
@@ -183,10 +180,10 @@ def _bench_gate(layers: Layers, source: str | None, steps: int) -> None:
         raise typer.BadParameter("--gate needs a SOURCE: a clip of the scene while nobody is there")
     setup = read_setup(layers)
     gates = MotionGate(setup.settings.motion.look_every_ms / 1000), OpenGate()
-    with Models(setup.bundle, setup.settings) as models:
+    with Models(setup.bundle, runtime_options(setup)) as models:
 
         def new_pipeline() -> Pipeline:
-            return make_pipeline(setup.bundle, models, setup.settings, Stopwatch(time.perf_counter))
+            return make_pipeline(setup.bundle, models, setup.settings, Stopwatch())
 
         times = bench_gate(make_camera(setup.settings, source), new_pipeline, gates, steps=steps)
     print(times.as_text(), file=sys.stderr)
@@ -194,7 +191,7 @@ def _bench_gate(layers: Layers, source: str | None, steps: int) -> None:
 
 
 def _bench_models(layers: Layers, threads: int, runs: int) -> None:
-    from oahega_edge.service.assembly import read_setup
+    from oahega_edge.service.setup import read_setup
     from oahega_edge.tools.bench_models import as_table, described, time_models
 
     setup = read_setup(layers)
@@ -215,7 +212,7 @@ def check(
     settings: SetOption = None,
 ) -> None:
     """Check settings, bundle and models, without publishing anything."""
-    from oahega_edge.service.assembly import read_setup
+    from oahega_edge.service.setup import read_setup
     from oahega_edge.tools.checks import check_camera, check_models
 
     setup = read_setup(_layers(config, settings))
@@ -233,7 +230,7 @@ def check(
 @app.command(name="config")
 def show_config(config: ConfigOption = None, settings: SetOption = None) -> None:
     """Print every setting as JSON with where it comes from."""
-    from oahega_edge.service.assembly import read_setup
+    from oahega_edge.service.setup import read_setup
 
     setup = read_setup(_layers(config, settings))
     values = setup.settings.model_dump(mode="json")

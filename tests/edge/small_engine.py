@@ -1,4 +1,4 @@
-"""An engine that sees one happy face."""
+"""An engine without models that sees one happy face."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from oahega_edge.contract.events import ModelIdentity
 from oahega_edge.contract.messages import AcceleratorHealth, Adjustable
-from oahega_edge.service.engines import Engine
 from scripted import LABELS, LEFT, face, pipeline
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -15,13 +14,25 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MODEL = ModelIdentity(name="tiny", version="1", sha256="0" * 64)
 
 
-def engine() -> Engine:
-    return Engine(
-        bundle=MODEL,
-        labels=LABELS,
-        terms=("drawn",),
-        pipeline=pipeline(lambda i: [face(LEFT)]),
-        adjustable=Adjustable(frames=4, threshold=0.6),
-        accelerator=lambda: AcceleratorHealth(active="cpu", wanted="cpu"),
-        close=lambda: None,
-    )
+class FakeEngine:
+    """What the daemon needs of an `Engine`."""
+
+    def __init__(self, name: str = "tiny") -> None:
+        self.bundle = MODEL.model_copy(update={"name": name})
+        self.labels = LABELS
+        self.terms = ("drawn",)
+        self.pipeline = pipeline(lambda i: [face(LEFT)])
+        self.adjustable = Adjustable(frames=4, threshold=0.6)
+        self.closed = False
+
+    def accelerator(self) -> AcceleratorHealth:
+        return AcceleratorHealth(active="cpu", wanted="cpu")
+
+    def release(self) -> None:
+        pass
+
+    def reclaim(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True

@@ -12,7 +12,6 @@ import struct
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -20,9 +19,10 @@ from typing import Any, BinaryIO, Self
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Pipeline, Step
-from oahega_edge.service.assembly import make_daemon, read_setup
+from oahega_edge.service.assembly import make_daemon
 from oahega_edge.service.journal import configure
 from oahega_edge.service.settings import read_layers
+from oahega_edge.service.setup import read_setup
 
 PAIR = struct.Struct("<ff")
 
@@ -82,7 +82,7 @@ def main(file: Path, assignments: list[str]) -> None:
     with file.open("wb") as out, make_daemon(setup, os.environ, stop) as daemon:
         engine = daemon.engines.current
         timed = TimedPipeline(engine.pipeline)
-        daemon.engines.current = replace(engine, pipeline=timed)  # type: ignore[arg-type]
+        engine.pipeline = timed  # type: ignore[assignment]
         daemon.camera = TimedCamera(daemon.camera, timed, out)
         daemon.run()
 

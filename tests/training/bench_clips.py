@@ -26,7 +26,7 @@ from oahega_edge.cameras import open_camera
 from oahega_edge.chain.detection import FACE, Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
-from oahega_edge.service.assembly import UNSURE
+from oahega_edge.service.chains import UNSURE
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SURE, PERHAPS, SMALLEST, SAME = 0.7, 0.3, 0.05, 0.4

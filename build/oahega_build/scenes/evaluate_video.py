@@ -50,7 +50,7 @@ from oahega_edge.chain.classifier import Classifier, EmotionClassifier
 from oahega_edge.chain.detection import HEAD_ODDS
 from oahega_edge.chain.detector import Detector
 from oahega_edge.runtimes import open_model
-from oahega_edge.service.assembly import UNSURE
+from oahega_edge.service.chains import UNSURE
 from oahega_edge.service.settings import PACKAGED, Settings, read_layers
 
 Play = Callable[[Record, Sights], Answers]

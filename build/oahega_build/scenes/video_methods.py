@@ -16,7 +16,7 @@ from oahega_edge.chain.decider import Decider, TrackedFace
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.smoothing import Window
 from oahega_edge.chain.trigger import UNCERTAIN
-from oahega_edge.service.assembly import make_decider
+from oahega_edge.service.chains import make_decider
 from oahega_edge.service.settings import Settings
 
 ORIGINAL_THRESHOLD = 0.7

@@ -6,55 +6,29 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-import cv2
 
 import oahega_edge
-from oahega_edge.bundles.load import DEFAULT_BUNDLE, EMBEDDED, Bundle, is_embedded, load_bundle, self_test
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.port import Camera
 from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
-from oahega_edge.chain.classifier import Classifier, EmotionClassifier
-from oahega_edge.chain.decider import Decider
-from oahega_edge.chain.detector import Detector
-from oahega_edge.chain.disclosure import Group, SelectedLabels, published_labels, published_prior
 from oahega_edge.chain.geometry import Box
-from oahega_edge.chain.motion import MotionGate, OpenGate
-from oahega_edge.chain.pipeline import (
-    EveryFace,
-    FaceRules,
-    Pipeline,
-)
-from oahega_edge.chain.smoothing import new_smoothing
-from oahega_edge.chain.tracking import Tracker
-from oahega_edge.chain.trigger import TriggerRules
 from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
-from oahega_edge.contract.messages import COMMANDS, AcceleratorHealth, Adjustable
-from oahega_edge.errors import AcceleratorError
-from oahega_edge.manifest import DetectorEntry, EmotionEntry
+from oahega_edge.contract.messages import COMMANDS
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttOptions, MqttPublisher
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.publishers.store import StoreOptions
-from oahega_edge.runtimes import open_model
-from oahega_edge.runtimes.edgetpu import find_edgetpu
-from oahega_edge.runtimes.fallback import Fallback
-from oahega_edge.runtimes.isolated import ModelSpec, open_isolated
-from oahega_edge.runtimes.port import Model
 from oahega_edge.service.control import ControlServer, socket_path
 from oahega_edge.service.daemon import Daemon, NoRecovery, Rhythm
-from oahega_edge.service.engines import Engine, Engines, TrialRecord
+from oahega_edge.service.engine import SWAP_WAIT_S, Engine
+from oahega_edge.service.engines import Engines, TrialRecord
 from oahega_edge.service.health import (
     CameraCounts,
     Identity,
     Reporter,
-    active_accelerator,
     monotonic,
     read_board,
     time_is_synced,
@@ -62,228 +36,10 @@ from oahega_edge.service.health import (
 )
 from oahega_edge.service.metrics import Metrics, NoMetrics
 from oahega_edge.service.mute import MuteSwitch
-from oahega_edge.service.settings import Layers, Settings, read_password
+from oahega_edge.service.settings import Settings, read_password
+from oahega_edge.service.setup import Setup
 from oahega_edge.service.supervisor import find_supervisor
 from oahega_edge.stopwatch import Stopwatch
-
-ACCELERATOR_WAIT_S = 20.0
-"""A Coral gets its firmware at the first use; the daemon starts on the CPU when it takes longer."""
-EXCHANGE_WAIT_S = 5.0
-"""The same for a bundle that comes while the daemon runs: the loop stands still, and the watchdog counts."""
-UNSURE = 0.6
-"""A detection that scores at least this share of the least score may keep a track alive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """Settings with the bundle that completed them."""
-
-    bundle: Bundle
-    place: Path
-    """Where the bundle is looked for; may be a link that moves while the daemon runs."""
-    layers: Layers
-    settings: Settings
-
-
-def read_setup(layers: Layers) -> Setup:
-    """Load the bundle that the layers name, take its suggestions, check everything."""
-    place = _place(layers.bundle_path())
-    bundle = _load(place.resolve(), layers)
-    return Setup(bundle, place, layers, _complete(layers, bundle))
-
-
-def _place(named: Path | None) -> Path:
-    """Where the bundle lies that the settings name; a bare name may be one inside the package."""
-    if named is None:
-        return DEFAULT_BUNDLE
-    embedded = EMBEDDED / named
-    return embedded if named.parent == Path() and embedded.is_dir() else named
-
-
-def _load(path: Path, layers: Layers) -> Bundle:
-    """A packaged bundle needs no signature: it came with the code."""
-    return load_bundle(path, () if is_embedded(path) else layers.bundle_keys())
-
-
-def _complete(layers: Layers, bundle: Bundle) -> Settings:
-    """The layers with this bundle's suggestions; SettingsError when they do not fit."""
-    return layers.with_suggestions(bundle.manifest).resolve()
-
-
-class Models:
-    """Both networks of a bundle, opened and self-tested; on an accelerator where one is wanted."""
-
-    def __init__(self, bundle: Bundle, settings: Settings, wait: float = ACCELERATOR_WAIT_S) -> None:
-        """`wait`: seconds for the accelerator until the CPU begins."""
-        self._wait = wait
-        self._bundle = bundle
-        self._runtime = settings.runtime
-        self._entries: dict[str, DetectorEntry | EmotionEntry] = {
-            "detector": bundle.manifest.detector,
-            "emotion": bundle.manifest.emotion,
-        }
-        self._device = accelerator_of(settings)
-        self._fallback: Fallback | None = None
-        self._models: Mapping[str, Model] = {}
-
-    def __enter__(self) -> Self:
-        """BundleError when a file does not fit or fails its self-test; an absent accelerator is no error."""
-        on_cpu = self._open_on_cpu()
-        self._models = on_cpu
-        if self._device != "cpu":
-            self._fallback = Fallback(on_cpu, self._open_on_accelerator, self._test)
-            self._fallback.start(self._wait)
-            self._models = self._fallback.models
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close both."""
-        for model in self._models.values():
-            model.close()
-
-    @property
-    def detector(self) -> Model:
-        """Faces and people."""
-        return self._models["detector"]
-
-    @property
-    def emotion(self) -> Model:
-        """One face."""
-        return self._models["emotion"]
-
-    def release(self) -> None:
-        """Let go of the accelerator: another bundle's models want it."""
-        if self._fallback is not None:
-            self._fallback.release()
-
-    def reclaim(self) -> None:
-        """Take the accelerator again."""
-        if self._fallback is not None:
-            self._fallback.reclaim()
-
-    def health(self) -> AcceleratorHealth:
-        """What the models run on now."""
-        fallback = self._fallback
-        return AcceleratorHealth(
-            active=active_accelerator(self.detector.accelerator),
-            wanted=self._runtime.accelerator,
-            degraded=fallback is not None and fallback.degraded,
-            reason=None if fallback is None else fallback.reason,
-            restarts=0 if fallback is None else fallback.failures,
-        )
-
-    def _open_on_cpu(self) -> dict[str, Model]:
-        models: dict[str, Model] = {}
-        try:
-            for name, entry in self._entries.items():
-                models[name] = open_model(
-                    self._bundle.file(entry.cpu),
-                    entry.outputs,
-                    entry.input,
-                    runtime=self._runtime.library,
-                    threads=self._runtime.threads,
-                )
-            self._test(models)
-        except BaseException:
-            for model in models.values():
-                model.close()
-            raise
-        return models
-
-    def _open_on_accelerator(self) -> Mapping[str, Model]:
-        """Both in one child process, which owns the device."""
-        specs = {
-            name: ModelSpec(self._bundle.file(entry.edgetpu), entry.outputs, entry.input)
-            for name, entry in self._entries.items()
-            if entry.edgetpu is not None
-        }
-        absent = sorted(set(self._entries) - set(specs))
-        if absent:
-            raise AcceleratorError(
-                f"bundle {self._bundle.identity} has no file for the Edge TPU for {' and '.join(absent)}; "
-                "use a bundle made with `compile`, or set runtime.accelerator to cpu"
-            )
-        return open_isolated(
-            specs,
-            runtime=self._runtime.library,
-            device=self._device,
-            python=Path(self._runtime.python) if self._runtime.python else None,
-        )
-
-    def _test(self, models: Mapping[str, Model]) -> None:
-        for name, entry in self._entries.items():
-            self_test(entry, models[name])
-
-
-def accelerator_of(settings: Settings) -> str:
-    """The device to use: what the settings name, or for `auto` the Edge TPU that is attached, else cpu."""
-    wanted = settings.runtime.accelerator
-    return (find_edgetpu() or "cpu") if wanted == "auto" else wanted
-
-
-def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Stopwatch) -> Pipeline:
-    """The chain for one camera."""
-    manifest, detection = bundle.manifest, settings.detection
-    cv2.setNumThreads(settings.runtime.threads)
-    scores = {"face": detection.face_score * UNSURE, "person": detection.person_score}
-    labels = published_labels(manifest.emotion.labels, settings.trigger.labels)
-    prior = published_prior(manifest.emotion.prior, manifest.emotion.labels, labels)
-    classifier: Classifier = EmotionClassifier(manifest.emotion, models.emotion, watch)
-    if labels != classifier.labels:
-        classifier = SelectedLabels(classifier, labels)
-    group = settings.trigger.min_group
-    return Pipeline(
-        detector=Detector(manifest.detector, models.detector, scores, nms_iou=detection.nms_iou, watch=watch),
-        classifier=classifier,
-        decider=make_decider(settings, labels, prior, watch),
-        face_rules=FaceRules(detection.min_face_px, tuple(Box(*mask) for mask in detection.masks)),
-        watch=watch,
-        every=detection.every,
-        gate=MotionGate(settings.motion.look_every_ms / 1000) if settings.motion.gate else OpenGate(),
-        disclosure=Group(labels, group, trigger_rules(settings)) if group else EveryFace(),
-    )
-
-
-def make_decider(
-    settings: Settings, labels: Sequence[str], prior: Sequence[float] | None, watch: Stopwatch | None = None
-) -> Decider:
-    """Tracking, smoothing and trigger; `prior` of the published `labels`."""
-    tracking, smoothing = settings.tracking, settings.smoothing
-    return Decider(
-        Tracker(
-            match_iou=tracking.match_iou,
-            start_score=settings.detection.face_score,
-            start_hits=tracking.start_hits,
-            lost_after=tracking.lost_after_ms / 1000,
-        ),
-        labels,
-        lambda frames: new_smoothing(
-            smoothing.mean,
-            frames=frames,
-            max_age=smoothing.max_age_ms / 1000,
-            lasting=smoothing.lasting_s,
-            prior=prior,
-        ),
-        frames=smoothing.frames,
-        rules=trigger_rules(settings),
-        hold=tracking.hold_ms / 1000,
-        watch=watch,
-    )
-
-
-def trigger_rules(settings: Settings) -> TriggerRules:
-    """The decision's rules in seconds."""
-    trigger = settings.trigger
-    return TriggerRules(
-        threshold=trigger.threshold,
-        hysteresis=trigger.hysteresis,
-        dwell=trigger.dwell_ms / 1000,
-        heartbeat=trigger.heartbeat_s,
-        min_interval=trigger.min_interval_ms / 1000,
-        min_frames=min(trigger.min_frames, settings.smoothing.frames),
-    )
 
 
 def make_camera(settings: Settings, source: str | None = None) -> Camera:
@@ -300,34 +56,23 @@ def make_camera(settings: Settings, source: str | None = None) -> Camera:
     )
 
 
-def make_identity(setup: Setup) -> Identity:
+def make_identity(settings: Settings) -> Identity:
     """Who this run of the daemon is."""
-    bundle, settings = setup.bundle, setup.settings
     return Identity(
         device=settings.device.name,
         release=oahega_edge.__version__,
         boot_id=str(uuid.uuid4()),
         started=utc_now(),
-        labels=published_labels(bundle.manifest.emotion.labels, settings.trigger.labels),
-        bundle=ModelIdentity(
-            name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256
-        ),
-        terms=bundle.manifest.terms,
         context=settings.deployment.context,
         settings=settings.model_dump(mode="json"),
         commands=COMMANDS if settings.mqtt.commands else (),
     )
 
 
-def make_stamp(identity: Identity) -> EventStamp:
+def make_stamp(identity: Identity, model: ModelIdentity) -> EventStamp:
     """Gives events their ids and numbers."""
     clocks = StampClocks(wall=utc_now, random=os.urandom)
-    return EventStamp(identity.device, identity.boot_id, identity.bundle, clocks)
-
-
-def adjustable(settings: Settings) -> Adjustable:
-    """The paper's two settings."""
-    return Adjustable(frames=settings.smoothing.frames, threshold=settings.trigger.threshold)
+    return EventStamp(identity.device, identity.boot_id, model, clocks)
 
 
 def state_folder(settings: Settings, environment: Mapping[str, str]) -> Path | None:
@@ -345,22 +90,15 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
     folder = state_folder(settings, environment)
     watch = Stopwatch(monotonic)
     with ExitStack() as stack:
-        engines = Engines(
-            lambda path: open_engine(setup, path, watch), setup.place, TrialRecord(folder), monotonic
-        )
+        engines = Engines(_opener(setup, watch), setup.place, TrialRecord(folder), monotonic)
         stack.callback(engines.close)
-        identity = replace(
-            make_identity(setup),
-            bundle=engines.current.bundle,
-            labels=engines.current.labels,
-            terms=engines.current.terms,
-        )
+        identity = make_identity(settings)
         camera = _lasting(make_camera(settings), settings)
         reporter = Reporter(
             identity=identity,
+            engine=engines.current,
             clock=monotonic,
             wall=utc_now,
-            accelerator=engines.current.accelerator,
             watch=watch,
             camera=CameraCounts(expected_fps=settings.camera.fps),
             board=read_board,
@@ -368,7 +106,7 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
         daemon = Daemon(
             camera=camera,
             engines=engines,
-            stamp=make_stamp(identity),
+            stamp=make_stamp(identity, engines.current.bundle),
             publisher=make_publisher(settings, folder, environment),
             supervisor=find_supervisor(environment),
             mute=MuteSwitch(folder),
@@ -383,27 +121,15 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
         yield daemon
 
 
-def open_engine(setup: Setup, path: Path, watch: Stopwatch) -> Engine:
-    """A bundle at `path`, completed by the same layers of settings; the first one is loaded already."""
-    bundle, settings, wait = setup.bundle, setup.settings, ACCELERATOR_WAIT_S
-    if path != bundle.path:
-        bundle, wait = _load(path, setup.layers), EXCHANGE_WAIT_S
-        settings = _complete(setup.layers, bundle)
-    models = Models(bundle, settings, wait)
-    models.__enter__()
-    return Engine(
-        bundle=ModelIdentity(
-            name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256
-        ),
-        labels=published_labels(bundle.manifest.emotion.labels, settings.trigger.labels),
-        terms=bundle.manifest.terms,
-        pipeline=make_pipeline(bundle, models, settings, watch),
-        adjustable=adjustable(settings),
-        accelerator=models.health,
-        close=lambda: models.__exit__(None, None, None),
-        release=models.release,
-        reclaim=models.reclaim,
-    )
+def _opener(setup: Setup, watch: Stopwatch) -> Callable[[Path], Engine]:
+    """Opens the bundle at a path, completed by the same layers of settings."""
+
+    def open_engine(path: Path) -> Engine:
+        if path == setup.bundle.path:
+            return Engine(setup, watch)
+        return Engine(setup.at(path), watch, SWAP_WAIT_S)
+
+    return open_engine
 
 
 def make_publisher(settings: Settings, folder: Path | None, environment: Mapping[str, str]) -> Publisher:

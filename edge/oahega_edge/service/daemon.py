@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from oahega_edge.cameras.picture_quality import FrameWatch, Problem
@@ -121,7 +121,7 @@ class Daemon:
             "bundle": self.engines.current.bundle.model_dump(mode="json"),
             "bundle_problem": self.engines.problem,
             "delivery": self.publisher.statistics().model_dump(mode="json"),
-            "accelerator": self.reporter.accelerator().model_dump(mode="json"),
+            "accelerator": self.engines.current.accelerator().model_dump(mode="json"),
             "events": self.reporter.events,
             "settings": self.adjustable.model_dump(mode="json", by_alias=True),
         }
@@ -182,12 +182,7 @@ class Daemon:
 
     def _adopt(self) -> None:
         """Another bundle is at work."""
-        engine = self.engines.current
-        reporter = self.reporter
-        reporter.identity = replace(
-            reporter.identity, bundle=engine.bundle, labels=engine.labels, terms=engine.terms
-        )
-        reporter.accelerator = engine.accelerator
+        engine = self.reporter.engine = self.engines.current
         self.stamp.use(engine.bundle)
         self._step = None
         engine.pipeline.adjust(frames=self.adjustable.frames, threshold=self.adjustable.threshold)
@@ -239,7 +234,7 @@ class Daemon:
             _log.info("camera: %s", state)
 
     def _publish(self, decision: Decision, exposed: float) -> None:
-        accelerator = self.reporter.accelerator()
+        accelerator = self.engines.current.accelerator()
         event = self.stamp.stamp(
             decision,
             latency_ms=(self.reporter.clock() - exposed) * 1000,

@@ -11,39 +11,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from oahega_edge.chain.pipeline import Pipeline
-from oahega_edge.contract.events import ModelIdentity
-from oahega_edge.contract.messages import AcceleratorHealth, Adjustable
 from oahega_edge.errors import EdgeError
+from oahega_edge.service.engine import Engine
 
 _log = logging.getLogger(__name__)
 
 TRIAL_S = 60.0
 LOOK_EVERY_S = 2.0
-
-
-def _nothing() -> None:
-    """There is no such device."""
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """A bundle's models and the chain over them."""
-
-    bundle: ModelIdentity
-    labels: tuple[str, ...]
-    terms: tuple[str, ...]
-    pipeline: Pipeline
-    adjustable: Adjustable
-    accelerator: Callable[[], AcceleratorHealth]
-    close: Callable[[], None]
-    release: Callable[[], None] = _nothing
-    """Let go of a device that only one can hold, and go on without it."""
-    reclaim: Callable[[], None] = _nothing
-    """Take that device again."""
 
 
 class TrialRecord:

@@ -13,10 +13,8 @@ from typing import Literal
 from pydantic import JsonValue
 
 from oahega_edge.chain.pipeline import Step, dominant
-from oahega_edge.contract.events import Accelerator, ModelIdentity
 from oahega_edge.contract.messages import (
     NONE,
-    AcceleratorHealth,
     Adjustable,
     CameraHealth,
     CommandName,
@@ -27,6 +25,7 @@ from oahega_edge.contract.messages import (
     State,
     System,
 )
+from oahega_edge.service.engine import Engine
 from oahega_edge.stopwatch import Stopwatch
 
 CameraState = Literal["live", "muted", "stalled", "absent"]
@@ -40,9 +39,6 @@ class Identity:
     release: str
     boot_id: str
     started: datetime
-    labels: tuple[str, ...]
-    bundle: ModelIdentity
-    terms: tuple[str, ...]
     context: str
     settings: Mapping[str, JsonValue]
     commands: tuple[CommandName, ...]
@@ -65,10 +61,11 @@ class Reporter:
     """Makes the messages; remembers what the last health message has already counted."""
 
     identity: Identity
+    engine: Engine
+    """The one in use."""
     clock: Callable[[], float]
     """Monotonic seconds."""
     wall: Callable[[], datetime]
-    accelerator: Callable[[], AcceleratorHealth]
     watch: Stopwatch
     camera: CameraCounts
     board: Callable[[], System]
@@ -88,17 +85,17 @@ class Reporter:
 
     def info(self, adjustable: Adjustable, volatile: tuple[str, ...], muted: bool) -> Info:
         """The retained description of the device."""
-        identity = self.identity
+        identity, engine = self.identity, self.engine
         return Info(
             time=self.wall(),
             device=identity.device,
             release=identity.release,
             boot_id=identity.boot_id,
             started=identity.started,
-            labels=identity.labels,
-            bundle=identity.bundle,
-            terms=identity.terms,
-            accelerator=self.accelerator().active,
+            labels=engine.labels,
+            bundle=engine.bundle,
+            terms=engine.terms,
+            accelerator=engine.accelerator().active,
             context=identity.context,
             adjustable=adjustable,
             volatile=volatile,
@@ -111,10 +108,10 @@ class Reporter:
         """What is seen now; nobody when there is no picture."""
         faces = () if step is None else step.faces
         face = dominant(faces)
-        known = face is not None and face.average is not None and face.emotion in self.identity.labels
+        known = face is not None and face.average is not None and face.emotion in self.engine.labels
         confidence = 0.0
         if face is not None and face.average is not None:
-            labels, scores = self.identity.labels, face.average.scores
+            labels, scores = self.engine.labels, face.average.scores
             confidence = float(scores[labels.index(face.emotion)] if known else scores.max())
         return State(
             time=self.wall(),
@@ -138,7 +135,7 @@ class Reporter:
             time=moment,
             device=self.identity.device,
             release=self.identity.release,
-            bundle_sha256=self.identity.bundle.sha256,
+            bundle_sha256=self.engine.bundle.sha256,
             bundle_problem=bundle_problem,
             uptime_s=round(now - self._started, 1),
             fps=round(fps, 2),
@@ -157,7 +154,7 @@ class Reporter:
                 stalls=self.camera.stalls,
                 reopens=self.camera.reopens,
             ),
-            accelerator=self.accelerator(),
+            accelerator=self.engine.accelerator(),
             delivery=delivery,
             events=self.events,
             last_event=self._last_event(now, moment),
@@ -206,14 +203,3 @@ def _number(file: Path, *, field: int = 0, base: int = 10) -> int | None:
 def monotonic() -> float:
     """The clock of frames and decisions, seconds."""
     return time.monotonic()
-
-
-def active_accelerator(name: str) -> Accelerator:
-    """A runtime's name for itself as the messages know it."""
-    match name:
-        case "edgetpu-usb":
-            return "edgetpu-usb"
-        case "edgetpu-pci":
-            return "edgetpu-pci"
-        case _:
-            return "cpu"

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from oahega_edge.bundles.models import Models
 from oahega_edge.cameras.picture_quality import brightness, sharpness
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.errors import CameraStalled, EndOfSource
-from oahega_edge.service.assembly import Models, Setup, make_camera, make_pipeline
+from oahega_edge.service.assembly import make_camera
+from oahega_edge.service.engine import Engine, runtime_options
 from oahega_edge.service.health import monotonic
+from oahega_edge.service.setup import Setup
 from oahega_edge.stopwatch import Stopwatch
 
 PAUSE = 0.5
@@ -25,7 +28,7 @@ def check_models(setup: Setup) -> Iterator[str]:
     """One line per thing that fits; an EdgeError for the first that does not."""
     settings, manifest = setup.settings, setup.bundle.manifest
     yield f"settings: device {settings.device.name}, {settings.deployment.context}"
-    with Models(setup.bundle, settings) as models:
+    with Models(setup.bundle, runtime_options(setup)) as models:
         health = models.health()
         yield f"bundle: {setup.bundle.identity} at {setup.bundle.path}, self-test passed on {health.active}"
         if health.degraded:
@@ -84,23 +87,21 @@ def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterato
     Raises CameraStalled when it opens and gives nothing.
     """
     stall = setup.settings.camera.stall_s
-    with Models(setup.bundle, setup.settings) as models:
-        pipeline = make_pipeline(setup.bundle, models, setup.settings, Stopwatch(monotonic))
-        with make_camera(setup.settings) as camera:
-            started, shown = monotonic(), float("-inf")
-            while not stop.is_set() and monotonic() - started < seconds:
-                try:
-                    frame = camera.read(stall)
-                except EndOfSource:
-                    return
-                except CameraStalled as stalled:
-                    raise CameraStalled(
-                        f"{stalled}; check cable, power and that no other program uses the camera"
-                    ) from stalled
-                step = pipeline.process(frame)
-                if frame.captured_at - shown >= PAUSE:
-                    shown = frame.captured_at
-                    yield _sight(frame, step)
+    with Engine(setup, Stopwatch()) as engine, make_camera(setup.settings) as camera:
+        started, shown = monotonic(), float("-inf")
+        while not stop.is_set() and monotonic() - started < seconds:
+            try:
+                frame = camera.read(stall)
+            except EndOfSource:
+                return
+            except CameraStalled as stalled:
+                raise CameraStalled(
+                    f"{stalled}; check cable, power and that no other program uses the camera"
+                ) from stalled
+            step = engine.pipeline.process(frame)
+            if frame.captured_at - shown >= PAUSE:
+                shown = frame.captured_at
+                yield _sight(frame, step)
 
 
 def _sight(frame: Frame, step: Step) -> Sight:

@@ -14,8 +14,10 @@ from oahega_edge.chain.pipeline import Step
 from oahega_edge.chain.trigger import Decision
 from oahega_edge.errors import EndOfSource
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
-from oahega_edge.service.assembly import Models, Setup, make_camera, make_identity, make_pipeline, make_stamp
+from oahega_edge.service.assembly import make_camera, make_identity, make_stamp
+from oahega_edge.service.engine import Engine
 from oahega_edge.service.health import monotonic
+from oahega_edge.service.setup import Setup
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.tools.annotate import VideoFile, annotate
 
@@ -50,10 +52,10 @@ def replay_source(setup: Setup, source: str, video: Path | None, out: TextIO) ->
     """Every frame of `source` through the chain; events to `out`, and drawn to `video` where it is named."""
     camera = make_camera(setup.settings, source)
     with ExitStack() as stack:
-        models = stack.enter_context(Models(setup.bundle, setup.settings))
-        pipeline = make_pipeline(setup.bundle, models, setup.settings, Stopwatch(monotonic))
+        engine = stack.enter_context(Engine(setup, Stopwatch()))
+        pipeline = engine.pipeline
         stack.enter_context(camera)
-        publish = _publisher(setup, models, out)
+        publish = _publisher(setup, engine, out)
         writer = stack.enter_context(nullcontext() if video is None else VideoFile(video))
         labels = pipeline.classifier.labels
         summary = Summary()
@@ -79,12 +81,12 @@ def _next(camera: Camera) -> Frame | None:
         return None
 
 
-def _publisher(setup: Setup, models: Models, out: TextIO) -> Callable[[tuple[Decision, ...], float], None]:
-    stamp = make_stamp(make_identity(setup))
+def _publisher(setup: Setup, engine: Engine, out: TextIO) -> Callable[[tuple[Decision, ...], float], None]:
+    stamp = make_stamp(make_identity(setup.settings), engine.bundle)
     lines = JsonLinesPublisher(out)
 
     def publish(decisions: tuple[Decision, ...], since: float) -> None:
-        health = models.health()
+        health = engine.accelerator()
         for decision in decisions:
             lines.publish(
                 stamp.stamp(

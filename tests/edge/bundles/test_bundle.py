@@ -22,8 +22,8 @@ from oahega_edge.bundles.load import (
 )
 from oahega_edge.errors import BundleError
 from oahega_edge.runtimes import open_model
-from oahega_edge.service.assembly import read_setup
 from oahega_edge.service.settings import read_layers
+from oahega_edge.service.setup import read_setup
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 """Of nobody."""

@@ -12,7 +12,7 @@ from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.picture_quality import FrameWatch
 from oahega_edge.cameras.port import Camera
 from oahega_edge.contract.events import EventStamp, StampClocks
-from oahega_edge.contract.messages import AcceleratorHealth, System
+from oahega_edge.contract.messages import System
 from oahega_edge.errors import CameraError, CameraStalled
 from oahega_edge.publishers.port import Command
 from oahega_edge.publishers.recording import RecordingPublisher
@@ -22,7 +22,7 @@ from oahega_edge.service.health import CameraCounts, Identity, Reporter
 from oahega_edge.service.mute import MuteSwitch
 from oahega_edge.stopwatch import Stopwatch
 from scripted import LABELS
-from small_engine import MODEL, NOON, engine
+from small_engine import MODEL, NOON, FakeEngine
 from waiting import wait_until
 
 
@@ -74,18 +74,19 @@ class Bench:
         self.stop = threading.Event()
         self.mute = MuteSwitch(folder)
         clock = self.clock = Ticking()
+        engines = Engines(lambda path: FakeEngine(), folder, TrialRecord(None), clock)  # type: ignore[arg-type, return-value]
         reporter = Reporter(
-            identity=Identity("kiosk", "0.1", "boot", NOON, LABELS, MODEL, ("drawn",), "development", {}, ()),
+            identity=Identity("kiosk", "0.1", "boot", NOON, "development", {}, ()),
+            engine=engines.current,
             clock=clock,
             wall=lambda: NOON,
-            accelerator=lambda: AcceleratorHealth(active="cpu", wanted="cpu"),
             watch=Stopwatch(clock),
             camera=CameraCounts(expected_fps=10),
             board=System,
         )
         self.daemon = Daemon(
             camera=camera,
-            engines=Engines(lambda path: engine(), folder, TrialRecord(None), clock),
+            engines=engines,
             stamp=EventStamp("kiosk", "boot", MODEL, StampClocks(wall=lambda: NOON, random=bytes)),
             publisher=self.publisher,
             supervisor=self.supervisor,

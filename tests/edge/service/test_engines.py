@@ -1,6 +1,4 @@
 import threading
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +8,8 @@ from oahega_edge.errors import AcceleratorError, BundleError
 from oahega_edge.runtimes.fake import FakeModel
 from oahega_edge.runtimes.fallback import Fallback
 from oahega_edge.runtimes.port import Model
-from oahega_edge.service.engines import TRIAL_S, Engine, Engines, TrialRecord
-from small_engine import engine
+from oahega_edge.service.engines import TRIAL_S, Engines, TrialRecord
+from small_engine import FakeEngine
 
 
 class Clock:
@@ -29,7 +27,7 @@ class House:
         self.folder = folder
         self.link = folder / "current"
         self.clock = Clock()
-        self.closed: list[str] = []
+        self.opened: list[FakeEngine] = []
         for name in ("one", "two", "bad"):
             (folder / name).mkdir()
         self.point("one")
@@ -38,15 +36,22 @@ class House:
         self.link.unlink(missing_ok=True)
         self.link.symlink_to(self.folder / name)
 
-    def open(self, path: Path) -> Engine:
+    def open(self, path: Path) -> FakeEngine:
         if path.name == "bad":
             raise BundleError("bad fails its self-test; copy it again")
-        opened = engine()
-        close: Callable[[], None] = lambda: self.closed.append(path.name)  # noqa: E731
-        return replace(opened, bundle=opened.bundle.model_copy(update={"name": path.name}), close=close)
+        self.opened.append(self.engine(path.name))
+        return self.opened[-1]
+
+    def engine(self, name: str) -> FakeEngine:
+        return FakeEngine(name)
+
+    @property
+    def closed(self) -> list[str]:
+        """Names of the bundles whose engines were closed."""
+        return [engine.bundle.name for engine in self.opened if engine.closed]
 
     def start(self) -> Engines:
-        return Engines(self.open, self.link, TrialRecord(self.folder), self.clock)
+        return Engines(self.open, self.link, TrialRecord(self.folder), self.clock)  # type: ignore[arg-type]
 
     def look(self, engines: Engines, after: float = 3.0) -> bool:
         self.clock.now += after
@@ -82,6 +87,26 @@ class HoldingModel(FakeModel):
             self._device.holder = None
 
 
+class EngineWithDevice(FakeEngine):
+    """Wants the one accelerator."""
+
+    def __init__(self, name: str, device: OneDevice) -> None:
+        super().__init__(name)
+        self.fallback = Fallback(
+            {"detector": FakeModel({"out": np.array([1])})}, device.open, lambda models: None
+        )
+        self.fallback.start(10)
+
+    def release(self) -> None:
+        self.fallback.release()
+
+    def reclaim(self) -> None:
+        self.fallback.reclaim()
+
+    def close(self) -> None:
+        self.fallback.models["detector"].close()
+
+
 class HouseWithDevice(House):
     """Each engine wants the one accelerator; `fallbacks` by the bundle's name."""
 
@@ -90,14 +115,10 @@ class HouseWithDevice(House):
         self.device = OneDevice()
         self.fallbacks: dict[str, Fallback] = {}
 
-    def open(self, path: Path) -> Engine:
-        opened = super().open(path)
-        on_cpu = {"detector": FakeModel({"out": np.array([1])})}
-        group = self.fallbacks[path.name] = Fallback(on_cpu, self.device.open, lambda models: None)
-        group.start(10)
-        return replace(
-            opened, close=group.models["detector"].close, release=group.release, reclaim=group.reclaim
-        )
+    def engine(self, name: str) -> FakeEngine:
+        opened = EngineWithDevice(name, self.device)
+        self.fallbacks[name] = opened.fallback
+        return opened
 
     def runs_on(self, bundle: str) -> str:
         """Called twice: the first call may begin an attempt, whose result the second takes."""

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from mini_bundle import make_bundle
 from oahega_edge.bundles.load import load_bundle, parse_manifest, seal
+from oahega_edge.bundles.models import Models
 from oahega_edge.chain.frame import Frame
 from oahega_edge.contract.topics import Topics
 from oahega_edge.errors import BundleError, CameraError, EdgeError, SettingsError
@@ -28,15 +29,11 @@ from oahega_edge.publishers.connection import Incoming
 from oahega_edge.publishers.port import Command
 from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.tflite_file import parse_tflite
-from oahega_edge.service.assembly import (
-    Models,
-    make_camera,
-    make_pipeline,
-    mqtt_options,
-    read_setup,
-    store_options,
-)
+from oahega_edge.service.assembly import make_camera, mqtt_options, store_options
+from oahega_edge.service.chains import make_pipeline
+from oahega_edge.service.engine import Engine, runtime_options
 from oahega_edge.service.settings import PACKAGED, Settings, read_layers
+from oahega_edge.service.setup import read_setup
 from oahega_edge.stopwatch import Stopwatch
 from small_engine import NOON
 from tiny import NAMES, tiny
@@ -164,7 +161,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def models(bundle: Path) -> Iterator[Models]:
     setup = read_setup(read_layers(None, {}, [f"bundle.path={bundle}", "deployment.context=development"]))
-    with Models(setup.bundle, setup.settings) as opened:
+    with Models(setup.bundle, runtime_options(setup)) as opened:
         yield opened
 
 
@@ -361,9 +358,9 @@ def test_any_values_in_a_manifest(tmp_path: Path, cases: int) -> None:
             setup = read_setup(
                 read_layers(None, {}, [f"bundle.path={folder}", "deployment.context=development"])
             )
-            with Models(setup.bundle, setup.settings) as opened:
+            with Engine(setup, Stopwatch()) as engine:
                 accepted += 1
-                make_pipeline(setup.bundle, opened, setup.settings, Stopwatch()).process(FRAME)
+                engine.pipeline.process(FRAME)
         except (BundleError, SettingsError) as error:
             assert_plain(error)
 

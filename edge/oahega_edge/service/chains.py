@@ -1,0 +1,88 @@
+"""The chain that the settings describe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+
+from oahega_edge.bundles.load import Bundle
+from oahega_edge.bundles.models import Models
+from oahega_edge.chain.classifier import Classifier, EmotionClassifier
+from oahega_edge.chain.decider import Decider
+from oahega_edge.chain.detector import Detector
+from oahega_edge.chain.disclosure import Group, SelectedLabels, published_labels, published_prior
+from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.motion import MotionGate, OpenGate
+from oahega_edge.chain.pipeline import EveryFace, FaceRules, Pipeline
+from oahega_edge.chain.smoothing import new_smoothing
+from oahega_edge.chain.tracking import Tracker
+from oahega_edge.chain.trigger import TriggerRules
+from oahega_edge.service.settings import Settings
+from oahega_edge.stopwatch import Stopwatch
+
+UNSURE = 0.6
+"""A detection that scores at least this share of the least score may keep a track alive."""
+
+
+def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Stopwatch) -> Pipeline:
+    """The chain for one camera."""
+    manifest, detection = bundle.manifest, settings.detection
+    cv2.setNumThreads(settings.runtime.threads)
+    scores = {"face": detection.face_score * UNSURE, "person": detection.person_score}
+    labels = published_labels(manifest.emotion.labels, settings.trigger.labels)
+    prior = published_prior(manifest.emotion.prior, manifest.emotion.labels, labels)
+    classifier: Classifier = EmotionClassifier(manifest.emotion, models.emotion, watch)
+    if labels != classifier.labels:
+        classifier = SelectedLabels(classifier, labels)
+    group = settings.trigger.min_group
+    return Pipeline(
+        detector=Detector(manifest.detector, models.detector, scores, nms_iou=detection.nms_iou, watch=watch),
+        classifier=classifier,
+        decider=make_decider(settings, labels, prior, watch),
+        face_rules=FaceRules(detection.min_face_px, tuple(Box(*mask) for mask in detection.masks)),
+        watch=watch,
+        every=detection.every,
+        gate=MotionGate(settings.motion.look_every_ms / 1000) if settings.motion.gate else OpenGate(),
+        disclosure=Group(labels, group, trigger_rules(settings)) if group else EveryFace(),
+    )
+
+
+def make_decider(
+    settings: Settings, labels: Sequence[str], prior: Sequence[float] | None, watch: Stopwatch | None = None
+) -> Decider:
+    """Tracking, smoothing and trigger; `prior` of the published `labels`."""
+    tracking, smoothing = settings.tracking, settings.smoothing
+    return Decider(
+        Tracker(
+            match_iou=tracking.match_iou,
+            start_score=settings.detection.face_score,
+            start_hits=tracking.start_hits,
+            lost_after=tracking.lost_after_ms / 1000,
+        ),
+        labels,
+        lambda frames: new_smoothing(
+            smoothing.mean,
+            frames=frames,
+            max_age=smoothing.max_age_ms / 1000,
+            lasting=smoothing.lasting_s,
+            prior=prior,
+        ),
+        frames=smoothing.frames,
+        rules=trigger_rules(settings),
+        hold=tracking.hold_ms / 1000,
+        watch=watch,
+    )
+
+
+def trigger_rules(settings: Settings) -> TriggerRules:
+    """The decision's rules in seconds."""
+    trigger = settings.trigger
+    return TriggerRules(
+        threshold=trigger.threshold,
+        hysteresis=trigger.hysteresis,
+        dwell=trigger.dwell_ms / 1000,
+        heartbeat=trigger.heartbeat_s,
+        min_interval=trigger.min_interval_ms / 1000,
+        min_frames=min(trigger.min_frames, settings.smoothing.frames),
+    )

@@ -1,0 +1,47 @@
+"""Settings with the bundle that completes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from oahega_edge.bundles.load import DEFAULT_BUNDLE, EMBEDDED, Bundle, is_embedded, load_bundle
+from oahega_edge.service.settings import Layers, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A checked bundle, and the settings that its suggestions complete."""
+
+    bundle: Bundle
+    place: Path
+    """Where the bundle is looked for; may be a link that moves while the daemon runs."""
+    layers: Layers
+    settings: Settings
+
+    def at(self, path: Path) -> Setup:
+        """The same layers of settings with the bundle at `path`."""
+        return self if path == self.bundle.path else _complete(self.layers, self.place, path)
+
+
+def read_setup(layers: Layers) -> Setup:
+    """Load the bundle that the layers name, take its suggestions, check everything."""
+    place = _place(layers.bundle_path())
+    return _complete(layers, place, place.resolve())
+
+
+def _complete(layers: Layers, place: Path, path: Path) -> Setup:
+    """SettingsError when the layers and the bundle's suggestions do not fit together.
+
+    A packaged bundle needs no signature, because it came with the code.
+    """
+    bundle = load_bundle(path, () if is_embedded(path) else layers.bundle_keys())
+    return Setup(bundle, place, layers, layers.with_suggestions(bundle.manifest).resolve())
+
+
+def _place(named: Path | None) -> Path:
+    """Where the bundle lies that the settings name; a bare name may be one inside the package."""
+    if named is None:
+        return DEFAULT_BUNDLE
+    embedded = EMBEDDED / named
+    return embedded if named.parent == Path() and embedded.is_dir() else named
