@@ -21,10 +21,14 @@ RED, BLUE = (200, 30, 10), (10, 30, 200)
 
 
 def scene(i: int) -> np.ndarray:
-    """96x64: left red, right blue, and a grey stripe on top that changes with the frame."""
+    """96x64: left red, right blue, and a grey stripe on top that changes with the frame.
+
+    A dark line at the bottom makes it a whole picture: a torn one has equal rows there.
+    """
     picture = np.empty((64, 96, 3), np.uint8)
     picture[:, :48], picture[:, 48:] = RED, BLUE
     picture[:16] = 40 + 30 * (i % LENGTH)
+    picture[-3:] = 20
     return picture
 
 

@@ -44,7 +44,7 @@ class TimedPipeline:
         return step
 
 
-class TimedCamera:
+class TimedCamera(Camera):
     """A camera that measures what its reader does between two reads."""
 
     def __init__(self, camera: Camera, pipeline: TimedPipeline, out: BinaryIO) -> None:

@@ -22,7 +22,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class LoopedFile:
+class LoopedFile(Camera):
     """Plays a file source at its own pace; a late reader gets the frame that is due and misses the rest."""
 
     live = True

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.errors import CameraError, CameraStalled, EndOfSource
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class FakeCamera:
+class FakeCamera(Camera):
     """Gives its script from the start each time it is opened. An exception in the script is raised."""
 
     def __init__(self, script: Iterable[Frame | Exception], *, live: bool = False) -> None:

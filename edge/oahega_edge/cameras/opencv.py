@@ -18,6 +18,7 @@ import cv2
 
 from oahega_edge.cameras.capture import as_rgb, open_capture
 from oahega_edge.cameras.latest import Latest
+from oahega_edge.cameras.port import Camera
 from oahega_edge.cameras.usb import UsbPorts
 from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, CameraStalled
@@ -32,7 +33,7 @@ CLOSE_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class OpenCvCamera:
+class OpenCvCamera(Camera):
     """A live camera read by its own thread into a one-slot mailbox.
 
     The thread opens, reads and releases the capture alone: releasing it under a running `read` crashes,

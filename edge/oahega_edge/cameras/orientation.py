@@ -61,7 +61,7 @@ def _cut(pixels: Pixels, roi: Box) -> Pixels:
     return np.ascontiguousarray(pixels[top:bottom, left:right])
 
 
-class Oriented:
+class Oriented(Camera):
     """A camera whose frames come oriented; only frames that are read are turned."""
 
     def __init__(self, camera: Camera, orientation: Orientation) -> None:
@@ -83,10 +83,8 @@ class Oriented:
         return self._orientation(self._camera.read(timeout))
 
     def reset(self) -> None:
-        """As the camera inside, where it has one (see `recovering.py`)."""
-        reset = getattr(self._camera, "reset", None)
-        if reset is not None:
-            reset()
+        """As the camera inside."""
+        self._camera.reset()
 
 
 def oriented(camera: Camera, *, rotate: int, mirror: bool, roi: Box | None) -> Camera:

@@ -18,6 +18,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.errors import CameraError, CameraStalled
 
@@ -37,7 +38,7 @@ AE_CONVERGED = 2
 log = logging.getLogger(__name__)
 
 
-class PiCamera:
+class PiCamera(Camera):
     """Main stream for the crops, low-resolution stream for the detector, both of the same view."""
 
     live = True

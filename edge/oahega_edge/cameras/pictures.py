@@ -14,6 +14,7 @@ import numpy as np
 
 from oahega_edge.cameras.capture import as_rgb
 from oahega_edge.cameras.endings import PICTURES, ending, is_picture
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.errors import CameraError, EndOfSource
 
@@ -22,7 +23,7 @@ USUAL_FPS = 5.0
 log = logging.getLogger(__name__)
 
 
-class Pictures:
+class Pictures(Camera):
     """The pictures of a folder in the order of the numbers in their names, each once; sizes may differ."""
 
     live = False

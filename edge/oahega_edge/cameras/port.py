@@ -11,12 +11,15 @@ from oahega_edge.chain.frame import Frame
 class Camera(Protocol):
     """Delivers frames. Opened by `__enter__`, closed by `__exit__`; may be opened again.
 
-    A live adapter may also have `reset() -> None`: what its driver offers beyond closing and opening, called
-    between the two by the ladder in `recovering.py`.
+    Adapters name it as their base class and inherit what they have nothing to add to.
     """
 
     live: bool
     """True: frames come in real time and old ones are dropped. False: a file, read in lock step."""
+    stalls: int = 0
+    """How often a working camera was lost."""
+    reopens: int = 0
+    """Attempts to open it again."""
 
     def __enter__(self) -> Self:
         """Open; raises CameraError with the source in its text when that fails."""
@@ -35,3 +38,7 @@ class Camera(Protocol):
         EndOfSource after a file's last frame.
         """
         ...
+
+    def reset(self) -> None:
+        """What the driver offers beyond closing and opening; called between the two."""
+        return

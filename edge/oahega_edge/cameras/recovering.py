@@ -2,6 +2,8 @@
 
 Opening and closing a broken device may hang in its driver, so both happen in a thread of their own;
 `read` keeps its timeout throughout, and the daemon goes on pinging its watchdog in a declared state.
+Frozen and torn pictures are not handed on, because they show nobody's face as it is now; a camera whose
+picture stays frozen is opened again.
 """
 
 from __future__ import annotations
@@ -16,18 +18,21 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
+from oahega_edge.cameras.picture_quality import FROZEN_AFTER, FrameWatch, Problem
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, CameraStalled, EndOfSource
 
 log = logging.getLogger(__name__)
 
+FRESH_S = 2.0
+"""Seconds that a camera gets for another picture: one that was just opened may show its last buffer first."""
 Background = Callable[[Callable[[], None]], "Future[None]"]
 """Starts a piece of work elsewhere and returns at once."""
 
 
 class CameraState(StrEnum):
-    """Where on the ladder the camera stands."""
+    """Which recovery step the camera is in."""
 
     CLOSED = "closed"
     OPENING = "opening"
@@ -43,8 +48,8 @@ class CameraState(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Ladder:
-    """How patient to be."""
+class RetrySteps:
+    """How long to wait before each recovery step."""
 
     stall_after: float = 5.0
     """Seconds without a frame until an open camera counts as stalled."""
@@ -58,6 +63,8 @@ class Ladder:
     """Seconds of frames after which the next loss counts from one again."""
     longest_step: float = 30.0
     """Seconds that closing and opening may take; a longer one hangs in the kernel and never ends."""
+    frozen_after: float = FROZEN_AFTER
+    """Seconds of exactly equal pixels that make a picture frozen."""
 
     def pause_before(self, attempt: int) -> float:
         """Seconds before the n-th attempt in a row, counted from 1."""
@@ -82,15 +89,15 @@ def in_thread(work: Callable[[], None]) -> Future[None]:
     return future
 
 
-class RecoveringCamera:
-    """A live camera inside the ladder. Opening never fails: an absent camera is waited for."""
+class RecoveringCamera(Camera):
+    """A live camera that recovers by itself. Opening never fails: an absent camera is waited for."""
 
     live = True
 
     def __init__(
         self,
         camera: Camera,
-        ladder: Ladder | None = None,
+        steps: RetrySteps | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -100,11 +107,9 @@ class RecoveringCamera:
         self.reason = ""
         """Of the last trouble, in one sentence; empty while all is well."""
         self.stalls = 0
-        """How often a working camera was lost."""
         self.reopens = 0
-        """Attempts to open it again."""
         self._camera = camera
-        self._ladder = ladder or Ladder()
+        self._steps = steps or RetrySteps()
         self._clock = clock
         self._sleep = sleep
         self._in_background = in_background
@@ -118,6 +123,9 @@ class RecoveringCamera:
         self._next_attempt_at: float | None = None
         self._first_sequence = 0
         self._last_sequence = -1
+        self._frame_watch = FrameWatch(self._steps.frozen_after)
+        self._problems: frozenset[Problem] = frozenset()
+        self._frozen_since: float | None = None
         self.reason = ""
         self.state = CameraState.OPENING
         self._start(self._open)
@@ -134,24 +142,45 @@ class RecoveringCamera:
             self._camera.__exit__(kind, error, trace)
 
     def read(self, timeout: float) -> Frame:
-        """The newest frame. Raises CameraStalled while the ladder is climbed, CameraError at its top."""
+        """The newest whole frame. Raises CameraStalled while it recovers, CameraError when it cannot."""
         if self.state is CameraState.CLOSED:
             raise CameraError("the camera is not open; use it in a `with` block")
         deadline = self._clock() + timeout
+        while True:
+            self._await_open(deadline)
+            frame = self._read(max(0.0, deadline - self._clock()))
+            faults = self._judge(frame) & {Problem.FROZEN, Problem.TORN}
+            if not faults:
+                return frame
+            if self._clock() >= deadline:
+                raise CameraStalled(f"the picture is {' and '.join(sorted(faults))}")
+
+    def _await_open(self, deadline: float) -> None:
         while not self._is_ready(max(0.0, deadline - self._clock())):
             if self._failure is not None:
                 raise self._failure.with_traceback(None)
             if self._clock() >= deadline:
                 raise CameraStalled(f"camera is {self.state}: {self.reason or 'it takes its time'}")
-        return self._read(max(0.0, deadline - self._clock()))
 
-    def reopen(self, reason: str) -> None:
-        """Distrust the camera although it delivers, e.g. because its picture is frozen."""
-        if self.state is CameraState.OK:
-            self._lost(CameraError(reason))
+    def _judge(self, frame: Frame) -> frozenset[Problem]:
+        """What is wrong with the picture; each change is logged, and a frozen camera is opened again."""
+        now = self._clock()
+        problems = self._frame_watch.see(frame, now)
+        for problem in sorted(problems - self._problems):
+            log.warning("camera: the picture is %s", problem)
+        for problem in sorted(self._problems - problems):
+            log.info("camera: the picture is no longer %s", problem)
+        self._problems = problems
+        if Problem.FROZEN not in problems:
+            self._frozen_since = None
+        elif self._frozen_since is None:
+            self._frozen_since = now
+        elif now - self._frozen_since >= FRESH_S:
+            self._lost(CameraError("the picture is frozen"))
+        return problems
 
     def _is_ready(self, seconds: float) -> bool:
-        """Climb for at most `seconds`; True when the camera can be read."""
+        """Recover for at most `seconds`; True when the camera can be read."""
         if self._failure is not None:
             return False
         if self._next_attempt_at is not None:
@@ -166,7 +195,7 @@ class RecoveringCamera:
 
     def _has_opened(self, work: Future[None], seconds: float) -> bool:
         if not _is_over(work, seconds):
-            if self._clock() - self._step_began > self._ladder.longest_step:
+            if self._clock() - self._step_began > self._steps.longest_step:
                 self._give_up("its driver hangs")
             return False
         self._work = None
@@ -185,7 +214,7 @@ class RecoveringCamera:
         except EndOfSource:
             raise
         except CameraStalled as error:
-            if self._clock() - self._last_frame_at >= self._ladder.stall_after:
+            if self._clock() - self._last_frame_at >= self._steps.stall_after:
                 self._lost(error)
             raise
         except CameraError as error:
@@ -201,7 +230,7 @@ class RecoveringCamera:
             self._ok_since = now
             # A reopened camera counts from 0 again; ours goes on, with a gap.
             self._first_sequence = self._last_sequence + 1 + (self._last_sequence >= 0) - frame.sequence
-        if now - self._ok_since >= self._ladder.settled_after:
+        if now - self._ok_since >= self._steps.settled_after:
             self._attempt = 0
         self._last_sequence = self._first_sequence + frame.sequence
         return dataclasses.replace(frame, sequence=self._last_sequence)
@@ -212,17 +241,18 @@ class RecoveringCamera:
             self._lost_at = None
 
     def _lost(self, error: CameraError) -> None:
-        """One rung up: plan the next attempt, or give up."""
+        """Plan the next attempt, or give up."""
+        self._frozen_since = None
         if self._lost_at is None:
             self._lost_at = self._clock()
             log.warning("camera is lost, it will be opened again: %s", error)
         self.stalls += self.state is CameraState.OK
         self.reason = str(error)
         self._attempt += 1
-        if self._attempt > self._ladder.attempts:
+        if self._attempt > self._steps.attempts:
             self._give_up(self.reason)
             return
-        pause = self._ladder.pause_before(self._attempt)
+        pause = self._steps.pause_before(self._attempt)
         self._next_attempt_at = self._clock() + pause
         self.state = CameraState.WAITING if pause else CameraState.REOPENING
 
@@ -259,9 +289,7 @@ class RecoveringCamera:
 
     def _reset_and_open(self) -> None:
         self._camera.__exit__(None, None, None)
-        reset = getattr(self._camera, "reset", None)
-        if reset is not None:
-            reset()
+        self._camera.reset()
         self._camera.__enter__()
 
 

@@ -16,13 +16,14 @@ import cv2
 
 from oahega_edge.cameras.capture import as_rgb, open_capture
 from oahega_edge.cameras.endings import BARE_STREAMS, ending
+from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, EndOfSource
 
 USUAL_FPS = 25.0
 
 
-class VideoFile:
+class VideoFile(Camera):
     """Every frame of a file, once, in order."""
 
     live = False

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from oahega_edge.contract.events import Accelerator, DeviceName, Label, Message, ModelIdentity, Moment, Share
+from oahega_edge.contract.events import Accelerator, DeviceName, Message, ModelIdentity, Moment, Share
+from oahega_edge.manifest import Label
 
 ONLINE = "online"
 OFFLINE = "offline"

@@ -13,7 +13,7 @@ from pathlib import Path
 import oahega_edge
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.port import Camera
-from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
+from oahega_edge.cameras.recovering import RecoveringCamera, RetrySteps
 from oahega_edge.chain.geometry import Box
 from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import COMMANDS
@@ -21,12 +21,13 @@ from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttOptions, MqttPublisher
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.publishers.store import StoreOptions
+from oahega_edge.service.announcer import Announcer, Rhythm
 from oahega_edge.service.control import ControlServer, socket_path
-from oahega_edge.service.daemon import Daemon, NoRecovery, Rhythm
+from oahega_edge.service.daemon import Daemon
 from oahega_edge.service.engine import SWAP_WAIT_S, Engine
 from oahega_edge.service.engines import Engines, TrialRecord
 from oahega_edge.service.health import (
-    CameraCounts,
+    CameraReport,
     Identity,
     Reporter,
     monotonic,
@@ -100,22 +101,23 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
             clock=monotonic,
             wall=utc_now,
             watch=watch,
-            camera=CameraCounts(expected_fps=settings.camera.fps),
+            camera=CameraReport(camera, settings.camera.fps),
             board=read_board,
         )
+        publisher = make_publisher(settings, folder, environment)
+        metrics = stack.enter_context(_metrics(settings))
+        rhythm = Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3)
         daemon = Daemon(
             camera=camera,
             engines=engines,
             stamp=make_stamp(identity, engines.current.bundle),
-            publisher=make_publisher(settings, folder, environment),
+            publisher=publisher,
             supervisor=find_supervisor(environment),
             mute=MuteSwitch(folder),
             reporter=reporter,
-            rhythm=Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3),
+            announcer=Announcer(publisher, reporter, rhythm, metrics),
             stop=stop,
             time_synced=time_is_synced,
-            metrics=stack.enter_context(_metrics(settings)),
-            recovery=camera if isinstance(camera, RecoveringCamera) else NoRecovery(),
         )
         stack.enter_context(ControlServer(socket_path(environment), _control(daemon)))
         yield daemon
@@ -201,7 +203,7 @@ def _lasting(camera: Camera, settings: Settings) -> Camera:
     if not camera.live:
         return camera
     return RecoveringCamera(
-        camera, Ladder(stall_after=settings.camera.stall_s, attempts=settings.camera.attempts)
+        camera, RetrySteps(stall_after=settings.camera.stall_s, attempts=settings.camera.attempts)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from oahega_edge.cameras.port import Camera
+from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Step, dominant
 from oahega_edge.contract.messages import (
     NONE,
@@ -27,6 +30,8 @@ from oahega_edge.contract.messages import (
 )
 from oahega_edge.service.engine import Engine
 from oahega_edge.stopwatch import Stopwatch
+
+_log = logging.getLogger(__name__)
 
 CameraState = Literal["live", "muted", "stalled", "absent"]
 
@@ -45,15 +50,38 @@ class Identity:
 
 
 @dataclass(slots=True)
-class CameraCounts:
+class CameraReport:
     """What happened to the camera since the start."""
 
+    camera: Camera
     expected_fps: float
     state: CameraState = "absent"
     frames: int = 0
     dropped: int = 0
-    stalls: int = 0
-    reopens: int = 0
+    _sequence: int = -1
+
+    def saw(self, frame: Frame) -> None:
+        """Count a frame, and those that were dropped before it."""
+        self.frames += 1
+        self.dropped += max(0, frame.sequence - self._sequence - 1)
+        self._sequence = frame.sequence
+
+    def enter(self, state: CameraState) -> None:
+        """Log a transition, once."""
+        if state not in (self.state, "absent"):
+            _log.info("camera: %s", state)
+        self.state = state
+
+    def health(self, fps: float) -> CameraHealth:
+        """For the health message."""
+        return CameraHealth(
+            state=self.state,
+            fps=fps,
+            expected_fps=self.expected_fps,
+            dropped=self.dropped,
+            stalls=self.camera.stalls,
+            reopens=self.camera.reopens,
+        )
 
 
 @dataclass(slots=True)
@@ -67,7 +95,7 @@ class Reporter:
     """Monotonic seconds."""
     wall: Callable[[], datetime]
     watch: Stopwatch
-    camera: CameraCounts
+    camera: CameraReport
     board: Callable[[], System]
     events: int = 0
     _started: float = field(init=False)
@@ -146,14 +174,7 @@ class Reporter:
                 )
                 for name in self.watch.stages
             },
-            camera=CameraHealth(
-                state=self.camera.state,
-                fps=round(fps, 2),
-                expected_fps=self.camera.expected_fps,
-                dropped=self.camera.dropped,
-                stalls=self.camera.stalls,
-                reopens=self.camera.reopens,
-            ),
+            camera=self.camera.health(round(fps, 2)),
             accelerator=self.engine.accelerator(),
             delivery=delivery,
             events=self.events,

@@ -1,4 +1,4 @@
-"""The camera ladder: reopen, reset, pause, give up; with a fake on fake time and with real devices."""
+"""The steps of recovery: reopen, reset, pause, give up; with a fake on fake time and with real devices."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import Future
 
+import numpy as np
 import pytest
 
 from fake_picamera2 import Sensor, fake_picamera2
@@ -18,13 +19,13 @@ from network_camera import HttpCamera, RtspCamera
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.opencv import OpenCvCamera
 from oahega_edge.cameras.picamera import PiCamera
-from oahega_edge.cameras.recovering import CameraState, Ladder, RecoveringCamera
-from oahega_edge.chain.frame import Frame
+from oahega_edge.cameras.recovering import CameraState, RecoveringCamera, RetrySteps
+from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.errors import CameraError, CameraStalled
 from waiting import PATIENCE
 
 GONE = CameraError("the fake camera is gone; plug it in")
-QUICK = Ladder(stall_after=2.0, first_pause=0.1, longest_pause=0.4, settled_after=0.2)
+QUICK = RetrySteps(stall_after=2.0, first_pause=0.1, longest_pause=0.4, settled_after=0.2)
 
 
 class Flaky(FakeCamera):
@@ -75,14 +76,25 @@ def at_once(work) -> Future[None]:
     return future
 
 
+def lit(i: int) -> Pixels:
+    """As from a sensor: no two rows and no two frames are equal."""
+    return np.random.default_rng(i).integers(0, 256, (60, 80, 3), np.uint8)
+
+
+def torn(i: int) -> Pixels:
+    picture = lit(i)
+    picture[30:] = 128
+    return picture
+
+
 def some(count: int) -> list[Frame]:
-    return frames_of(scene(i) for i in range(count))
+    return frames_of(lit(i) for i in range(count))
 
 
-def on_fake_time(*openings, ladder: Ladder | None = None) -> tuple[RecoveringCamera, Flaky, Clock]:
+def on_fake_time(*openings, steps: RetrySteps | None = None) -> tuple[RecoveringCamera, Flaky, Clock]:
     clock = Clock()
     inner = Flaky(clock, *openings)
-    camera = RecoveringCamera(inner, ladder, clock=clock, sleep=clock.sleep, in_background=at_once)
+    camera = RecoveringCamera(inner, steps, clock=clock, sleep=clock.sleep, in_background=at_once)
     return camera, inner, clock
 
 
@@ -118,7 +130,7 @@ def test_a_working_camera_is_left_alone():
     assert (camera.stalls, camera.reopens) == (0, 0)
 
 
-def test_a_short_silence_is_the_readers_stall_and_not_the_ladders():
+def test_a_short_silence_is_the_readers_stall_and_loses_nothing():
     camera, inner, _ = on_fake_time([*some(3), CameraStalled("a moment"), *some(3)])
 
     with camera:
@@ -186,15 +198,15 @@ def test_the_second_attempt_resets_and_later_ones_pause_longer_and_longer():
 
 
 def test_pauses_have_a_bound():
-    ladder = Ladder(first_pause=1, longest_pause=30)
+    steps = RetrySteps(first_pause=1, longest_pause=30)
 
-    pauses = [ladder.pause_before(attempt) for attempt in (1, 2, 3, 4, 7, 8, 9, 1000)]
+    pauses = [steps.pause_before(attempt) for attempt in (1, 2, 3, 4, 7, 8, 9, 1000)]
 
     assert pauses == [0, 0, 1, 2, 16, 30, 30, 30]
 
 
 def test_after_the_set_number_of_attempts_it_is_over_for_good():
-    camera, inner, clock = on_fake_time([*some(1), GONE], ladder=Ladder(attempts=6))
+    camera, inner, clock = on_fake_time([*some(1), GONE], steps=RetrySteps(attempts=6))
 
     with camera:
         read_through(camera, 1)
@@ -233,7 +245,7 @@ def test_a_camera_that_is_absent_at_the_start_is_waited_for():
 
 def test_one_frame_between_losses_does_not_begin_the_count_anew():
     flapping = [[*some(1), GONE]] * 50
-    camera, inner, _ = on_fake_time(*flapping, ladder=Ladder(attempts=5))
+    camera, inner, _ = on_fake_time(*flapping, steps=RetrySteps(attempts=5))
 
     with camera:
         error = final_error(camera)
@@ -244,7 +256,7 @@ def test_one_frame_between_losses_does_not_begin_the_count_anew():
 
 def test_a_while_of_good_frames_forgives_what_was_before():
     good = [*some(120), GONE]  # twelve seconds
-    camera, inner, _ = on_fake_time(*[good] * 12, some(1), ladder=Ladder(attempts=2))
+    camera, inner, _ = on_fake_time(*[good] * 12, some(1), steps=RetrySteps(attempts=2))
 
     with camera:
         read_through(camera, 12 * 120 + 1)
@@ -253,17 +265,50 @@ def test_a_while_of_good_frames_forgives_what_was_before():
     assert camera.stalls == 12
 
 
-def test_a_frozen_picture_can_be_reported_and_is_reopened():
-    camera, inner, _ = on_fake_time(some(9), some(9))
+FREEZES_SOON = RetrySteps(frozen_after=1.0)
+
+
+def test_a_frozen_picture_is_not_handed_on_and_the_camera_is_opened_again():
+    still = frames_of([lit(0)] * 60)
+    camera, inner, _ = on_fake_time(still, some(9), steps=FREEZES_SOON)
 
     with camera:
-        read_through(camera, 3)
-        camera.reopen("the picture is frozen")
-        assert camera.state is CameraState.REOPENING
-        read_through(camera, 3)
+        frames = read_through(camera, 10)
+        with pytest.raises(CameraStalled, match="the picture is frozen"):
+            camera.read(1.0)
+        again = read_through(camera, 3)
 
+    assert all(np.array_equal(frame.pixels, lit(0)) for frame in frames)
+    assert not np.array_equal(again[-1].pixels, lit(0))
     assert inner.history == ["open", "close", "open", "close"]
     assert camera.stalls == 1
+
+
+def test_a_camera_that_shows_its_last_buffer_first_is_not_opened_once_more():
+    """Frozen for long, reopened, the old picture once again, then moving ones: the camera works."""
+    still, after = frames_of([lit(0)] * 60), frames_of([lit(0), *(lit(i) for i in range(1, 40))])
+    camera, inner, _ = on_fake_time(still, after, steps=FREEZES_SOON)
+
+    with camera:
+        read_through(camera, 10 + 35)
+
+    assert inner.history == ["open", "close", "open", "close"]
+
+
+def test_a_torn_picture_is_left_out():
+    camera, _, _ = on_fake_time(frames_of([lit(0), torn(1), lit(2)]))
+
+    with camera:
+        frames = read_through(camera, 2)
+
+    assert [frame.sequence for frame in frames] == [0, 2]
+
+
+def test_a_camera_that_gives_only_torn_pictures_is_stalled():
+    camera, _, _ = on_fake_time(frames_of(torn(i) for i in range(30)))
+
+    with camera, pytest.raises(CameraStalled, match="the picture is torn"):
+        camera.read(1.0)
 
 
 def test_each_loss_and_return_is_logged_once(caplog):
@@ -317,7 +362,7 @@ def test_a_driver_that_hangs_while_it_opens_does_not_hang_the_reader():
 
 def test_a_driver_that_hangs_for_ever_is_given_up():
     inner = HangingToOpen()
-    with RecoveringCamera(inner, Ladder(longest_step=0.1)) as camera:
+    with RecoveringCamera(inner, RetrySteps(longest_step=0.1)) as camera:
         error = final_error(camera)
         inner.let_go.set()
 
@@ -397,7 +442,7 @@ def test_a_pi_camera_that_only_a_reset_revives():
 
 def test_closing_during_a_pause_is_prompt_and_clean():
     with HttpCamera(scene) as device:
-        camera = RecoveringCamera(OpenCvCamera(device.url), Ladder(first_pause=60))
+        camera = RecoveringCamera(OpenCvCamera(device.url), RetrySteps(first_pause=60))
         with camera:
             camera.read(PATIENCE)
             device.die()

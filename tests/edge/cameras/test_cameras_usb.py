@@ -1,4 +1,4 @@
-"""The way from a V4L2 device to its USB port, in a drawn-up /sys; and the ladder's rung that resets it."""
+"""The way from a V4L2 device to its USB port, in a drawn-up /sys; and the recovery step that resets it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oahega_edge.cameras.opencv import OpenCvCamera
-from oahega_edge.cameras.recovering import Ladder, RecoveringCamera
+from oahega_edge.cameras.recovering import RecoveringCamera, RetrySteps
 from oahega_edge.cameras.usb import UsbPorts
 from oahega_edge.errors import CameraError, CameraStalled
 
@@ -74,9 +74,11 @@ def lost_for_good(camera: RecoveringCamera) -> CameraError:
             return error
 
 
-def test_the_ladders_second_attempt_resets_the_port_of_a_camera_that_does_not_open() -> None:
+def test_the_second_attempt_resets_the_port_of_a_camera_that_does_not_open() -> None:
     ports = RecordedPorts()
-    camera = RecoveringCamera(OpenCvCamera("/dev/video63", ports=ports), Ladder(first_pause=0.01, attempts=3))
+    camera = RecoveringCamera(
+        OpenCvCamera("/dev/video63", ports=ports), RetrySteps(first_pause=0.01, attempts=3)
+    )
 
     with camera:
         error = lost_for_good(camera)

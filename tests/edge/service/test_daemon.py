@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from oahega_edge.cameras.memory import FakeCamera, frames_of
-from oahega_edge.cameras.picture_quality import FrameWatch
 from oahega_edge.cameras.port import Camera
 from oahega_edge.contract.events import EventStamp, StampClocks
 from oahega_edge.contract.messages import System
 from oahega_edge.errors import CameraError, CameraStalled
 from oahega_edge.publishers.port import Command
 from oahega_edge.publishers.recording import RecordingPublisher
-from oahega_edge.service.daemon import Daemon, Rhythm
+from oahega_edge.service.announcer import Announcer, Rhythm
+from oahega_edge.service.daemon import Daemon
 from oahega_edge.service.engines import Engines, TrialRecord
-from oahega_edge.service.health import CameraCounts, Identity, Reporter
+from oahega_edge.service.health import CameraReport, Identity, Reporter
 from oahega_edge.service.mute import MuteSwitch
 from oahega_edge.stopwatch import Stopwatch
 from scripted import LABELS
@@ -54,17 +54,6 @@ class RecordingSupervisor:
         self.said.append("stopping")
 
 
-class AskedToReopen:
-    stalls = 3
-    reopens = 1
-
-    def __init__(self) -> None:
-        self.reasons: list[str] = []
-
-    def reopen(self, reason: str) -> None:
-        self.reasons.append(reason)
-
-
 class Bench:
     """A daemon with everything around it in reach."""
 
@@ -81,7 +70,7 @@ class Bench:
             clock=clock,
             wall=lambda: NOON,
             watch=Stopwatch(clock),
-            camera=CameraCounts(expected_fps=10),
+            camera=CameraReport(camera, expected_fps=10),
             board=System,
         )
         self.daemon = Daemon(
@@ -92,7 +81,7 @@ class Bench:
             supervisor=self.supervisor,
             mute=self.mute,
             reporter=reporter,
-            rhythm=Rhythm(health=5, state=20, state_least=0),
+            announcer=Announcer(self.publisher, reporter, Rhythm(health=5, state=20, state_least=0)),
             stop=self.stop,
             time_synced=lambda: True,
         )
@@ -116,10 +105,10 @@ def once(condition: Callable[[], object], action: Callable[[], None]) -> Iterato
     watcher.join()
 
 
-class StopsAfter:
+class StopsAfter(Camera):
     """A camera that does something at its n-th read: sets stop, mutes, ..."""
 
-    def __init__(self, camera: FakeCamera, reads: int, action: Callable[[], None]) -> None:
+    def __init__(self, camera: Camera, reads: int, action: Callable[[], None]) -> None:
         self.live = camera.live
         self.camera = camera
         self.reads = reads
@@ -173,7 +162,7 @@ def test_a_camera_that_gives_nothing_is_a_declared_state(tmp_path: Path) -> None
     stalls = [CameraStalled("no frame within 0.5 s; check the cable")] * 20
     camera = FakeCamera(stalls, live=True)
     bench = Bench(camera, tmp_path)
-    bench.daemon.camera = StopsAfter(camera, 10, bench.stop.set)  # type: ignore[assignment]
+    bench.daemon.camera = StopsAfter(camera, 10, bench.stop.set)
 
     bench.daemon.run()
 
@@ -195,7 +184,7 @@ def test_a_camera_that_is_gone_for_good_ends_the_daemon(tmp_path: Path) -> None:
 def test_muting_closes_the_camera_and_says_so(tmp_path: Path) -> None:
     camera = film(50)
     bench = Bench(camera, tmp_path)
-    bench.daemon.camera = StopsAfter(camera, 6, bench.mute.mute)  # type: ignore[assignment]
+    bench.daemon.camera = StopsAfter(camera, 6, bench.mute.mute)
     with once(bench.has_said_muted, bench.stop.set):
         bench.daemon.run()
 
@@ -293,37 +282,24 @@ def test_every_event_counts_in_health(tmp_path: Path) -> None:
     assert last.last_event is not None
 
 
-def test_a_frozen_picture_is_not_an_emotion(tmp_path: Path) -> None:
-    """The driver repeats its last buffer: the faces in it get their last word, and no new one."""
-    lit = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
-    camera = FakeCamera(frames_of([lit] * 60), live=True)
+def test_a_camera_that_stalls_ends_every_face(tmp_path: Path) -> None:
+    """As while its picture is frozen: the faces get their last event, and no new one."""
+    camera = FakeCamera([*frames_of([np.zeros((100, 100, 3), np.uint8)] * 6)], live=True)
     bench = Bench(camera, tmp_path)
-    bench.daemon.frame_watch = FrameWatch(frozen_after=1.0)
-    bench.daemon.recovery = recovery = AskedToReopen()
-    bench.daemon.camera = StopsAfter(camera, 60, bench.stop.set)  # type: ignore[assignment]
+    bench.daemon.camera = StopsAfter(camera, 20, bench.stop.set)
 
     bench.daemon.run()
 
     assert [e.phase for e in bench.publisher.events] == ["new", "end"]
-    assert "the camera's picture is frozen" in bench.supervisor.said
-    assert set(recovery.reasons) == {"the picture is frozen"}
-    assert bench.daemon.reporter.camera.stalls == 3
+    assert bench.publisher.states[-1].camera == "stalled"
 
 
-def test_a_camera_that_shows_its_last_buffer_first_is_not_opened_once_more(tmp_path: Path) -> None:
-    """Frozen for long, reopened, the old picture once again, then moving ones: the camera works."""
-    noise = np.random.default_rng(0).integers(0, 256, (100, 400, 3), np.uint8)
-    still, *moving = (np.ascontiguousarray(noise[:, i : i + 100]) for i in range(60))
-    before, after = frames_of([still] * 40), frames_of([still, *moving])
-    camera = FakeCamera([*before, CameraStalled("camera is reopening"), *after], live=True)
+def test_health_says_how_often_the_camera_was_lost(tmp_path: Path) -> None:
+    camera = film(8)
+    camera.stalls, camera.reopens = 3, 4
     bench = Bench(camera, tmp_path)
-    bench.daemon.frame_watch = FrameWatch(frozen_after=1.0)
-    bench.daemon.recovery = recovery = AskedToReopen()
-    frozen: list[str] = []
-    at_the_stall = StopsAfter(camera, 41, lambda: frozen.extend(recovery.reasons))
-    bench.daemon.camera = StopsAfter(at_the_stall, 100, bench.stop.set)  # type: ignore[arg-type, assignment]
 
     bench.daemon.run()
 
-    assert frozen
-    assert recovery.reasons == frozen
+    health = bench.daemon.reporter.health(bench.publisher.statistics(), None)
+    assert (health.camera.stalls, health.camera.reopens) == (3, 4)

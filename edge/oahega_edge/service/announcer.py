@@ -1,0 +1,61 @@
+"""Publishes what the device sees and how it does, when that is due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from oahega_edge.chain.pipeline import Step
+from oahega_edge.contract.messages import Adjustable, State
+from oahega_edge.publishers.port import Publisher
+from oahega_edge.service.health import Reporter
+from oahega_edge.service.metrics import Metrics, NoMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often the daemon publishes, seconds."""
+
+    health: float
+    state: float
+    """After which an unchanged state is published again, before it expires at the broker."""
+    state_least: float = 0.5
+    """Between two changed states."""
+
+
+@dataclass(slots=True)
+class Announcer:
+    """Info at once, state when it changed or would expire, health at its interval."""
+
+    publisher: Publisher
+    reporter: Reporter
+    rhythm: Rhythm
+    metrics: Metrics = field(default_factory=NoMetrics)
+    _state: State | None = None
+    _state_at: float = float("-inf")
+    _health_at: float = float("-inf")
+
+    def info(self, adjustable: Adjustable, volatile: tuple[str, ...], muted: bool) -> None:
+        """Publish the description of the device."""
+        self.publisher.info(self.reporter.info(adjustable, volatile, muted))
+
+    def due(self, step: Step | None, bundle_problem: str | None) -> None:
+        """Publish the state and the health if it is time."""
+        now = self.reporter.clock()
+        self._state_if_due(self.reporter.state(step), now)
+        if now - self._health_at >= self.rhythm.health:
+            self._health_at = now
+            health = self.reporter.health(self.publisher.statistics(), bundle_problem)
+            self.publisher.health(health)
+            self.metrics.update(health)
+
+    def _state_if_due(self, state: State, now: float) -> None:
+        changed = self._state is None or _essence(state) != _essence(self._state)
+        wait = self.rhythm.state_least if changed else self.rhythm.state
+        if now - self._state_at >= wait:
+            self._state, self._state_at = state, now
+            self.publisher.state(state)
+
+
+def _essence(state: State) -> tuple[object, ...]:
+    """What makes a new state worth publishing."""
+    return state.emotion, state.faces, state.people, state.camera
