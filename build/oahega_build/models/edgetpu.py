@@ -13,17 +13,16 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
-
-from oahega_build.errors import BuildError, ExportError
+from oahega_build.errors import BuildError
+from oahega_build.models.operators import Operator, read_operators
 from oahega_edge.runtimes.tflite_file import EDGETPU_OP
 
 COMPILER = "edgetpu_compiler"
 ON_CHIP_BYTES = 8 * 1024 * 1024
 """For the parameters of all models that are compiled together."""
 MOST_SOFTMAX = 16_000
+PARAMETER_TYPES = ("int8", "uint8", "int32")
 
 
 class CompileError(BuildError):
@@ -71,45 +70,25 @@ class Check:
         return [head] + [f"  {v.number} {v.operator}: {v.reason}" for v in self.verdicts if not v.maps]
 
 
-@dataclass(frozen=True, slots=True)
-class _Operator:
-    name: str
-    version: int
-    options: Any
-    inputs: tuple[Any, ...]
-    outputs: tuple[Any, ...]
-    constant: Callable[[Any], bool]
-
-
 def check(path: Path) -> Check:
-    """Read a `.tflite` file operator by operator. Raises ExportError for a file that is none."""
-    data = path.read_bytes()
-    if data[4:8] != b"TFL3":
-        raise ExportError(f"{path} is no TFLite file; give the .tflite of a bundle")
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
-    if len(model.subgraphs) != 1:
-        raise ExportError(f"{path} has {len(model.subgraphs)} graphs; the Edge TPU takes files with one")
-    graph = model.subgraphs[0]
-
-    def constant(tensor: Any) -> bool:
-        return model.buffers[tensor.buffer].data is not None
-
-    operators = [_operator(model, graph, operator, constant) for operator in graph.operators]
+    """Read a `.tflite` file operator by operator. Raises DataError for a file that is none."""
+    operators = read_operators(path)
     verdicts: list[Verdict] = []
-    before: Verdict | None = None
+    first: Verdict | None = None
     for number, operator in enumerate(operators):
         reason = _refusal(operator)
-        if not reason and before is not None:
-            reason = f"follows {before.operator} (operator {before.number}), which stays on the CPU"
+        if not reason and first is not None:
+            reason = f"follows {first.operator} (operator {first.number}), which stays on the CPU"
         verdicts.append(Verdict(number, operator.name, not reason, reason))
-        before = before or (verdicts[-1] if reason else None)
-    size = sum(
-        len(model.buffers[tensor.buffer].data)
-        for tensor in graph.tensors
-        if constant(tensor)
-        and tensor.type in (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT32)
-    )
-    return Check(path.name, tuple(verdicts), size, any(o.name == EDGETPU_OP for o in operators))
+        first = first or (verdicts[-1] if reason else None)
+    parameters = {
+        tensor.index: len(tensor.data)
+        for operator in operators
+        for tensor in operator.inputs
+        if tensor.data is not None and tensor.dtype in PARAMETER_TYPES
+    }
+    compiled = any(operator.name == EDGETPU_OP for operator in operators)
+    return Check(path.name, tuple(verdicts), sum(parameters.values()), compiled)
 
 
 def fit_together(checks: Sequence[Check]) -> bool:
@@ -117,68 +96,44 @@ def fit_together(checks: Sequence[Check]) -> bool:
     return sum(each.parameter_bytes for each in checks) <= ON_CHIP_BYTES
 
 
-def _operator(model: Any, graph: Any, operator: Any, constant: Callable[[Any], bool]) -> _Operator:
-    code = model.operatorCodes[operator.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
-    name = _NAMES[number] if code.customCode is None else code.customCode.decode()
-    return _Operator(
-        name,
-        code.version,
-        operator.builtinOptions,
-        tuple(graph.tensors[i] for i in operator.inputs if i >= 0),
-        tuple(graph.tensors[i] for i in operator.outputs),
-        constant,
-    )
-
-
-_NAMES = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-
-
-def _refusal(operator: _Operator) -> str:
+def _refusal(operator: Operator) -> str:
     """Why the operator does not map, or nothing."""
     if operator.name not in _LATEST:
         return "is no operator of the Edge TPU"
     if operator.version > _LATEST[operator.name]:
         return f"has version {operator.version}, the compiler knows {_LATEST[operator.name]}"
     for tensor in (*operator.inputs, *operator.outputs):
-        if operator.constant(tensor):
+        if tensor.data is not None:
             continue
-        if tensor.type not in (schema.TensorType.INT8, schema.TensorType.UINT8):
-            return f"works on {_TYPES[tensor.type]}, not on 8-bit integers"
-        if tensor.shapeSignature is not None and -1 in list(tensor.shapeSignature):
-            return f"has an open shape {[int(n) for n in tensor.shapeSignature]}"
-        shape = [] if tensor.shape is None else [int(n) for n in tensor.shape]
-        if math.prod(shape[:-3]) != 1:
-            return f"has the shape {shape}, only the three last sizes may be above 1"
+        if tensor.dtype not in ("int8", "uint8"):
+            return f"works on {tensor.dtype}, not on 8-bit integers"
+        if -1 in tensor.signature:
+            return f"has an open shape {list(tensor.signature)}"
+        if math.prod(tensor.shape[:-3]) != 1:
+            return f"has the shape {list(tensor.shape)}, only the three last sizes may be above 1"
     extra = _EXTRA.get(operator.name)
     return extra(operator) if extra else ""
 
 
-_TYPES = {
-    number: name.lower() for name, number in vars(schema.TensorType).items() if not name.startswith("_")
-}
-
-
-def _constants(operator: _Operator) -> str:
+def _constants(operator: Operator) -> str:
     """Weights, axes and shapes must stand in the file."""
-    constants = all(operator.constant(tensor) for tensor in operator.inputs[1:])
+    constants = all(tensor.data is not None for tensor in operator.inputs[1:])
     return "" if constants else "has weights, axes or a shape that are computed"
 
 
-def _fully_connected(operator: _Operator) -> str:
-    scales = operator.inputs[1].quantization.scale
-    if scales is not None and len(scales) > 1:
+def _fully_connected(operator: Operator) -> str:
+    if len(operator.inputs[1].scales) > 1:
         return "has weights quantized per channel"
     return _constants(operator)
 
 
-def _plain(operator: _Operator) -> str:
+def _plain(operator: Operator) -> str:
     fused = getattr(operator.options, "fusedActivationFunction", 0)
     return "has a fused activation" if fused else ""
 
 
-def _softmax(operator: _Operator) -> str:
-    shape = [int(n) for n in operator.inputs[0].shape]
+def _softmax(operator: Operator) -> str:
+    shape = list(operator.inputs[0].shape)
     if math.prod(shape[:-1]) != 1 or shape[-1] > MOST_SOFTMAX:
         return f"has the shape {shape}, one row of at most {MOST_SOFTMAX} is allowed"
     return ""
@@ -195,7 +150,7 @@ _LATEST: Mapping[str, int] = {
 }  # fmt: skip
 """The chip's operators, with the last version of each that TensorFlow 2.5 wrote."""
 
-_EXTRA: Mapping[str, Callable[[_Operator], str]] = {
+_EXTRA: Mapping[str, Callable[[Operator], str]] = {
     "CONV_2D": _constants,
     "DEPTHWISE_CONV_2D": _constants,
     "FULLY_CONNECTED": _fully_connected,

@@ -7,34 +7,26 @@ goes as it is and the norm starts as the identity plus the bias, so that trainin
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from oahega_build.errors import DataError, RecipeError
 from oahega_build.models.mobilenet import Trunk, convolution_names
+from oahega_build.models.operators import read_operators
 
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
     """One convolution of a file, in real numbers."""
 
-    name: str
-    """Of its output tensor in the file."""
-    depthwise: bool
     kernel: NDArray[np.float32]
     """Keras's layout: (height, width, in, out), or (height, width, in, 1) when depthwise."""
     bias: NDArray[np.float32]
-    input_index: int
-    """Tensor index of the activations that enter."""
-    output_index: int
-    """Tensor index of the activations after ReLU6."""
 
 
 def read_convolutions(path: Path) -> list[Convolution]:
@@ -42,28 +34,15 @@ def read_convolutions(path: Path) -> list[Convolution]:
 
     Raises DataError when the file cannot be read or holds no convolutions.
     """
-    interpreter = open_tflite(path)
-    details = {d["index"]: d for d in interpreter.get_tensor_details()}
     found = []
-    for operation in interpreter._get_ops_details():  # the only way to see which weights belong together
-        if operation["op_name"] not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+    for operator in read_operators(path):
+        if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             continue
-        activations, kernel, bias = (int(i) for i in operation["inputs"][:3])
-        depthwise = operation["op_name"] == "DEPTHWISE_CONV_2D"
-        output = int(operation["outputs"][0])
-        if details[output]["shape"][1] == 1 and details[activations]["shape"][1] == 1:
+        activations, kernel, bias = operator.inputs
+        if operator.shape[1] == 1 and activations.shape[1] == 1:
             continue  # after the pooling: the 1000 classes
-        found.append(
-            Convolution(
-                name=details[output]["name"],
-                depthwise=depthwise,
-                # TFLite keeps (out, height, width, in), and (1, height, width, out) when depthwise.
-                kernel=dequantized(interpreter, details[kernel]).transpose(1, 2, 3, 0),
-                bias=dequantized(interpreter, details[bias]),
-                input_index=activations,
-                output_index=output,
-            )
-        )
+        # TFLite keeps (out, height, width, in), and (1, height, width, out) when depthwise.
+        found.append(Convolution(kernel.value().transpose(1, 2, 3, 0), bias.value()))
     if not found:
         raise DataError(f"{path} holds no convolutions to start from; give a MobileNetV1 .tflite")
     return found
@@ -104,30 +83,3 @@ def _fill(present: dict[str, Any], name: str, convolution: Convolution, path: Pa
     # gamma / sqrt(variance + epsilon) = 1, beta = bias: the same answer as the folded convolution.
     gamma = np.full(channels, np.sqrt(1 + norm.epsilon), np.float32)
     norm.set_weights([gamma, convolution.bias, np.zeros(channels, np.float32), np.ones(channels, np.float32)])
-
-
-def open_tflite(path: Path) -> Interpreter:
-    """An allocated interpreter that keeps every intermediate tensor, so that layers can be compared."""
-    try:
-        with warnings.catch_warnings():
-            # It warns that kept tensors cost memory, which is what is wanted here.
-            warnings.simplefilter("ignore", UserWarning)
-            interpreter = Interpreter(str(path), num_threads=1, experimental_preserve_all_tensors=True)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as a TFLite file: {error}") from error
-    return interpreter
-
-
-def dequantized(interpreter: Interpreter, details: dict[str, Any]) -> NDArray[np.float32]:
-    """The present value of a tensor in real numbers."""
-    stored = interpreter.get_tensor(details["index"])
-    parameters = details["quantization_parameters"]
-    scales, zeros = parameters["scales"], parameters["zero_points"]
-    if len(scales) == 0:
-        return np.asarray(stored, np.float32)
-    shape = [1] * stored.ndim
-    if len(scales) > 1:
-        shape[parameters["quantized_dimension"]] = len(scales)
-    real = (stored.astype(np.float64) - zeros.reshape(shape)) * scales.reshape(shape)
-    return np.asarray(real, np.float32)

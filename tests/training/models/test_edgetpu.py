@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oahega_build.errors import ExportError
+from oahega_build.errors import DataError
 from oahega_build.models.edgetpu import ON_CHIP_BYTES, CompileError, check, compile_together, fit_together
 
 pytestmark = pytest.mark.training
@@ -67,7 +67,7 @@ def test_files_share_the_chip_only_while_their_parameters_fit(float_file: Path) 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tflite").write_bytes(b"no model at all")
 
-    with pytest.raises(ExportError, match=r"a\.tflite is no TFLite file"):
+    with pytest.raises(DataError, match=r"a\.tflite is not a usable TFLite file"):
         check(tmp_path / "a.tflite")
 
 

@@ -161,7 +161,7 @@ def test_an_artifacts_folder_without_runs_is_one_sentence(tmp_path: Path) -> Non
 
 
 def test_the_architecture_names_every_operator_of_the_embedded_models(page: Path) -> None:
-    from oahega_build.models.architecture import read_operators
+    from oahega_build.models.operators import read_operators
     from oahega_edge.bundles.load import DEFAULT_BUNDLE
 
     text = page.read_text()

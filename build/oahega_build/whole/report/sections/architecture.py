@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oahega_build.models.architecture import Operator, counts, read_operators
+from oahega_build.models.operators import Operator, counts, read_operators
 from oahega_build.whole.report.cells import size
 from oahega_build.whole.report.runs import Run, Runs
 from oahega_build.whole.report.section import Section
