@@ -95,7 +95,7 @@ def quantize(
 @app.command("overview")
 def overview(data: Data, run: RunName = "default", artifacts: Artifacts = DEFAULT_ARTIFACTS) -> None:
     """Counts, sizes, near-copies and unreadable files of a dataset, as a table and a picture."""
-    from oahega_build.whole.everything import overview_run
+    from oahega_build.pictures.prepare import overview_run
 
     print(overview_run(data, artifacts, run).as_table())
 
@@ -463,13 +463,14 @@ def everything(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan with its cost.")] = False,
 ) -> None:
     """From pictures to a signed bundle and its report; what is up to date is not made again."""
-    from oahega_build.runs.plan import as_text
     from oahega_build.runs.recipes import load_recipe
     from oahega_build.whole import everything as stage
+    from oahega_build.whole.deliver import BUNDLE, REPORT
+    from oahega_build.whole.options import Options
     from oahega_build.whole.recipe import EverythingRecipe
     from oahega_edge.bundles.load import DEFAULT_BUNDLE
 
-    wish = stage.Wish(
+    options = Options(
         out=out,
         dataset=dataset,
         videos=videos,
@@ -484,8 +485,9 @@ def everything(
         version=version,
         workers=workers,
     )
-    plan = stage.everything(load_recipe(recipe, EverythingRecipe, override or ()), wish, dry_run)
-    print(as_text(plan) if dry_run else f"{out / stage.BUNDLE} and {out / 'report.html'}")
+    stage.everything(load_recipe(recipe, EverythingRecipe, override or ()), options, dry_run)
+    if not dry_run:
+        print(f"{out / BUNDLE} and {out / REPORT}")
 
 
 @app.command("report")

@@ -59,16 +59,20 @@ class Plan:
         self,
         stage: str,
         what: str,
-        recipe: Any,
+        *,
         after: Sequence[Step | str],
         module: str,
         make: Callable[[Any, str], object],
-        *,
+        recipe: Any = None,
         work: float = 1.0,
         guess: float = 5.0,
         leaves: tuple[Path, ...] = (),
     ) -> Step:
-        """Append a step; `make` gets `module`, imported when the step runs, and the name of its run."""
+        """Append a step that reads what `after` names: earlier steps, or digests of files.
+
+        `make` gets `module`, imported when the step runs, and the name of its run. The recipe, `after` and
+        the code of `module` decide whether the step is up to date.
+        """
         inputs = [step.hash if isinstance(step, Step) else step for step in after]
         own = fingerprint(stage, recipe, inputs, module)
 

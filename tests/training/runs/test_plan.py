@@ -20,10 +20,19 @@ def small_plan(out: Path, made: list[str], fail: str = "") -> Plan:
 
     plan = Plan(out)
     first = plan.add(
-        "first", "one", {}, [], "oahega_build.runs.artifacts", lambda stage, own: making("first", own), work=4
+        "first",
+        "one",
+        after=[],
+        module="oahega_build.runs.artifacts",
+        make=lambda stage, own: making("first", own),
+        work=4,
     )
     plan.add(
-        "second", "two", {}, [first], "oahega_build.runs.artifacts", lambda stage, own: making("second", own)
+        "second",
+        "two",
+        after=[first],
+        module="oahega_build.runs.artifacts",
+        make=lambda stage, own: making("second", own),
     )
     return plan
 

@@ -21,9 +21,12 @@ import pytest
 
 from drawn_faces import LOOKS, OAHEGA_CLASSES, draw_dataset, draw_face
 from oahega_build.errors import DataError, RecipeError
+from oahega_build.pictures.prepare import split_dataset
 from oahega_build.runs.plan import Plan, as_text
 from oahega_build.runs.recipes import load_recipe
-from oahega_build.whole import everything as verb
+from oahega_build.whole.everything import make_plan
+from oahega_build.whole.options import Options
+from oahega_build.whole.recipe import EverythingRecipe
 
 pytestmark = pytest.mark.training
 RECIPE = Path(__file__).parent / "tiny_all.py"
@@ -68,8 +71,8 @@ def out(six: Path, key: tuple[Path, str], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def plan(six: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    wish = verb.Wish(tmp_path_factory.mktemp("plan"), dataset=six)
-    return verb.make_plan(load_recipe(str(RECIPE), verb.EverythingRecipe), wish)
+    options = Options(tmp_path_factory.mktemp("plan"), dataset=six)
+    return make_plan(load_recipe(str(RECIPE), EverythingRecipe), options)
 
 
 def test_the_plan_names_every_step_with_a_cost_and_makes_nothing(plan: Plan) -> None:
@@ -89,10 +92,10 @@ def test_a_changed_picture_makes_the_plan_stale_and_a_changed_recipe_only_what_f
 ) -> None:
     import dataclasses
 
-    recipe = load_recipe(str(RECIPE), verb.EverythingRecipe)
+    recipe = load_recipe(str(RECIPE), EverythingRecipe)
     other = dataclasses.replace(recipe, student=dataclasses.replace(recipe.student, epochs=3))
 
-    changed = verb.make_plan(other, verb.Wish(plan.out, dataset=six))
+    changed = make_plan(other, Options(plan.out, dataset=six))
 
     same = {a.hash for a in plan.steps} & {b.hash for b in changed.steps}
     kept = {step.stage for step in plan.steps if step.hash in same}
@@ -113,12 +116,12 @@ def test_a_plan_is_made_without_loading_the_trainer(six: Path, tmp_path: Path) -
 
 
 def test_either_pictures_or_videos_must_be_given(tmp_path: Path) -> None:
-    recipe = load_recipe(str(RECIPE), verb.EverythingRecipe)
+    recipe = load_recipe(str(RECIPE), EverythingRecipe)
 
     with pytest.raises(RecipeError, match="either a dataset"):
-        verb.make_plan(recipe, verb.Wish(tmp_path))
+        make_plan(recipe, Options(tmp_path))
     with pytest.raises(DataError, match="no folder"):
-        verb.make_plan(recipe, verb.Wish(tmp_path, dataset=tmp_path / "absent"))
+        make_plan(recipe, Options(tmp_path, dataset=tmp_path / "absent"))
 
 
 def test_the_split_keeps_groups_together_and_takes_votes_along(tmp_path: Path) -> None:
@@ -134,7 +137,7 @@ def test_the_split_keeps_groups_together_and_takes_votes_along(tmp_path: Path) -
     with (tmp_path / "data" / "votes.csv").open("w") as file:
         file.write("file,happy,sad\nhappy/p0-0.png,7,3\nsad/p1-1.png,1,9\n")
 
-    made = verb.split_dataset(tmp_path / "data", 0.34, r"/(p\d+)-", tmp_path / "out", "a")
+    made = split_dataset(tmp_path / "data", 0.34, r"/(p\d+)-", tmp_path / "out", "a")
 
     persons = {
         part: {p.name[:2] for p in (made / "data" / part).rglob("*.png")} for part in ("train", "valid")

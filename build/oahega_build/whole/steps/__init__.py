@@ -1,0 +1,1 @@
+"""The steps of `all`, a module for each subject; each adds its steps to the plan."""
