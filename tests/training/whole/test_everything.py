@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tiny_all
 from drawn_faces import LOOKS, OAHEGA_CLASSES, draw_dataset, draw_face
 from oahega_build.errors import DataError, RecipeError
 from oahega_build.runs.plan import Plan, as_text
@@ -24,7 +25,7 @@ from oahega_build.runs.recipes import load_recipe
 from oahega_build.whole import everything as verb
 
 pytestmark = pytest.mark.training
-RECIPE = Path(__file__).parent / "tiny_all.py"
+RECIPE = Path(tiny_all.__file__)
 ENVIRONMENT = os.environ | {
     "PYTHONWARNINGS": "default",
     "PYTHONUNBUFFERED": "1",
