@@ -7,12 +7,22 @@ SOURCE ?=
 FORM ?= long
 ARCH ?= aarch64
 PYTHON_VERSION ?= 3.11
+# Processes of `make test`, and the seed of its order (default: another one each time, printed at its beginning).
+JOBS ?= 2
+SEED ?=
+SEEDS ?= 5
+PYTEST = $(BIN)/python -m pytest
+# One module's tests stay in one process, which shares what they train.
+PARALLEL = -n $(JOBS) --dist loadscope $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test node check bench requirements wheelhouse fleet-test soak faults arm64-test clean
+.PHONY: help demo test quick test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults arm64-test clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
 	@echo "make test                      run all tests except the long ones"
+	@echo "make quick                     run the tests of the pure core, in half a minute"
+	@echo "make test-plain                run the tests that train, on plain kernels"
+	@echo "make test-portable [SEEDS=5]   print by how much each promise of a trained network holds, over seeds and kernels"
 	@echo "make node                      install the npm packages for the tests of the MQTT contract"
 	@echo "make check                     run the linters and the type checker"
 	@echo "make bench [SOURCE=clip.mp4]   time every stage on this machine"
@@ -40,7 +50,16 @@ demo: $(VENV)/demo
 	$(BIN)/oahega-edge demo $(if $(SOURCE),--source "$(SOURCE)")
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -m "not long and not fleet" --durations=10
+	$(PYTEST) $(PARALLEL) -m "not long and not fleet" --durations=10
+
+quick: $(VENV)/dev
+	$(PYTEST) -q -m "not long and not broker and not shared" tests/edge/chain tests/edge/contract
+
+test-plain: $(VENV)/dev
+	OAHEGA_TEST_KERNELS=plain $(PYTEST) $(PARALLEL) -m "training and not long" --durations=10
+
+test-portable: $(VENV)/dev
+	$(BIN)/python tests/training/portable.py $(SEEDS)
 
 # Tests of the MQTT contract in Node, in a browser and with AsyncAPI's parser are skipped without these packages.
 node: .cache/node/done
@@ -66,10 +85,10 @@ wheelhouse: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" ansible/wheelhouse.sh $(ARCH) $(PYTHON_VERSION)
 
 soak: $(VENV)/dev
-	$(BIN)/python -m pytest -o python_files="test_*.py long_*.py" -m "long and not fleet" --durations=0
+	$(PYTEST) -o python_files="test_*.py long_*.py" -m "long and not fleet" --durations=0
 
 faults: $(VENV)/dev
-	$(BIN)/python -m pytest -s -m long tests/edge/long_device_faults.py
+	$(PYTEST) -s -m long tests/edge/long_device_faults.py
 
 arm64-test: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" tests/aarch64/run.sh

@@ -15,6 +15,7 @@ from oahega_edge.chain.detection import Decoder, boost_faces_on_shoulders
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import Placement, Quantizer, fit_picture
 from oahega_edge.manifest import DetectorEntry
+from portability import SEED, Margins
 
 pytestmark = [
     pytest.mark.training,
@@ -59,7 +60,7 @@ def write_records(artifacts: Path, run: str = "drawn") -> None:
 def tiny():  # type: ignore[no-untyped-def]
     from tiny_detector import RECIPE
 
-    return dataclasses.replace(RECIPE, records="drawn", epochs=2)
+    return dataclasses.replace(RECIPE, records="drawn", epochs=2, seed=SEED)
 
 
 @pytest.fixture(scope="module")
@@ -88,19 +89,21 @@ def test_a_training_leaves_a_detector_that_passes_its_own_self_test(trained: Pat
     assert entry.input.dtype == "int8"
 
 
-def test_it_learned_to_find_what_was_drawn(trained: Path) -> None:
+def test_it_learned_to_find_what_was_drawn(trained: Path, margins: Margins) -> None:
     figures = json.loads((trained / "metrics.json").read_text())
 
-    assert figures["held_int8"]["face"]["AP50"] > 0.8
+    margins.at_least("AP50 of faces", figures["held_int8"]["face"]["AP50"], 0.8)
     for label in ("face", "person"):
-        assert abs(figures["held_int8"][label]["AP50"] - figures["held_float"][label]["AP50"]) < 0.1
+        lost = figures["held_float"][label]["AP50"] - figures["held_int8"][label]["AP50"]
+        margins.at_most(f"AP50 of {label} lost by int8", lost, 0.1)
 
 
-def test_history_tells_every_epoch(trained: Path) -> None:
+def test_history_tells_every_epoch(trained: Path, margins: Margins) -> None:
     lines = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
 
     assert [line["epoch"] for line in lines] == list(range(1, 13))
-    assert lines[-1]["score_loss"] < lines[0]["score_loss"]
+    left = lines[-1]["score_loss"] / lines[0]["score_loss"]
+    margins.at_most("share of the score loss that is left", left, 0.9)
 
 
 class Interrupted(Exception):
@@ -126,7 +129,7 @@ def resumed(tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(  # type: ignore[no-untyped-def]
-    tiny, resumed: tuple[Path, Path], tmp_path: Path
+    tiny, resumed: tuple[Path, Path], tmp_path: Path, margins: Margins
 ) -> None:
     from oahega_build.detector.train import train
 
@@ -136,10 +139,12 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(  # type: ignore[no
 
     with np.load(resumed[1] / "weights.npz") as a, np.load(straight / "weights.npz") as b:
         assert a.files == b.files
-        assert all(np.allclose(a[name], b[name], atol=1e-3) for name in a.files)
+        margins.at_most("difference of a weight", max(np.abs(a[n] - b[n]).max() for n in a.files), 1e-3)
 
 
-def test_a_training_goes_on_from_an_earlier_run(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_training_goes_on_from_an_earlier_run(  # type: ignore[no-untyped-def]
+    trained: Path, tiny, tmp_path: Path, margins: Margins
+) -> None:
     from oahega_build.detector.train import train
 
     write_records(tmp_path)
@@ -150,7 +155,7 @@ def test_a_training_goes_on_from_an_earlier_run(trained: Path, tiny, tmp_path: P
         return float(json.loads((run / "metrics.json").read_text())["held_int8"]["person"]["AP50"])
 
     assert (finished / "decoder.json").read_text() == (trained / "decoder.json").read_text()
-    assert found(finished) > found(trained) - 0.1
+    margins.at_most("AP50 of persons lost", found(trained) - found(finished), 0.1)
 
 
 def test_a_share_of_the_earlier_weights_lies_between_both(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -192,7 +197,7 @@ def test_an_unfinished_training_can_be_exported(resumed: tuple[Path, Path]) -> N
 
 
 def test_a_finished_run_can_be_exported_with_post_processing_for_the_same_boxes(  # type: ignore[no-untyped-def]
-    trained: Path, tiny, tmp_path: Path
+    trained: Path, tiny, tmp_path: Path, margins: Margins
 ) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
@@ -218,7 +223,8 @@ def test_a_finished_run_can_be_exported_with_post_processing_for_the_same_boxes(
             distances = np.abs(theirs["boxes"][0][:found][same] - edges).max(axis=1)
             matched += bool(distances.min(initial=1.0) < 0.05)
             compared += 1
-    assert matched >= 0.8 * compared > 8, (matched, compared)
+    margins.at_least("boxes compared", compared, 10)
+    margins.at_least("share of boxes that are the same", matched / compared, 0.8)
 
 
 def test_exporting_before_the_first_epoch_says_so(tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -275,7 +281,9 @@ def test_the_learning_rate_goes_up_in_a_line_and_down_in_half_a_cosine(tiny) -> 
     assert rates[tiny.warmup :] == sorted(rates[tiny.warmup :], reverse=True)
 
 
-def test_a_score_is_raised_until_empty_views_are_silent_enough(trained: Path, tiny) -> None:  # type: ignore[no-untyped-def]
+def test_a_score_is_raised_until_empty_views_are_silent_enough(  # type: ignore[no-untyped-def]
+    trained: Path, tiny, margins: Margins
+) -> None:
     from oahega_build.detector.scores import choose_scores, found_in_empty_views, int8_outputs
     from oahega_build.pictures.records import read_records, shards_of
 
@@ -292,5 +300,5 @@ def test_a_score_is_raised_until_empty_views_are_silent_enough(trained: Path, ti
     for label, score in chosen.score.items():
         raised = [boost_faces_on_shoulders(view, chosen.score["person"]) for view in empty]
         alarms = [any(d.label == label and d.score > score + 1e-3 for d in view) for view in raised]
-        assert np.mean(alarms) <= 0.25
+        margins.at_most(f"views with a false {label}", float(np.mean(alarms)), 0.25)
         assert score >= careless.score[label]

@@ -16,6 +16,7 @@ from oahega_build.models.mobilenet import Block, Trunk
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs.artifacts import UNFINISHED
 from oahega_build.runs.recipes import load_recipe
+from portability import SEED, Margins
 from training.pictures import write_dataset
 
 pytestmark = [
@@ -39,6 +40,7 @@ TINY = EmotionRecipe(
     average=0.5,
     held_out=0.2,
     mixup=0.2,
+    seed=SEED,
 )
 
 
@@ -71,13 +73,13 @@ def test_a_training_leaves_model_entry_and_what_made_them(trained: Path) -> None
     assert not (trained / "checkpoints").exists()
 
 
-def test_the_trained_file_tells_the_drawn_faces_apart(trained: Path, data: Path, tmp_path: Path) -> None:
+def test_the_trained_file_tells_the_drawn_faces_apart(trained: Path, data: Path, margins: Margins) -> None:
     from oahega_build.emotion.evaluate import evaluate, load_emotion
     from oahega_build.pictures.dataset import read_dataset
 
     figures = evaluate(load_emotion(trained), read_dataset(data).valid, Framing())
 
-    assert figures.accuracy.value >= 0.6  # a third is chance
+    margins.at_least("accuracy", figures.accuracy.value, 0.6)  # a third is chance
     assert figures.pictures == 36
     assert set(figures.accuracy_by_face_size) == {"48", "32", "24", "16"}
 
@@ -101,7 +103,9 @@ def test_the_files_golden_answer_passes_the_devices_self_test(trained: Path) -> 
     assert self_test(model.entry, OnThisMachine()) == 0
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(data: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_ends_with_the_same_weights(
+    data: Path, tmp_path: Path, margins: Margins
+) -> None:
     from oahega_build.emotion.train import Trainer
     from oahega_build.pictures.dataset import read_dataset, split_train
     from oahega_build.runs.artifacts import open_run
@@ -124,8 +128,8 @@ def test_an_interrupted_training_ends_with_the_same_weights(data: Path, tmp_path
         run(tmp_path / "resumed", 1)
     resumed = run(tmp_path / "resumed", None)
 
-    for a, b in zip(straight, resumed, strict=True):
-        assert np.allclose(a, b, atol=1e-4)
+    apart = max(float(np.abs(a - b).max()) for a, b in zip(straight, resumed, strict=True))
+    margins.at_most("difference of a weight", apart, 1e-4)
     log = (tmp_path / "resumed" / "train-emotion" / "run" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in log] == [1, 2, 3]
 
@@ -170,7 +174,9 @@ def test_a_student_learns_from_a_teacher(trained: Path, data: Path, tmp_path: Pa
     assert load_emotion(finished).entry.labels == LABELS
 
 
-def test_a_training_goes_on_from_an_earlier_run(trained: Path, data: Path, tmp_path: Path) -> None:
+def test_a_training_goes_on_from_an_earlier_run(
+    trained: Path, data: Path, tmp_path: Path, margins: Margins
+) -> None:
     from oahega_build.emotion.train import train
 
     recipe = dataclasses.replace(TINY, epochs=1, learning_rate=1e-6, start=trained)
@@ -180,7 +186,7 @@ def test_a_training_goes_on_from_an_earlier_run(trained: Path, data: Path, tmp_p
     before, after = (
         json.loads((run / "log.jsonl").read_text().splitlines()[-1])["accuracy"] for run in (trained, again)
     )
-    assert after == pytest.approx(before, abs=0.1)
+    margins.at_most("accuracy lost", before - after, 0.2)
 
 
 def test_a_recipe_that_draws_faces_over_heads_needs_a_labelling_run(data: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tiny_all
 from drawn_faces import LOOKS, OAHEGA_CLASSES, draw_dataset, draw_face
 from oahega_build.errors import DataError, RecipeError
 from oahega_build.pictures.prepare import split_dataset
@@ -29,7 +30,7 @@ from oahega_build.whole.options import Options
 from oahega_build.whole.recipe import EverythingRecipe
 
 pytestmark = pytest.mark.training
-RECIPE = Path(__file__).parent / "tiny_all.py"
+RECIPE = Path(tiny_all.__file__)
 ENVIRONMENT = os.environ | {
     "PYTHONWARNINGS": "default",
     "PYTHONUNBUFFERED": "1",
