@@ -6,6 +6,7 @@ region, is decided in `label`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.errors import BuildError
+from oahega_build.pictures.readers import LABELS
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
+from oahega_edge.runtimes.tflite_file import TfliteFacts, parse_tflite
 
 
 class TeacherError(BuildError):
@@ -68,6 +71,9 @@ def make_teacher(spec: TeacherSpec, data: Path) -> Teacher:
     if spec.kind not in TEACHERS:
         raise TeacherError(f"there is no teacher of kind {spec.kind!r}; the kinds are {sorted(TEACHERS)}")
     files = [data / name for name in spec.files]
+    unknown = set(spec.labels.values()) - set(LABELS)
+    if unknown:
+        raise TeacherError(f"a teacher of kind {spec.kind} finds {sorted(unknown)}; the labels are {LABELS}")
     for file in files:
         if not file.is_file():
             raise TeacherError(f"the teacher file {file} does not exist; check the path in the recipe")
@@ -120,6 +126,8 @@ class TfliteSsd:
 
         self.name = f"tflite:{files[0].parent.name}"
         try:
+            # The interpreter trusts the file: one that is cut off may end the process.
+            facts = parse_tflite(files[0].read_bytes())
             self._net = Interpreter(str(files[0]), num_threads=1)
             self._net.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -127,14 +135,8 @@ class TfliteSsd:
                 f"{files[0]} cannot be read as a TFLite model ({error}); give a .tflite file"
             ) from error
         self._input = self._net.get_input_details()[0]
-        outputs = self._net.get_output_details()
-        if len(outputs) != 4 or list(outputs[0]["shape"][::2]) != [1, 4]:
-            shapes = [tuple(int(n) for n in output["shape"]) for output in outputs]
-            raise TeacherError(
-                f"{files[0]} has outputs {shapes}, a detector with TFLite_Detection_PostProcess has boxes "
-                f"(1, n, 4), classes, scores and a count; export it with post-processing"
-            )
-        self._outputs = [output["index"] for output in outputs]
+        self._outputs = _detection_outputs(files[0], facts, self._net.get_output_details())
+        self._file = files[0]
         self._labels = dict(spec.labels)
         self._least = spec.least
 
@@ -145,6 +147,11 @@ class TfliteSsd:
         self._net.set_tensor(self._input["index"], self._as_input(np.asarray(seen, np.uint8))[None])
         self._net.invoke()
         boxes, classes, scores, count = (self._net.get_tensor(index)[0] for index in self._outputs)
+        if np.any(classes % 1) or np.any((scores < 0) | (scores > 1)):
+            raise TeacherError(
+                f"{self._file} gives classes that are not whole or scores outside of 0..1: its outputs have "
+                f"another order than it says; export it with names"
+            )
         found = []
         for box, number, score in zip(boxes[: int(count)], classes, scores, strict=False):
             label = self._labels.get(int(number))
@@ -163,6 +170,53 @@ class TfliteSsd:
         return np.asarray(np.clip(np.round(real / scale) + zero, -128, 127), np.int8)
 
 
+OUTPUT_WORDS = (("box", "location"), ("class", "categor"), ("score",), ("count", "num"))
+"""In the names of boxes, classes, scores and count."""
+
+
+def _detection_outputs(file: Path, facts: TfliteFacts, outputs: list[dict[str, Any]]) -> list[int]:
+    """Tensors of boxes, classes, scores and count: as the operator, their names or TF 1's order tell."""
+    shapes = [tuple(int(side) for side in output["shape"]) for output in outputs]
+    numbers = [output["index"] for output in outputs]
+    if len(shapes) != 4 or sum(len(shape) == 3 and shape[2] == 4 for shape in shapes) != 1:
+        raise TeacherError(
+            f"{file} has outputs {shapes}, a detector with TFLite_Detection_PostProcess has boxes "
+            f"(1, n, 4), classes, scores and a count; export it with post-processing"
+        )
+    by_operator = _outputs_of_operator(file.read_bytes())
+    if sorted(by_operator) == sorted(numbers):
+        return by_operator
+    by_name = _outputs_by_name(facts)
+    if sorted(by_name) == sorted(numbers):
+        return by_name
+    if [len(shape) for shape in shapes] == [3, 2, 2, 1] and shapes[0][2] == 4:
+        return numbers
+    raise TeacherError(
+        f"{file} does not tell which of its outputs {shapes} are boxes, classes, scores and count; export it "
+        f"with a signature whose outputs have these names"
+    )
+
+
+def _outputs_of_operator(content: bytes) -> list[int]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for operator in model.subgraphs[0].operators:
+        if model.operatorCodes[operator.opcodeIndex].customCode == b"TFLite_Detection_PostProcess":
+            return [int(number) for number in operator.outputs]
+    return []
+
+
+def _outputs_by_name(facts: TfliteFacts) -> list[int]:
+    names = facts.output_names or {output.name: output.index for output in facts.outputs}
+    return [
+        number
+        for words in OUTPUT_WORDS
+        for name, number in names.items()
+        if any(word in name.lower() for word in words)
+    ]
+
+
 class Darknet:
     """A YOLO network in Darknet form, through cv2.dnn of OpenCV 4."""
 
@@ -175,6 +229,7 @@ class Darknet:
                 f"{files[0]} and {files[1].name} cannot be read as a Darknet network ({_one_line(error)}); "
                 f"give NAME.cfg and NAME.weights"
             ) from error
+        _require_all_weights(self._net, files[1])
         self._outputs = self._net.getUnconnectedOutLayersNames()
         self._labels = dict(spec.labels)
         self._least = spec.least
@@ -203,6 +258,21 @@ class Darknet:
         from oahega_edge.chain.detection import non_maximum_suppression
 
         return non_maximum_suppression(corners.astype(np.float64), scores.astype(np.float64), 0.5)
+
+
+def _require_all_weights(net: Any, file: Path) -> None:
+    """OpenCV takes zeros for what a file that was cut off lacks, and the network sees nothing."""
+    layers = [net.getLayer(name) for name in net.getLayerNames()]
+    # Region layers keep their anchors, which stand in the .cfg, as if they were weights.
+    needed = 4 * sum(blob.size for layer in layers if layer.type != "Region" for blob in layer.blobs)
+    with file.open("rb") as content:
+        major, minor = struct.unpack("<ii", content.read(8).ljust(8, b"\0"))
+    needed += 20 if major * 10 + minor >= 2 else 16  # darknet's parser.c, load_weights_upto
+    if file.stat().st_size < needed:
+        raise TeacherError(
+            f"{file} is cut off: it has {file.stat().st_size} bytes, its .cfg asks for {needed}; "
+            "copy it again"
+        )
 
 
 def _one_line(error: Exception) -> str:
