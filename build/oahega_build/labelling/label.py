@@ -203,7 +203,7 @@ def read_set(source: SourceSet, split: str, data: Path, problems: Problems) -> I
     if unknown:
         raise DataError(f"set {source.name} speaks of {sorted(unknown)}; the labels are {readers.LABELS}")
     if source.kind == "text":
-        folder, names = part_folder(data / source.folder, split), readers.OWN_NAMES | source.names
+        folder, names = part_folder(data / source.folder, split), {**readers.OWN_NAMES, **source.names}
         return readers.read_text_folder(
             folder, f"{source.name}/{split}", frozenset(source.complete), problems, names
         )
@@ -265,10 +265,11 @@ def label_picture(
 ) -> Record | None:
     """One picture through the teachers; None, counted, when it cannot be read or contradicts its boxes."""
     encoded = picture.path.read_bytes() if picture.path.is_file() else b""
-    decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
-    if decoded is None:
+    read = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+    if read is None:
         problems.add("picture missing or unreadable", picture.path.name)
         return None
+    decoded = np.asarray(read, np.uint8)
     pixels: Pixels = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
     height, width = pixels.shape[:2]
     if not _same_shape(picture.stated_size, (width, height)):
@@ -300,7 +301,7 @@ def _is_turned(encoded: bytes, upright: Pixels) -> bool:
         return False
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     plain = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    return not np.array_equal(plain, upright)
+    return plain is None or not np.array_equal(np.asarray(plain, np.uint8), upright)
 
 
 def merge(
