@@ -26,9 +26,6 @@ MANY_MODULES = {"recipes"}
 """Folders that may hold more, as none of their modules needs to be known to find another one."""
 TRAINING_ONLY = {"oahega_build", "tensorflow", "keras"}
 
-to_be_solved = pytest.mark.xfail(
-    reason="contract/asyncapi reads the defaults of publishers/mqtt", strict=False
-)
 both = pytest.mark.parametrize("package", [EDGE, BUILD], ids=lambda package: package.name)
 
 
@@ -75,7 +72,7 @@ def test_the_map_names_every_room(package: Path) -> None:
     assert set(map_of(package)) == rooms_of(package)
 
 
-@pytest.mark.parametrize("package", [pytest.param(EDGE, marks=to_be_solved), BUILD])
+@both
 def test_a_room_imports_only_rooms_above_it_in_the_map(package: Path) -> None:
     order = {room: place for place, room in enumerate(map_of(package))}
 
@@ -86,7 +83,7 @@ def test_a_room_imports_only_rooms_above_it_in_the_map(package: Path) -> None:
     assert not against, "\n".join(place for places in against for place in places)
 
 
-@pytest.mark.parametrize("package", [pytest.param(EDGE, marks=to_be_solved), BUILD])
+@both
 def test_no_rooms_import_each_other_in_a_circle(package: Path) -> None:
     graph: dict[str, set[str]] = {}
     for source, target in arrows_of(package):

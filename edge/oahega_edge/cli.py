@@ -254,7 +254,7 @@ def listen(
     ca_file: Annotated[Path | None, typer.Option(help="Trust only this authority.")] = None,
 ) -> None:
     """Show what a subscriber receives from a broker."""
-    from oahega_edge.publishers.connection import BrokerOptions
+    from oahega_edge.publishers.broker import BrokerOptions
     from oahega_edge.tools.listen import Listener, view_for
     from oahega_edge.tools.listen import listen as listen_to
 

@@ -20,8 +20,8 @@ from oahega_edge.contract.messages import (
     Latency,
     State,
 )
+from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.connection import Pauses
-from oahega_edge.publishers.mqtt import MqttOptions
 
 DEVICE = "kiosk-1"
 BASE = f"oahega/v1/{DEVICE}"

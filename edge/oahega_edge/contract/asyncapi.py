@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from oahega_edge.contract import cloudevents, defaults
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import (
     COMMANDS,
@@ -25,11 +26,9 @@ from oahega_edge.contract.messages import (
     SetCommand,
     State,
 )
-from oahega_edge.publishers.mqtt import MqttOptions, cloud_event_keys
 
 JsonObject = dict[str, Any]
 BINDING = "0.2.0"
-_DEFAULTS = MqttOptions(host="broker", device="device")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ SENT = (
         "{root}/{device}/event",
         Event,
         "One decision about one face. May come twice: the id tells.",
-        expiry_s=_DEFAULTS.event_expiry_s,
+        expiry_s=defaults.EVENT_EXPIRY_S,
     ),
     Sent(
         "state",
@@ -68,7 +67,7 @@ SENT = (
         State,
         "What is seen now.",
         retain=True,
-        expiry_s=_DEFAULTS.state_expiry_s,
+        expiry_s=defaults.STATE_EXPIRY_S,
     ),
     Sent(
         "health",
@@ -77,7 +76,7 @@ SENT = (
         "How the device does.",
         qos=0,
         retain=True,
-        expiry_s=_DEFAULTS.health_expiry_s,
+        expiry_s=defaults.HEALTH_EXPIRY_S,
     ),
     Sent(
         "discovery",
@@ -123,8 +122,8 @@ def _server() -> JsonObject:
         "bindings": {
             "mqtt": {
                 "cleanSession": False,
-                "keepAlive": _DEFAULTS.keepalive_s,
-                "sessionExpiryInterval": _DEFAULTS.session_expiry_s,
+                "keepAlive": defaults.KEEPALIVE_S,
+                "sessionExpiryInterval": defaults.SESSION_EXPIRY_S,
                 "lastWill": {
                     "topic": "{root}/{device}/availability",
                     "qos": 1,
@@ -139,9 +138,9 @@ def _server() -> JsonObject:
 
 def _parameters(address: str) -> JsonObject:
     known = {
-        "root": {"default": _DEFAULTS.root, "description": "Set by mqtt.root; may have several levels."},
+        "root": {"default": defaults.ROOT, "description": "Set by mqtt.root; may have several levels."},
         "device": {"description": "Set by device.name."},
-        "discoveryPrefix": {"default": _DEFAULTS.discovery_prefix},
+        "discoveryPrefix": {"default": defaults.DISCOVERY_PREFIX},
     }
     return {name: what for name, what in known.items() if f"{{{name}}}" in address}
 
@@ -206,7 +205,7 @@ def _messages() -> JsonObject:
     made["event"]["headers"] = {
         "type": "object",
         "description": "User properties: CloudEvents 1.0 attributes.",
-        "properties": {key: {"type": "string"} for key in cloud_event_keys()},
+        "properties": {key: {"type": "string"} for key in cloudevents.KEYS},
     }
     made |= {f"cmd-{name}": _message(f"cmd-{name}", model) for name, model in RECEIVED.items()}
     made["response"] = _message("response", Response)

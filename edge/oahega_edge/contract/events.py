@@ -26,8 +26,6 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.trigger import UNCERTAIN, Decision
 from oahega_edge.manifest import Label
 
-EVENT_SCHEMA = "urn:oahega:event:1"
-
 Accelerator = Literal["cpu", "edgetpu-usb", "edgetpu-pci"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]

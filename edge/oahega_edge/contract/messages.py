@@ -11,11 +11,9 @@ from oahega_edge.manifest import Label
 
 ONLINE = "online"
 OFFLINE = "offline"
+"""Plain text, retained. `offline` is also the last will, sent by the broker for a device that vanished."""
 NONE = "none"
 """The state's emotion while no face is seen."""
-
-Availability = Literal["online", "offline"]
-"""Plain text, retained. `offline` is also the last will, sent by the broker for a device that vanished."""
 
 Count = Annotated[int, Field(ge=0)]
 Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]

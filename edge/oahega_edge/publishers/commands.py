@@ -1,12 +1,13 @@
-"""Reads commands from the broker. Whatever arrives, the outcome is one of three: a command, an error
-answer, or nothing.
+"""Reads commands from the broker and holds them for the daemon.
 
-Nothing (ignored and counted): retained messages, topics whose last level is no word, and everything while
-too many answers are on their way. All else that is wrong is answered.
+Retained messages, topics whose last level is not a word, and everything while too many answers are on their
+way are ignored and counted. Anything else that is wrong is answered with an error.
 """
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import re
 from dataclasses import dataclass
 from typing import TypeVar
@@ -24,13 +25,17 @@ from oahega_edge.contract.messages import (
 )
 from oahega_edge.contract.topics import Topics
 from oahega_edge.errors import plain
-from oahega_edge.publishers.connection import Incoming
 from oahega_edge.publishers.port import Command
+from oahega_edge.publishers.wire import Incoming, Token
 
 LARGEST_PAYLOAD = 4096
 """Bytes."""
 LARGEST_CORRELATION = 1024
 """Bytes."""
+MOST_COMMANDS = 16
+"""Commands that may wait for the daemon."""
+MOST_ANSWERS = 64
+"""Answers to bad commands that may be on their way; while there are more, commands are ignored."""
 
 _WORD = re.compile(r"[a-z][a-z-]{0,31}")
 _Payload = TypeVar("_Payload", bound=Message)
@@ -107,3 +112,51 @@ def _payload(model: type[_Payload], payload: bytes) -> _Payload:
 
 def _fits(correlation: bytes | None) -> bool:
     return correlation is None or len(correlation) <= LARGEST_CORRELATION
+
+
+class CommandQueue:
+    """Holds a few commands for the daemon.
+
+    The answers to bad ones are counted while they are on their way, so that a flood cannot fill the memory.
+    """
+
+    def __init__(self, topics: Topics) -> None:
+        self.ignored = 0
+        self._topics = topics
+        self._waiting: queue.Queue[Command] = queue.Queue(MOST_COMMANDS)
+        self._answers: set[Token] = set()
+
+    def take(self, message: Incoming) -> Refused | None:
+        """Queue a command for the daemon, or say how to refuse it."""
+        read = read_command(message, self._topics) if len(self._answers) < MOST_ANSWERS else None
+        if read is None:
+            self.ignored += 1
+        if not isinstance(read, Command):
+            return read
+        try:
+            self._waiting.put_nowait(read)
+        except queue.Full:
+            busy = read.refused(f"{MOST_COMMANDS} commands wait already; try again later")
+            return Refused(read.reply_to or self._topics.response(read.name), read.correlation, busy)
+        return None
+
+    def fetch(self) -> list[Command]:
+        """All that wait."""
+        commands = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                commands.append(self._waiting.get_nowait())
+        return commands
+
+    def answering(self, token: Token | None) -> None:
+        """The answer to a bad command is on its way."""
+        if token is not None:
+            self._answers.add(token)
+
+    def answered(self, token: Token) -> None:
+        """It arrived."""
+        self._answers.discard(token)
+
+    def forget_answers(self) -> None:
+        """A new connection: those of the old one are gone."""
+        self._answers.clear()

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from oahega_edge.contract.events import Event
-from oahega_edge.publishers.connection import Token
 from oahega_edge.publishers.store import Instant, Store, StoreOptions, Waiting
+from oahega_edge.publishers.wire import Token
 
 WINDOW = 8
 """Events on their way at once: few, because the rest can still be marked, trimmed or kept over a restart."""

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from oahega_edge.chain.pipeline import Step
-from oahega_edge.contract.messages import Adjustable, State
+from oahega_edge.contract.messages import Adjustable, Health, State
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.service.health import Reporter
-from oahega_edge.service.metrics import Metrics, NoMetrics
+
+
+class Metrics(Protocol):
+    """Takes each health message, for a monitoring system."""
+
+    def update(self, health: Health) -> None:
+        """The newest figures."""
+        ...
+
+
+class NoMetrics:
+    """Used while no port is set."""
+
+    def update(self, health: Health) -> None:
+        """Ignored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ from oahega_edge.cameras.recovering import RecoveringCamera, RetrySteps
 from oahega_edge.chain.geometry import Box
 from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import COMMANDS
+from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
-from oahega_edge.publishers.mqtt import MqttOptions, MqttPublisher
+from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.publishers.store import StoreOptions
-from oahega_edge.service.announcer import Announcer, Rhythm
+from oahega_edge.service.announcer import Announcer, Metrics, NoMetrics, Rhythm
 from oahega_edge.service.control import ControlServer, socket_path
 from oahega_edge.service.daemon import Daemon
 from oahega_edge.service.engine import SWAP_WAIT_S, Engine
@@ -35,7 +36,6 @@ from oahega_edge.service.health import (
     time_is_synced,
     utc_now,
 )
-from oahega_edge.service.metrics import Metrics, NoMetrics
 from oahega_edge.service.mute import MuteSwitch
 from oahega_edge.service.settings import Settings, read_password
 from oahega_edge.service.setup import Setup

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from oahega_edge.contract.events import Event
 from oahega_edge.errors import EdgeError
-from oahega_edge.publishers.connection import BrokerOptions
+from oahega_edge.publishers.broker import BrokerOptions
 from oahega_edge.tools.broker import EmbeddedBroker
 from oahega_edge.tools.demo_clip import SECONDS, write_demo_clip
 from oahega_edge.tools.listen import Listener, Received, Summary, View, listen, view_for

@@ -15,16 +15,9 @@ from typing import Any, Literal, Protocol, Self, TextIO
 from pydantic import ValidationError
 
 from oahega_edge.contract.events import Event
-from oahega_edge.publishers.connection import (
-    BrokerOptions,
-    Connection,
-    Incoming,
-    Pauses,
-    ProtocolVersion,
-    Session,
-    Subscription,
-    Token,
-)
+from oahega_edge.publishers.broker import BrokerOptions
+from oahega_edge.publishers.connection import Connection, Pauses
+from oahega_edge.publishers.wire import Incoming, ProtocolVersion, Session, Subscription, Token
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ import pytest
 from brokers import Ear, Gate, Mosquitto
 from edge.mqtt_samples import BASE, QUICK, info, options
 from oahega_edge.contract.topics import Topics
-from oahega_edge.publishers.commands import LARGEST_PAYLOAD, Refused, read_command
-from oahega_edge.publishers.connection import Incoming
-from oahega_edge.publishers.mqtt import MOST_COMMANDS, MqttPublisher
+from oahega_edge.publishers.commands import LARGEST_PAYLOAD, MOST_COMMANDS, Refused, read_command
+from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.port import Command
+from oahega_edge.publishers.wire import Incoming
 from oahega_edge.service.assembly import mqtt_options
 from oahega_edge.service.settings import PACKAGED, read_layers
 from processes import environment

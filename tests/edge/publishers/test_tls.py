@@ -11,7 +11,7 @@ from brokers import Mosquitto
 from certificates import Authority, secured
 from edge.mqtt_samples import QUICK, options
 from oahega_edge.errors import SettingsError
-from oahega_edge.publishers.connection import BrokerOptions
+from oahega_edge.publishers.broker import BrokerOptions
 from oahega_edge.publishers.mqtt import MqttPublisher
 from waiting import wait_until
 

@@ -25,8 +25,8 @@ from oahega_edge.chain.frame import Frame
 from oahega_edge.contract.topics import Topics
 from oahega_edge.errors import BundleError, CameraError, EdgeError, SettingsError
 from oahega_edge.publishers.commands import Refused, read_command
-from oahega_edge.publishers.connection import Incoming
 from oahega_edge.publishers.port import Command
+from oahega_edge.publishers.wire import Incoming
 from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.tflite_file import parse_tflite
 from oahega_edge.service.assembly import make_camera, mqtt_options, store_options

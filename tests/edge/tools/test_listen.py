@@ -9,7 +9,7 @@ import pytest
 
 from brokers import Ear, Mosquitto
 from edge.mqtt_samples import BASE, QUICK, event, events, info, options, stamp
-from oahega_edge.publishers.connection import BrokerOptions
+from oahega_edge.publishers.broker import BrokerOptions
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.tools.broker import EmbeddedBroker
 from oahega_edge.tools.listen import (

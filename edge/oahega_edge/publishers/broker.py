@@ -1,0 +1,124 @@
+"""Where the broker is, how to log in, and how its certificate is verified."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from oahega_edge.contract import defaults
+from oahega_edge.contract.topics import Topics
+from oahega_edge.errors import SettingsError
+
+MQTTS_PORT = 8883
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerOptions:
+    """Where the broker is and how to log in. Secrets come from files that the caller has read."""
+
+    host: str
+    port: int = 1883
+    client_id: str = ""
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: Literal["auto", "on", "off"] = "auto"
+    """auto: on when the port is 8883. Certificates are always verified."""
+    ca_file: str | None = None
+    """Trust only this authority; None: the system's."""
+    cert_file: str | None = None
+    key_file: str | None = None
+    keepalive_s: int = defaults.KEEPALIVE_S
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.tls == "on" or (self.tls == "auto" and self.port == MQTTS_PORT)
+
+    @property
+    def address(self) -> str:
+        """For messages to people."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttOptions(BrokerOptions):
+    """The broker, and the device's place in it."""
+
+    device: str
+    root: str = defaults.ROOT
+    will_delay_s: int = 5
+    """After which the broker publishes `offline` for a device that vanished; a shorter gap goes unnoticed."""
+    session_expiry_s: int = defaults.SESSION_EXPIRY_S
+    """How long the broker keeps the session; never less than the will's delay."""
+    event_expiry_s: int = defaults.EVENT_EXPIRY_S
+    state_expiry_s: int = defaults.STATE_EXPIRY_S
+    health_expiry_s: int = defaults.HEALTH_EXPIRY_S
+    commands: bool = False
+    discovery: bool = False
+    discovery_prefix: str = defaults.DISCOVERY_PREFIX
+
+    @property
+    def topics(self) -> Topics:
+        """Of this device."""
+        return Topics(self.root, self.device)
+
+
+class TlsContext(ssl.SSLContext):
+    """Verifies the broker's certificate and name, TLS 1.2 or newer; no setting turns that off.
+
+    It closes the socket of a failed handshake, which paho leaves open.
+    """
+
+    _last: ssl.SSLSocket | None = None
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        """Remember the socket for `clean_up`."""
+        self._last = super().wrap_socket(*args, **kwargs)
+        return self._last
+
+    def clean_up(self) -> None:
+        """After a failed connect."""
+        if self._last is not None:
+            self._last.close()
+            self._last = None
+
+
+def tls_context(options: BrokerOptions) -> TlsContext:
+    """Raises SettingsError when the certificates cannot be used."""
+    context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)  # which demands certificate and host name
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        if options.ca_file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(options.ca_file)
+        if options.cert_file is not None:
+            context.load_cert_chain(options.cert_file, options.key_file)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(
+            f"{name} {path}"
+            for name, path in (
+                ("mqtt.ca_file", options.ca_file),
+                ("mqtt.cert_file", options.cert_file),
+                ("mqtt.key_file", options.key_file),
+            )
+            if path is not None
+        )
+        raise SettingsError(
+            f"The certificates for MQTT cannot be used ({files}): {error}; name readable PEM files."
+        ) from error
+    return context
+
+
+def reason_of(error: Exception) -> str:
+    """Why a connection failed, for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = "; is the device's clock right?" if "not yet valid" in error.verify_message else ""
+        return f"its certificate is not trusted: {error.verify_message}{hint}"
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    return str(error)
