@@ -16,7 +16,7 @@ from oahega_edge.manifest import DetectorEntry, InputTensor, OutputTensor, SsdDe
 
 FACE, PERSON = "face", "person"
 MOST_CANDIDATES = 200
-"""Boxes per label that enter the suppression; more than a camera ever shows."""
+"""Boxes per label that enter the suppression; more faces than any camera view shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,13 @@ def non_maximum_suppression(
 
 
 NESTED = 0.8
-"""Two faces never share so much of the smaller one: a second box around eyes and mouth is the same face."""
+"""Two boxes that share this much of the smaller one are one face, e.g. a second box on eyes and mouth."""
 
 
 def without_nested(detections: Sequence[Detection]) -> list[Detection]:
-    """Of boxes that lie mostly inside each other only the best; in the order given.
+    """Keep only the best of faces that lie mostly inside each other; in the order given.
 
-    For faces. A child in front of an adult is a person inside a person.
+    Not for people: a child in front of an adult is a person inside a person.
     """
     kept: list[Detection] = []
     for detection in sorted(detections, key=lambda d: -d.score):
@@ -102,51 +102,56 @@ def without_nested(detections: Sequence[Detection]) -> list[Detection]:
 
 
 HEAD_ODDS = 1.3
-"""A face is so many times as likely where a found person's head is (README, decisions)."""
-INSIDE = 0.8
-"""Least share of the face that lies inside the person,"""
-BELOW_TOP = (-0.05, 0.6)
-"""how far its top is below the person's, in heights of the face,"""
-OF_WIDTH = (0.1, 0.65)
-"""its width as a share of the person's,"""
-OFF_MIDDLE = 0.3
-"""and the most that its middle lies beside the person's, as a share of the person's width."""
+"""Factor on the odds of a face that lies where a found person's head is."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPosition:
+    """Where on a person a face may lie to be that person's."""
+
+    least_inside: float = 0.8
+    """Share of the face that lies inside the person."""
+    highest: float = -0.05
+    """Least distance from the person's top down to the face's top, in heights of the face."""
+    lowest: float = 0.6
+    """Largest such distance."""
+    narrowest: float = 0.1
+    """Least width of the face, as a share of the person's."""
+    widest: float = 0.65
+    """Largest such width."""
+    off_middle: float = 0.3
+    """Largest horizontal distance between the two centers, as a share of the person's width."""
+
+    def holds(self, face: Box, person: Box) -> bool:
+        """Whether the face may be that person's."""
+        return (
+            self.highest <= (face.top - person.top) / face.height <= self.lowest
+            and self.narrowest <= face.width / person.width <= self.widest
+            and abs(face.center[0] - person.center[0]) <= self.off_middle * person.width
+            and face.shared_area(person) >= self.least_inside * face.area
+        )
+
+
+HEAD = HeadPosition()
 
 
 def boost_faces_on_shoulders(detections: Sequence[Detection], person_score: float = 0.0) -> list[Detection]:
-    """Faces where the head of a person is score higher, HEAD_ODDS in odds; all else as it was.
+    """Raise the score of faces where a person's head is, by HEAD_ODDS in odds; the rest stays.
 
-    So a face that is just not sure enough by itself counts on somebody's shoulders, and not on a wall.
-    `person_score`: least score of a person.
+    A face that is just not sure enough by itself then counts on a person's shoulders, and not on a wall.
+    `person_score`: least score of a person who supports a face.
     """
     people = [d.box for d in detections if d.label == PERSON and d.score >= person_score]
     return [
         replace(d, score=min(1.0, HEAD_ODDS * d.score / (HEAD_ODDS * d.score + 1 - d.score)))
-        if d.label == FACE and any(_is_head(d.box, person) for person in people)
+        if d.label == FACE and any(HEAD.holds(d.box, person) for person in people)
         else d
         for d in detections
     ]
 
 
-def _is_head(face: Box, person: Box) -> bool:
-    low, high = BELOW_TOP
-    narrow, wide = OF_WIDTH
-    return (
-        low <= (face.top - person.top) / face.height <= high
-        and narrow <= face.width / person.width <= wide
-        and abs(face.center[0] - person.center[0]) <= OFF_MIDDLE * person.width
-        and _shared(face, person) >= INSIDE * face.area
-    )
-
-
 def _shared_of_smaller(a: Box, b: Box) -> float:
-    return _shared(a, b) / min(a.area, b.area)
-
-
-def _shared(a: Box, b: Box) -> float:
-    width = min(a.right, b.right) - max(a.left, b.left)
-    height = min(a.bottom, b.bottom) - max(a.top, b.top)
-    return max(0.0, width) * max(0.0, height)
+    return a.shared_area(b) / min(a.area, b.area)
 
 
 def dequantize(values: NDArray[Any], output: OutputTensor) -> NDArray[np.float64]:

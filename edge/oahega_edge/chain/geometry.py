@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,15 @@ class Box:
     bottom: float
 
     def __post_init__(self) -> None:
-        edges = (self.left, self.top, self.right, self.bottom)
-        if not all(math.isfinite(edge) for edge in edges):
-            raise ValueError(f"box edges must be finite, got {edges}")
+        if not all(math.isfinite(edge) for edge in self.edges):
+            raise ValueError(f"box edges must be finite, got {self.edges}")
         if not (self.left < self.right and self.top < self.bottom):
-            raise ValueError(f"box must have left < right and top < bottom, got {edges}")
+            raise ValueError(f"box must have left < right and top < bottom, got {self.edges}")
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        return self.left, self.top, self.right, self.bottom
 
     @property
     def width(self) -> float:
@@ -50,12 +55,14 @@ class Box:
 
     def iou(self, other: Box) -> float:
         """Intersection over union, 0..1."""
+        shared = self.shared_area(other)
+        return shared / (self.area + other.area - shared)
+
+    def shared_area(self, other: Box) -> float:
+        """Area of the intersection."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
-        if width <= 0 or height <= 0:
-            return 0.0
-        shared = width * height
-        return shared / (self.area + other.area - shared)
+        return max(0.0, width) * max(0.0, height)
 
     def clipped(self) -> Box | None:
         """The part inside the picture, or None when there is none."""
@@ -66,6 +73,11 @@ class Box:
     def as_xywh(self) -> tuple[float, float, float, float]:
         """Left, top, width, height: the order of the published events."""
         return self.left, self.top, self.width, self.height
+
+
+def edges_of(boxes: Iterable[Box]) -> NDArray[np.float64]:
+    """Left, top, right, bottom of every box: (n, 4)."""
+    return np.array([box.edges for box in boxes], np.float64).reshape(-1, 4)
 
 
 def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
