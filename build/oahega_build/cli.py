@@ -30,9 +30,6 @@ Data = Annotated[Path, typer.Option(help="Folder with a folder per class, or tra
 DetectorData = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's paths lie.")]
 Part = Annotated[str, typer.Option(help="valid (every look is logged), train, or held-out.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="field=value, changes the recipe.")]
-Cluster = Annotated[
-    str, typer.Option(help="Address of a Ray cluster (extra `cluster`), or `local` for one on this machine.")
-]
 
 DEFAULT_ARTIFACTS = Path("artifacts")
 
@@ -248,7 +245,6 @@ def label(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     processes: Annotated[int, typer.Option(help="Processes that make shards at the same time.")] = 2,
     override: Overrides = None,
-    cluster: Cluster = "",
 ) -> None:
     """Let teachers fill in what the annotations leave out: TFRecord shards and contact sheets."""
     with held_back():
@@ -256,13 +252,7 @@ def label(
         from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.LabelRecipe, override or ())
-    if cluster:
-        from oahega_build.whole import cluster as ray_cluster
-
-        with ray_cluster.connected(cluster, processes) as spread:
-            print(ray_cluster.label(chosen, data, artifacts, run, spread))
-    else:
-        print(stage.label(chosen, data, artifacts, run, processes))
+    print(stage.label(chosen, data, artifacts, run, processes))
 
 
 @app.command("train-detector")
@@ -356,7 +346,6 @@ def collect(
     override: Overrides = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     shard: Annotated[str, typer.Option(help="i/n: only every n-th unit, for several machines.")] = "0/1",
-    cluster: Cluster = "",
 ) -> None:
     """Crop faces from videos and pictures into a folder per class, with labels.csv and contact sheets."""
     with held_back():
@@ -364,13 +353,7 @@ def collect(
         from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.CollectRecipe, override or ())
-    if cluster:
-        from oahega_build.whole import cluster as ray_cluster
-
-        with ray_cluster.connected(cluster, processes) as spread:
-            made = ray_cluster.collect(chosen, source, detectors, artifacts, run, spread)
-    else:
-        made = stage.collect(chosen, source, detectors, artifacts, run, processes, _shard(shard))
+    made = stage.collect(chosen, source, detectors, artifacts, run, processes, _shard(shard))
     print(f"{made}: look at {stage.SHEETS}/, correct {stage.LIST}, then `relabel {made}`")
 
 
@@ -517,7 +500,6 @@ def tune(
     storage: Annotated[
         str, typer.Option(help="postgresql://USER@HOST/DATABASE, to share the search with other machines.")
     ] = "",
-    cluster: Cluster = "",
 ) -> None:
     """Search the paper's eight hyper-parameters: best.json, Table 1, figure 5."""
     with held_back():
@@ -525,13 +507,7 @@ def tune(
         from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.TuneRecipe, override or ())
-    if cluster:
-        from oahega_build.whole import cluster as ray_cluster
-
-        with ray_cluster.connected(cluster, workers) as spread:
-            made = ray_cluster.tune(chosen, data, artifacts, run, spread, workers, storage)
-    else:
-        made = stage.tune(chosen, data, artifacts, run, workers, storage)
+    made = stage.tune(chosen, data, artifacts, run, workers, storage)
     print((made / "table_1.txt").read_text(), end="")
 
 
