@@ -29,8 +29,8 @@ Entry = TypeVar("Entry", DetectorEntry, EmotionEntry)
 def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: str) -> Path:
     """Write `out` (made anew) from two run folders and check it as the device will.
 
-    Each run folder holds `entry.json` and the files that it names. Raises RunError for a folder that is no
-    finished run, BundleError when the result does not pass the device's own checks.
+    Each run folder holds `entry.json` and the files that it names. Raises RunError if a folder is not a
+    finished run, BundleError if the result does not pass the device's own checks.
     """
     entries: tuple[DetectorEntry, EmotionEntry] = (
         _read_entry(detector, DetectorEntry),
@@ -65,7 +65,8 @@ def _read_entry(folder: Path, kind: type[Entry]) -> Entry:
         return kind.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise RunError(
-            f"{path} is no {kind.__name__} ({str(error).splitlines()[0]}); give the folder of a finished run"
+            f"{path} is not a {kind.__name__} ({str(error).splitlines()[0]}); "
+            "give the folder of a finished run"
         ) from error
 
 
