@@ -10,9 +10,9 @@ compile() {
         --no-header --no-annotate --no-strip-extras -o "$out" "$@"
 }
 compile dev.txt --universal --python-version 3.11 --extra dev
-compile device.txt --universal --python-version 3.11 --extra litert --group build-backend -c requirements/dev.txt
+compile device.txt --universal --python-version 3.11 --extra litert --extra signed --group build-backend -c requirements/dev.txt
 compile demo.txt --universal --python-version 3.11 --extra demo --group build-backend -c requirements/dev.txt
-compile tflite-py311.txt --python-version 3.11 --extra tflite --group build-backend --group contract
+compile tflite-py311.txt --python-version 3.11 --extra tflite --extra signed --group build-backend --group contract
 # The operator's machine needs nothing of the project itself.
 uv pip compile --group pyproject.toml:fleet --quiet --generate-hashes \
     --no-header --no-annotate --no-strip-extras --universal --python-version 3.11 -o requirements/ansible.txt

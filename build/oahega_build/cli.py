@@ -17,21 +17,24 @@ from oahega_edge.errors import EdgeError
 
 app = typer.Typer(
     name="oahega_build",
-    help="From pictures to the models of a bundle. Each stage leaves artifacts/<stage>/<run>/.",
+    help="Train the models of a bundle from pictures. Each stage writes artifacts/<stage>/<run>/.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 Artifacts = Annotated[Path, typer.Option(help="Folder that holds artifacts/<stage>/<run>/.")]
-RunName = Annotated[str, typer.Option("--run", help="Name of the run's folder; the same name resumes it.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="A module of oahega_build.recipes, or a .py file.")]
-Data = Annotated[Path, typer.Option(help="Folder with a folder per class, or train/ and valid/ of them.")]
-DetectorData = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's paths lie.")]
-Part = Annotated[str, typer.Option(help="valid (every look is logged), train, or held-out.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="field=value, changes the recipe.")]
-Cluster = Annotated[
-    str, typer.Option(help="Address of a Ray cluster (extra `cluster`), or `local` for one on this machine.")
+RunName = Annotated[
+    str, typer.Option("--run", help="Name of the run's folder. An unfinished run is resumed.")
+]
+RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a packaged recipe, or a .py file.")]
+Data = Annotated[
+    Path, typer.Option(help="Dataset: a folder per class, or train/ and valid/ with a folder per class.")
+]
+DetectorData = Annotated[Path, typer.Option("--data", help="Folder that the recipe's paths are relative to.")]
+Part = Annotated[str, typer.Option(help="valid (every use is logged), train or held-out.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="field=value: change a field of the recipe. Repeatable.")
 ]
 
 DEFAULT_ARTIFACTS = Path("artifacts")
@@ -39,7 +42,7 @@ DEFAULT_ARTIFACTS = Path("artifacts")
 
 @app.callback()
 def _root() -> None:
-    """Keep `app` a group of verbs, however many there are."""
+    """Make Typer treat `app` as a group of verbs."""
 
 
 @app.command("train-emotion")
@@ -50,7 +53,7 @@ def train_emotion(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     override: Overrides = None,
 ) -> None:
-    """Train the emotion classifier and export it: emotion.tflite and entry.json."""
+    """Train the emotion classifier and export it as emotion.tflite and entry.json."""
     with held_back():
         from oahega_build.emotion.recipe import EmotionRecipe
         from oahega_build.emotion.train import train
@@ -62,13 +65,13 @@ def train_emotion(
 @app.command("distill")
 def distill(
     data: Data,
-    teacher: Annotated[list[Path], typer.Option(help="Folder of a train-emotion run; repeat for several.")],
+    teacher: Annotated[list[Path], typer.Option(help="Folder of a train-emotion run. Repeatable.")],
     recipe: RecipeName = "emotion_distilled",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     override: Overrides = None,
 ) -> None:
-    """Train a small emotion classifier on what larger ones answer, and export it."""
+    """Train a small emotion classifier on the answers of larger ones, and export it."""
     with held_back():
         from oahega_build.emotion import distill as stage
         from oahega_build.emotion.recipe import EmotionRecipe
@@ -85,7 +88,7 @@ def quantize(
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
-    """Export a run's present weights to int8 with calibration and manifest entry."""
+    """Export the current weights of a run as int8, with calibration and manifest entry."""
     with held_back():
         from oahega_build.emotion.export import export_run
 
@@ -94,7 +97,7 @@ def quantize(
 
 @app.command("overview")
 def overview(data: Data, run: RunName = "default", artifacts: Artifacts = DEFAULT_ARTIFACTS) -> None:
-    """Counts, sizes, near-copies and unreadable files of a dataset, as a table and a picture."""
+    """Show counts, sizes, near-duplicates and unreadable files of a dataset as a table and a picture."""
     from oahega_build.pictures.prepare import overview_run
 
     print(overview_run(data, artifacts, run).as_table())
@@ -108,7 +111,7 @@ def evaluate_emotion(
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
-    """Precision, recall, F1 with intervals, calibration, face sizes and corruptions of an exported model."""
+    """Measure an exported model: Table 1 with intervals, calibration, face sizes, corruptions."""
     with held_back():
         from oahega_build.emotion import evaluate as stage
 
@@ -124,7 +127,7 @@ def compare_emotion(
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
-    """Several emotion models on the same pictures in one table."""
+    """Compare emotion models on the same pictures in one table."""
     with held_back():
         from oahega_build.emotion import compare as stage
 
@@ -135,16 +138,16 @@ def compare_emotion(
 def compare_distillation(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Runs of train-emotion and of distill, with as many seeds as there are."),
+        typer.Argument(help="Runs of train-emotion and of distill, with all their seeds."),
     ],
     data: Data,
     part: Annotated[
-        list[str], typer.Option(help="held-out, valid (every look is logged) or train; repeat for several.")
+        list[str], typer.Option(help="held-out, valid (every use is logged) or train. Repeatable.")
     ] = ["held-out"],  # noqa: B006
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
-    """What the teacher gave: the student and its untaught twin over seeds, curves and difference."""
+    """Measure what the teacher adds: the student and its untaught twin over several seeds."""
     with held_back():
         from oahega_build.experiments import compare_distillation as stage
 
@@ -154,21 +157,28 @@ def compare_distillation(
 @app.command("evaluate-video")
 def evaluate_video(
     data: Data,
-    scenes: Annotated[Path, typer.Option(help="Folder of pictures without people, the backgrounds.")],
-    bundle: Annotated[Path | None, typer.Option(help="The bundle to judge.")] = None,
-    yunet: Annotated[Path | None, typer.Option(help="Instead: YuNet (.onnx) as detector ...")] = None,
-    emotion: Annotated[Path | None, typer.Option(help="... and the folder of an emotion model.")] = None,
-    clips: Annotated[Path | None, typer.Option(help="Videos of real people, for their flips.")] = None,
-    part: Annotated[str, typer.Option(help="held-out to choose, valid for the one report.")] = "held-out",
+    scenes: Annotated[Path, typer.Option(help="Folder of pictures without people, used as backgrounds.")],
+    bundle: Annotated[Path | None, typer.Option(help="The bundle to evaluate.")] = None,
+    yunet: Annotated[
+        Path | None, typer.Option(help="Instead of --bundle: YuNet (.onnx) as the detector, with --emotion.")
+    ] = None,
+    emotion: Annotated[Path | None, typer.Option(help="With --yunet: folder of an emotion model.")] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="Videos of real people, to count changes of the decision.")
+    ] = None,
+    part: Annotated[
+        str, typer.Option(help="held-out to choose settings, valid for the final report.")
+    ] = "held-out",
     count: Annotated[int, typer.Option(min=1, help="Sequences per noise level.")] = 12,
-    seconds: Annotated[float, typer.Option(min=5, help="Length of each.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=5, help="Length of a sequence.")] = 20.0,
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     override: Annotated[
-        list[str] | None, typer.Option("--set", help="section.key=value of a device.")
+        list[str] | None,
+        typer.Option("--set", help="section.key=value: change a device setting. Repeatable."),
     ] = None,
 ) -> None:
-    """Steadiness, truth and delay of the decisions on labelled sequences, beside the paper's way."""
+    """Measure accuracy, stability and delay of decisions on labelled sequences, beside the paper's method."""
     with held_back():
         from oahega_build.scenes import evaluate_video as stage
 
@@ -180,26 +190,27 @@ def evaluate_video(
 
 @app.command("evaluate-scenes")
 def evaluate_scenes(
-    bundle: Annotated[Path, typer.Argument(help="The bundle to judge.")],
+    bundle: Annotated[Path, typer.Argument(help="The bundle to evaluate.")],
     data: Data,
     people: Annotated[
-        Path | None, typer.Option(help="Folder of a `label` run: the faces on its people's shoulders, or ...")
+        Path | None, typer.Option(help="Folder of a `label` run: show the faces on its people's shoulders.")
     ] = None,
     scenes: Annotated[
-        Path | None, typer.Option(help="... folder of pictures without people: the faces alone in them.")
+        Path | None,
+        typer.Option(help="Instead of --people: folder of pictures without people, to show the faces in."),
     ] = None,
     part: Part = "held-out",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
-    """Accuracy on faces in scenes, through detector, tracker and crop; a missed face is an error."""
+    """Measure accuracy on faces in scenes through detector, tracker and crop. A missed face is an error."""
     with held_back():
         from oahega_build.scenes import evaluate_scenes as stage
         from oahega_build.scenes.evaluate_video import device_settings
 
     place = people or scenes
     if place is None or (people and scenes):
-        raise typer.BadParameter("give --people or --scenes, to say where the faces are shown")
+        raise typer.BadParameter("give either --people or --scenes")
     settings = device_settings(bundle, ())
     onto_people = people is not None
     print(stage.evaluate_run(bundle, settings, data, place, onto_people, part, artifacts, run).as_text())
@@ -209,11 +220,11 @@ def evaluate_scenes(
 def bundle(
     detector: Annotated[Path, typer.Option(help="Folder with the detector's entry.json and .tflite.")],
     emotion: Annotated[Path, typer.Option(help="Folder with the emotion model's entry.json and .tflite.")],
-    out: Annotated[Path, typer.Option(help="The bundle's folder; replaced when it exists.")],
-    name: Annotated[str, typer.Option(help="Lower case, as the events will name it.")] = "oahega-default",
-    version: Annotated[str, typer.Option(help="Of the bundle.")] = "0.1.0",
+    out: Annotated[Path, typer.Option(help="Folder of the bundle. An existing one is replaced.")],
+    name: Annotated[str, typer.Option(help="Name of the bundle in events, lower case.")] = "oahega-default",
+    version: Annotated[str, typer.Option(help="Version of the bundle.")] = "0.1.0",
 ) -> None:
-    """Put two models, their manifest and model card into one folder for the device."""
+    """Make a bundle: two models, their manifest and model card in one folder."""
     from oahega_build.whole.bundle import make_bundle
 
     print(make_bundle(detector, emotion, out, name, version))
@@ -223,7 +234,7 @@ def bundle(
 def keygen(
     private: Annotated[Path, typer.Argument(help="New file for the private key; keep it off the devices.")],
 ) -> None:
-    """Make a key that signs bundles; prints the public key for `bundle.public_keys` of the devices."""
+    """Make a key to sign bundles with. Prints the public key for the setting `bundle.public_keys`."""
     from oahega_build.whole.signing import make_key
 
     print(make_key(private))
@@ -234,7 +245,7 @@ def sign(
     folder: Annotated[Path, typer.Argument(help="A bundle's folder.")],
     key: Annotated[Path, typer.Option(help="The private key that `keygen` wrote.")],
 ) -> None:
-    """Check a bundle and sign it; prints the public key that fits."""
+    """Check and sign a bundle. Prints the public key."""
     from oahega_build.whole.signing import sign_bundle
 
     print(sign_bundle(folder, key))
@@ -246,23 +257,16 @@ def label(
     recipe: RecipeName = "label_shared",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
-    processes: Annotated[int, typer.Option(help="Processes that make shards at the same time.")] = 2,
+    processes: Annotated[int, typer.Option(help="Number of processes.")] = 2,
     override: Overrides = None,
-    cluster: Cluster = "",
 ) -> None:
-    """Let teachers fill in what the annotations leave out: TFRecord shards and contact sheets."""
+    """Complete the annotations with detectors as teachers, and write TFRecord shards and contact sheets."""
     with held_back():
         from oahega_build.labelling import label as stage
         from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.LabelRecipe, override or ())
-    if cluster:
-        from oahega_build.whole import cluster as ray_cluster
-
-        with ray_cluster.connected(cluster, processes) as spread:
-            print(ray_cluster.label(chosen, data, artifacts, run, spread))
-    else:
-        print(stage.label(chosen, data, artifacts, run, processes))
+    print(stage.label(chosen, data, artifacts, run, processes))
 
 
 @app.command("train-detector")
@@ -271,10 +275,10 @@ def train_detector(
     recipe: RecipeName = "detector_default",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
-    threads: Annotated[int, typer.Option(help="Threads that compose examples.")] = 2,
+    threads: Annotated[int, typer.Option(help="Number of threads that compose examples.")] = 2,
     override: Overrides = None,
 ) -> None:
-    """Train the face-and-person detector and export it: detector.tflite and entry.json."""
+    """Train the face and person detector and export it as detector.tflite and entry.json."""
     with held_back():
         from oahega_build.detector import train as stage
         from oahega_build.detector.recipe import DetectorRecipe
@@ -295,7 +299,7 @@ def export_detector(
         bool, typer.Option(help="Also write detector_postprocess.tflite, for pycoral and other tools.")
     ] = False,
 ) -> None:
-    """Make a detector out of a finished run again, or of the last checkpoint of one that goes on."""
+    """Export the detector of a finished run again, or of the last checkpoint of an unfinished one."""
     with held_back():
         from oahega_build.detector import export as stage
         from oahega_build.detector.recipe import DetectorRecipe
@@ -317,7 +321,7 @@ def evaluate_detector(
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
-    """Measure an exported detector through the device's own code, beside its rivals."""
+    """Measure an exported detector with the device's own code, beside other detectors."""
     with held_back():
         from oahega_build.detector import evaluate as stage
         from oahega_build.runs.recipes import load_recipe
@@ -328,11 +332,11 @@ def evaluate_detector(
 
 @app.command("compile")
 def compile_models(
-    files: Annotated[list[Path], typer.Argument(help="The .tflite files that shall share one Edge TPU.")],
+    files: Annotated[list[Path], typer.Argument(help="The .tflite files that will share one Edge TPU.")],
     target: Annotated[Path, typer.Option("--out", help="Folder for NAME_edgetpu.tflite.")] = Path("."),
-    only_check: Annotated[bool, typer.Option("--check", help="Only say what would map.")] = False,
+    only_check: Annotated[bool, typer.Option("--check", help="Only show what would map.")] = False,
 ) -> None:
-    """Compile models for the Edge TPU, or say operator by operator what would map where."""
+    """Compile models for the Edge TPU, or show where each operator would run."""
     with held_back():
         from oahega_build.models import edgetpu
 
@@ -349,14 +353,17 @@ def compile_models(
 @app.command("collect")
 def collect(
     source: Annotated[Path, typer.Option(help="Folder with a folder of videos and pictures per class.")],
-    detectors: Annotated[Path, typer.Option("--data", help="Folder below which the detector's files lie.")],
+    detectors: Annotated[
+        Path, typer.Option("--data", help="Folder that the detector's files are relative to.")
+    ],
     recipe: RecipeName = "collect_default",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     override: Overrides = None,
-    processes: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
-    shard: Annotated[str, typer.Option(help="i/n: only every n-th unit, for several machines.")] = "0/1",
-    cluster: Cluster = "",
+    processes: Annotated[int, typer.Option(min=1, help="Number of processes on this machine.")] = 1,
+    shard: Annotated[
+        str, typer.Option(help="i/n: only every n-th unit, to share the work between machines.")
+    ] = "0/1",
 ) -> None:
     """Crop faces from videos and pictures into a folder per class, with labels.csv and contact sheets."""
     with held_back():
@@ -364,19 +371,13 @@ def collect(
         from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.CollectRecipe, override or ())
-    if cluster:
-        from oahega_build.whole import cluster as ray_cluster
-
-        with ray_cluster.connected(cluster, processes) as spread:
-            made = ray_cluster.collect(chosen, source, detectors, artifacts, run, spread)
-    else:
-        made = stage.collect(chosen, source, detectors, artifacts, run, processes, _shard(shard))
+    made = stage.collect(chosen, source, detectors, artifacts, run, processes, _shard(shard))
     print(f"{made}: look at {stage.SHEETS}/, correct {stage.LIST}, then `relabel {made}`")
 
 
 @app.command("relabel")
 def relabel(run: Annotated[Path, typer.Argument(help="Folder of a finished collect run.")]) -> None:
-    """Move collected faces to the classes that the corrected labels.csv names; empty leaves a face out."""
+    """Move collected faces to the classes of the corrected labels.csv. An empty label leaves a face out."""
     from oahega_build.labelling import collect as stage
 
     for change, count in sorted(stage.relabel(run).items()):
@@ -386,7 +387,7 @@ def relabel(run: Annotated[Path, typer.Argument(help="Folder of a finished colle
 def _shard(text: str) -> tuple[int, int]:
     number, slash, of = text.partition("/")
     if not (slash and number.isdecimal() and of.isdecimal() and int(number) < int(of)):
-        raise typer.BadParameter(f"{text!r} is no shard; write i/n with i from 0, as in 0/4")
+        raise typer.BadParameter(f"invalid shard {text!r}: expected i/n with i from 0, such as 0/4")
     return int(number), int(of)
 
 
@@ -394,12 +395,15 @@ def _shard(text: str) -> tuple[int, int]:
 def project(
     data: Data,
     model: Annotated[
-        Path, typer.Option(help="A run of train-emotion, or a quantized MobileNetV1 .tflite for ImageNet's.")
+        Path,
+        typer.Option(
+            help="A run of train-emotion, or a quantized MobileNetV1 .tflite for ImageNet embeddings."
+        ),
     ],
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
-    """Embeddings for the TensorBoard projector, a picture of them, suspicious labels first."""
+    """Write embeddings for the TensorBoard projector, a picture of them, and suspicious labels."""
     with held_back():
         from oahega_build.experiments import project as stage
 
@@ -411,14 +415,15 @@ def prune(
     source: Annotated[Path, typer.Argument(help="Folder of a train-emotion or distill run.")],
     data: Data,
     beside: Annotated[
-        list[Path] | None, typer.Option(help="Other such runs (teacher, untaught twin) for the same table.")
+        list[Path] | None,
+        typer.Option(help="Other runs (teacher, untaught twin) for the same table. Repeatable."),
     ] = None,
     recipe: RecipeName = "prune_default",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     override: Overrides = None,
 ) -> None:
-    """Remove weights and channels, train further, compare size, time and accuracy."""
+    """Remove weights and channels, continue training, and compare size, time and accuracy."""
     with held_back():
         from oahega_build.experiments import prune as stage
         from oahega_build.experiments.prune_recipe import PruneRecipe
@@ -431,38 +436,46 @@ def prune(
 
 @app.command("all")
 def everything(
-    out: Annotated[Path, typer.Option(help="Gets bundle/, report.html and artifacts/.")],
+    out: Annotated[Path, typer.Option(help="Output folder: bundle/, report.html and artifacts/.")],
     dataset: Annotated[
-        Path | None, typer.Option(help="Folder with a folder per class, or train/ and valid/ of them.")
+        Path | None,
+        typer.Option(help="Dataset: a folder per class, or train/ and valid/ with a folder per class."),
     ] = None,
     videos: Annotated[
-        Path | None, typer.Option(help="Instead: a folder of videos and pictures per class to collect from.")
+        Path | None,
+        typer.Option(
+            help="Instead of --dataset: a folder of videos and pictures per class to collect faces from."
+        ),
     ] = None,
     recipe: RecipeName = "quick",
     override: Overrides = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Gives the detector; the embedded one when not set.")
+        Path | None, typer.Option(help="Bundle to take the detector from. Default: the embedded bundle.")
     ] = None,
     detection: Annotated[
-        Path | None, typer.Option(help="Data to label and to train a detector on, instead of --bundle.")
+        Path | None, typer.Option(help="Instead of --bundle: data to label and to train a detector on.")
     ] = None,
-    label_recipe: Annotated[str, typer.Option(help="For --detection; as of `label`.")] = "label_shared",
+    label_recipe: Annotated[str, typer.Option(help="Recipe of `label`, for --detection.")] = "label_shared",
     detector_recipe: Annotated[
-        str, typer.Option(help="For --detection; as of `train-detector`.")
+        str, typer.Option(help="Recipe of `train-detector`, for --detection.")
     ] = "detector_default",
     detectors: Annotated[
-        Path, typer.Option(help="Folder below which the files of detector plug-ins lie (--videos).")
+        Path, typer.Option(help="Folder that the files of detector plug-ins are relative to, for --videos.")
     ] = Path("."),
     start: Annotated[
-        Path | None, typer.Option(help="A bundle whose emotion model is fine-tuned on the dataset.")
+        Path | None, typer.Option(help="Bundle whose emotion model is fine-tuned on the dataset.")
     ] = None,
-    key: Annotated[Path | None, typer.Option(help="Private key of `keygen`, to sign with.")] = None,
-    name: Annotated[str, typer.Option(help="Of the bundle, lower case.")] = "oahega-own",
-    version: Annotated[str, typer.Option(help="Of the bundle.")] = "0.1.0",
-    workers: Annotated[int, typer.Option(min=1, help="Processes for collecting, labelling, tuning.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan with its cost.")] = False,
+    key: Annotated[Path | None, typer.Option(help="Private key to sign the bundle with (`keygen`).")] = None,
+    name: Annotated[str, typer.Option(help="Name of the bundle, lower case.")] = "oahega-own",
+    version: Annotated[str, typer.Option(help="Version of the bundle.")] = "0.1.0",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Number of processes for collecting, labelling and tuning.")
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the plan with its expected cost.")
+    ] = False,
 ) -> None:
-    """From pictures to a signed bundle and its report; what is up to date is not made again."""
+    """Make a bundle and its report from pictures. Steps that are up to date are skipped."""
     from oahega_build.runs.recipes import load_recipe
     from oahega_build.whole import everything as stage
     from oahega_build.whole.deliver import BUNDLE, REPORT
@@ -495,11 +508,11 @@ def report(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     devices: Annotated[
-        list[Path] | None, typer.Option(help="File of `oahega-edge bench --models`; repeat for several.")
+        list[Path] | None, typer.Option(help="File written by `oahega-edge bench --models`. Repeatable.")
     ] = None,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "OAHEGA edge: a run",
 ) -> None:
-    """Every finished run below the artifacts folder on one self-contained page."""
+    """Show every finished run of an artifacts folder on one self-contained page."""
     from oahega_build.whole.report.page import write_report
     from oahega_build.whole.report.runs import find_runs
 
@@ -513,31 +526,24 @@ def tune(
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     override: Overrides = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes on this machine.")] = 1,
     storage: Annotated[
-        str, typer.Option(help="postgresql://USER@HOST/DATABASE, to share the search with other machines.")
+        str, typer.Option(help="postgresql://USER@HOST/DATABASE: share the search with other machines.")
     ] = "",
-    cluster: Cluster = "",
 ) -> None:
-    """Search the paper's eight hyper-parameters: best.json, Table 1, figure 5."""
+    """Search the paper's eight hyper-parameters. Writes best.json, Table 1 and figure 5."""
     with held_back():
         from oahega_build.experiments import tune as stage
         from oahega_build.runs.recipes import load_recipe
 
     chosen = load_recipe(recipe, stage.TuneRecipe, override or ())
-    if cluster:
-        from oahega_build.whole import cluster as ray_cluster
-
-        with ray_cluster.connected(cluster, workers) as spread:
-            made = ray_cluster.tune(chosen, data, artifacts, run, spread, workers, storage)
-    else:
-        made = stage.tune(chosen, data, artifacts, run, workers, storage)
+    made = stage.tune(chosen, data, artifacts, run, workers, storage)
     print((made / "table_1.txt").read_text(), end="")
 
 
 def main() -> None:
-    """Run a verb; a foreseen failure becomes one sentence on stderr and its exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes about GPUs that nobody asked for
+    """Run a verb. A foreseen failure becomes one sentence on stderr and an exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notes about absent GPUs
     try:
         app()
     except EdgeError as error:

@@ -1,7 +1,7 @@
-"""Prints pictures per second of `label` with one and two processes and on Ray, in one table.
+"""Prints pictures per second of `label` with one and with two processes, in one table.
 
 Run it on an idle machine: python tests/training/bench_label.py [pictures per set, default 100]
-On a busy one the core milliseconds per picture say more than the clock does. How it grows with more machines
+On a busy one the core milliseconds per picture say more than the clock does. How it grows with more cores
 stands in docs/training.md.
 """
 
@@ -19,13 +19,12 @@ from pathlib import Path
 
 from oahega_build.labelling import label as stage
 from oahega_build.recipes.label_shared import RECIPE
-from oahega_build.whole import cluster
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def measured(name: str, make: Callable[[Path], Path]) -> str:
-    """A row of the table; start-up of processes and of Ray is part of the time."""
+    """A row of the table; start-up of processes is part of the time."""
     with tempfile.TemporaryDirectory() as folder:
         started, cores = time.perf_counter(), core_seconds()
         made = make(Path(folder))
@@ -43,19 +42,12 @@ def core_seconds() -> float:
     return sum(part.ru_utime + part.ru_stime for part in used)
 
 
-def on_ray(recipe: stage.LabelRecipe, folder: Path) -> Path:
-    """A Ray of this machine with two workers."""
-    with cluster.connected(cluster.LOCAL, workers=2) as spread:
-        return cluster.label(recipe, SHARED, folder, "bench", spread)
-
-
 def main() -> None:
-    """Label the same pictures three times."""
+    """Label the same pictures twice."""
     recipe = dataclasses.replace(RECIPE, limit=int(sys.argv[1]) if len(sys.argv) > 1 else 100)
     rows = [
         measured("1 process", lambda folder: stage.label(recipe, SHARED, folder, "bench", 1)),
         measured("2 processes", lambda folder: stage.label(recipe, SHARED, folder, "bench", 2)),
-        measured("Ray, 2 workers", lambda folder: on_ray(recipe, folder)),
     ]
     print(f"{'':<14}{'pictures':>9}{'seconds':>10}{'pictures/s':>12}{'core ms/picture':>17}")
     print("\n".join(rows))

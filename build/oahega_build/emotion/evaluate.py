@@ -35,8 +35,10 @@ from oahega_edge.chain.detection import dequantize
 from oahega_edge.chain.preprocess import Quantizer, resize_pixels
 from oahega_edge.manifest import EmotionEntry, output_of
 
-VALID_LOG = Path(__file__).resolve().parents[2] / "valid-log.jsonl"
-"""Committed: every look at the pictures that choose nothing leaves a line."""
+_COMMITTED = Path(__file__).resolve().parents[2] / "valid-log.jsonl"
+VALID_LOG = _COMMITTED if _COMMITTED.is_file() else Path(_COMMITTED.name)
+"""Every look at the pictures that choose nothing leaves a line: in a checkout in the project's log, elsewhere
+in the current folder's."""
 SIZES = (48, 32, 24, 16)
 """Face heights in pixels before the crop is brought to the input's size."""
 

@@ -3,7 +3,7 @@
 Command: python -m oahega_build all --dataset OAHEGA --out OUT --recipe oahega_2022 \
     --set init=DATA/init/mobilenet_v1_1.0_224_quant_embedding_extractor.tflite
 Cost: ten trials of 50 to 100 epochs of MobileNetV1 1.0 at 128x128: days on two cores, hours on one GPU.
-    `--workers`, PostgreSQL or a cluster share the trials.
+    `--workers` or PostgreSQL share the trials.
 Expected (the authors' figures, on the part of the data that also chose the model, only answers above .5
     counted): best trial's precision angry .79, ahegao .98, happy .93, neutral .72, sad .77, surprise .84,
     average .84; its accuracy .83, macro F1 .833, train accuracy 1.0; student about .80 against .79 alone.

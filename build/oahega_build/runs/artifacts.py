@@ -21,7 +21,7 @@ from oahega_build.errors import RunError
 from oahega_build.runs.output import LOG, logged
 
 UNFINISHED = ".unfinished"
-"""Suffix of a run's folder while it is made; the same command finds it again and goes on."""
+"""Suffix of a run's folder while it is made; the same command finds and resumes it."""
 _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "ai-edge-litert", "pydantic", "optuna")
 
 

@@ -19,11 +19,11 @@ from oahega_build.runs.artifacts import as_plain
 
 OURS = ("oahega_build", "oahega_edge")
 DIGITS = 12
-"""Of a fingerprint, as run folders carry it."""
+"""Length of a fingerprint in the names of run folders."""
 
 
 def fingerprint(stage: str, recipe: Any, inputs: Sequence[str], module: str) -> str:
-    """Of a step: its recipe, the fingerprints of what it reads, and the code that it runs."""
+    """Hash of a step's recipe, the fingerprints of its inputs and the code that it runs."""
     described = {
         "stage": stage,
         "recipe": as_plain(recipe),
@@ -35,7 +35,7 @@ def fingerprint(stage: str, recipe: Any, inputs: Sequence[str], module: str) -> 
 
 
 def folder_digest(folder: Path) -> str:
-    """Of names and contents of every file below, hidden ones excepted; of one file when it is one."""
+    """Hash of the names and contents of all files below, except hidden ones; or of a single file."""
     files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     digest = hashlib.sha256()
     for path in files:
@@ -48,7 +48,7 @@ def folder_digest(folder: Path) -> str:
 
 @cache
 def code_digest(module: str) -> str:
-    """Of the code of `module` and all of ours that it imports, at whatever depth."""
+    """Hash of the code of `module` and of all our modules that it imports, directly or not."""
     trees = _closure(module)
     digest = hashlib.sha256()
     for name in sorted(trees):

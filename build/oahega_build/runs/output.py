@@ -18,7 +18,7 @@ from typing import TextIO
 
 LOG = "output.log"
 _screen: TextIO | None = None
-"""Where people look, while stdout is a log."""
+"""The terminal, while stdout is a log."""
 _said = 0.0
 """Time of the last line for people."""
 
@@ -44,8 +44,8 @@ def seconds_since_said() -> float:
 def logged(log: Path) -> Iterator[None]:
     """Whatever is written to stdout and stderr in the block goes to the end of `log`.
 
-    An error that leaves the block names the log, if anything was written to it. A block inside another one
-    goes on in the outer one's log.
+    An error that leaves the block names the log if anything was written to it. A nested block writes to the
+    outer block's log.
     """
     if _screen is not None:
         yield

@@ -1,7 +1,7 @@
-"""Steps that are made when they are not there: what is fresh, what it costs, in which order.
+"""A plan of steps: which are up to date, what the others cost, and in which order they run.
 
 A step's run folder carries the hash of its recipe, of what it reads and of its code. A folder that is
-there is up to date, one that is not is made, and a half-made one is gone on with: there is no other state.
+there is up to date, a missing one is made, and an unfinished one is resumed: there is no other state.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Step:
 
     stage: str
     what: str
-    """For people."""
+    """Description for the plan."""
     hash: str
     result: Path
-    """There when the step is up to date."""
+    """Its run folder, which exists if the step is up to date."""
     make: Callable[[], object]
     work: float = 1.0
-    """In units that the costs of one stage grow with (pictures times epochs)."""
+    """Amount of work, in units that the stage's cost is proportional to (pictures times epochs)."""
     guess: float = 5.0
-    """Seconds, where nothing was measured yet."""
+    """Expected seconds before anything was measured."""
     leaves: tuple[Path, ...] = ()
-    """What it puts outside its run folder, and puts there again when somebody removed it."""
+    """Files outside its run folder; if one is missing, the step runs again."""
 
     @property
     def is_fresh(self) -> bool:
@@ -90,7 +90,7 @@ class Plan:
 
 
 def run_plan(plan: Plan) -> None:
-    """Make what is missing, in order; interrupted, the next call goes on."""
+    """Make what is missing, in order; after an interrupt the next call continues."""
     for number, step in enumerate(plan.steps, start=1):
         if step.is_fresh:
             continue
@@ -99,7 +99,7 @@ def run_plan(plan: Plan) -> None:
         resumed = step.result.with_name(step.result.name + artifacts.UNFINISHED).exists()
         with heartbeat(step.stage):
             step.make()
-        if not resumed:  # half a measurement is none
+        if not resumed:  # a resumed step was measured only in part
             _remember_cost(plan.out, step, time.monotonic() - started)
 
 
@@ -117,12 +117,12 @@ def as_text(plan: Plan) -> str:
 
 
 def expected_seconds(step: Step, costs: dict[str, float]) -> float:
-    """By the last measurement here, else by the recipe's guess."""
+    """From the last measurement here, else the recipe's guess."""
     return costs[step.stage] * step.work if step.stage in costs else step.guess
 
 
 def measured_costs(out: Path) -> dict[str, float]:
-    """Stage to seconds per unit of work; empty before the first run."""
+    """Seconds per unit of work by stage; empty before the first run."""
     path = out / COSTS
     return json.loads(path.read_text()) if path.is_file() else {}
 

@@ -23,7 +23,7 @@ class Shown(Protocol):
     """What a stage tells of its way."""
 
     def advance(self, count: int = 1) -> None:
-        """So many more are done."""
+        """Count further steps as done."""
 
     def note(self, sentence: str) -> None:
         """The latest figures; the last ones stay on the screen as the result."""
@@ -83,7 +83,7 @@ class Lines:
         self._note = ""
 
     def advance(self, count: int = 1) -> None:
-        """So many more are done."""
+        """Count further steps as done."""
         self._done += count
         if self._clock() - self._said >= EVERY:
             self._said = self._clock()
@@ -127,7 +127,7 @@ class _Bar:
         self._task = self._progress.add_task(f"  {what}", total=total, completed=done)
 
     def advance(self, count: int = 1) -> None:
-        """So many more are done."""
+        """Count further steps as done."""
         self._progress.advance(self._task, count)
 
     def note(self, sentence: str) -> None:

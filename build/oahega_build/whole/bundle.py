@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ValidationError
 
 from oahega_build.emotion.decision import DECISION
@@ -19,7 +19,6 @@ from oahega_edge.manifest import (
     DetectorEntry,
     EmotionEntry,
     Manifest,
-    ModelCard,
 )
 
 MODEL_CARD = "MODEL_CARD.md"
@@ -30,8 +29,8 @@ Entry = TypeVar("Entry", DetectorEntry, EmotionEntry)
 def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: str) -> Path:
     """Write `out` (made anew) from two run folders and check it as the device will.
 
-    Each run folder holds `entry.json` and the files that it names. Raises RunError for a folder that is no
-    finished run, BundleError when the result does not pass the device's own checks.
+    Each run folder holds `entry.json` and the files that it names. Raises RunError if a folder is not a
+    finished run, BundleError if the result does not pass the device's own checks.
     """
     entries: tuple[DetectorEntry, EmotionEntry] = (
         _read_entry(detector, DetectorEntry),
@@ -66,7 +65,8 @@ def _read_entry(folder: Path, kind: type[Entry]) -> Entry:
         return kind.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise RunError(
-            f"{path} is no {kind.__name__} ({str(error).splitlines()[0]}); give the folder of a finished run"
+            f"{path} is not a {kind.__name__} ({str(error).splitlines()[0]}); "
+            "give the folder of a finished run"
         ) from error
 
 
@@ -86,59 +86,19 @@ def _copy_models(folder: Path, entry: DetectorEntry | EmotionEntry, into: Path) 
 
 def model_card(manifest: Manifest) -> str:
     """`MODEL_CARD.md`: data, terms, figures, limits, for people."""
-    detector, emotion = manifest.detector, manifest.emotion
-    parts = [
-        f"# {manifest.name} {manifest.version}",
-        "",
-        f"Made {manifest.created} by `python -m oahega_build bundle`. Every figure below was measured on the "
-        "files of this folder through the device's own code.",
-        "",
-        *_section(
-            "Detector",
-            detector.cpu.file,
-            f"{detector.input.width}x{detector.input.height} {detector.input.colour}, "
-            f"{detector.input.dtype}; finds {', '.join(detector.labels)}.",
-            detector.card,
-        ),
-        *_section(
-            "Emotion",
-            emotion.cpu.file,
-            f"{emotion.input.width}x{emotion.input.height} {emotion.input.colour}, {emotion.input.dtype}; "
-            f"tells {', '.join(emotion.labels)} apart. Probabilities are calibrated with the temperature "
-            f"{emotion.temperature}; suggested threshold {emotion.suggested.threshold}, N = "
-            f"{emotion.suggested.frames}.",
-            emotion.card,
-        ),
-        "## Terms of the training data",
-        "",
-        *[f"- {term}" for term in manifest.terms],
-        "",
-        "Photographs whose terms are unclear served training and testing only; none is part of this folder. "
-        "The same models are trained on pictures of your own with the commands in `build/README.md`.",
-        "",
-        "## Limits",
-        "",
-        "The emotion model names what a face shows, not what a person feels. Its classes are those of its "
-        "training data; an expression outside them is given the nearest one or, below the threshold, none. "
-        "How evenly ages, skin tones, head coverings and lighting are represented in the training pictures "
-        "has not been counted, and no figure per group of people has been measured. "
-        "Do not use it to judge individuals.",
-        "",
-    ]
-    return "\n".join(parts)
-
-
-def _section(title: str, file: str, what: str, card: ModelCard) -> Sequence[str]:
-    rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in card.metrics.items()]
-    return [
-        f"## {title}: `{file}`",
-        "",
-        what,
-        "",
-        f"Recipe `{card.recipe}`, commit `{card.commit}`, {card.created}.",
-        "",
-        "| figure | value |",
-        "|---|---|",
-        *rows,
-        "",
-    ]
+    templates = Environment(
+        loader=PackageLoader("oahega_build.whole"),
+        autoescape=False,  # Markdown
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return templates.get_template(MODEL_CARD).render(
+        name=manifest.name,
+        version=manifest.version,
+        created=manifest.created,
+        terms=manifest.terms,
+        detector=manifest.detector,
+        emotion=manifest.emotion,
+    )

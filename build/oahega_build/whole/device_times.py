@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from oahega_build.errors import DataError
 
 METRICS = "metrics.json"
-"""Of a `bench` run of `all`, which is cited by the run's name."""
+"""File of a `bench` run of `all`. The page cites the run instead of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """One bar."""
+    """One bar of the chart."""
 
     device: str
     model: str
@@ -37,7 +37,7 @@ PUBLISHED = (
     Time("Raspberry Pi 4 + Coral USB", "SSD-MobileNetV1 300", 15.1, "google-coral/edgetpu benchmarks", True),
     Time("Coral Dev Board", "SSD-MobileNetV1 300", 14.8, "google-coral/edgetpu benchmarks", True),
 )
-"""Anchors of the paper's figure 9 and its kind, each with its source; not measured by us."""
+"""Published times like those of the paper's figure 9, each with its source; not measured by us."""
 
 
 def read_times(files: Sequence[Path]) -> list[Time]:

@@ -40,5 +40,5 @@ def _prepare_tensorflow() -> None:
     with held_back():
         import tensorflow as tf
 
-        # Killed and resumed anywhere, the same bundle comes out.
+        # A run that was killed and resumed must give the same bundle.
         tf.config.experimental.enable_op_determinism()

@@ -36,6 +36,6 @@ class EverythingRecipe:
     group_pattern: str = ""
     """First parenthesis, searched in a picture's name, names what must not cross the split."""
     start_epochs: int = 12
-    """For `--start`: so many epochs at a fifth of the student's learning rate."""
+    """Number of epochs for `--start`, at a fifth of the student's learning rate."""
     pictures_per_second: float = 500.0
     """Trained, on the machine of the docstring's cost: what a dry run guesses with before anything ran."""

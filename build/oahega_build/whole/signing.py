@@ -29,7 +29,7 @@ def make_key(private: Path) -> str:
 
 
 def sign_bundle(folder: Path, private: Path) -> str:
-    """Sign a sealed bundle after checking it; the public key that fits."""
+    """Check and sign a sealed bundle; returns the public key."""
     key = _read_key(private)
     load_bundle(folder)
     signature = base64.b64encode(key.sign((folder / SUMS).read_bytes())) + b"\n"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from oahega_edge.chain.preprocess import Quantizer, golden_pixels
-from oahega_edge.errors import BundleError, plain
+from oahega_edge.errors import BundleError, SettingsError, plain
 from oahega_edge.manifest import FORMAT_VERSION, DetectorEntry, EmotionEntry, Manifest, ModelFile
 from oahega_edge.runtimes.port import Model
 
@@ -61,7 +61,8 @@ def is_embedded(path: Path) -> bool:
 def load_bundle(path: Path, public_keys: Sequence[str] = ()) -> Bundle:
     """Read and check a bundle; BundleError names the first thing that does not fit.
 
-    With `public_keys` (base64) it must be signed by one of them.
+    With `public_keys` (base64) it must be signed by one of them, and SettingsError says if that cannot be
+    checked.
     """
     text = _read_manifest(path)
     digest = hashlib.sha256(text).hexdigest()
@@ -151,8 +152,13 @@ def _read_sums(path: Path) -> bytes:
 
 
 def _check_signature(path: Path, sums: bytes, public_keys: Sequence[str]) -> None:
-    from oahega_edge.bundles.signature import parse_public_key, verify  # most devices have no key
-
+    try:
+        from oahega_edge.bundles.signature import parse_public_key, verify
+    except ImportError as error:
+        raise SettingsError(
+            f"bundle.public_keys asks for signed bundles, and cryptography cannot be imported ({error}); "
+            "pip install 'oahega-edge[signed]'"
+        ) from error
     verify(path, sums, [parse_public_key(text) for text in public_keys])
 
 

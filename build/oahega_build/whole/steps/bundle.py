@@ -10,7 +10,7 @@ from oahega_build.whole.deliver import BUNDLE, REPORT, bench_run, bundle_run, de
 from oahega_build.whole.options import Options
 from oahega_edge.bundles.load import MANIFEST
 
-TEMPLATES = Path(__file__).parents[1] / "report" / "templates"
+WHOLE = Path(__file__).parents[1]
 
 
 def add_bundle(plan: Plan, options: Options, emotion: Step, detector: Step) -> None:
@@ -22,6 +22,7 @@ def add_bundle(plan: Plan, options: Options, emotion: Step, detector: Step) -> N
             "name": options.name,
             "version": options.version,
             "key": folder_digest(options.key) if options.key else None,
+            "card": folder_digest(WHOLE / "templates"),
         },
         after=[*(step for step in plan.steps if step.stage == "evaluate-emotion"), emotion, detector],
         module="oahega_build.whole.bundle",
@@ -40,7 +41,7 @@ def add_bundle(plan: Plan, options: Options, emotion: Step, detector: Step) -> N
     plan.add(
         "report",
         f"to {options.out / REPORT}",
-        recipe={"templates": folder_digest(TEMPLATES)},
+        recipe={"templates": folder_digest(WHOLE / "report" / "templates")},
         after=before,
         module="oahega_build.whole.report.page",
         make=lambda stage, own: report_run(plan, own),

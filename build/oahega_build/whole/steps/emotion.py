@@ -33,7 +33,7 @@ class EmotionSteps:
     pictures: Pictures
 
     def add(self) -> Step:
-        """All of them; the one that makes the bundle's model."""
+        """Add all steps; returns the one that makes the bundle's model."""
         if self.options.start is not None:
             student = self._fine_tuned(self.options.start)
             beside: Mapping[str, Step] = {}
@@ -45,7 +45,7 @@ class EmotionSteps:
         return student
 
     def _fine_tuned(self, bundle: Path) -> Step:
-        """Go on from a bundle's emotion model, at a fifth of the rate that made it."""
+        """Fine-tune a bundle's emotion model, at a fifth of its learning rate."""
         loaded = load_bundle(bundle)
         entry = loaded.manifest.emotion
         try:
