@@ -15,6 +15,7 @@ from typing import Self
 import cv2
 
 from oahega_edge.cameras.capture import as_rgb, open_capture
+from oahega_edge.cameras.containers import is_cut_off
 from oahega_edge.cameras.endings import BARE_STREAMS, ending
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
@@ -74,29 +75,22 @@ class VideoFile(Camera):
         frames = self._sequence + 1
         if frames == 0:
             raise CameraError(f"video {self._path} holds no frame that can be decoded; copy it again")
-        if self._is_short(frames) or _is_cut_gif(self._path):
+        # Of a GIF, which states no count, FFmpeg counts the frames that are there.
+        has_all = 0 < self._expected <= frames and ending(self._path) != ".gif"
+        if not has_all and is_cut_off(self._path):
             raise CameraError(
                 f"video {self._path} is cut off: it ends after {frames} frames "
                 f"({self._clock.seconds:.1f} s); copy it again"
             )
         raise EndOfSource(f"{self._path} has ended after {frames} frames")
 
-    def _is_short(self, frames: int) -> bool:
-        """Both the number of frames and the time fall clearly short of what the container states.
-
-        Either alone may: many containers state a length only, and the last frame may stand for long.
-        """
-        fewest = 0.9 * self._expected - 2
-        return frames < fewest and (self._clock.seconds + self._clock.interval) * self._clock.fps < fewest
-
 
 class _ClipClock:
     """The container's time per frame from 0, or frame number over fps where it has none."""
 
     def __init__(self, fps: float, *, has_times: bool) -> None:
-        self.fps = fps
         self._has_times = has_times
-        self.interval = 1 / fps
+        self._interval = 1 / fps
         self.seconds = -1.0
         self._first = 0.0
 
@@ -107,7 +101,7 @@ class _ClipClock:
             return 0.0
         seconds = position - self._first
         if not self._has_times or not self.seconds < seconds < self.seconds + 3600:
-            seconds = self.seconds + self.interval
+            seconds = self.seconds + self._interval
         self.seconds = seconds
         return seconds
 
@@ -133,12 +127,3 @@ def _sane_fps(capture: cv2.VideoCapture) -> float | None:
 def _sane_count(capture: cv2.VideoCapture) -> float:
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return count if math.isfinite(count) and 0 < count < 1e9 else 0.0
-
-
-def _is_cut_gif(path: Path) -> bool:
-    """A GIF states no length; whole ones end with a trailer byte (GIF89a, section 27)."""
-    with path.open("rb") as file:
-        if file.read(4) != b"GIF8":
-            return False
-        file.seek(-min(64, path.stat().st_size), 2)
-        return not file.read().rstrip(b"\0\r\n").endswith(b";")
