@@ -395,10 +395,7 @@ def _covered(person: Person, box: Box, scenario: Scenario, t: float) -> float:
     for other in scenario.people:
         if other is person or other.place(t)[2] <= person.place(t)[2]:
             continue
-        theirs = face_box(other, t)
-        width = min(box.right, theirs.right) - max(box.left, theirs.left)
-        height = min(box.bottom, theirs.bottom) - max(box.top, theirs.top)
-        shares.append(max(0.0, width) * max(0.0, height) / box.area)
+        shares.append(box.shared(face_box(other, t)) / box.area)
     return max(shares)
 
 

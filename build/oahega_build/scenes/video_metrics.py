@@ -12,7 +12,7 @@ import numpy as np
 
 from oahega_build.scenes.sequences import Truth
 from oahega_build.scenes.video_records import Record
-from oahega_edge.chain.geometry import Box, iou_matrix
+from oahega_edge.chain.geometry import Box, edges_of, iou_matrix
 from oahega_edge.chain.trigger import UNCERTAIN
 
 SAME_FACE = 0.3
@@ -205,7 +205,7 @@ def _assign(truths: Sequence[Truth], said: Sequence[Answer]) -> tuple[dict[int, 
     """Match greedily by overlap: the index of the answer by person, and the unmatched answers."""
     if not truths or not said:
         return {}, list(range(len(said)))
-    overlap = iou_matrix(_rows([t.box for t in truths]), _rows([a.box for a in said]))
+    overlap = iou_matrix(edges_of([t.box for t in truths]), edges_of([a.box for a in said]))
     pairs: dict[int, int] = {}
     used: set[int] = set()
     for flat in np.argsort(-overlap, axis=None, kind="stable"):
@@ -269,7 +269,3 @@ def _runs(values: Sequence[object]) -> list[slice]:
 def _overlap(a: slice, b: slice) -> float:
     shared = min(a.stop, b.stop) - max(a.start, b.start)
     return shared / (max(a.stop, b.stop) - min(a.start, b.start)) if shared > 0 else 0.0
-
-
-def _rows(boxes: Sequence[Box]) -> np.ndarray:
-    return np.array([(b.left, b.top, b.right, b.bottom) for b in boxes])

@@ -158,12 +158,12 @@ def _arrays(record: Record) -> dict[str, Any]:
         "times": np.array([moment.time for moment in record.moments]),
         "faces": np.array(
             [
-                (i, *_edges(f.detection.box), f.detection.score, f.height, f.sharpness, *f.scores.tolist())
+                (i, *f.detection.box.edges, f.detection.score, f.height, f.sharpness, *f.scores.tolist())
                 for i, f in faces
             ],
         ).reshape(-1, 8 + len(record.labels)),
         "truths": np.array(
-            [(i, *_edges(t.box), t.person, t.label, t.visible) for i, t in truths], float
+            [(i, *t.box.edges, t.person, t.label, t.visible) for i, t in truths], float
         ).reshape(-1, 8),
     }
 
@@ -184,10 +184,6 @@ def _load(path: Path) -> Record:
         for time, (found, true) in zip(times, per_frame, strict=True)
     ]
     return Record(name, level, tuple(labels), tuple(moments))
-
-
-def _edges(box: Box) -> tuple[float, float, float, float]:
-    return box.left, box.top, box.right, box.bottom
 
 
 def frame_count(records: Sequence[Record]) -> int:

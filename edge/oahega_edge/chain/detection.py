@@ -135,18 +135,12 @@ def _is_head(face: Box, person: Box) -> bool:
         low <= (face.top - person.top) / face.height <= high
         and narrow <= face.width / person.width <= wide
         and abs(face.center[0] - person.center[0]) <= OFF_MIDDLE * person.width
-        and _shared(face, person) >= INSIDE * face.area
+        and face.shared(person) >= INSIDE * face.area
     )
 
 
 def _shared_of_smaller(a: Box, b: Box) -> float:
-    return _shared(a, b) / min(a.area, b.area)
-
-
-def _shared(a: Box, b: Box) -> float:
-    width = min(a.right, b.right) - max(a.left, b.left)
-    height = min(a.bottom, b.bottom) - max(a.top, b.top)
-    return max(0.0, width) * max(0.0, height)
+    return a.shared(b) / min(a.area, b.area)
 
 
 def dequantize(values: NDArray[Any], output: OutputTensor) -> NDArray[np.float64]:

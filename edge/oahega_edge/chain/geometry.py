@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,15 @@ class Box:
     bottom: float
 
     def __post_init__(self) -> None:
-        edges = (self.left, self.top, self.right, self.bottom)
-        if not all(math.isfinite(edge) for edge in edges):
-            raise ValueError(f"box edges must be finite, got {edges}")
+        if not all(math.isfinite(edge) for edge in self.edges):
+            raise ValueError(f"box edges must be finite, got {self.edges}")
         if not (self.left < self.right and self.top < self.bottom):
-            raise ValueError(f"box must have left < right and top < bottom, got {edges}")
+            raise ValueError(f"box must have left < right and top < bottom, got {self.edges}")
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        return self.left, self.top, self.right, self.bottom
 
     @property
     def width(self) -> float:
@@ -48,13 +53,15 @@ class Box:
         """x and y of the middle."""
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
-    def iou(self, other: Box) -> float:
-        """Intersection over union, 0..1."""
+    def shared(self, other: Box) -> float:
+        """The area that lies in both boxes."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
-        if width <= 0 or height <= 0:
-            return 0.0
-        shared = width * height
+        return max(0.0, width) * max(0.0, height)
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union, 0..1."""
+        shared = self.shared(other)
         return shared / (self.area + other.area - shared)
 
     def clipped(self) -> Box | None:
@@ -68,14 +75,27 @@ class Box:
         return self.left, self.top, self.width, self.height
 
 
-def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Intersection over union of every box in `a` (n, 4) with every box in `b` (m, 4) -> (n, m).
+def edges_of(boxes: Iterable[Box]) -> NDArray[np.float64]:
+    """(n, 4) left, top, right, bottom."""
+    return np.array([box.edges for box in boxes], np.float64).reshape(-1, 4)
+
+
+def shared_areas(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The area that lies in both, of every box in `a` (n, 4) and every box in `b` (m, 4) -> (n, m).
 
     Rows are left, top, right, bottom in any one unit.
     """
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0.0, None), axis=2)
+    return np.asarray(np.prod(np.clip(high - low, 0.0, None), axis=2), np.float64)
+
+
+def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Intersection over union of every box in `a` (n, 4) with every box in `b` (m, 4) -> (n, m).
+
+    Rows are left, top, right, bottom in any one unit.
+    """
+    shared = shared_areas(a, b)
     area_a = np.prod(a[:, 2:] - a[:, :2], axis=1)
     area_b = np.prod(b[:, 2:] - b[:, :2], axis=1)
     union = area_a[:, None] + area_b[None, :] - shared

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_edge.chain.detection import Detection
-from oahega_edge.chain.geometry import Box, iou_matrix
+from oahega_edge.chain.geometry import Box, edges_of, iou_matrix
 
 MOST_GROWTH = 1.6
 """Ratio of the heights of one face in two looks; detectors are off by up to 1.4, people are not so fast."""
@@ -315,7 +315,7 @@ class Tracker:
     def _overlaps(self, detections: list[Detection], tracks: list[Track]) -> NDArray[np.float64]:
         """Overlap of every track's predicted box with every detection; 0 where the sizes do not fit."""
         predicted = [track.predicted(self._looked_at) for track in tracks]
-        overlap = iou_matrix(_rows(predicted), _rows([d.box for d in detections]))
+        overlap = iou_matrix(edges_of(predicted), edges_of([d.box for d in detections]))
         growth = np.array([[d.box.height / track.height for d in detections] for track in tracks])
         overlap[(growth > MOST_GROWTH) | (growth < 1 / MOST_GROWTH)] = 0.0
         hidden = np.array([self._looked_at - track.last_seen for track in tracks])
@@ -347,7 +347,3 @@ def _steps(expected: Box, other: Box) -> float:
     """How far the middles are apart, in widths or heights of the expected face."""
     (x, y), (other_x, other_y) = expected.center, other.center
     return max(abs(x - other_x) / expected.width, abs(y - other_y) / expected.height)
-
-
-def _rows(boxes: Sequence[Box]) -> NDArray[np.float64]:
-    return np.array([(b.left, b.top, b.right, b.bottom) for b in boxes])
