@@ -88,11 +88,6 @@ class Matches:
         enough = np.flatnonzero(self.curve()[0] >= precision)
         return float(self.scores[enough[-1]]) if len(enough) else 1.0
 
-    def score_for_false_alarms(self, per_picture: float) -> float:
-        """The lowest score at which at most so many false alarms per picture are made."""
-        allowed = np.flatnonzero(np.cumsum(~self.right) <= per_picture * self.pictures)
-        return float(self.scores[allowed[-1]]) if len(allowed) else 1.0
-
 
 @dataclass(slots=True)
 class Matching:

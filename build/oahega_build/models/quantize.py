@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from oahega_build.errors import ExportError
+from oahega_build.models.interpreter import open_interpreter
 from oahega_edge.chain.preprocess import Quantizer, golden_pixels
 from oahega_edge.manifest import Golden, GoldenSample, InputTensor, OutputTensor, Quantization
 
@@ -85,8 +83,7 @@ def real_pixels(pixels: NDArray[np.uint8], input_: InputTensor) -> NDArray[np.fl
 
 def require_int8(data: bytes) -> None:
     """Raise ExportError with the first offending tensors unless the file computes in integers throughout."""
-    interpreter = Interpreter(model_content=data, num_threads=1)
-    interpreter.allocate_tensors()
+    interpreter = open_interpreter(data)
     ends = interpreter.get_input_details() + interpreter.get_output_details()
     offending = [f"{t['name']} {_dtype(t)}" for t in ends if _dtype(t) != "int8"]
     offending += [
@@ -106,7 +103,7 @@ def input_tensor(
     data: bytes, colour: Literal["rgb", "grey"], pixel_scale: float, pixel_offset: float
 ) -> InputTensor:
     """The manifest's description of the file's one input."""
-    (details,) = _open(data).get_input_details()
+    (details,) = open_interpreter(data).get_input_details()
     _, height, width, channels = (int(n) for n in details["shape"])
     expected = 3 if colour == "rgb" else 1
     if channels != expected:
@@ -127,7 +124,7 @@ def output_tensors(data: bytes, roles: Mapping[str, str]) -> tuple[OutputTensor,
 
     The name is that of the Keras output layer. Raises ExportError for a role that the file does not have.
     """
-    interpreter = _open(data)
+    interpreter = open_interpreter(data)
     runner = interpreter.get_signature_runner("serving_default")
     found = runner.get_output_details()
     missing = sorted(set(roles.values()) - set(found))
@@ -184,7 +181,7 @@ class Exported:
 
     def run_all(self, tensors: Iterable[NDArray[Any]]) -> Iterable[dict[str, NDArray[Any]]]:
         """Invoke for each tensor with one interpreter on one thread."""
-        interpreter = _open(self.data)
+        interpreter = open_interpreter(self.data)
         runner = interpreter.get_signature_runner("serving_default")
         (name,) = runner.get_input_details()
         for tensor in tensors:
@@ -192,20 +189,6 @@ class Exported:
             yield {output.role: np.array(answer[output.tensor]) for output in self.outputs}
 
 
-def _open(data: bytes) -> Interpreter:
-    interpreter = Interpreter(model_content=data, num_threads=1)
-    interpreter.allocate_tensors()
-    return interpreter
-
-
 def float_tflite(model: keras.Model) -> bytes:
     """The same network in float32, for comparison only."""
     return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-
-
-def saved(data: bytes, folder: Path | None = None) -> Path:
-    """`data` as a file, for tools that want a path."""
-    folder = folder or Path(tempfile.mkdtemp())
-    path = folder / "model.tflite"
-    path.write_bytes(data)
-    return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from oahega_build.runs import artifacts
 from oahega_build.scenes.sequences import LabelledFrame, Truth
+from oahega_edge.cameras.picture_quality import sharpness
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.classifier import Classifier
 from oahega_edge.chain.detection import FACE, Detection
@@ -66,6 +67,9 @@ class Record:
         """Median seconds between two frames."""
         times = [moment.time for moment in self.moments]
         return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+
+
+FACE_SIZE = (48, 48)
 
 
 class YuNet:
@@ -125,15 +129,14 @@ def _faces(frame: Frame, detector: Find, classifier: Classifier) -> Iterator[Fac
         if detection.label == FACE and detection.box.clipped() is not None:
             scores = classifier(frame.pixels, detection.box)
             height = detection.box.height * frame.height
-            yield Face(detection, height, sharpness(frame, detection.box), scores)
+            yield Face(detection, height, _sharpness(frame, detection.box), scores)
 
 
-def sharpness(frame: Frame, box: Box) -> float:
-    """Variance of the Laplacian of the face at 48x48 grey; small when blurred."""
+def _sharpness(frame: Frame, box: Box) -> float:
+    """Of the face, brought to one size; small when it is blurred."""
     left, top, side = crop_square(frame.width, frame.height, box, Crop(scale=1.0, kernel="area"))
     face = frame.pixels[max(0, top) : top + side, max(0, left) : left + side]
-    grey = cv2.cvtColor(cv2.resize(face, (48, 48), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+    return sharpness(face, FACE_SIZE)
 
 
 def cached(folder: Path, key: object, make: Callable[[], Record]) -> Record:
@@ -184,8 +187,3 @@ def _load(path: Path) -> Record:
         for time, (found, true) in zip(times, per_frame, strict=True)
     ]
     return Record(name, level, tuple(labels), tuple(moments))
-
-
-def frame_count(records: Sequence[Record]) -> int:
-    """Frames of all records."""
-    return sum(len(record.moments) for record in records)
