@@ -1,6 +1,6 @@
-"""Whether a result is still what its recipe, inputs and code would make: one hash over all three.
+"""Whether a result is up to date: one hash over the recipe, the inputs and the code that made it.
 
-Code counts by its syntax tree without docstrings, so that a comment or a sentence makes no training stale.
+Code is hashed as its syntax tree without docstrings, so that an edited comment makes no training stale.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from oahega_build.runs.artifacts import as_plain
 
 OURS = ("oahega_build", "oahega_edge")
 DIGITS = 12
-"""Of a fingerprint, as run folders carry it."""
+"""Length of a fingerprint in the name of a run's folder."""
 
 
 def fingerprint(stage: str, recipe: Any, inputs: Sequence[str], module: str) -> str:
-    """Of a step: its recipe, the fingerprints of what it reads, and the code that it runs."""
+    """The hash of a step: of its recipe, the fingerprints of its inputs, and the code that it runs."""
     described = {
         "stage": stage,
         "recipe": as_plain(recipe),
@@ -35,7 +35,7 @@ def fingerprint(stage: str, recipe: Any, inputs: Sequence[str], module: str) -> 
 
 
 def folder_digest(folder: Path) -> str:
-    """Of names and contents of every file below, hidden ones excepted; of one file when it is one."""
+    """The hash of the names and contents of all files in a folder except hidden ones, or of one file."""
     files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     digest = hashlib.sha256()
     for path in files:
@@ -48,7 +48,7 @@ def folder_digest(folder: Path) -> str:
 
 @cache
 def code_digest(module: str) -> str:
-    """Of the code of `module` and all of ours that it imports, at whatever depth."""
+    """The hash of `module` and of all modules of ours that it imports, directly or not."""
     trees = _closure(module)
     digest = hashlib.sha256()
     for name in sorted(trees):
@@ -72,9 +72,9 @@ def _closure(module: str) -> Mapping[str, ast.Module]:
 
 
 def _source(name: str) -> Path | None:
-    """The file of one of our modules; None when the name is a value in one.
+    """The file of one of our modules; None when the name is a value in a module.
 
-    Not by `find_spec` of the whole name, which imports the packages on the way, TensorFlow with them.
+    `find_spec` of the whole name would import the packages on the way, and TensorFlow with them.
     """
     package, *inner = name.split(".")
     spec = importlib.util.find_spec(package)
@@ -87,15 +87,15 @@ def _source(name: str) -> Path | None:
 
 
 def _code(tree: ast.Module) -> str:
-    """What the module does, as text: no comments, no formatting, no docstrings.
+    """The code of the module without comments, formatting and docstrings.
 
-    `unparse` and not `dump`, whose form changes between Python's versions.
+    `ast.dump` would not do: its form changes between Python versions.
     """
     return ast.unparse(_WithoutDocstrings().visit(copy.deepcopy(tree)))
 
 
 class _WithoutDocstrings(ast.NodeTransformer):
-    """Drops every expression that is a string alone: docstrings, also those below attributes."""
+    """Drops expressions that are only a string: docstrings, also those below attributes."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

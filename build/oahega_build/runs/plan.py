@@ -1,7 +1,7 @@
-"""Steps that are made when they are not there: what is fresh, what it costs, in which order.
+"""A plan: the steps in their order, which of them are up to date, and what the others cost.
 
-A step's run folder carries the hash of its recipe, of what it reads and of its code. A folder that is
-there is up to date, one that is not is made, and a half-made one is gone on with: there is no other state.
+The name of a step's run folder is the hash of its recipe, inputs and code. A step whose folder exists is up
+to date, a missing one is made, and an unfinished one is continued; there is no other state.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from oahega_build.runs.output import say
 from oahega_build.runs.progress import duration, heartbeat
 
 COSTS = "costs.json"
-"""Below the output folder: seconds per unit of work of each step, as last measured here."""
+"""File in the output folder with the seconds that each stage last took per unit of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +30,21 @@ class Step:
 
     stage: str
     what: str
-    """For people."""
+    """What the step does, for people."""
     hash: str
     result: Path
-    """There when the step is up to date."""
+    """Folder that exists when the step is up to date."""
     make: Callable[[], object]
     work: float = 1.0
-    """In units that the costs of one stage grow with (pictures times epochs)."""
+    """Amount of work, in a unit to which the time of this stage is proportional (pictures times epochs)."""
     guess: float = 5.0
-    """Seconds, where nothing was measured yet."""
+    """Expected seconds while no time has been measured."""
     leaves: tuple[Path, ...] = ()
-    """What it puts outside its run folder, and puts there again when somebody removed it."""
+    """Files that it writes outside of its run folder, and writes again when they were deleted."""
 
     @property
     def is_fresh(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether the step has nothing to do."""
         return all(path.exists() for path in (self.result, *self.leaves))
 
 
@@ -85,12 +85,12 @@ class Plan:
 
     @property
     def artifacts(self) -> Path:
-        """Where every stage leaves its runs."""
+        """The folder with the runs of every stage."""
         return self.out / "artifacts"
 
 
 def run_plan(plan: Plan) -> None:
-    """Make what is missing, in order; interrupted, the next call goes on."""
+    """Make the missing steps in order; after an interrupt the next call continues."""
     for number, step in enumerate(plan.steps, start=1):
         if step.is_fresh:
             continue
@@ -117,7 +117,7 @@ def as_text(plan: Plan) -> str:
 
 
 def expected_seconds(step: Step, costs: dict[str, float]) -> float:
-    """By the last measurement here, else by the recipe's guess."""
+    """By the last measured time, or else by the guess of the step."""
     return costs[step.stage] * step.work if step.stage in costs else step.guess
 
 
