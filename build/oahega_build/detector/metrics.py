@@ -90,7 +90,7 @@ class Matches:
 
 
 @dataclass(slots=True)
-class Matching:
+class MatchCollector:
     """Collects pictures of one label."""
 
     label: str
@@ -152,7 +152,7 @@ def matches_of(
     label: str, found: Sequence[Sequence[Detection]], pictures: Sequence[Record], use_ignore: bool = True
 ) -> Matches:
     """All pictures' detections of one label against their boxes."""
-    matching = Matching(label, use_ignore=use_ignore)
+    matching = MatchCollector(label, use_ignore=use_ignore)
     for detections, record in zip(found, pictures, strict=True):
         matching.add(detections, record.boxes)
     return matching.matches()

@@ -11,7 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from oahega_build.detector.metrics import Matches, Matching
+from oahega_build.detector.metrics import MatchCollector, Matches
 from oahega_build.pictures.readers import LabelledBox
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.geometry import Box
@@ -43,7 +43,7 @@ def moved(box: Box, rng: np.random.Generator) -> Box:
 
 
 def ours(pictures: Sequence[Picture]) -> Matches:
-    matching = Matching("face")
+    matching = MatchCollector("face")
     for there, found in pictures:
         matching.add(found, there)
     return matching.matches()
