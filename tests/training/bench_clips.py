@@ -20,7 +20,7 @@ from oahega_build.scenes.evaluate_video import (
     device_settings,
 )
 from oahega_build.scenes.video_methods import Device
-from oahega_build.scenes.video_records import Find, YuNet, clip_frames, recorded
+from oahega_build.scenes.video_records import Find, clip_frames, recorded, yunet
 from oahega_edge.bundles.load import DEFAULT_BUNDLE
 from oahega_edge.cameras import open_camera
 from oahega_edge.chain.detection import FACE, Detection
@@ -35,12 +35,12 @@ SURE, PERHAPS, SMALLEST, SAME = 0.7, 0.3, 0.05, 0.4
 class Beside:
     """Our detector, and YuNet on the same frames."""
 
-    def __init__(self, ours: Find, yunet: YuNet) -> None:
-        self._ours, self._yunet = ours, yunet
+    def __init__(self, ours: Find, beside: Find) -> None:
+        self._ours, self._beside = ours, beside
         self.theirs: list[list[Detection]] = []
 
     def __call__(self, frame: Frame) -> list[Detection]:
-        self.theirs.append(self._yunet(frame))
+        self.theirs.append(self._beside(frame))
         return self._ours(frame)
 
 
@@ -51,9 +51,8 @@ def is_there(box: Box, detections: Iterable[Detection], least: float) -> bool:
 
 def row(path: Path, chain: Chain, device: Device) -> str:
     """One clip's line of the table."""
-    yunet = YuNet(SHARED / "teachers" / "yunet" / "yunet_s_640_640.onnx", PERHAPS)
-    yunet.WIDTH = 640
-    beside = Beside(chain.detector, yunet)
+    theirs = yunet(SHARED / "teachers" / "yunet" / "yunet_s_640_640.onnx", PERHAPS, side=640)
+    beside = Beside(chain.detector, theirs)
     record = recorded(path.name, "", clip_frames(open_camera(str(path))), beside, chain.classifier)
     wanted = found = alone = 0
     supported: dict[int, int] = {}

@@ -11,15 +11,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from oahega_build.detector.metrics import SIZES, Matches, matches_of
 from oahega_build.errors import DataError
 from oahega_build.labelling.teachers import Teacher, TeacherSpec, make_teacher
+from oahega_build.models.interpreter import invocation_times
 from oahega_build.pictures.records import Record, read_records, shards_of
 from oahega_build.runs.artifacts import open_run
 from oahega_build.runs.entries import ENTRY, write_on_card
@@ -59,16 +59,6 @@ class Evaluation:
     split: str
     rivals: Rivals
     sha256: str
-
-
-class Finder(Protocol):
-    """Anything that finds things in pictures."""
-
-    name: str
-
-    def find(self, pixels: Pixels) -> list[Detection]:
-        """Detections in RGB pixels, unit coordinates."""
-        ...
 
 
 class ExportedDetector:
@@ -285,21 +275,8 @@ def write_curves(
 
 
 def invocation_ratio(detector: Path, rival: Path, runs: int = 200) -> dict[str, float]:
-    """Pure invocations of two files, turn by turn on one thread: lower quartiles in ms, and their ratio."""
-    interpreters = {
-        "detector": Interpreter(str(detector), num_threads=1),
-        "rival": Interpreter(str(rival), num_threads=1),
-    }
-    times: dict[str, list[float]] = {name: [] for name in interpreters}
-    for interpreter in interpreters.values():
-        interpreter.allocate_tensors()
-        details = interpreter.get_input_details()[0]
-        interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
-    for _ in range(runs):
-        for name, interpreter in interpreters.items():
-            started = time.perf_counter()
-            interpreter.invoke()
-            times[name].append(time.perf_counter() - started)
-    quartile = {name: 1000 * float(np.percentile(values, 25)) for name, values in times.items()}
+    """Lower quartiles of the invocations of two files, in ms, and their ratio."""
+    times = invocation_times({"detector": detector, "rival": rival}, runs)
+    quartile = {name: float(np.percentile(values, 25)) for name, values in times.items()}
     ratio = quartile["detector"] / quartile["rival"]
     return {"detector_ms": quartile["detector"], "rival_ms": quartile["rival"], "ratio": ratio}

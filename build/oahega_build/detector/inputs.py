@@ -22,7 +22,7 @@ from oahega_build.labelling.label import body_of
 from oahega_build.pictures.drawing import View, show
 from oahega_build.pictures.records import Record
 from oahega_edge.chain.frame import Pixels
-from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.geometry import edges_of
 from oahega_edge.chain.preprocess import fit_picture, resize_pixels
 from oahega_edge.manifest import InputTensor, Resize
 
@@ -50,7 +50,7 @@ def scene_of(record: Record, labels: Sequence[str], longest: int) -> Scene:
     ratio = min(1.0, longest / max(pixels.shape[:2]))
     size = (max(1, round(pixels.shape[1] * ratio)), max(1, round(pixels.shape[0] * ratio)))
     known = [b for b in record.boxes if b.label in labels]
-    edges = np.array([(b.box.left, b.box.top, b.box.right, b.box.bottom) for b in known]).reshape(-1, 4)
+    edges = edges_of(b.box for b in known)
     boxes = Boxes(
         edges * np.array([size[0], size[1], size[0], size[1]]),
         np.array([labels.index(b.label) for b in known], np.intp),
@@ -112,9 +112,9 @@ class Composer:
         """Faces drawn onto the example. They have no bodies, which are neither asked for nor denied."""
         pixels, faces = paste(pixels, boxes.edges[boxes.labels == self._face], rng)
         height, width = pixels.shape[:2]
-        added = [Boxes.of([_edges(face) for face in faces], self._face, ignore=False)]
+        added = [Boxes.of(edges_of(faces), self._face, ignore=False)]
         if self._person >= 0:
-            bodies = [_edges(body_of(face)) for face in faces]
+            bodies = edges_of(body_of(face) for face in faces)
             added.append(Boxes.of(bodies, self._person, ignore=True))
         return pixels, self._seen(Boxes.joined([boxes, *added]), (width, height))
 
@@ -285,10 +285,6 @@ def _mirrored(pixels: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
     width = pixels.shape[1]
     edges = boxes.edges[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([width, 0, width, 0])
     return np.ascontiguousarray(pixels[:, ::-1]), Boxes(edges, boxes.labels, boxes.ignore)
-
-
-def _edges(box: Box) -> tuple[float, float, float, float]:
-    return box.left, box.top, box.right, box.bottom
 
 
 def _kernel(rng: np.random.Generator) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oahega_build.pictures.readers import LabelledBox
 from oahega_build.pictures.records import Record
 from oahega_edge.chain.detection import Detection
-from oahega_edge.chain.geometry import iou_matrix
+from oahega_edge.chain.geometry import edges_of, iou_matrix, shared_areas
 
 SIZES = {"under 5 %": (0.0, 0.05), "5-10 %": (0.05, 0.10), "10-25 %": (0.10, 0.25), "over 25 %": (0.25, 9.0)}
 """Heights in units of the picture's."""
@@ -88,14 +88,9 @@ class Matches:
         enough = np.flatnonzero(self.curve()[0] >= precision)
         return float(self.scores[enough[-1]]) if len(enough) else 1.0
 
-    def score_for_false_alarms(self, per_picture: float) -> float:
-        """The lowest score at which at most so many false alarms per picture are made."""
-        allowed = np.flatnonzero(np.cumsum(~self.right) <= per_picture * self.pictures)
-        return float(self.scores[allowed[-1]]) if len(allowed) else 1.0
-
 
 @dataclass(slots=True)
-class Matching:
+class MatchCollector:
     """Collects pictures of one label."""
 
     label: str
@@ -111,10 +106,10 @@ class Matching:
     def add(self, found: Sequence[Detection], there: Sequence[LabelledBox]) -> None:
         """One picture: what the detector found in it and what is there."""
         self._pictures += 1
-        things = _edges([b.box for b in there if b.label == self.label and not b.ignore])
-        regions = _edges([b.box for b in there if b.label == self.label and b.ignore])
+        things = edges_of(b.box for b in there if b.label == self.label and not b.ignore)
+        regions = edges_of(b.box for b in there if b.label == self.label and b.ignore)
         mine = sorted((d for d in found if d.label == self.label), key=lambda d: -d.score)
-        boxes = np.clip(_edges([d.box for d in mine]), 0, 1)
+        boxes = np.clip(edges_of(d.box for d in mine), 0, 1)
         self._truth += list(things[:, 3] - things[:, 1])
         overlap = (
             iou_matrix(boxes, things) if len(things) and len(boxes) else np.zeros((len(boxes), len(things)))
@@ -146,24 +141,18 @@ class Matching:
         )
 
 
-def _edges(boxes: Sequence[object]) -> NDArray[np.float64]:
-    rows = [(b.left, b.top, b.right, b.bottom) for b in boxes]  # type: ignore[attr-defined]
-    return np.array(rows, np.float64).reshape(-1, 4)
-
-
 def _in_region(box: NDArray[np.float64], regions: NDArray[np.float64]) -> bool:
     """Half of the box lies in one ignore region."""
-    low = np.maximum(box[:2], regions[:, :2])
-    high = np.minimum(box[2:], regions[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    return bool(np.any(shared >= 0.5 * np.prod(np.maximum(box[2:] - box[:2], 1e-9))))
+    return bool(
+        np.any(shared_areas(box[None], regions) >= 0.5 * np.prod(np.maximum(box[2:] - box[:2], 1e-9)))
+    )
 
 
 def matches_of(
     label: str, found: Sequence[Sequence[Detection]], pictures: Sequence[Record], use_ignore: bool = True
 ) -> Matches:
     """All pictures' detections of one label against their boxes."""
-    matching = Matching(label, use_ignore=use_ignore)
+    matching = MatchCollector(label, use_ignore=use_ignore)
     for detections, record in zip(found, pictures, strict=True):
         matching.add(detections, record.boxes)
     return matching.matches()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from oahega_build.pictures.drawing import blend, outline
 from oahega_build.pictures.framing import Framing
 from oahega_edge.chain.frame import Pixels
-from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.geometry import Box, edges_of, shared_areas
 from oahega_edge.chain.preprocess import resize_pixels
 
 Still = NDArray[np.uint8]
@@ -97,7 +97,7 @@ class FacePaster:
             face, mask = self._drawn(still, height, rng)
             left, top = (round(place - face.shape[0] / 2) for place in _middle_of_still(box, height))
             blend(canvas, face, mask, left, top)
-            taken = np.concatenate([taken, [[box.left, box.top, box.right, box.bottom]]])
+            taken = np.concatenate([taken, [box.edges]])
             if is_face:
                 boxes.append(box)
         return canvas, boxes
@@ -183,11 +183,10 @@ def _middle_of_still(box: Box, height: float) -> tuple[float, float]:
 
 def _common(box: Box, others: NDArray[np.float64]) -> float:
     """Largest area that `box` has in common with one of `others`, as a share of the smaller of the two."""
-    width = np.minimum(others[:, 2], box.right) - np.maximum(others[:, 0], box.left)
-    height = np.minimum(others[:, 3], box.bottom) - np.maximum(others[:, 1], box.top)
+    (shared,) = shared_areas(edges_of([box]), others)
     areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
     smaller = np.maximum(np.minimum(areas, box.area), 1e-9)
-    return float(np.max(np.maximum(width, 0) * np.maximum(height, 0) / smaller))
+    return float(np.max(shared / smaller))
 
 
 def _outline(side: int, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oahega_edge.chain.detection import anchor_boxes, anchor_labels, encode_boxes
-from oahega_edge.chain.geometry import iou_matrix
+from oahega_edge.chain.geometry import iou_matrix, shared_areas
 from oahega_edge.manifest import InputTensor, SsdDecoder
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
@@ -111,9 +111,7 @@ class Matcher:
 
     def _inside(self, members: NDArray[np.intp], regions: NDArray[np.float64]) -> NDArray[np.bool_]:
         anchors = np.clip(self._edges[members], 0, 1)
-        low = np.maximum(anchors[:, None, :2], regions[None, :, :2])
-        high = np.minimum(anchors[:, None, 2:], regions[None, :, 2:])
-        shared = np.prod(np.clip(high - low, 0, None), axis=2)
+        shared = shared_areas(anchors, regions)
         inside: NDArray[np.bool_] = np.any(shared > self._how.ignored * areas(anchors)[:, None], axis=1)
         return inside
 

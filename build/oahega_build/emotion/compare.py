@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from oahega_build.emotion.evaluate import VALID_LOG, load_emotion, log_valid, part_of, require_labels
 from oahega_build.emotion.metrics import Interval, Summary, mean_interval, summary
 from oahega_build.emotion.peers import Classifier, load_peers, on_shared_classes
+from oahega_build.models.interpreter import invocation_times
 from oahega_build.pictures.dataset import Sample, read_dataset
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs.artifacts import open_run
@@ -87,16 +86,8 @@ def compare_run(
 
 def invocation_time(file: Path, rounds: int = 400) -> float:
     """Median milliseconds of one invocation in LiteRT on one thread, after a warm-up."""
-    interpreter = Interpreter(model_path=str(file), num_threads=1)
-    interpreter.allocate_tensors()
-    given = interpreter.get_input_details()[0]
-    interpreter.set_tensor(given["index"], np.zeros(given["shape"], given["dtype"]))
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        interpreter.invoke()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[rounds // 4 :]) * 1e3)
+    times = invocation_times({file.name: file}, rounds)[file.name]
+    return float(np.median(times[rounds // 4 :]))
 
 
 def as_table(rows: Sequence[Row]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
+from oahega_build.models.interpreter import open_interpreter
 from oahega_build.pictures.framing import Framing
 
 
@@ -43,10 +44,7 @@ class OahegaAuthors:
 
     def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
         """The whole picture, squeezed bilinearly, as the authors' app does it."""
-        from ai_edge_litert.interpreter import Interpreter
-
-        interpreter = Interpreter(model_path=str(self.path), num_threads=1)
-        interpreter.allocate_tensors()
+        interpreter = open_interpreter(self.path)
         given = interpreter.get_input_details()[0]["index"]
         answer = interpreter.get_output_details()[0]["index"]
         rows = []

@@ -35,6 +35,7 @@ from oahega_build.runs.artifacts import open_run, write_bytes, write_json
 from oahega_build.runs.progress import track
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.endings import PICTURES, VIDEOS, is_picture, is_video
+from oahega_edge.cameras.picture_quality import sharpness
 from oahega_edge.cameras.pictures import is_animated
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
@@ -47,10 +48,11 @@ UNSORTED = "unsorted"
 """Class of what lies directly in the source folder."""
 GROUP_PATTERN = r"([^/]+)--[0-9a-f]{6}-\d+-\d+\.png$"
 """For `EmotionRecipe.group_pattern`: finds the group in the name of a collected face."""
+SHARPNESS_SIZE = (64, 64)
+"""Pixels to which a face is brought first, so that large and small ones compare."""
 COLUMNS = ("file", "label", "group", "source", "frame", "height_px", "sharpness", "score")
 PICTURES_PER_UNIT = 200
 SHEET_FACES = 120
-SHARPNESS_SIDE = 64
 READ_TIMEOUT = 10.0
 
 log = logging.getLogger(__name__)
@@ -294,7 +296,7 @@ def _collect_source(
                     "source": where,
                     "frame": number,
                     "height_px": round(face.box.height * pixels.shape[0]),
-                    "sharpness": round(sharpness(crop), 1),
+                    "sharpness": round(sharpness(crop, SHARPNESS_SIZE), 1),
                     "score": round(face.score, 3),
                 }
             )
@@ -334,19 +336,12 @@ def why_not(
     """The reason to leave a face, or None."""
     if box.height * picture_height < recipe.min_height:
         return "too small"
-    if sharpness(crop) < recipe.min_sharpness:
+    if sharpness(crop, SHARPNESS_SIZE) < recipe.min_sharpness:
         return "blurred"
     own = perceptual_hash(crop)
     if any((own ^ other).bit_count() <= recipe.near_bits for other in hashes):
         return "near-copy of one taken"
     return None
-
-
-def sharpness(crop: Pixels) -> float:
-    """Variance of the Laplacian at one size, so that large and small faces compare."""
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (SHARPNESS_SIDE, SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
-    return float(cv2.Laplacian(small, cv2.CV_64F).var())
 
 
 def read_report(task: UnitTask) -> UnitReport:

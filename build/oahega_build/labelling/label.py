@@ -348,10 +348,8 @@ def _rank(trust: Trust, finding: Finding) -> tuple[bool, float]:
 def _same(found: Box, known: LabelledBox) -> bool:
     if found.iou(known.box) >= SAME_BOX:
         return True
-    width = min(found.right, known.box.right) - max(found.left, known.box.left)
-    height = min(found.bottom, known.box.bottom) - max(found.top, known.box.top)
     # A half figure inside a given whole one is that figure; a small face in a large one is not.
-    return known.label == "person" and width > 0 and height > 0 and width * height >= COVERED * found.area
+    return known.label == "person" and found.shared_area(known.box) >= COVERED * found.area
 
 
 def _bodies_of_lone_faces(boxes: Sequence[LabelledBox]) -> Iterator[LabelledBox]:

@@ -1,4 +1,4 @@
-"""Anchor shapes from the data: one per rung of a ladder of heights, for each label its own."""
+"""Anchor shapes from the data: each label has a ladder of heights, and each rung of it an anchor or more."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from oahega_build.errors import RecipeError
 from oahega_edge.manifest import Anchor, AnchorLevel
 
 CELLS = 3.75
-"""An anchor stands on the finest map of which it covers fewer than so many cells (root of its area)."""
+"""An anchor is placed on the finest map on which the square root of its area is below this many cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Where to look for the anchors of a label."""
+    """The heights between which a label gets its anchors."""
 
     label: str
     heights: tuple[float, ...]
-    """Ascending edges of the rungs, pixels of the detector's input."""
+    """Ascending bounds of the rungs, in pixels of the detector's input."""
     shapes: int = 1
     """Anchors per rung: 2 splits its boxes at their median aspect (standing and sitting persons)."""
     strides: tuple[int, ...] = ()
-    """The map on which each rung's anchors stand; empty: by their size."""
+    """The stride of the map for the anchors of each rung; empty: the size of the anchor decides."""
 
     def __post_init__(self) -> None:
         if self.strides and len(self.strides) != len(self.heights) - 1:
@@ -39,8 +39,8 @@ def anchors_from_boxes(
 ) -> tuple[AnchorLevel, ...]:
     """Anchors on their maps, finest first. `sizes`: label -> (n, 2) widths and heights in input pixels.
 
-    A rung takes the median width and height of its boxes; an empty one takes its middle height and the
-    label's median aspect. Raises RecipeError when a map is left without anchors.
+    An anchor has the median width and height of the boxes of its rung; an empty rung gives its middle height
+    and the label's median aspect. Raises RecipeError when a map is left without anchors.
     """
     by_stride: dict[int, list[Anchor]] = {stride: [] for stride in strides}
     for ladder in ladders:
@@ -57,7 +57,7 @@ def anchors_from_boxes(
 
 
 def _rungs(sizes: NDArray[np.floating], ladder: Ladder) -> list[tuple[int, float, float]]:
-    """Number of the rung, width and height of each anchor, without twins."""
+    """(number of the rung, width, height) of each anchor, without duplicates."""
     if len(sizes) == 0:
         raise RecipeError(
             f"the data has no boxes of the label {ladder.label}; there is nothing to learn it from"

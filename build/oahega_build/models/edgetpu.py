@@ -1,4 +1,4 @@
-"""For the Edge TPU: the compiler where there is one, and else a look into the file that says what would map.
+"""For the Edge TPU: the compiler, and a check that says without it which operators of a file would map.
 
 Rules: Coral's "TensorFlow models on the Edge TPU" (coral.ai/docs/edgetpu/models-intro). Operator
 versions: the compiler 16.0 reads what TensorFlow 2.5 wrote.
@@ -20,7 +20,7 @@ from oahega_edge.runtimes.tflite_file import EDGETPU_OP
 
 COMPILER = "edgetpu_compiler"
 ON_CHIP_BYTES = 8 * 1024 * 1024
-"""For the parameters of all models that are compiled together."""
+"""Memory on the chip for the parameters of all models that are compiled together."""
 MOST_SOFTMAX = 16_000
 PARAMETER_TYPES = ("int8", "uint8", "int32")
 
@@ -31,10 +31,10 @@ class CompileError(BuildError):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of one operator."""
+    """Whether one operator maps to the Edge TPU."""
 
     number: int
-    """Place in the file's order of execution."""
+    """Its place in the order of execution, from 0."""
     operator: str
     maps: bool
     reason: str
@@ -43,25 +43,25 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What the Edge TPU would make of a file."""
+    """Which operators of a file would map to the Edge TPU."""
 
     file: str
     verdicts: tuple[Verdict, ...]
     parameter_bytes: int
-    """Weights and biases that it would hold on the chip."""
+    """Bytes of weights and biases that would be held on the chip."""
     compiled: bool
-    """The file has been through the compiler already."""
+    """Whether the file has already been compiled for the Edge TPU."""
 
     @property
     def mapped(self) -> int:
-        """Operators that become part of the one custom operator."""
+        """How many operators become part of the one custom operator."""
         return sum(verdict.maps for verdict in self.verdicts)
 
     def sentences(self) -> list[str]:
         """One line for the file, one for every operator that stays on the CPU."""
         if self.compiled:
             return [
-                f"{self.file} is compiled for the Edge TPU already: {len(self.verdicts)} operators are left"
+                f"{self.file} is already compiled for the Edge TPU; {len(self.verdicts)} operators are left"
             ]
         head = (
             f"{self.file}: {self.mapped} of {len(self.verdicts)} operators map, "
@@ -71,7 +71,7 @@ class Check:
 
 
 def check(path: Path) -> Check:
-    """Read a `.tflite` file operator by operator. Raises DataError for a file that is none."""
+    """Check a `.tflite` file operator by operator. Raises DataError when it cannot be read."""
     operators = read_operators(path)
     verdicts: list[Verdict] = []
     first: Verdict | None = None
@@ -97,7 +97,7 @@ def fit_together(checks: Sequence[Check]) -> bool:
 
 
 def _refusal(operator: Operator) -> str:
-    """Why the operator does not map, or nothing."""
+    """Why the operator does not map; empty when it does."""
     if operator.name not in _LATEST:
         return "is no operator of the Edge TPU"
     if operator.version > _LATEST[operator.name]:
@@ -116,7 +116,7 @@ def _refusal(operator: Operator) -> str:
 
 
 def _constants(operator: Operator) -> str:
-    """Weights, axes and shapes must stand in the file."""
+    """Weights, axes and shapes must be constants."""
     constants = all(tensor.data is not None for tensor in operator.inputs[1:])
     return "" if constants else "has weights, axes or a shape that are computed"
 
@@ -148,7 +148,7 @@ _LATEST: Mapping[str, int] = {
     "SPACE_TO_DEPTH": 2, "SPLIT": 3, "SQUARED_DIFFERENCE": 2, "SQUEEZE": 1, "STRIDED_SLICE": 4, "SUB": 2,
     "SUM": 2, "TANH": 2, "TRANSPOSE": 2, "TRANSPOSE_CONV": 3,
 }  # fmt: skip
-"""The chip's operators, with the last version of each that TensorFlow 2.5 wrote."""
+"""The operators of the Edge TPU, with the last version of each that TensorFlow 2.5 wrote."""
 
 _EXTRA: Mapping[str, Callable[[Operator], str]] = {
     "CONV_2D": _constants,
@@ -165,16 +165,16 @@ _EXTRA: Mapping[str, Callable[[Operator], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What the compiler says of one file."""
+    """One compiled file."""
 
     file: Path
     on_chip: int
-    """Operators on the Edge TPU."""
+    """Number of operators that run on the Edge TPU."""
     on_cpu: int
 
 
 def compile_together(files: Sequence[Path], target: Path, compiler: str = COMPILER) -> tuple[Compiled, ...]:
-    """Compile the files for one chip, so that their parameters share its memory; `NAME_edgetpu.tflite` each.
+    """Compile each file to `NAME_edgetpu.tflite`, together, so that their parameters share the chip's memory.
 
     Raises CompileError when the compiler is not on the PATH or fails.
     """
@@ -196,7 +196,7 @@ def compile_together(files: Sequence[Path], target: Path, compiler: str = COMPIL
 
 
 def _compiled(file: Path) -> Compiled:
-    """The counts in the report that the compiler leaves beside its file."""
+    """The counts from the report that the compiler writes beside the file."""
     report = file.with_suffix(".log")
     text = report.read_text() if report.is_file() else ""
     chip = re.search(r"operations that will run on Edge TPU:\s*(\d+)", text)

@@ -1,8 +1,8 @@
 """A detector that ends in TFLite_Detection_PostProcess, for pycoral and other tools that expect it.
 
-Our own daemon takes the raw heads; decoding and suppression cost it less than this operator does. The
-converter finds the operator in the attributes of a function that stands for it, as the TensorFlow
-Object Detection API exports its own (export_tflite_graph_lib_tf2.py).
+The daemon decodes the raw heads itself, which costs less than this operator. The converter replaces a
+function whose attributes describe the operator, as in the TensorFlow Object Detection API
+(export_tflite_graph_lib_tf2.py).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from oahega_edge.chain.detection import anchor_boxes, anchor_labels
 from oahega_edge.manifest import DetectorEntry
 
 OUTPUTS = ("boxes", "classes", "scores", "count")
-"""Signature names: (1, n, 4) top, left, bottom, right; (1, n) places in the entry's labels; (1, n); (1,).
-The order of the outputs in the file is not stable, so take them by name."""
+"""Names in the signature: boxes (1, n, 4) as top, left, bottom, right; classes (1, n) as places in the
+entry's labels; scores (1, n); count (1,). The order in the file varies, so take the outputs by name."""
 
 
 def with_post_processing(
@@ -30,7 +30,7 @@ def with_post_processing(
 ) -> bytes:
     """A file with uint8 input, int8 inside, and at most `most` detections from the suggested scores on.
 
-    The operator knows one score for all labels: the lowest of the suggested ones.
+    The operator has one threshold for all labels: the lowest of the suggested scores.
     """
     pictures = [real_pixels(pixels, entry.input).reshape(entry.input.shape) for pixels in samples]
     archive = keras.export.ExportArchive()
@@ -50,7 +50,7 @@ def with_post_processing(
 def _detect(model: keras.Model, entry: DetectorEntry, most: int) -> Any:
     anchors = anchor_boxes(entry.input, entry.decoder)[:, [1, 0, 3, 2]].astype(np.float32)
     names = anchor_labels(entry.input, entry.decoder)
-    # One column per label behind the background's, in which an anchor answers for its own label only.
+    # The background's column comes first, then one for each label: an anchor scores for its own label only.
     columns = np.array(
         [[0.0] + [float(name == label) for label in entry.labels] for name in names], np.float32
     )
@@ -65,7 +65,7 @@ def _detect(model: keras.Model, entry: DetectorEntry, most: int) -> Any:
 
 
 def _operator(entry: DetectorEntry, most: int) -> Any:
-    """The function that the converter replaces by the operator; its own answers are never looked at."""
+    """The function that the converter replaces by the operator. Its own results are not used."""
     decoder = entry.decoder
     attributes = {
         "max_detections": f"i: {most}",

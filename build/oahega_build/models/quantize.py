@@ -1,40 +1,38 @@
-"""Keras to full int8 TFLite, and what the manifest must say of the file."""
+"""From a Keras model to a full int8 TFLite file, and the manifest's description of that file."""
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from oahega_build.errors import ExportError
+from oahega_build.models.interpreter import open_interpreter
 from oahega_edge.chain.preprocess import Quantizer, golden_pixels
 from oahega_edge.manifest import Golden, GoldenSample, InputTensor, OutputTensor, Quantization
 
 GOLDEN_SEED = 7
 GOLDEN_TOLERANCE = 12.0
-"""Quantization steps. One file gave answers up to 9 steps apart on three runtimes; a flipped weight bit
-of consequence moves them further."""
+"""In quantization steps. The same file answered up to 9 steps apart on three runtimes; a flipped bit in a
+weight that matters moves the answer further."""
 GOLDEN_SAMPLES = 2048
-"""Per output, at random places: an even stride would look at the same channels of a head again and again,
-and a broken bias of another one would pass."""
+"""Values per output, at random places: an even stride would meet the same channels of a head again and again
+and miss a broken bias in another channel."""
 _INTEGER = ("int8", "int32")
-"""Activations and weights; biases."""
+"""The types of activations and weights, and of biases."""
 
 
 def to_int8(model: keras.Model, samples: Iterable[NDArray[np.uint8]], input_: InputTensor) -> bytes:
     """A TFLite file with int8 weights, activations, input and outputs.
 
     `samples`: pictures as the device hands them to its quantizer, (height, width[, channels]) uint8.
-    `input_`: size, colour and pixel scaling; its dtype and quantization are not looked at.
+    `input_`: size, colour and pixel scaling; its dtype and quantization are ignored.
     Raises ExportError when anything in the file is not integer.
     """
     pictures = [_real(pixels, input_) for pixels in samples]
@@ -49,7 +47,7 @@ def to_int8(model: keras.Model, samples: Iterable[NDArray[np.uint8]], input_: In
     # Per-channel weights of a fully connected layer are refused by the Edge TPU compiler.
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     with warnings.catch_warnings():
-        # It asks for statistics that the representative pictures give.
+        # It asks for statistics, which the representative pictures give.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
         data: bytes = converter.convert()
     require_int8(data)
@@ -57,8 +55,11 @@ def to_int8(model: keras.Model, samples: Iterable[NDArray[np.uint8]], input_: In
 
 
 def _of_one_picture(model: keras.Model) -> keras.Model:
-    """The same network for a batch of exactly one: an open batch leaves operators that compute shapes
-    (SHAPE, STRIDED_SLICE, PACK) in the file, which the Edge TPU compiler refuses."""
+    """The same network for a batch of exactly one.
+
+    A batch of any size leaves operators that compute shapes (SHAPE, STRIDED_SLICE, PACK) in the file, which
+    the Edge TPU compiler refuses.
+    """
     (pixels,) = model.inputs
     fixed = keras.Input(batch_shape=(1, *pixels.shape[1:]), name=pixels.name)
     clone = keras.models.clone_model(model, input_tensors=fixed)
@@ -67,9 +68,9 @@ def _of_one_picture(model: keras.Model) -> keras.Model:
 
 
 def _with_named_outputs(model: keras.Model) -> keras.Model:
-    """The file's signature takes the names from a dict; a list would become output_0, output_1."""
+    """The same network with a dict of outputs, whose keys become the names in the file's signature."""
     outputs = dict(zip(model.output_names, model.outputs, strict=True))
-    # Without a name it gets a counted one, which goes into the file: then two exports of one network differ.
+    # Without a name Keras numbers the model, the number goes into the file, and two exports differ.
     return keras.Model(model.inputs, outputs, name=model.name)
 
 
@@ -78,15 +79,14 @@ def _real(pixels: NDArray[np.uint8], input_: InputTensor) -> NDArray[np.float32]
 
 
 def real_pixels(pixels: NDArray[np.uint8], input_: InputTensor) -> NDArray[np.float32]:
-    """What the network's float input is for these pixels: pixel * pixel_scale + pixel_offset."""
+    """The network's float input for these pixels: pixel * pixel_scale + pixel_offset."""
     real = pixels.astype(np.float64) * input_.pixel_scale + input_.pixel_offset
     return real.astype(np.float32)
 
 
 def require_int8(data: bytes) -> None:
-    """Raise ExportError with the first offending tensors unless the file computes in integers throughout."""
-    interpreter = Interpreter(model_content=data, num_threads=1)
-    interpreter.allocate_tensors()
+    """Raise ExportError with the first offending tensors unless all tensors of the file are integers."""
+    interpreter = open_interpreter(data)
     ends = interpreter.get_input_details() + interpreter.get_output_details()
     offending = [f"{t['name']} {_dtype(t)}" for t in ends if _dtype(t) != "int8"]
     offending += [
@@ -106,7 +106,7 @@ def input_tensor(
     data: bytes, colour: Literal["rgb", "grey"], pixel_scale: float, pixel_offset: float
 ) -> InputTensor:
     """The manifest's description of the file's one input."""
-    (details,) = _open(data).get_input_details()
+    (details,) = open_interpreter(data).get_input_details()
     _, height, width, channels = (int(n) for n in details["shape"])
     expected = 3 if colour == "rgb" else 1
     if channels != expected:
@@ -127,7 +127,7 @@ def output_tensors(data: bytes, roles: Mapping[str, str]) -> tuple[OutputTensor,
 
     The name is that of the Keras output layer. Raises ExportError for a role that the file does not have.
     """
-    interpreter = _open(data)
+    interpreter = open_interpreter(data)
     runner = interpreter.get_signature_runner("serving_default")
     found = runner.get_output_details()
     missing = sorted(set(roles.values()) - set(found))
@@ -153,7 +153,7 @@ def _quantization(details: Mapping[str, Any]) -> Quantization | None:
 
 
 def golden(data: bytes, input_: InputTensor, outputs: Sequence[OutputTensor]) -> Golden:
-    """The file's own answer to `preprocess.golden_pixels`, at up to GOLDEN_SAMPLES places per output."""
+    """The answer of the file to `preprocess.golden_pixels`, at up to GOLDEN_SAMPLES places per output."""
     tensor = Quantizer(input_)(golden_pixels(input_, GOLDEN_SEED))
     answers = Exported(data, outputs).run(tensor)
     samples = []
@@ -173,7 +173,7 @@ def golden(data: bytes, input_: InputTensor, outputs: Sequence[OutputTensor]) ->
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An exported file, run as the device runs it: stored tensors in, stored tensors by role out."""
+    """An exported file that runs as on the device: quantized tensors in, quantized tensors by role out."""
 
     data: bytes
     outputs: Sequence[OutputTensor]
@@ -184,7 +184,7 @@ class Exported:
 
     def run_all(self, tensors: Iterable[NDArray[Any]]) -> Iterable[dict[str, NDArray[Any]]]:
         """Invoke for each tensor with one interpreter on one thread."""
-        interpreter = _open(self.data)
+        interpreter = open_interpreter(self.data)
         runner = interpreter.get_signature_runner("serving_default")
         (name,) = runner.get_input_details()
         for tensor in tensors:
@@ -192,20 +192,6 @@ class Exported:
             yield {output.role: np.array(answer[output.tensor]) for output in self.outputs}
 
 
-def _open(data: bytes) -> Interpreter:
-    interpreter = Interpreter(model_content=data, num_threads=1)
-    interpreter.allocate_tensors()
-    return interpreter
-
-
 def float_tflite(model: keras.Model) -> bytes:
     """The same network in float32, for comparison only."""
     return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-
-
-def saved(data: bytes, folder: Path | None = None) -> Path:
-    """`data` as a file, for tools that want a path."""
-    folder = folder or Path(tempfile.mkdtemp())
-    path = folder / "model.tflite"
-    path.write_bytes(data)
-    return path

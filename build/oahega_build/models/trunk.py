@@ -1,4 +1,4 @@
-"""What a recipe says of a backbone; without Keras, so that a plan is made in a moment."""
+"""The backbone as a recipe describes it. This module does without Keras, so that a plan is made quickly."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One step of a trunk."""
+    """One block of a trunk."""
 
     channels: int
     """Output channels, before the width multiplier."""
@@ -17,11 +17,11 @@ class Block:
     which costs more weights and is cheaper to train and to run where the channels are few. `inverted`:
     pointwise up, depthwise, pointwise down without activation (MobileNetV2, EfficientNet-Lite)."""
     expansion: int = 6
-    """Of an inverted block: channels of its middle, as a multiple of its input's."""
+    """Channels inside an inverted block, as a multiple of the channels of its input."""
     kernel: int = 3
-    """Of an inverted block's depthwise convolution."""
+    """Side of the depthwise kernel of an inverted block, in cells."""
     residual: bool = False
-    """Add the block's input to its output; needs stride 1 and equal channels."""
+    """Whether the block's input is added to its output, which needs stride 1 and equal channels."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("separable", "dense", "inverted"):
@@ -43,23 +43,23 @@ class Trunk:
     """A backbone without a head."""
 
     width: float = 1.0
-    """Multiplier on every channel count."""
+    """The width multiplier of MobileNet, on every number of channels."""
     stem_channels: int = 32
     stem_stride: int = 2
     """1 keeps the detail of small inputs (48 px)."""
     blocks: tuple[Block, ...] = MOBILENET_V1
     batch_norm: bool = True
-    """False: convolutions with bias only, as in a file whose batch norm is folded."""
+    """False: convolutions have a bias and no batch norm, as in a file whose batch norm is folded."""
     norm_momentum: float = 0.97
-    """Of the running mean and variance, per step. Keras's 0.99 lags behind a whole training on small data."""
+    """Momentum of the running mean and variance; Keras's 0.99 is too slow for a training on little data."""
     precision: str = "float32"
     """Keras policy of the full and pointwise convolutions: `mixed_bfloat16` trains nets of dense blocks
     twice as fast on CPUs that multiply bfloat16; the rest stays float32, which is faster there."""
     l2: float = 0.0
-    """Weight decay on pointwise and dense kernels; depthwise ones are left alone (section 3 there)."""
+    """L2 regularization of pointwise and dense kernels, not of depthwise ones (MobileNets, section 3)."""
 
     def channels(self, of: int) -> int:
-        """Channels after the width multiplier, as the paper's code rounds them."""
+        """`of` channels times the width multiplier, rounded as the paper's code does."""
         return max(8, int(of * self.width))
 
 

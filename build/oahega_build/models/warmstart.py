@@ -1,8 +1,8 @@
 """ImageNet weights from a quantized MobileNetV1 `.tflite` into our Keras layers.
 
-The files (google-coral/test_data) have their batch norm folded into the convolutions: kernels and
-biases only. Into a trunk without batch norm they go as they are; into one with batch norm the kernel
-goes as it is and the norm starts as the identity plus the bias, so that training can go on.
+In the files (google-coral/test_data) the batch norm is folded into kernels and biases. A trunk without batch
+norm takes them as they are. In a trunk with batch norm the kernels are taken as they are, and each norm
+starts as the identity plus the bias, so that training can continue.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def read_convolutions(path: Path) -> list[Convolution]:
 
 
 def warm_start(model: keras.Model, trunk: Trunk, path: Path) -> list[str]:
-    """Fill the trunk's layers of `model` from the file; returns the names of the filled layers.
+    """Fill the trunk's layers of `model` from the file and return their names.
 
-    The file's pixels run from -1 to 1, RGB: train with pixel_scale 1/127.5 and pixel_offset -1. A grey
-    stem takes the sum of the three colour kernels, which answers to a grey picture as the colour stem
-    does. Layers that `model` does not have (a cut trunk) are left out. Raises RecipeError when a
-    kernel's shape does not fit (another width, dense blocks).
+    The file expects RGB pixels from -1 to 1: train with pixel_scale 1/127.5 and pixel_offset -1. A grey stem
+    gets the sum of the three colour kernels, so that it answers a grey picture as the colour stem does.
+    Layers that `model` does not have (a cut trunk) are skipped. Raises RecipeError when the shape of a kernel
+    does not fit (another width, dense blocks).
     """
     present = {layer.name: layer for layer in model.layers}
     filled = []

@@ -1,4 +1,4 @@
-"""Many small pictures on one large one, for a look at a class before anybody trains on it."""
+"""A contact sheet: many small pictures on one, to inspect a class before training on it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ INK, PAPER = (40, 40, 40), 250
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """One picture with the line under it."""
+    """One picture of the sheet with its caption."""
 
     pixels: NDArray[np.uint8]
     """Grey (height, width) or RGB (height, width, 3)."""
     caption: str = ""
     alarm: bool = False
-    """Drawn in a red frame."""
+    """Whether it is drawn in a red frame."""
 
 
 def draw_sheet(tiles: Sequence[Tile], side: int = 96, columns: int = 10) -> NDArray[np.uint8]:
-    """RGB; a cell of `side` pixels per tile, with a line of text under it where any tile has a caption."""
+    """RGB, a cell of `side` pixels per tile, and a line of text below each cell if any tile has a caption."""
     text = CAPTION_HEIGHT if any(tile.caption for tile in tiles) else 0
     rows = max(1, -(-len(tiles) // columns))
     sheet = np.full((rows * (side + text), columns * side, 3), PAPER, np.uint8)
@@ -48,12 +48,12 @@ def draw_sheet(tiles: Sequence[Tile], side: int = 96, columns: int = 10) -> NDAr
 
 
 def write_sheet(path: Path, tiles: Sequence[Tile], side: int = 96, columns: int = 10) -> None:
-    """The sheet as a PNG or JPEG, by the path's ending."""
+    """Write the sheet as a PNG or JPEG, by the suffix of the path."""
     cv2.imwrite(str(path), cv2.cvtColor(draw_sheet(tiles, side, columns), cv2.COLOR_RGB2BGR))
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """At most `most` indices, evenly over 0..count-1."""
+    """At most `most` indices, spread evenly over 0..count-1."""
     return sorted({int(i) for i in np.linspace(0, count - 1, min(count, most))}) if count else []
 
 

@@ -1,4 +1,4 @@
-"""What both trainings and the drawn scenes do to pictures: show a part, draw a face over another one."""
+"""Drawing for both trainings and for the drawn scenes: a part of a picture, a face on another one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """input pixel = scene pixel * scale + offset."""
+    """A scaled and shifted picture: pixel on the canvas = pixel of the scene * scale + offset."""
 
     scale_x: float
     scale_y: float
@@ -26,7 +26,7 @@ class View:
     y: float
 
     def edges(self, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, 4) left, top, right, bottom in scene pixels to the same in input pixels."""
+        """(n, 4) left, top, right, bottom, from pixels of the scene to pixels of the canvas."""
         scale, offset = np.array([self.scale_x, self.scale_y] * 2), np.array([self.x, self.y] * 2)
         return np.asarray(edges * scale + offset, np.float64)
 
@@ -34,7 +34,7 @@ class View:
 def show(
     scene: Pixels, view: View, size: tuple[int, int], background: tuple[int, int, int], kernel: str
 ) -> tuple[Pixels, View]:
-    """The scene under a view on a canvas of `size`, and the view as whole pixels made it."""
+    """The scene on a canvas of `size`, and the view after rounding to whole pixels."""
     source, target = [], []
     for scale, offset, length, canvas in (
         (view.scale_x, view.x, scene.shape[1], size[0]),
@@ -58,7 +58,7 @@ def show(
 
 
 def blend(canvas: Pixels, patch: NDArray[np.float32], mask: NDArray[np.float32], left: int, top: int) -> None:
-    """Draw a patch (h, w, 3) where `mask` (h, w), shares of 1, says; what lies outside is cut off."""
+    """Draw a patch (h, w, 3) with the opacity `mask` (h, w), 0..1; what lies outside is cut off."""
     rows = slice(max(0, top), min(canvas.shape[0], top + patch.shape[0]))
     columns = slice(max(0, left), min(canvas.shape[1], left + patch.shape[1]))
     part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
@@ -75,7 +75,7 @@ def outline(
     wide: Range = (0.8, 1.0),
     high: Range = (0.95, 1.15),
 ) -> NDArray[np.float32]:
-    """The face's share of its picture (height, width): between an ellipse and a rectangle, sharp or soft."""
+    """A random mask (height, width) of a face, 0..1: between an ellipse and a rectangle, sharp or soft."""
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height * 2 - 1
     columns = (np.arange(width, dtype=np.float32) + 0.5) / width * 2 - 1
     exponent, half_width, half_height = rng.uniform(*power), rng.uniform(*wide), rng.uniform(*high)
@@ -85,14 +85,14 @@ def outline(
 
 
 def skin(picture: NDArray[np.uint8], face: Box) -> NDArray[np.uint8]:
-    """Cheeks and nose: the inner half of a face, whose edges are in pixels."""
+    """Cheeks and nose: the inner half of a face whose edges are given in pixels."""
     (x, y), width, height = face.center, face.width / 4, face.height / 4
     rows = slice(max(0, int(y - height)), int(y + height) + 1)
     return picture[rows, max(0, int(x - width)) : int(x + width) + 1]
 
 
 def jpeg(face: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """The picture after JPEG at `quality`."""
+    """The picture as JPEG compression at `quality` leaves it."""
     _, data = cv2.imencode(".jpg", face, (cv2.IMWRITE_JPEG_QUALITY, quality))
     flag = cv2.IMREAD_GRAYSCALE if face.ndim == 2 else cv2.IMREAD_COLOR
     return np.asarray(cv2.imdecode(data, flag), np.uint8)

@@ -1,4 +1,4 @@
-"""Where the face lies on a training picture, and the device's own crop of it."""
+"""Where the face is on a training picture, and how the device crops it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from oahega_edge.manifest import Crop, InputTensor
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """Where the device's detector finds the face on the training pictures, and what it then crops."""
+    """Where the device's detector finds the face on a training picture, and how the device then crops it."""
 
     box_width: float = 0.77
-    """Median share of the picture's width; on FER+ measured with YuNet (see build/README.md)."""
+    """Share of the picture's width: the median of what YuNet finds on FER+ (see build/README.md)."""
     box_height: float = 0.99
     middle_x: float = 0.5
     middle_y: float = 0.49
     scale: float = 1.01
-    """`Crop.scale`: chosen so that the device crops what the pictures show."""
+    """`Crop.scale`, chosen so that the device crops what the training pictures show."""
     shift: float = 0.01
     """`Crop.shift`."""
     kernel: Literal["area", "linear"] = "area"
@@ -39,16 +39,16 @@ class Framing:
         )
 
     def box_in(self, width: int, height: int) -> Box:
-        """The same in pixels of a picture of this size."""
+        """The box in pixels of a picture of this size."""
         box = self.box
         return Box(box.left * width, box.top * height, box.right * width, box.bottom * height)
 
     @property
     def crop(self) -> Crop:
-        """As the manifest states it."""
+        """The crop in the manifest's terms."""
         return Crop(scale=self.scale, shift=self.shift, kernel=self.kernel)
 
 
 def crop_sample(pixels: NDArray[np.uint8], framing: Framing, input_: InputTensor) -> NDArray[np.uint8]:
-    """What the device would hand to its quantizer if its detector answered with `framing.box`."""
+    """The face as the device crops it when its detector finds `framing.box`."""
     return crop_face(pixels, framing.box, input_, framing.crop)

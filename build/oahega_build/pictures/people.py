@@ -18,7 +18,7 @@ from oahega_edge.chain.preprocess import crop_face
 from oahega_edge.manifest import InputTensor
 
 LEAST_FACE = 40
-"""Pixels of the photograph; lower faces have too little of a body to go with."""
+"""Least height of a face in pixels of the photograph; smaller ones show too little of the person."""
 PICTURE = 96
 
 
@@ -32,7 +32,7 @@ class Portrait:
 
 
 def portraits_of(records: Iterable[Record]) -> list[Portrait]:
-    """The largest face of every picture that has a sure one that is high enough and whole."""
+    """The largest face of each picture, if it is certain, high enough and inside of the picture."""
     portraits = []
     for record in records:
         sure = [b.box for b in record.boxes if b.label == FACE and not b.ignore]
@@ -50,7 +50,7 @@ def portraits_of(records: Iterable[Record]) -> list[Portrait]:
 def as_pictures(
     portraits: Iterable[Portrait], framing: Framing, colour: Literal["grey", "rgb"]
 ) -> list[NDArray[np.uint8]]:
-    """Squares of PICTURE px that show each person as `framing` says that training pictures show theirs."""
+    """Squares of PICTURE px in which each person's face lies where `framing` has it."""
     square = InputTensor(
         width=PICTURE, height=PICTURE, colour=colour, dtype="float32", pixel_scale=1.0, pixel_offset=0.0
     )

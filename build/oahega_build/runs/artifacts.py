@@ -1,4 +1,4 @@
-"""Run folders: `artifacts/<stage>/<run>/`, whole or absent, with what made them beside the result."""
+"""Run folders: `artifacts/<stage>/<run>/` holds a finished result and what made it, or does not exist."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "ai-edge-
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that is being made."""
+    """A run in progress."""
 
     folder: Path
-    """Its temporary place; everything goes in here."""
+    """The folder until the run is finished; write everything here."""
     finished: Path
-    """Where `open_run` moves it in the end."""
+    """The folder to which `open_run` moves it when the run is finished."""
 
     @property
     def checkpoints(self) -> Path:
-        """For what resuming needs; removed when the run is finished."""
+        """The folder for what resuming needs; deleted when the run is finished."""
         return self.folder / "checkpoints"
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """`metrics.json`: figures as measured."""
+        """Write the measured figures to `metrics.json`."""
         write_json(self.folder / "metrics.json", metrics)
 
 
 @contextmanager
 def open_run(artifacts: Path, stage: str, name: str, recipe: Any) -> Iterator[Run]:
-    """A folder `<artifacts>/<stage>/<name>` that appears in one step when the block ends without an error.
+    """A run whose folder `<artifacts>/<stage>/<name>` appears when the block ends without an error.
 
-    After an error or an interrupt the folder stays under its temporary name and the next `open_run` with
-    the same recipe hands it out again. Raises RunError when the run is finished already, or when an
-    unfinished one was made by another recipe.
+    After an error or an interrupt the folder keeps its temporary name, and the next `open_run` with the same
+    recipe continues in it. Raises RunError when the run is already finished, or when an unfinished one has
+    another recipe.
     """
     finished = artifacts / stage / name
     folder = finished.with_name(name + UNFINISHED)
     if finished.exists():
-        raise RunError(f"run {finished} is finished already; give another --run name or remove it")
+        raise RunError(f"run {finished} is finished already; give another --run name, or delete it")
     described = as_plain(recipe)
     _refuse_other_recipe(folder, described)
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def _refuse_other_recipe(folder: Path, described: Any) -> None:
     before = folder / "recipe.json"
     if before.is_file() and json.loads(before.read_text()) != described:
         raise RunError(
-            f"unfinished run {folder} was started with another recipe; give another --run name or remove it"
+            f"unfinished run {folder} was started with another recipe; give another --run name, or delete it"
         )
 
 
@@ -96,7 +96,7 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The checkout's commit, with `+changes` when tracked files differ from it; `unknown` outside git."""
+    """The commit of the checkout, with `+changes` when tracked files differ; `unknown` outside of git."""
     here = Path(__file__).resolve().parents[1]
     try:
         head = _git(here, "rev-parse", "--short=12", "HEAD")
@@ -112,9 +112,9 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def now() -> str:
-    """UTC, RFC 3339, whole seconds; the time in SOURCE_DATE_EPOCH (reproducible-builds.org) where it is set.
+    """The time in UTC (RFC 3339, whole seconds), or the one in SOURCE_DATE_EPOCH (reproducible-builds.org).
 
-    With it, two builds of the same bundle are the same byte for byte.
+    With that variable two builds of the same bundle are equal byte by byte.
     """
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     moment = datetime.now(UTC) if fixed is None else datetime.fromtimestamp(int(fixed), UTC)
@@ -127,19 +127,19 @@ def sha256_of(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Readable JSON, whole or not at all."""
+    """Write indented JSON in one step: the file is complete or absent."""
     write_bytes(path, (json.dumps(as_plain(value), indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """A file that is never seen half written."""
+    """Write a file in one step: it is complete or absent."""
     temporary = path.with_name(path.name + ".writing")
     temporary.write_bytes(data)
     temporary.replace(path)
 
 
 def as_plain(value: Any) -> Any:
-    """Dataclasses, tuples and paths as JSON has them."""
+    """The value in the types of JSON: dataclasses become objects, tuples arrays, paths strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if hasattr(value, "model_dump"):  # the manifest's values
@@ -155,7 +155,7 @@ def as_plain(value: Any) -> Any:
 
 
 def log_look(log: Path, data: str, model: str, figures: Mapping[str, Any]) -> None:
-    """Append a look at pictures that choose nothing: when, at which commit, on which data, what was seen."""
+    """Append an evaluation on pictures that choose nothing: date, commit, data, model and figures."""
     line = {"date": now(), "commit": commit(), "data": data, "model": model, **figures}
     with log.open("a") as file:
         file.write(json.dumps(line) + "\n")

@@ -1,4 +1,4 @@
-"""`entry.json` of a run that exported a model: the manifest's entry, with the card that the bundle prints."""
+"""`entry.json`, which a run that exports a model writes: the manifest's entry with its model card."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ ENTRY = "entry.json"
 def write_on_card(
     folder: Path, entry: DetectorEntry | EmotionEntry, figures: Mapping[str, float | int | str]
 ) -> None:
-    """Add figures to the card of the entry in `folder`; those of the same name are replaced."""
+    """Add figures to the model card of the entry in `folder`; a figure of the same name is replaced."""
     card = entry.card.model_copy(update={"metrics": {**entry.card.metrics, **figures}})
     write_json(folder / ENTRY, entry.model_copy(update={"card": card}).model_dump(mode="json"))

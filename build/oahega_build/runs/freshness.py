@@ -1,6 +1,6 @@
-"""Whether a result is still what its recipe, inputs and code would make: one hash over all three.
+"""Whether a result is up to date: one hash over the recipe, the inputs and the code that made it.
 
-Code counts by its syntax tree without docstrings, so that a comment or a sentence makes no training stale.
+Code is hashed as its syntax tree without docstrings, so that an edited comment makes no training stale.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def _closure(module: str) -> Mapping[str, ast.Module]:
 
 
 def _source(name: str) -> Path | None:
-    """The file of one of our modules; None when the name is a value in one.
+    """The file of one of our modules; None when the name is a value in a module.
 
-    Not by `find_spec` of the whole name, which imports the packages on the way, TensorFlow with them.
+    `find_spec` of the whole name would import the packages on the way, and TensorFlow with them.
     """
     package, *inner = name.split(".")
     spec = importlib.util.find_spec(package)
@@ -87,15 +87,15 @@ def _source(name: str) -> Path | None:
 
 
 def _code(tree: ast.Module) -> str:
-    """What the module does, as text: no comments, no formatting, no docstrings.
+    """The code of the module without comments, formatting and docstrings.
 
-    `unparse` and not `dump`, whose form changes between Python's versions.
+    `ast.dump` would not do: its form changes between Python versions.
     """
     return ast.unparse(_WithoutDocstrings().visit(copy.deepcopy(tree)))
 
 
 class _WithoutDocstrings(ast.NodeTransformer):
-    """Drops every expression that is a string alone: docstrings, also those below attributes."""
+    """Drops expressions that are only a string: docstrings, also those below attributes."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

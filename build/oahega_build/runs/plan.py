@@ -21,7 +21,7 @@ from oahega_build.runs.output import say
 from oahega_build.runs.progress import duration, heartbeat
 
 COSTS = "costs.json"
-"""Below the output folder: seconds per unit of work of each step, as last measured here."""
+"""File in the output folder with the seconds that each stage last took per unit of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Step:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether the step has nothing to do."""
         return all(path.exists() for path in (self.result, *self.leaves))
 
 
@@ -85,7 +85,7 @@ class Plan:
 
     @property
     def artifacts(self) -> Path:
-        """Where every stage leaves its runs."""
+        """The folder with the runs of every stage."""
         return self.out / "artifacts"
 
 

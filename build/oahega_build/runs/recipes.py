@@ -1,4 +1,4 @@
-"""Reading a recipe: a packaged one by its name, or one of the user's own from a file."""
+"""Loading a recipe: a packaged one by its name, or one from a Python file."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ R = TypeVar("R")
 def load_recipe(name: str, kind: type[R], overrides: Sequence[str] = ()) -> R:
     """`RECIPE` of the packaged recipe `name`, or of the Python file `name` when it ends in `.py`.
 
-    `overrides` are `field=value` texts; each value is read as the field's type.
-    Raises RecipeError when there is none, it is not a `kind`, or a field is unknown.
+    `overrides` are `field=value` texts; each value is read as the type of its field. Raises RecipeError when
+    the recipe does not exist or is not a `kind`, or when a field is unknown.
     """
     recipe = getattr(_module(name), "RECIPE", None)
     if not isinstance(recipe, kind):

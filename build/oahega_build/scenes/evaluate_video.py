@@ -41,8 +41,16 @@ from oahega_build.scenes.video_methods import (
     paper_mean,
     single_frame,
 )
-from oahega_build.scenes.video_metrics import Answers, Matching, Tally, VideoFigures, clip_flips, match
-from oahega_build.scenes.video_records import Find, Record, YuNet, cached, clip_frames, recorded
+from oahega_build.scenes.video_metrics import Answers, FrameMatches, Tally, VideoFigures, clip_flips, match
+from oahega_build.scenes.video_records import (
+    YUNET_SIDE,
+    Find,
+    Recording,
+    cached,
+    clip_frames,
+    recorded,
+    yunet,
+)
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.endings import is_video
@@ -53,7 +61,7 @@ from oahega_edge.runtimes import open_model
 from oahega_edge.service.chains import UNSURE
 from oahega_edge.service.settings import PACKAGED, Settings, read_layers
 
-Play = Callable[[Record, Sights], Answers]
+Play = Callable[[Recording, Sights], Answers]
 ALL = "all"
 OURS = "ours, as set"
 PAPER_FRAMES = (3, 5, 8, 12, 20)
@@ -78,13 +86,13 @@ class Chain:
 
 
 def open_chain(
-    bundle: Path | None, yunet: Path | None, emotion: Path | None
+    bundle: Path | None, yunet_file: Path | None, emotion: Path | None
 ) -> AbstractContextManager[Chain]:
     """The models that the options name. Raises RunError when they name none, or both kinds."""
-    if bundle is not None and yunet is None and emotion is None:
+    if bundle is not None and yunet_file is None and emotion is None:
         return bundle_chain(bundle)
-    if bundle is None and yunet is not None and emotion is not None:
-        return yunet_chain(yunet, emotion)
+    if bundle is None and yunet_file is not None and emotion is not None:
+        return yunet_chain(yunet_file, emotion)
     raise RunError("give --bundle, or --yunet and --emotion together, to say whose decisions to judge")
 
 
@@ -133,17 +141,17 @@ def bundle_chain(folder: Path) -> Iterator[Chain]:
 
 
 @contextmanager
-def yunet_chain(yunet: Path, emotion_folder: Path) -> Iterator[Chain]:
+def yunet_chain(path: Path, emotion_folder: Path) -> Iterator[Chain]:
     """YuNet in the detector's place, and an exported emotion model."""
     emotion = load_emotion(emotion_folder)
     reads = open_model(emotion_folder / emotion.entry.cpu.file, emotion.entry.outputs, emotion.entry.input)
     try:
         yield Chain(
-            YuNet(yunet, YUNET_SCORE * UNSURE),
+            yunet(path, YUNET_SCORE * UNSURE),
             EmotionClassifier(emotion.entry, reads),
             YUNET_SCORE,
             {
-                "detector": f"{artifacts.sha256_of(yunet)} at {YuNet.WIDTH}",
+                "detector": f"{artifacts.sha256_of(path)} at {YUNET_SIDE}",
                 "emotion": emotion.entry.cpu.sha256,
             },
             emotion.entry.prior,
@@ -154,7 +162,7 @@ def yunet_chain(yunet: Path, emotion_folder: Path) -> Iterator[Chain]:
 
 def record_sequences(
     chain: Chain, scenery: Scenery, part: str, count: int, seconds: float, folder: Path
-) -> list[Record]:
+) -> list[Recording]:
     """`count` scenarios at every noise level through the chain; from `folder` where they were seen before."""
     scenarios = plan_scenarios(scenery, SEEDS[part], count, seconds)
     return [
@@ -164,7 +172,7 @@ def record_sequences(
 
 def _sequence(
     chain: Chain, scenery: Scenery, part: str, scenario: Scenario, noise: Noise, folder: Path
-) -> Record:
+) -> Recording:
     key = {
         **chain.key,
         "format": FORMAT,
@@ -196,10 +204,10 @@ class Row:
 class Prepared:
     """Everything but the decision."""
 
-    records: Sequence[Record]
+    records: Sequence[Recording]
     sights: Sequence[Sights]
-    matchings: Sequence[Matching]
-    clips: Sequence[Record]
+    matchings: Sequence[FrameMatches]
+    clips: Sequence[Recording]
     clip_sights: Sequence[Sights]
 
     def row(self, name: str, play: Play) -> Row:
@@ -246,7 +254,7 @@ class Prepared:
         return sum(flips for flips, _, _ in counted) / max(sum(minutes for _, minutes, _ in counted), 1e-9)
 
 
-def prepared(records: Sequence[Record], clips: Sequence[Record], device: Device) -> Prepared:
+def prepared(records: Sequence[Recording], clips: Sequence[Recording], device: Device) -> Prepared:
     """Play the device over every record, once."""
     sights = [device.sights(record) for record in records]
     matchings = [
@@ -399,7 +407,7 @@ def described_device(device: Device) -> dict[str, object]:
     return {section: settings[section] for section in sections} | {"prior": device.prior}
 
 
-def record_clips(chain: Chain, folder: Path, cache: Path) -> list[Record]:
+def record_clips(chain: Chain, folder: Path, cache: Path) -> list[Recording]:
     """Every video below a folder through the chain."""
     paths = sorted(p for p in folder.rglob("*") if is_video(p))
     return [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from oahega_build.scenes.sequences import EPOCH
 from oahega_build.scenes.video_metrics import Answer, Answers
-from oahega_build.scenes.video_records import Face, Moment, Record
+from oahega_build.scenes.video_records import Face, Moment, Recording
 from oahega_edge.chain.decider import Decider, TrackedFace
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.smoothing import Window
@@ -43,7 +43,7 @@ class Device:
         """A new one, for one record."""
         return make_decider(self.settings, self.labels, self.prior)
 
-    def sights(self, record: Record) -> Sights:
+    def sights(self, record: Recording) -> Sights:
         """What the device would have made of the record."""
         return followed(record, self.decider(), self.settings.detection.min_face_px)
 
@@ -60,7 +60,7 @@ class Sight:
 Sights = Sequence[Sequence[Sight]]
 
 
-def followed(record: Record, decider: Decider, min_height_px: float = 0.0) -> Sights:
+def followed(record: Recording, decider: Decider, min_height_px: float = 0.0) -> Sights:
     """Plays a record to the device's own decider: each frame's tracked faces with what was decided."""
     frames = []
     for moment in record.moments:
@@ -76,7 +76,7 @@ def followed(record: Record, decider: Decider, min_height_px: float = 0.0) -> Si
     return frames
 
 
-def single_frame(record: Record, sights: Sights) -> Answers:
+def single_frame(record: Recording, sights: Sights) -> Answers:
     """The best label of every face, frame by frame."""
     return [
         [
@@ -89,15 +89,15 @@ def single_frame(record: Record, sights: Sights) -> Answers:
     ]
 
 
-def always(label: str) -> Callable[[Record, Sights], Answers]:
+def always(label: str) -> Callable[[Recording, Sights], Answers]:
     """One label for every face."""
     return lambda record, sights: [[_answer(sight, label) for sight in frame] for frame in sights]
 
 
-def paper_mean(frames: int, threshold: float) -> Callable[[Record, Sights], Answers]:
+def paper_mean(frames: int, threshold: float) -> Callable[[Recording, Sights], Answers]:
     """The paper: plain mean of a face's last N frames, its best label if that reaches the threshold."""
 
-    def play(record: Record, sights: Sights) -> Answers:
+    def play(record: Recording, sights: Sights) -> Answers:
         windows: dict[int, Window] = {}
         words: dict[int, str] = {}
         answers = []
@@ -115,7 +115,7 @@ def paper_mean(frames: int, threshold: float) -> Callable[[Record, Sights], Answ
     return play
 
 
-def original(record: Record) -> Answers:
+def original(record: Recording) -> Answers:
     """The original's app: the surest of the last frames, matched by place in the list of faces.
 
     Written from a description of its behaviour: of every frame it keeps the faces whose detection and whose
@@ -147,6 +147,6 @@ def _answer(sight: Sight, emotion: str) -> Answer:
     return Answer(sight.tracked.track, sight.tracked.box, emotion)
 
 
-def ours(record: Record, sights: Sights) -> Answers:
+def ours(record: Recording, sights: Sights) -> Answers:
     """What the device decided while it followed the faces."""
     return [[_answer(sight, sight.tracked.emotion) for sight in frame] for frame in sights]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from oahega_build.scenes.sequences import Truth
-from oahega_build.scenes.video_records import Record
+from oahega_build.scenes.video_records import Recording
 from oahega_edge.chain.geometry import Box, edges_of, iou_matrix
 from oahega_edge.chain.trigger import UNCERTAIN
 
@@ -37,7 +37,7 @@ class Answer:
 
 Answers = Sequence[Sequence[Answer]]
 """The answers of each frame."""
-Matching = Sequence[tuple[dict[int, int], list[int]]]
+FrameMatches = Sequence[tuple[dict[int, int], list[int]]]
 """For each frame, the index of the answer by person, and the indices of the answers without a face."""
 
 
@@ -91,7 +91,7 @@ class Tally:
         self._seconds = 0.0
         self._false_seconds = 0.0
 
-    def add(self, record: Record, answers: Answers, matching: Matching | None = None) -> None:
+    def add(self, record: Recording, answers: Answers, matching: FrameMatches | None = None) -> None:
         """Add a sequence and its answers, frame by frame. `matching` saves matching them again."""
         lines: dict[int, Line] = defaultdict(Line)
         owner: dict[int, int] = {}
@@ -184,7 +184,7 @@ class Tally:
         return 2 * hits / max(1, shown + told + self._false_runs)
 
 
-def clip_flips(record: Record, answers: Answers) -> tuple[int, float, int]:
+def clip_flips(record: Recording, answers: Answers) -> tuple[int, float, int]:
     """For a clip without labels: changes of the answer, minutes of tracked faces, number of tracks."""
     lines: dict[int, list[str]] = defaultdict(list)
     faces = 0
@@ -196,7 +196,7 @@ def clip_flips(record: Record, answers: Answers) -> tuple[int, float, int]:
     return sum(_flips(line) for line in lines.values()), faces * record.interval / 60, len(lines)
 
 
-def match(record: Record, answers: Answers) -> Matching:
+def match(record: Recording, answers: Answers) -> FrameMatches:
     """Match the answers of each frame to people, by their boxes alone."""
     return [_assign(m.truths, said) for m, said in zip(record.moments, answers, strict=True)]
 

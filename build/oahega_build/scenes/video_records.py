@@ -9,22 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from oahega_build.labelling.teachers import TeacherSpec, make_teacher
 from oahega_build.runs import artifacts
 from oahega_build.scenes.sequences import LabelledFrame, Truth
+from oahega_edge.cameras.picture_quality import sharpness
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.classifier import Classifier
 from oahega_edge.chain.detection import FACE, Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
-from oahega_edge.chain.preprocess import crop_square, resize_pixels
+from oahega_edge.chain.preprocess import crop_square
 from oahega_edge.errors import EndOfSource
 from oahega_edge.manifest import Crop
 
 READ_TIMEOUT = 30.0
+FACE_SIZE = (48, 48)
+"""Pixels to which a face is brought before its sharpness is measured."""
+YUNET_SIDE = 320
+"""Pixels of the longer side of what YuNet sees: as many as our own detectors see."""
 Find = Callable[[Frame], list[Detection]]
 Floats = NDArray[np.float64]
 
@@ -52,7 +57,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class Recording:
     """One clip as the chain saw it."""
 
     name: str
@@ -68,36 +73,21 @@ class Record:
         return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
 
 
-class YuNet:
-    """OpenCV's YuNet behind the pipeline's detector: for tuning decisions without a detector of ours."""
+def yunet(path: Path, least_score: float, side: int = YUNET_SIDE) -> Find:
+    """YuNet in the place of a bundle's detector. `side`: pixels of the longer side of what it sees."""
+    spec = TeacherSpec("yunet", (path.name,), least=least_score, side=side)
+    teacher = make_teacher(spec, path.parent)
 
-    WIDTH = 320
-    """Pixels that it looks at, as many as our own detectors."""
-
-    def __init__(self, path: Path, least_score: float) -> None:
-        self._path, self._least_score = path, least_score
-        self._network: Any = None
-
-    def __call__(self, frame: Frame) -> list[Detection]:
-        """Faces, in unit coordinates of the frame, best first."""
-        size = (self.WIDTH, round(frame.height * self.WIDTH / frame.width))
-        if self._network is None:
-            self._network = cv2.FaceDetectorYN.create(str(self._path), "", size, self._least_score, 0.3, 200)
-        self._network.setInputSize(size)
-        small = resize_pixels(frame.pixels, size, "area")
-        _, rows = self._network.detect(np.ascontiguousarray(small[..., ::-1]))
-        found = []
-        for left, top, width, height, *_, score in [] if rows is None else rows.tolist():
-            if width > 0 and height > 0:
-                box = Box(left / size[0], top / size[1], (left + width) / size[0], (top + height) / size[1])
-                if box.clipped() is not None:
-                    found.append(Detection(FACE, box, score))
+    def find(frame: Frame) -> list[Detection]:
+        found = [Detection(each.label, each.box, each.score) for each in teacher.find(frame.pixels)]
         return sorted(found, key=lambda detection: -detection.score)
+
+    return find
 
 
 def recorded(
     name: str, level: str, frames: Iterable[LabelledFrame], detector: Find, classifier: Classifier
-) -> Record:
+) -> Recording:
     """Run the chain's models over every frame, once."""
     moments = [
         Moment(
@@ -107,7 +97,7 @@ def recorded(
         )
         for labelled in frames
     ]
-    return Record(name, level, classifier.labels, tuple(moments))
+    return Recording(name, level, classifier.labels, tuple(moments))
 
 
 def clip_frames(camera: Camera) -> Iterator[LabelledFrame]:
@@ -125,18 +115,17 @@ def _faces(frame: Frame, detector: Find, classifier: Classifier) -> Iterator[Fac
         if detection.label == FACE and detection.box.clipped() is not None:
             scores = classifier(frame.pixels, detection.box)
             height = detection.box.height * frame.height
-            yield Face(detection, height, sharpness(frame, detection.box), scores)
+            yield Face(detection, height, _sharpness(frame, detection.box), scores)
 
 
-def sharpness(frame: Frame, box: Box) -> float:
-    """Variance of the Laplacian of the face at 48x48 grey; small when blurred."""
+def _sharpness(frame: Frame, box: Box) -> float:
+    """Of the face, brought to one size; small when it is blurred."""
     left, top, side = crop_square(frame.width, frame.height, box, Crop(scale=1.0, kernel="area"))
     face = frame.pixels[max(0, top) : top + side, max(0, left) : left + side]
-    grey = cv2.cvtColor(cv2.resize(face, (48, 48), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+    return sharpness(face, FACE_SIZE)
 
 
-def cached(folder: Path, key: object, make: Callable[[], Record]) -> Record:
+def cached(folder: Path, key: object, make: Callable[[], Recording]) -> Recording:
     """The record of this key from `folder`, made and kept there when it is not there yet."""
     digest = hashlib.sha256(json.dumps(artifacts.as_plain(key), sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{digest}.npz"
@@ -150,7 +139,7 @@ def cached(folder: Path, key: object, make: Callable[[], Record]) -> Record:
     return made
 
 
-def _arrays(record: Record) -> dict[str, Any]:
+def _arrays(record: Recording) -> dict[str, Any]:
     faces = [(i, face) for i, moment in enumerate(record.moments) for face in moment.faces]
     truths = [(i, truth) for i, moment in enumerate(record.moments) for truth in moment.truths]
     return {
@@ -168,7 +157,7 @@ def _arrays(record: Record) -> dict[str, Any]:
     }
 
 
-def _load(path: Path) -> Record:
+def _load(path: Path) -> Recording:
     with np.load(path) as data:
         name, level, *labels = data["about"].tolist()
         times, faces, truths = data["times"], data["faces"], data["truths"]
@@ -183,4 +172,4 @@ def _load(path: Path) -> Record:
         Moment(float(time), tuple(found), tuple(true))
         for time, (found, true) in zip(times, per_frame, strict=True)
     ]
-    return Record(name, level, tuple(labels), tuple(moments))
+    return Recording(name, level, tuple(labels), tuple(moments))

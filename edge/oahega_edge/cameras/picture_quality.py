@@ -40,12 +40,12 @@ def brightness(pixels: Pixels) -> float:
     return float(0.299 * red + 0.587 * green + 0.114 * blue)
 
 
-def sharpness(pixels: Pixels) -> float:
-    """Variance of the Laplacian of the grey picture at 320x240: below about 50 it is blurred.
+def sharpness(pixels: Pixels, size: tuple[int, int] = BLUR_SIZE) -> float:
+    """Variance of the Laplacian of the grey picture at `size`: at 320x240, below about 50 it is blurred.
 
     Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, ICPR 2000.
     """
-    small = cv2.resize(pixels, BLUR_SIZE, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 

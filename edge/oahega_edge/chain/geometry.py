@@ -76,8 +76,18 @@ class Box:
 
 
 def edges_of(boxes: Iterable[Box]) -> NDArray[np.float64]:
-    """Left, top, right, bottom of every box: (n, 4)."""
+    """(n, 4) left, top, right, bottom."""
     return np.array([box.edges for box in boxes], np.float64).reshape(-1, 4)
+
+
+def shared_areas(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The area that lies in both, of every box in `a` (n, 4) and every box in `b` (m, 4) -> (n, m).
+
+    Rows are left, top, right, bottom in any one unit.
+    """
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.asarray(np.prod(np.clip(high - low, 0.0, None), axis=2), np.float64)
 
 
 def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -85,9 +95,7 @@ def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.f
 
     Rows are left, top, right, bottom in any one unit.
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0.0, None), axis=2)
+    shared = shared_areas(a, b)
     area_a = np.prod(a[:, 2:] - a[:, :2], axis=1)
     area_b = np.prod(b[:, 2:] - b[:, :2], axis=1)
     union = area_a[:, None] + area_b[None, :] - shared

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from oahega_build.detector.metrics import Matching
+from oahega_build.detector.metrics import MatchCollector
 from oahega_build.pictures.readers import LabelledBox
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.geometry import Box
@@ -21,7 +21,7 @@ def found(box: Box, score: float, label: str = "face") -> Detection:
 
 
 def test_average_precision_is_the_area_under_the_monotonous_curve() -> None:
-    matching = Matching("face")
+    matching = MatchCollector("face")
     matching.add([found(LEFT, 0.9), found(FAR, 0.8), found(RIGHT, 0.7)], [face(LEFT), face(RIGHT)])
 
     matches = matching.matches()
@@ -33,7 +33,7 @@ def test_average_precision_is_the_area_under_the_monotonous_curve() -> None:
 
 
 def test_a_second_detection_of_one_face_is_a_false_alarm() -> None:
-    matching = Matching("face")
+    matching = MatchCollector("face")
     matching.add([found(LEFT, 0.9), found(LEFT, 0.8)], [face(LEFT)])
 
     matches = matching.matches()
@@ -43,7 +43,7 @@ def test_a_second_detection_of_one_face_is_a_false_alarm() -> None:
 
 
 def test_other_labels_do_not_enter() -> None:
-    matching = Matching("face")
+    matching = MatchCollector("face")
     matching.add([found(LEFT, 0.9, "person")], [face(LEFT), LabelledBox("person", RIGHT)])
 
     matches = matching.matches()
@@ -53,7 +53,7 @@ def test_other_labels_do_not_enter() -> None:
 
 @pytest.mark.parametrize(("use_ignore", "alarms"), [(True, 0), (False, 1)])
 def test_what_is_found_in_an_ignore_region_counts_only_when_asked(use_ignore: bool, alarms: int) -> None:
-    matching = Matching("face", use_ignore=use_ignore)
+    matching = MatchCollector("face", use_ignore=use_ignore)
     matching.add([found(LEFT, 0.9)], [face(LEFT, ignore=True)])
 
     matches = matching.matches()
@@ -63,7 +63,7 @@ def test_what_is_found_in_an_ignore_region_counts_only_when_asked(use_ignore: bo
 
 
 def test_recall_is_told_by_height() -> None:
-    matching = Matching("face")
+    matching = MatchCollector("face")
     matching.add([found(LEFT, 0.9)], [face(LEFT), face(FAR)])
 
     matches = matching.matches()
@@ -74,7 +74,7 @@ def test_recall_is_told_by_height() -> None:
 
 
 def test_recall_at_false_alarms_stops_before_one_too_many() -> None:
-    matching = Matching("face")
+    matching = MatchCollector("face")
     matching.add([found(LEFT, 0.9), found(FAR, 0.8)], [face(LEFT)])
     matching.add([found(RIGHT, 0.7), found(FAR, 0.6)], [face(RIGHT)])
 
@@ -85,7 +85,7 @@ def test_recall_at_false_alarms_stops_before_one_too_many() -> None:
 
 
 def test_the_lowest_score_of_a_precision_is_found() -> None:
-    matching = Matching("face")
+    matching = MatchCollector("face")
     matching.add([found(LEFT, 0.9), found(RIGHT, 0.8), found(FAR, 0.7)], [face(LEFT), face(RIGHT)])
 
     matches = matching.matches()

@@ -17,7 +17,7 @@ from oahega_build.scenes.video_methods import (
     single_frame,
 )
 from oahega_build.scenes.video_metrics import Answer, Tally, clip_flips
-from oahega_build.scenes.video_records import Face, Moment, Record, cached
+from oahega_build.scenes.video_records import Face, Moment, Recording, cached
 from oahega_edge.chain.decider import Decider
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.geometry import Box
@@ -43,16 +43,16 @@ def moment(i: int, faces: Sequence[tuple[Box, np.ndarray]], truths: Sequence[Tru
     return Moment(i / FPS, found, tuple(truths))
 
 
-def film(scores: Sequence[np.ndarray | None], truth: Sequence[int]) -> Record:
+def film(scores: Sequence[np.ndarray | None], truth: Sequence[int]) -> Recording:
     """One person on the left; None: the detector misses the face."""
     moments = [
         moment(i, [] if s is None else [(LEFT, s)], [Truth(0, LEFT, label, True)])
         for i, (s, label) in enumerate(zip(scores, truth, strict=True))
     ]
-    return Record("film", "low", LABELS, tuple(moments))
+    return Recording("film", "low", LABELS, tuple(moments))
 
 
-def tally(record: Record, answers: Sequence[Sequence[Answer]]) -> Tally:
+def tally(record: Recording, answers: Sequence[Sequence[Answer]]) -> Tally:
     result = Tally(LABELS)
     result.add(record, answers)
     return result
@@ -112,7 +112,7 @@ def test_the_onset_is_the_time_to_the_first_right_word_and_never_is_infinite() -
 
 
 def test_a_face_that_nobody_can_see_is_not_asked_for() -> None:
-    hidden = Record("film", "low", LABELS, (moment(0, [], [Truth(0, LEFT, 0, False)]),) * 3)
+    hidden = Recording("film", "low", LABELS, (moment(0, [], [Truth(0, LEFT, 0, False)]),) * 3)
 
     figures = tally(hidden, [[Answer(1, LEFT, "sad")]] * 3).figures()
 
@@ -122,7 +122,7 @@ def test_a_face_that_nobody_can_see_is_not_asked_for() -> None:
 
 def test_a_track_that_shows_another_person_than_it_began_with_is_mixed() -> None:
     truths = [Truth(0, LEFT, 0, True), Truth(1, RIGHT, 1, True)]
-    record = Record("film", "low", LABELS, tuple(moment(i, [], truths) for i in range(4)))
+    record = Recording("film", "low", LABELS, tuple(moment(i, [], truths) for i in range(4)))
     straight = [Answer(1, LEFT, "happy"), Answer(2, RIGHT, "sad")]
     swapped = [Answer(2, LEFT, "happy"), Answer(1, RIGHT, "sad")]
 
@@ -186,7 +186,7 @@ def test_a_record_is_read_back_as_it_was_made_and_made_once(tmp_path: Path) -> N
     record = film([HAPPY, None, SAD], [0, 1, 1])
     made: list[int] = []
 
-    def make() -> Record:
+    def make() -> Recording:
         made.append(1)
         return record
 
@@ -203,7 +203,7 @@ def test_a_record_is_read_back_as_it_was_made_and_made_once(tmp_path: Path) -> N
 
 
 def test_a_clip_without_truth_and_without_a_face_is_kept_as_well(tmp_path: Path) -> None:
-    empty = Record("clip", "", LABELS, (Moment(0.0, (), ()), Moment(0.1, (), ())))
+    empty = Recording("clip", "", LABELS, (Moment(0.0, (), ()), Moment(0.1, (), ())))
     cached(tmp_path, "clip", lambda: empty)
 
     again = cached(tmp_path, "clip", lambda: pytest.fail("it was kept"))
