@@ -88,7 +88,7 @@ soak: $(VENV)/dev
 	$(PYTEST) -o python_files="test_*.py long_*.py" -m "long and not fleet" --durations=0
 
 faults: $(VENV)/dev
-	$(PYTEST) -s -m long tests/edge/long_device_faults.py
+	$(PYTEST) -s -p no:randomly -m long tests/edge/long_device_faults.py
 
 arm64-test: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" tests/aarch64/run.sh
