@@ -56,7 +56,7 @@ quick: $(VENV)/dev
 	$(PYTEST) -q -m "not long and not broker and not shared" tests/edge/chain tests/edge/contract
 
 test-plain: $(VENV)/dev
-	OAHEGA_TEST_KERNELS=plain $(PYTEST) $(PARALLEL) -m "training and not long" --durations=10
+	OAHEGA_TEST_KERNELS=plain $(PYTEST) $(PARALLEL) -m "training and not shared and not long" --durations=10
 
 test-portable: $(VENV)/dev
 	$(BIN)/python tests/training/portable.py $(SEEDS)
