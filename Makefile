@@ -56,7 +56,7 @@ quick: $(VENV)/dev
 	$(PYTEST) -q -m "not long and not broker and not shared" tests/edge/chain tests/edge/contract
 
 test-plain: $(VENV)/dev
-	OAHEGA_TEST_KERNELS=plain $(PYTEST) $(PARALLEL) -m "training and not long" --durations=10
+	OAHEGA_TEST_KERNELS=plain $(PYTEST) $(PARALLEL) -m "training and not shared and not long" --durations=10
 
 test-portable: $(VENV)/dev
 	$(BIN)/python tests/training/portable.py $(SEEDS)
@@ -88,7 +88,7 @@ soak: $(VENV)/dev
 	$(PYTEST) -o python_files="test_*.py long_*.py" -m "long and not fleet" --durations=0
 
 faults: $(VENV)/dev
-	$(PYTEST) -s -m long tests/edge/long_device_faults.py
+	$(PYTEST) -s -p no:randomly -m long tests/edge/long_device_faults.py
 
 arm64-test: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" tests/aarch64/run.sh

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.cameras.test_cameras import read_all
+from filmed import read_all
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.endings import PICTURES, VIDEOS, is_picture, is_video
 from oahega_edge.cameras.pictures import Pictures, is_animated, natural

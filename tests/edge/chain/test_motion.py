@@ -1,5 +1,6 @@
 """The gate: an empty, still scene is not looked at, and nobody is missed for it."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.motion import MotionGate, OpenGate
 from oahega_edge.chain.pipeline import Pipeline
 from oahega_edge.errors import EndOfSource
+from waiting import PATIENCE
 
 FPS = 15
 
@@ -112,22 +114,21 @@ def clips(shared: Path) -> Iterator[Path]:
     yield from sorted(p for p in media.rglob("*") if p.suffix in (".mkv", ".mp4", ".gif"))
 
 
-def frames(path: Path) -> list[Frame]:
-    found = []
-    with open_camera(str(path)) as camera:
-        while True:
-            try:
-                found.append(camera.read(10.0))
-            except EndOfSource:
-                return found
+def frames(path: Path, most: int) -> list[Frame]:
+    with open_camera(str(path)) as camera, contextlib.suppress(EndOfSource):
+        found: list[Frame] = []
+        while len(found) < most:
+            found.append(camera.read(PATIENCE))
+    return found
 
 
 @pytest.mark.shared
-def test_no_face_found_without_the_gate_is_lost_with_it(shared: Path) -> None:
+@pytest.mark.parametrize("most", [100, pytest.param(2_000, marks=pytest.mark.long)])
+def test_no_face_found_without_the_gate_is_lost_with_it(shared: Path, most: int) -> None:
     """Every clip of real people, by a detector that is asked once per frame and answers twice."""
     model = shared / "data/teachers/yunet/yunet_n_640_640.onnx"
     for path in clips(shared):
-        clip = frames(path)
+        clip = frames(path, most)
         detect = YuNet(model, clip[0])
         answers = {frame.sequence: detect(frame) for frame in clip}
         looks = Looks(lambda frame, known=answers: known[frame.sequence])  # type: ignore[misc]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,17 +119,15 @@ with MqttPublisher(options(int(sys.argv[1]))) as publisher:
 
 
 def test_the_broker_says_offline_for_a_device_that_was_killed(mosquitto: Mosquitto, ear: Ear) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", CRASHING, str(mosquitto.port)],
-        env=environment(),
-    )
-    wait_until(lambda: ear.on("/availability"))
-
-    process.send_signal(signal.SIGKILL)
+    command = [sys.executable, "-c", CRASHING, str(mosquitto.port)]
+    with subprocess.Popen(command, env=environment()) as process:
+        try:
+            wait_until(lambda: ear.on("/availability"))
+        finally:
+            process.kill()
 
     assert wait_until(lambda: ear.on("/availability")[-1].text == "offline")
     assert ear.on("/availability")[-1].retain
-    process.wait()
 
 
 def test_a_broker_that_is_not_there_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oahega_build.emotion.inputs import NO_AUGMENTATION
 from oahega_build.emotion.recipe import EmotionRecipe, recipe_of
 from oahega_build.errors import DataError, RecipeError, RunError
 from oahega_build.models.mobilenet import Block, Trunk
@@ -38,6 +39,7 @@ TINY = EmotionRecipe(
     batch=16,
     learning_rate=1e-2,
     average=0.5,
+    side=24,
     held_out=0.2,
     mixup=0.2,
     seed=SEED,
@@ -55,7 +57,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from oahega_build.emotion.train import train
 
-    recipe = dataclasses.replace(TINY, epochs=12, mixup=0.0)
+    recipe = dataclasses.replace(TINY, epochs=10, mixup=0.0, augmentation=NO_AUGMENTATION)
     return train(recipe, "tiny", data, tmp_path_factory.mktemp("artifacts"), "whole")
 
 
@@ -67,7 +69,7 @@ def test_a_training_leaves_model_entry_and_what_made_them(trained: Path) -> None
     assert model.entry.labels == LABELS
     assert model.entry.input.dtype == "int8"
     assert model.entry.card.recipe == "tiny"
-    assert recipe_of(trained).epochs == 12
+    assert recipe_of(trained).epochs == 10
     environment = json.loads((trained / "environment.json").read_text())
     assert environment["packages"]["tensorflow"] != "absent"
     assert not (trained / "checkpoints").exists()
@@ -167,7 +169,7 @@ def test_a_student_learns_from_a_teacher(trained: Path, data: Path, tmp_path: Pa
     from oahega_build.emotion.distill import distill
     from oahega_build.emotion.evaluate import load_emotion
 
-    recipe = dataclasses.replace(TINY, epochs=2, distil_share=0.7, early_epochs=1, early_side=32)
+    recipe = dataclasses.replace(TINY, epochs=2, distil_share=0.7, early_epochs=1, early_side=16)
 
     finished = distill(recipe, "tiny", [trained], data, tmp_path, "student")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -17,10 +16,9 @@ from optuna.trial import TrialState
 from oahega_build.errors import RunError
 from oahega_build.experiments import study as shared
 from postgres_server import running_postgres
+from waiting import PATIENCE, wait_until
 
 HERE = Path(__file__).resolve().parents[1]
-PATIENCE = 180.0
-"""Seconds after which a test gives up waiting for a worker."""
 
 
 @pytest.fixture(scope="module")
@@ -36,45 +34,60 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "study.journal")
 
 
-def start(name: str, storage: str, budget: int, log: Path, pause: float) -> subprocess.Popen[bytes]:
-    command = [sys.executable, HERE / "study_worker.py", name, storage, str(budget), log, str(pause)]
-    return subprocess.Popen(command, env=os.environ | {"PYTHONWARNINGS": "default"})
+Start = Callable[[str, int], subprocess.Popen[bytes]]
 
 
-def wait_for(what: object, condition) -> None:  # type: ignore[no-untyped-def]
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until, f"waited in vain for {what}"
-        time.sleep(0.05)
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """Workers wait in their first trial until this file is there."""
+    return tmp_path / "gate"
 
 
-def test_of_two_workers_one_is_killed_and_only_its_attempt_is_lost(storage: str, tmp_path: Path) -> None:
+@pytest.fixture
+def start(storage: str, gate: Path) -> Iterator[Start]:
+    """Starts workers of a study, with a number of trials; they are gone after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def worker(name: str, budget: int) -> subprocess.Popen[bytes]:
+            command = [sys.executable, HERE / "study_worker.py", name, storage, str(budget), gate]
+            process = subprocess.Popen(command, env=os.environ | {"PYTHONWARNINGS": "default"})
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        yield worker
+
+
+def test_of_two_workers_one_is_killed_and_only_its_attempt_is_lost(
+    storage: str, start: Start, gate: Path
+) -> None:
     study = shared.open_study("killed", storage, "minimize")
-    log = tmp_path / "attempts"
-    doomed, other = (start("killed", storage, 8, log, 0.4) for _ in range(2))
+    doomed, other = start("killed", 8), start("killed", 8)
 
-    def running_of(process: int) -> list[int]:
+    def runs(process: subprocess.Popen[bytes]) -> bool:
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        own = [t for t in running if t.user_attrs.get(shared.WORKER, "").endswith(f":{process}")]
-        return [t.number for t in own if t.params]
+        own = [t for t in running if t.user_attrs.get(shared.WORKER, "").endswith(f":{process.pid}")]
+        return any(t.params for t in own)
 
-    wait_for("trials of both", lambda: running_of(doomed.pid) and running_of(other.pid))
-    doomed.send_signal(signal.SIGKILL)
+    wait_until(lambda: runs(doomed) and runs(other))
+    doomed.kill()
     doomed.wait()
+    gate.touch()
     assert other.wait(PATIENCE) == 0
 
     trials = study.get_trials()
     complete = [t for t in trials if t.state is TrialState.COMPLETE]
     failed = [t for t in trials if t.state is TrialState.FAIL]
     assert len(complete) == 8
-    assert len(failed) <= 1
+    assert len(failed) == 1
     again = [t for t in complete if t.user_attrs.get(shared.ORIGIN) in {f.number for f in failed}]
     assert [t.params for t in again] == [f.params for f in failed]
 
 
-def test_two_workers_never_do_more_trials_than_asked_for(storage: str, tmp_path: Path) -> None:
+def test_two_workers_never_do_more_trials_than_asked_for(storage: str, start: Start, gate: Path) -> None:
     study = shared.open_study("counted", storage, "minimize")
-    workers = [start("counted", storage, 3, tmp_path / "attempts", 0.1) for _ in range(2)]
+    gate.touch()
+    workers = [start("counted", 3) for _ in range(2)]
 
     codes = [worker.wait(PATIENCE) for worker in workers]
 

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,12 @@ from optuna.trial import TrialState
 from drawn_faces import OAHEGA_CLASSES, draw_dataset
 from oahega_build.experiments import study as shared
 from postgres_server import running_postgres
+from waiting import wait_until
 
 pytestmark = pytest.mark.training
 
+LONG = 900.0
+"""Seconds after which a search hangs."""
 RECIPE = '''"""A search of seconds, for the tests."""
 from oahega_build.emotion.recipe import EmotionRecipe
 from oahega_build.models.trunk import Block, Trunk
@@ -88,7 +90,7 @@ def killed_and_resumed(recipe_file: Path, six: Path, tmp_path_factory: pytest.Te
             break
     kill_all(first)
     second = start(recipe_file, six, folder)
-    said, _ = second.communicate(timeout=300)
+    said, _ = second.communicate(timeout=LONG)
     assert second.returncode == 0, said
     return folder / "tune" / "default"
 
@@ -141,7 +143,7 @@ def test_two_workers_share_the_trials_and_outlive_one_of_them(
     journal = tmp_path / "tune" / "default.unfinished" / "study.journal"
     workers = _wait_for_two(journal, str(journal))
     os.kill(int(workers[0].rpartition(":")[2]), signal.SIGKILL)
-    said, _ = process.communicate(timeout=400)
+    said, _ = process.communicate(timeout=LONG)
 
     trials = json.loads((tmp_path / "tune" / "default" / "trials.json").read_text())
     study = shared.open_study(
@@ -162,9 +164,9 @@ def test_two_machines_on_one_postgresql_share_the_trials_and_outlive_one_of_them
         machines = {name: start(recipe_file, six, tmp_path / name, *more) for name in ("a", "b")}
         _wait_for_two(tmp_path / "a" / "tune" / "default.unfinished" / "trials", storage)
         kill_all(machines["a"])
-        said, _ = machines["b"].communicate(timeout=600)
+        said, _ = machines["b"].communicate(timeout=LONG)
         trials = shared.open_study("oahega-default", storage, "minimize").trials
-        again, _ = start(recipe_file, six, tmp_path / "a", *more).communicate(timeout=600)
+        again, _ = start(recipe_file, six, tmp_path / "a", *more).communicate(timeout=LONG)
 
     tables = [(tmp_path / name / "tune" / "default" / "table_1.txt").read_text() for name in ("a", "b")]
     assert machines["b"].returncode == 0, said
@@ -176,16 +178,16 @@ def test_two_machines_on_one_postgresql_share_the_trials_and_outlive_one_of_them
 
 def _wait_for_two(sign: Path, storage: str) -> list[str]:
     """The workers, once both of them run a trial; `sign` is there as soon as the storage is made."""
-    until = time.monotonic() + 300
-    while time.monotonic() < until:
-        if sign.exists():
-            study = shared.open_study("oahega-default", storage, "minimize")
-            running = [t for t in study.trials if t.params and shared.WORKER in t.user_attrs]
-            workers = {t.user_attrs[shared.WORKER] for t in running}
-            if len(workers) == 2:
-                return sorted(workers)
-        time.sleep(0.1)
-    raise AssertionError("two workers never ran at once")
+
+    def at_work() -> list[str] | None:
+        if not sign.exists():
+            return None
+        study = shared.open_study("oahega-default", storage, "minimize")
+        running = [t for t in study.trials if t.params and shared.WORKER in t.user_attrs]
+        workers = sorted({t.user_attrs[shared.WORKER] for t in running})
+        return workers if len(workers) == 2 else None
+
+    return list(wait_until(at_work, LONG))
 
 
 def test_layers_to_fine_tune_need_weights_to_start_from() -> None:
