@@ -43,7 +43,7 @@ SetOption = Annotated[
 SourceArgument = Annotated[str, typer.Argument(help="A video, GIF, picture, folder, stream or camera.")]
 
 OFFLINE_VERB = "deployment.context=development"
-"""`replay` and `bench` look at files that somebody chose; only `run` must say where it watches."""
+"""`replay` and `bench` read files that the user chose; only `run` must say where the device is deployed."""
 
 
 def main() -> None:
@@ -126,7 +126,7 @@ def bench(
         str, typer.Option(metavar="WxH", help="Bring frames to this size first; empty: as they are.")
     ] = "640x480",
     threads: Annotated[
-        int, typer.Option(min=1, help="Threads of one inference; --models: up to so many.")
+        int, typer.Option(min=1, help="Threads per inference; with --models, 1 up to this number.")
     ] = 1,
     models_only: Annotated[
         bool, typer.Option("--models", help="Time each model of the bundle alone, with 1..threads threads.")
@@ -177,7 +177,7 @@ def _bench_gate(layers: Layers, source: str | None, steps: int) -> None:
     from oahega_edge.tools.bench_gate import bench_gate
 
     if source is None:
-        raise typer.BadParameter("--gate needs a SOURCE: a clip of the scene while nobody is there")
+        raise typer.BadParameter("--gate needs a SOURCE: a clip of the empty scene")
     setup = read_setup(layers)
     gates = MotionGate(setup.settings.motion.look_every_ms / 1000), OpenGate()
     with Models(setup.bundle, runtime_options(setup)) as models:
@@ -260,7 +260,7 @@ def listen(
 
     host, _, port = broker.rpartition(":") if ":" in broker else (broker, "", "1883")
     if not (host and port.isdecimal()):
-        raise typer.BadParameter(f"{broker!r} is no broker; write host or host:port")
+        raise typer.BadParameter(f"invalid broker {broker!r}: expected host or host:port")
     options = BrokerOptions(
         host=host,
         port=int(port),
@@ -312,7 +312,7 @@ def _size(text: str) -> tuple[int, int] | None:
         return None
     width, by, height = text.lower().partition("x")
     if not (by and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise typer.BadParameter(f"{text!r} is no size; write it as 640x480")
+        raise typer.BadParameter(f"invalid size {text!r}: expected WIDTHxHEIGHT, e.g. 640x480")
     return int(width), int(height)
 
 

@@ -1,11 +1,11 @@
 """Every failure that the daemon foresees; `cli` turns each into one line and an exit code."""
 
 LONGEST_QUOTE = 120
-"""Characters of somebody else's text in one of our sentences."""
+"""Most characters of foreign text in one error message."""
 
 
 def plain(text: object) -> str:
-    """Somebody else's text, fit for one line of a log: nothing that a terminal obeys, and not endless."""
+    """Foreign text made fit for one log line: without control characters, and shortened."""
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)[: 2 * LONGEST_QUOTE])
     return shown if len(shown) <= LONGEST_QUOTE else f"{shown[:LONGEST_QUOTE]}..."
 

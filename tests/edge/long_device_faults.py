@@ -198,7 +198,7 @@ def test_an_accelerator_that_gives_nan(tmp_path: Path, table: Table, monkeypatch
     took = time.monotonic() - began
 
     assert all(np.isfinite(values).all() for values in answer.values())
-    assert "returned values that are no numbers" in str(group.reason)
+    assert "returned values that are not numbers" in str(group.reason)
     table.add(Row("accelerator: nan", took, took, 0, 0))
     group.models["emotion"].close()
 

@@ -31,7 +31,7 @@ SUMS = "SHA256SUMS"
 LARGEST_MANIFEST = 4 << 20
 """Bytes; a manifest is some 20 kB."""
 NAMED_ERRORS = 3
-"""How many wrong keys of a manifest one sentence names; whoever writes manifests has the schema."""
+"""Number of wrong keys that one error names; the JSON Schema finds the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def parse_public_key(text: str) -> Ed25519PublicKey:
         raw = b""
     if len(raw) != KEY_BYTES:
         raise SettingsError(
-            f"bundle.public_keys: {text!r} is no Ed25519 key; "
+            f"bundle.public_keys: {text!r} is not an Ed25519 key; "
             "put in the line that `oahega_build keygen` printed"
         )
     return Ed25519PublicKey.from_public_bytes(raw)

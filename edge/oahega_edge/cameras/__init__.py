@@ -30,7 +30,7 @@ def open_camera(
     """The camera that `source` names, ready for `with`. Raises CameraError when nothing is named by it.
 
     `rotate` in degrees clockwise, `mirror`, and `roi` (unit coordinates of the turned and mirrored picture)
-    apply to every source. `width`, `height`, `fps` are wishes to live devices; `fps` is also the rate of
+    apply to every source. `width`, `height`, `fps` are requests to live devices; `fps` is also the rate of
     pictures and of files that state no times. `started_at` is the UTC moment of a file's second 0.
     """
     from oahega_edge.cameras.orientation import oriented
@@ -73,10 +73,12 @@ def _file(source: str, fps: float | None, started_at: datetime | None) -> Camera
     try:
         path = Path(source).expanduser()
         there = bool(source) and path.exists()
-    except (OSError, RuntimeError):  # a name that is too long; `~somebody` who has no home here
+    except (OSError, RuntimeError):  # a name that is too long, or `~user` without a home
         there = False
     if not there:
-        raise CameraError(f"camera source {source!r} is no file and no device; possible: {POSSIBLE_SOURCES}")
+        raise CameraError(
+            f"camera source {source!r} is neither a file nor a device; possible: {POSSIBLE_SOURCES}"
+        )
     from oahega_edge.cameras.endings import is_picture
     from oahega_edge.cameras.pictures import Pictures
     from oahega_edge.cameras.video import VideoFile

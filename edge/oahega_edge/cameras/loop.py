@@ -104,7 +104,7 @@ class LoopedFile(Camera):
         return self._source.read(0)
 
     def _pause(self, frame: Frame, now: float) -> Frame:
-        """The clip stood still while nobody read: `frame` is due now."""
+        """Restart the clip's clock after a pause of the reader, so that `frame` is due now."""
         lag = now - frame.captured_at
         missed = int(lag / self._interval)
         self._begin += lag

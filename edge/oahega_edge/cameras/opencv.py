@@ -53,7 +53,7 @@ class OpenCvCamera(Camera):
         read_seconds: float = READ_SECONDS,
         ports: UsbPorts | None = None,
     ) -> None:
-        """`source`: a V4L2 number, a /dev/ path, or a URL; size and rate are wishes, for V4L2 only."""
+        """`source`: a V4L2 number, a /dev/ path, or a URL; size and rate are requests, for V4L2 only."""
         self._ports = ports or UsbPorts()
         self._source = source
         self._wishes = (width, height, fps)

@@ -88,7 +88,7 @@ class Oriented(Camera):
 
 
 def oriented(camera: Camera, *, rotate: int, mirror: bool, roi: Box | None) -> Camera:
-    """`camera` itself when nothing is to be done, else wrapped. Raises CameraError for impossible wishes."""
+    """`camera` itself when nothing is to be done, else wrapped. Raises CameraError for impossible values."""
     if roi == EVERYTHING:
         roi = None
     try:

@@ -1,4 +1,4 @@
-"""Is the picture worth looking at? Figures for whoever mounts the camera, faults for the daemon."""
+"""Picture quality: figures for mounting the camera, faults for the recovery."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Pictures(Camera):
         if len(names) < len(files):
             others = sorted({ending(file) or file.name for file in files} - PICTURES)
             log.warning(
-                "%d files of %s are no pictures and passed over (%s)",
+                "%d files of %s are not pictures and are skipped (%s)",
                 len(files) - len(names),
                 self._path,
                 ", ".join(others),

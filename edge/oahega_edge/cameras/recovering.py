@@ -2,7 +2,7 @@
 
 Opening and closing a broken device may hang in its driver, so both happen in a thread of their own;
 `read` keeps its timeout throughout, and the daemon goes on pinging its watchdog in a declared state.
-Frozen and torn pictures are not handed on, because they show nobody's face as it is now; a camera whose
+Frozen and torn pictures are not handed on, because they do not show what happens now; a camera whose
 picture stays frozen is opened again.
 """
 

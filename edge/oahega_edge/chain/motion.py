@@ -1,7 +1,7 @@
-"""When the detector need not look: while nobody is there and the picture is the one it has looked at.
+"""The motion gate: the detector can rest while no face is tracked and the scene has not changed.
 
 A frame is compared with the last one that the detector saw, never with the one before: what changes too
-slowly to differ from frame to frame (a head that turns, somebody who fades in behind glass) adds up until
+slowly to differ from frame to frame (a turning head, a person behind glass) adds up until
 it is seen.
 """
 
@@ -18,21 +18,21 @@ from oahega_edge.chain.frame import Frame
 CELLS = (40, 30)
 """The picture is compared at this size: a cell is 16 px of 640x480, the least face that is read is 28 px."""
 SAMPLED_WIDTH = 160
-"""A cell is the mean of 16 sampled pixels: reading all of them would cost more than it tells."""
+"""A cell is the mean of 16 sampled pixels; reading all of them would cost more than it is worth."""
 LEAST_CHANGE = 3.0
 """Grey levels of one cell's mean; half of what a pale face at dusk differs from its background."""
 NOISE = 6.0
-"""A cell must differ by so many times the noise that all cells show..."""
+"""A changed cell differs by more than this multiple of the noise that all cells show."""
 MOST_CHANGE = 10.0
-"""...but a difference like this is never called noise, grey levels."""
+"""Grey levels; a larger difference is a change whatever the noise."""
 SPARSE = 2
-"""Light and noise are read from every so many-th row and column of cells: 300 tell them as well as 1200."""
+"""Step between the rows and columns of cells that light and noise are read from; 300 cells are enough."""
 MAD_TO_SIGMA = 1.4826
 """Median absolute deviation to standard deviation of a normal distribution."""
 
 
 class Gate(Protocol):
-    """Decides whether the detector must look at a frame while nobody is followed."""
+    """Decides whether the detector must look at a frame while no face is tracked."""
 
     def is_still(self, frame: Frame) -> bool:
         """Whether the detector's last look at the empty scene still holds."""
@@ -43,7 +43,7 @@ class Gate(Protocol):
         ...
 
     def forget(self) -> None:
-        """The camera was closed: what was seen means nothing any more."""
+        """The camera was closed, so the next frame must be looked at."""
         ...
 
 
@@ -62,16 +62,16 @@ class OpenGate:
 
 
 class MotionGate:
-    """Still is what looks, cell by cell, like the picture of the last look, for a time."""
+    """A frame is still while it matches, cell by cell, the last one that the detector saw."""
 
     def __init__(self, look_every: float) -> None:
-        """`look_every`: seconds after which the detector looks at a still scene, too."""
+        """`look_every`: seconds after which the detector looks at a still scene as well."""
         self._look_every = look_every
         self._cells: NDArray[np.float32] | None = None
         self._looked_at = 0.0
 
     def is_still(self, frame: Frame) -> bool:
-        """Whether nothing but noise tells this frame from the last one looked at."""
+        """Whether this frame differs from the last one looked at by noise only."""
         if self._cells is None or not 0 <= frame.captured_at - self._looked_at < self._look_every:
             return False
         return not _differs(_cells(frame), self._cells)

@@ -1,12 +1,12 @@
-"""What one face shows now, from what its last frames showed: the paper's average, or a belief.
+"""Smooths the scores of one face over its last frames: the paper's average, or a belief.
 
 The paper (section 4) averages the probabilities of the last N frames. A mean weighs old and new alike, so it
-is either nervous or late. The belief is the forward filter of a hidden Markov model with one state per
-emotion (Rabiner 1989, section III.A): what was believed fades slowly, because expressions last; each frame
+is either unsteady or late. The belief is the forward filter of a hidden Markov model with one state per
+emotion (Rabiner 1989, section III.A): the belief fades slowly, because expressions last; each frame
 multiplies its probabilities in, to the power 1/N, because neighbouring frames repeat each other. N frames
-thus say as much as their geometric mean does, and a sure frame says more than an unsure one. What the
-network takes for granted (more people smile than scowl on its training pictures) is divided out of every
-frame: else it would be counted again with each (scaled likelihoods: Bourlard and Morgan 1994, chapter 7).
+thus count as much as their geometric mean, and a sure frame counts more than an unsure one. The class prior
+of the training set (more people smile than scowl in it) is divided out of every frame, because it would
+otherwise be counted again with each (scaled likelihoods: Bourlard and Morgan 1994, chapter 7).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LEAST_EVIDENCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """What the window says at one moment."""
+    """The smoothed scores at one moment."""
 
     scores: NDArray[np.float64]
     """Probability per label; sums to 1."""
@@ -50,7 +50,7 @@ class Smoothing(Protocol):
         ...
 
     def add(self, scores: NDArray[np.float64], now: float, weight: float = 1.0) -> Average:
-        """Take in one frame's probabilities (labels,) and say what holds."""
+        """Take in one frame's probabilities (labels,); the smoothed ones."""
         ...
 
 
@@ -95,10 +95,10 @@ class Belief:
         self, *, frames: int, max_age: float, lasting: float, prior: Sequence[float] | None = None
     ) -> None:
         """`frames`: N, neighbouring frames that together count as one look; `max_age`: seconds unseen after
-        which nothing is believed any more; `lasting`: seconds that an expression lasts on average; `prior`:
-        share of each label that the network takes for granted, None: all alike.
+        which the belief is reset; `lasting`: seconds that an expression lasts on average; `prior`:
+        class prior of the training set; None: uniform.
         """
-        self._granted = 0.0 if prior is None else np.log(np.maximum(prior, _LEAST_EVIDENCE))
+        self._log_prior = 0.0 if prior is None else np.log(np.maximum(prior, _LEAST_EVIDENCE))
         self._frames = frames
         self._max_age = max_age
         self._lasting = lasting
@@ -106,14 +106,14 @@ class Belief:
         self._times: deque[float] = deque(maxlen=frames)
 
     def resize(self, frames: int) -> None:
-        """Change N while running; what is believed stays."""
+        """Change N while running; the belief stays."""
         self._frames = frames
         self._times = deque(self._times, maxlen=frames)
 
     def add(self, scores: NDArray[np.float64], now: float, weight: float = 1.0) -> Average:
         """Take in one frame's probabilities (labels,)."""
         before = self._faded(len(scores), now)
-        said = np.log(np.maximum(scores, _LEAST_EVIDENCE)) - self._granted
+        said = np.log(np.maximum(scores, _LEAST_EVIDENCE)) - self._log_prior
         evidence = said * (weight / self._frames)
         powers = before * np.exp(evidence - evidence.max())
         self._belief = powers / powers.sum()
@@ -121,7 +121,7 @@ class Belief:
         return Average(self._belief, len(self._times), now - self._times[0])
 
     def _faded(self, labels: int, now: float) -> NDArray[np.float64]:
-        """What was believed, a little less: the expression may have changed to any other since."""
+        """The previous belief, faded: the expression may have changed to any other since."""
         if self._belief is None or now - self._times[-1] > self._max_age:
             self._times.clear()
             return np.full(labels, 1 / labels)

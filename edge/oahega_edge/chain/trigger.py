@@ -1,4 +1,4 @@
-"""When an averaged emotion becomes an event: thresholds, dwell, heartbeat, rate. One trigger per face."""
+"""Turns averaged scores into events: thresholds, dwell, heartbeat, rate. One trigger per face."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ class Trigger:
         return self._decision(sighting, phase)
 
     def end(self) -> Decision | None:
-        """The face has gone: the last word on it, when anything had been said."""
+        """The last decision on a face that is gone, if there was one before."""
         if self._published is None or self._last is None:
             return None
         return self._decision(self._last, "end")
 
     def _wanted(self, sighting: Sighting) -> str:
-        """What this sighting alone would say, given what holds: entering is harder than staying."""
+        """What this sighting alone suggests, given the current emotion: entering is harder than staying."""
         scores = sighting.average.scores
         best = int(scores.argmax())
         if scores[best] >= self.rules.threshold:
@@ -110,7 +110,7 @@ class Trigger:
         return UNCERTAIN
 
     def _settle(self, wanted: str, now: float) -> None:
-        """Move to what has been wanted for the dwell; at once while nothing is published."""
+        """Change to what has been wanted for the dwell time; at once while nothing is published."""
         if wanted == self._current:
             self._rival = None
         elif self._published is None:

@@ -53,7 +53,7 @@ class Topics:
         return f"{self.base}/cmd/{name}"
 
     def command_name(self, topic: str) -> str | None:
-        """The command that a topic names, None when it is no command's topic."""
+        """The command that a topic names; None for any other topic."""
         prefix = f"{self.base}/cmd/"
         name = topic.removeprefix(prefix)
         return name if topic.startswith(prefix) and name and "/" not in name else None

@@ -207,8 +207,8 @@ class Attempt:
         if not self._was_up:
             return Ending("silent", "it closed the connection without an answer")
         reason = self._breakdown or str(self._goodbye or "the other side closed it")
-        told = self._goodbye is not None and self._goodbye.value == SESSION_TAKEN_OVER
-        taken = told or self._gave_way
+        announced = self._goodbye is not None and self._goodbye.value == SESSION_TAKEN_OVER
+        taken = announced or self._gave_way
         return Ending("taken-over" if taken else "lost", reason, was_up=True)
 
     def _on_connect(

@@ -24,7 +24,7 @@ only change it before connecting, so the next connection keeps to it."""
 
 
 class Receiver(Protocol):
-    """What a connection tells its owner, from the network thread: none of these may wait."""
+    """Takes the events of a connection, on the network thread: none of these may wait."""
 
     def up(self, protocol: ProtocolVersion, note: str | None) -> None:
         """The broker accepted us; what is sent from here goes first."""
@@ -45,7 +45,7 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """Between attempts: doubled up to a bound, and never in step with other devices."""
+    """Pauses between attempts: doubled up to a bound, and random, so that devices are not in step."""
 
     first_s: float = 1.0
     largest_s: float = 60.0
@@ -96,8 +96,8 @@ class Connection:
         self._attempt: Attempt | None = None
         self._number = 0
         self._in_flight = MOST_IN_FLIGHT
-        self._told: str | None = None
-        self._told_fallback = False
+        self._problem: str | None = None
+        self._fallback_logged = False
         self._speaks_5 = False
         self._note: str | None = None
         self._ready = False
@@ -105,13 +105,13 @@ class Connection:
 
     @property
     def connected(self) -> bool:
-        """The broker accepted the connection and it stands."""
+        """Whether the broker accepted the connection and it is still up."""
         return self._ready
 
     @property
     def problem(self) -> str | None:
         """Why it is not connected, in one sentence."""
-        return None if self.connected else self._told
+        return None if self.connected else self._problem
 
     def start(self) -> None:
         """Begin connecting; returns at once."""
@@ -128,10 +128,10 @@ class Connection:
             self._thread.join(patience_s)
 
     def give_way(self) -> None:
-        """Another device is known to have our client id: let it be connected, come back much later.
+        """Leave the client id to another device that has the same one, and come back much later.
 
-        Not every broker says so (mosquitto 2.0.11 does not); who finds out otherwise tells it here. Without
-        a connection lost before, the ids differ and both can stay.
+        For brokers that do not announce a takeover (mosquitto 2.0.11). Without a connection lost before, the
+        ids differ and both devices can stay connected.
         """
         attempt = self._attempt
         if attempt is not None and self._last_ending == "lost":
@@ -146,7 +146,7 @@ class Connection:
         try:
             self._keep_connected()
         except Exception as error:
-            self._told = f"the connection's thread died: {error!r}"
+            self._problem = f"the connection's thread died: {error!r}"
             raise
 
     def _keep_connected(self) -> None:
@@ -164,11 +164,11 @@ class Connection:
                 pause = self._pauses.after_takeover(takeovers)
             else:
                 pause = self._pauses.after(failures)
-            self._tell(ending)
+            self._log_problem(ending)
             self._stopping.wait(pause)
 
     def _connect_and_stay(self) -> Ending:
-        """With MQTT 5 if the broker speaks it: asked first, and again after every 3.1.1 connection."""
+        """Use MQTT 5 if the broker speaks it: tried first, and again after every 3.1.1 connection."""
         if not self._speaks_5:
             answer = self._attempt_once("5", probe=True)
             if answer.kind in ("stopped", "unreachable"):
@@ -204,21 +204,21 @@ class Connection:
 
     def _came_up(self, attempt: Attempt) -> None:
         note = self._note if attempt.protocol == "3.1.1" else None
-        if note is not None and not self._told_fallback:
-            self._told_fallback = True
+        if note is not None and not self._fallback_logged:
+            self._fallback_logged = True
             log.warning("MQTT: %s; using 3.1.1, without expiry and properties.", note)
         log.info("MQTT: connected to %s (version %s).", self._options.address, attempt.protocol)
-        self._told = None
+        self._problem = None
         if self._subscriptions:
             attempt.subscribe(self._subscriptions)
         self._receiver.up(attempt.protocol, note)
         self._ready = True
 
-    def _tell(self, ending: Ending) -> None:
-        """Each new reason once; a broker that stays away is no news."""
+    def _log_problem(self, ending: Ending) -> None:
+        """Log each new reason once."""
         text = self._sentence(ending)
-        if text != self._told:
-            self._told = text
+        if text != self._problem:
+            self._problem = text
             log.warning("MQTT: %s", text)
 
     def _sentence(self, ending: Ending) -> str:

@@ -1,4 +1,4 @@
-"""Brings events to the broker in order, each at least once, a few at a time; the rest waits in the store.
+"""Delivers events to the broker in order, each at least once, a few at a time; the rest waits in the store.
 
 One thread owns the store and the order. The daemon and the network thread only put notes into its inbox, so
 neither a slow card nor a slow network holds up the camera.
@@ -18,7 +18,7 @@ from oahega_edge.publishers.store import Instant, Store, StoreOptions, Waiting
 from oahega_edge.publishers.wire import Token
 
 WINDOW = 8
-"""Events on their way at once: few, because the rest can still be marked, trimmed or kept over a restart."""
+"""Most events in flight; few, because the rest can still be marked, trimmed or kept over a restart."""
 TRIM_INTERVAL_S = 5.0
 LATE_S = 2.0
 """An event that waited longer behind others is marked as delayed although the connection stood."""
@@ -49,7 +49,7 @@ class CourierStatistics:
 
 
 class Sender(Protocol):
-    """Puts one event on the wire."""
+    """Sends one event."""
 
     def __call__(self, event: Event) -> Token | None:
         """None when not connected."""
@@ -57,7 +57,7 @@ class Sender(Protocol):
 
 
 class Courier:
-    """From `offer` to the broker's acknowledgement."""
+    """Carries each event from `offer` to the broker's acknowledgement."""
 
     def __init__(self, options: StoreOptions, send: Sender, clock: Callable[[], Instant]) -> None:
         self._options = options
@@ -79,7 +79,7 @@ class Courier:
             self._thread.join(10.0)
 
     def offer(self, event: Event) -> None:
-        """Take an event over. Never waits."""
+        """Accept an event. Never waits."""
         if self._inbox.qsize() > self._options.max_events:  # the card has been stuck for long
             self._overflow += 1
             return
@@ -87,7 +87,7 @@ class Courier:
         self._inbox.put(event)
 
     def up(self) -> None:
-        """The broker takes messages from now on."""
+        """The connection is up."""
         self._inbox.put("up")
 
     def down(self) -> None:
@@ -99,7 +99,7 @@ class Courier:
         self._inbox.put(_Acknowledged(token, refusal))
 
     def idle(self) -> bool:
-        """Nothing waits: neither here nor in the store."""
+        """Whether no event waits, neither here nor in the store."""
         now = self._statistics
         return now.taken == self._offered and now.queued == 0
 
@@ -115,7 +115,7 @@ class Courier:
             raise
 
     def _work(self) -> None:
-        route = _Route(self._options, self._send, self._clock)
+        delivery = _Delivery(self._options, self._send, self._clock)
         pause: float | None = 0.0
         running = True
         while running:
@@ -123,14 +123,14 @@ class Courier:
                 if note == "stop":
                     running = False
                 else:
-                    route.take(note)
-            pause = route.advance()
-            self._statistics = route.statistics(self._overflow)
-        route.close()
-        self._statistics = route.statistics(self._overflow)
+                    delivery.take(note)
+            pause = delivery.advance()
+            self._statistics = delivery.statistics(self._overflow)
+        delivery.close()
+        self._statistics = delivery.statistics(self._overflow)
 
     def _notes(self, pause: float | None) -> list[_Note]:
-        """All that lies in the inbox; waits for the first."""
+        """All notes in the inbox; waits for the first."""
         notes: list[_Note] = []
         try:
             notes.append(self._inbox.get(timeout=pause) if pause != 0 else self._inbox.get_nowait())
@@ -141,8 +141,8 @@ class Courier:
         return notes
 
 
-class _Route:
-    """The courier's work without its thread."""
+class _Delivery:
+    """The delivery itself, without the thread."""
 
     def __init__(self, options: StoreOptions, send: Sender, clock: Callable[[], Instant]) -> None:
         self._store = Store(options, clock)
@@ -275,7 +275,7 @@ class _Route:
             self._fresh.clear()
 
     def _forget_arrived(self) -> None:
-        """Those that only memory had become safe by arriving."""
+        """Remove delivered events; those that were only in memory count as accepted now."""
         self._accepted += self._store.remove(self._arrived)
         self._arrived.clear()
 
@@ -286,5 +286,5 @@ class _Route:
             self._store.trim(self._on_their_way())
 
     def _on_their_way(self) -> set[int]:
-        """Keys that must not be dropped: they are being sent, will be next, or have arrived already."""
+        """Keys that must not be dropped: in flight, next to be sent, or already delivered."""
         return {*self._in_flight.values(), *self._arrived, *(each.key for each in self._ahead)}

@@ -1,4 +1,4 @@
-"""What Home Assistant is told about the device: one retained message, from which it makes its entities.
+"""Home Assistant discovery: one retained message, from which it creates the device's entities.
 
 https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
 """

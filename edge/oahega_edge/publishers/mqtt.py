@@ -29,7 +29,7 @@ FAREWELL_S = 2.0
 
 
 class MqttPublisher:
-    """Events through the courier, everything else at once; the newest of each again on every connect."""
+    """Sends events through the courier and all else at once; on every connect, the newest of each again."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class MqttPublisher:
         self._closed = True
         for timer in self._births:
             timer.cancel()
-        self._let_go_out(FAREWELL_S)
+        self._await_delivery(FAREWELL_S)
         self._connection.stop(self._envelopes.availability(OFFLINE), FAREWELL_S)
         self._courier.stop()
 
@@ -109,7 +109,7 @@ class MqttPublisher:
         """Retained; Home Assistant's description follows where it changes with it."""
         self._retained.info = info
         if self.connected:
-            self._say_info(info)
+            self._publish_info(info)
 
     def commands(self) -> list[Command]:
         """Commands that arrived since the last call."""
@@ -137,19 +137,19 @@ class MqttPublisher:
             problem=events.problem or self._connection.problem or self._duplicates.problem,
         )
 
-    # What the connection tells, from its thread.
+    # Called by the connection, on its thread.
 
     def up(self, protocol: ProtocolVersion, note: str | None) -> None:
-        """Availability first, then who we are and what is seen; the events follow."""
+        """Publish availability first, then info and state; the events follow."""
         self._protocol, self._note = protocol, note
         self._connects += 1
         self._commands.forget_answers()
         self._duplicates.connected()
-        self._say_everything()
+        self._publish_all()
         self._courier.up()
 
     def down(self) -> None:
-        """What was not acknowledged goes again."""
+        """Send again what was not acknowledged."""
         self._courier.down()
 
     def acknowledged(self, token: Token, refusal: str | None) -> None:
@@ -173,7 +173,7 @@ class MqttPublisher:
                 self._commands.answering(self._connection.publish(message_back))
 
     def _subscriptions(self) -> tuple[Subscription, ...]:
-        """No more than these: above all never our own root."""
+        """Only these, and never our own root."""
         wanted = [Subscription(self._topics.info)]
         if self._options.commands:
             wanted.append(Subscription(self._topics.commands, as_published=True))
@@ -181,15 +181,15 @@ class MqttPublisher:
             wanted.append(Subscription(status_topic(self._options.discovery_prefix)))
         return tuple(wanted)
 
-    def _say_everything(self) -> None:
+    def _publish_all(self) -> None:
         self._connection.publish(self._envelopes.availability(ONLINE))
         self._discovered = None
         if self._retained.info is not None:
-            self._say_info(self._retained.info)
+            self._publish_info(self._retained.info)
         for message in self._retained.newest():
             self._connection.publish(message)
 
-    def _say_info(self, info: Info) -> None:
+    def _publish_info(self, info: Info) -> None:
         if self._protocol is not None:
             link = BrokerLink(protocol=self._protocol, note=self._note)
             info = info.model_copy(update={"mqtt": link})
@@ -203,7 +203,7 @@ class MqttPublisher:
 
     def _welcome_home_assistant(self, message: Incoming) -> None:
         if message.payload == BIRTH.encode() and not message.retained and not self._closed:
-            timer = threading.Timer(self._birth_pause(), self._say_everything)
+            timer = threading.Timer(self._birth_pause(), self._publish_all)
             timer.daemon = True
             self._births = [each for each in self._births if each.is_alive()] + [timer]
             timer.start()
@@ -215,8 +215,8 @@ class MqttPublisher:
         self._retained.keep(kind, message)
         self._connection.publish(message)
 
-    def _let_go_out(self, patience_s: float) -> None:
-        """Give the last events their chance before the goodbye."""
+    def _await_delivery(self, patience_s: float) -> None:
+        """Wait for the last events before the farewell."""
         until = time.monotonic() + patience_s
         while self.connected and not self._courier.idle() and time.monotonic() < until:
             time.sleep(0.01)

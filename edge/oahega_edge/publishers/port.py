@@ -13,7 +13,7 @@ from oahega_edge.contract.messages import CommandName, Delivery, Health, Info, R
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that passed every check; the daemon obeys it and answers it."""
+    """A command that passed every check; the daemon executes and answers it."""
 
     name: CommandName
     settings: Mapping[str, int | float] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Command:
     correlation: bytes | None = None
 
     def done(self, data: Mapping[str, object] | None = None) -> Response:
-        """The answer that says it was obeyed."""
+        """The answer after it was executed."""
         return Response(
             command=self.name,
             status="ok",
@@ -33,30 +33,30 @@ class Command:
         )
 
     def refused(self, reason: str) -> Response:
-        """The answer that says why nothing was changed."""
+        """The answer that gives the reason why nothing was changed."""
         return Response(command=self.name, status="error", error=reason, transaction=self.transaction)
 
 
 class Publisher(Protocol):
-    """Takes events and messages and gets them out. No method waits for the network."""
+    """Publishes events and messages. No method waits for the network."""
 
     @property
     def connected(self) -> bool:
-        """The other side takes what is sent now; a refused connection is not one."""
+        """Whether messages can be sent now; a refused connection does not count."""
         ...
 
     def __enter__(self) -> Self:
-        """Start; an absent broker is no error."""
+        """Start; an absent broker is not an error."""
         ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        """Say goodbye and stop, within a few seconds; may be called twice."""
+        """Send the farewell and stop, within a few seconds; may be called twice."""
         ...
 
     def publish(self, event: Event) -> None:
-        """Hand an event over. What becomes of it is counted in `statistics`."""
+        """Hand over an event; `statistics` counts what becomes of it."""
         ...
 
     def state(self, state: State) -> None:
@@ -80,5 +80,5 @@ class Publisher(Protocol):
         ...
 
     def statistics(self) -> Delivery:
-        """What became of the events until now."""
+        """Counts of what became of the events so far."""
         ...

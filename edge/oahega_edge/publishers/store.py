@@ -298,7 +298,7 @@ class Store:
         return False
 
     def _put_aside(self, path: Path, error: Exception) -> None:
-        """A broken file must not keep the device from working; somebody may still read it."""
+        """Move a broken file aside: the device goes on, and the file can still be examined."""
         aside = path.with_suffix(".broken")
         log.warning("Store: %s is broken (%s); moved to %s, starting anew.", path, error, aside.name)
         path.replace(aside)

@@ -29,7 +29,7 @@ class Child:
     """One worker process. Whatever it does, a question ends within its deadline, in an answer or an error."""
 
     def __init__(self, python: Path, runtime: str, memory: int, explain: Callable[[str, str], str]) -> None:
-        """Start it; AcceleratorError when `python` is no program.
+        """Start it; AcceleratorError when `python` cannot be run.
 
         `memory`: descriptor of the shared memory, closed together with the child. `explain`: kind and text
         of an error over there to words for whoever operates the device.

@@ -183,7 +183,7 @@ class FallbackModel:
         return self._group.reason
 
     def run(self, tensor: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
-        """See `Model.run`; an accelerator that fails is no error here."""
+        """See `Model.run`; a failing accelerator is not an error here."""
         if self._closed:
             raise ValueError("the model is closed")
         return self._group.run(self._name, tensor)
@@ -231,7 +231,7 @@ class _Attempt:
             return None
 
     def abandon(self) -> None:
-        """Nobody wants the result any more: close what it brought or will bring."""
+        """Close what the attempt opened or will open; its result is no longer wanted."""
         with self._lock:
             self._abandoned = True
             self._discard()

@@ -153,9 +153,9 @@ class Worker:
 
 
 class SharedMemory:
-    """Anonymous memory that can grow but not shrink: nobody can pull pages from under the other side.
+    """Anonymous memory that can grow but not shrink, so that neither side can remove pages the other uses.
 
-    The child closes the descriptor when it ends; mapped parts last as long as somebody holds them.
+    The child closes the descriptor when it ends; mapped parts last as long as they are referenced.
     """
 
     def __init__(self) -> None:
@@ -200,7 +200,7 @@ class IsolatedModel:
         outputs = [place.copy() for place in self._outputs]
         for output in outputs:
             if output.dtype.kind == "f" and not np.isfinite(output).all():
-                raise self._worker.failed("returned values that are no numbers")
+                raise self._worker.failed("returned values that are not numbers")
         return self._wiring.by_role(outputs)
 
     def close(self) -> None:

@@ -122,7 +122,7 @@ def read_tflite(path: Path) -> TfliteFacts:
 
 
 def parse_tflite(content: bytes) -> TfliteFacts:
-    """As `read_tflite`, from bytes; ValueError where they are no model."""
+    """As `read_tflite`, from bytes; ValueError where they are not a model."""
     if not content:
         raise _Broken("it is empty")
     if len(content) < 8 or content[4:8] != b"TFL3":
@@ -347,11 +347,11 @@ def _quantization(
     zero_point = table.integers(3, "q")
     axis = table.scalar(6, "i")
     if not all(math.isfinite(value) and value >= 0 for value in scale):
-        raise _Broken(f"tensor {name!r} has a scale that is no positive number")
+        raise _Broken(f"tensor {name!r} has a scale that is not a positive number")
     if len(zero_point) not in (0, 1, len(scale)):
         raise _Broken(f"tensor {name!r} has {len(scale)} scales and {len(zero_point)} zero points")
     if len(scale) > 1 and not (0 <= axis < len(shape) and shape[axis] == len(scale)):
-        raise _Broken(f"tensor {name!r} has {len(scale)} scales, which is no side of {shape}")
+        raise _Broken(f"tensor {name!r} has {len(scale)} scales, which match no side of {shape}")
     return scale, zero_point
 
 

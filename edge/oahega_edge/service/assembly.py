@@ -1,4 +1,4 @@
-"""Builds the parts from settings, for `cli` alone: the one place that knows every adapter."""
+"""Builds the daemon from its settings: the one place that knows every adapter."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from oahega_edge.service.settings import Settings
 from oahega_edge.stopwatch import Stopwatch
 
 UNSURE = 0.6
-"""A detection that scores at least this share of the least score may keep a track alive."""
+"""Share of the least score at which a detection may still keep a track alive."""
 
 
 def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Stopwatch) -> Pipeline:

@@ -1,4 +1,4 @@
-"""The bundle at work, and its exchange while the daemon runs.
+"""The bundle in use, and its replacement while the daemon runs.
 
 `bundle.path` may be a link, `bundles/current`. When it points elsewhere, the new bundle is opened and
 tested; from then on it is on trial for a minute. A bundle that fails, or takes the whole process with it,
@@ -95,7 +95,7 @@ class Engines:
         self.current = open_engine(self._path)
 
     def look(self) -> bool:
-        """Every two seconds: has the link moved, is a trial over? True when `current` is another one."""
+        """Check every two seconds whether the link moved or a trial ended; True when `current` changed."""
         now = self._clock()
         if now - self._looked_at < LOOK_EVERY_S:
             return False
@@ -120,7 +120,7 @@ class Engines:
         return True
 
     def close(self) -> None:
-        """An orderly end is no failure of a bundle on trial."""
+        """Stop in order: a bundle on trial has not failed."""
         self._end_trial()
         self.current.close()
 
@@ -133,7 +133,7 @@ class Engines:
         if on_trial != target or not before.is_dir():
             self._record.clear()
             return target
-        self._refuse(target, "it failed on trial, or the daemon ended without a word meanwhile")
+        self._refuse(target, "it failed on trial, or the daemon crashed during the trial")
         return before
 
     def _try(self, target: Path, now: float) -> bool:
@@ -161,7 +161,7 @@ class Engines:
         _log.error("%s", self.problem)
 
     def _forgive(self) -> None:
-        """The link is at the bundle in use again: the other one may be tried anew."""
+        """The link points to the bundle in use again, so the other one may be tried again."""
         if self._refused is not None:
             self.problem = self._refused = None
             self._record.clear()

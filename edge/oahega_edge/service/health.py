@@ -1,4 +1,4 @@
-"""What the device says of itself: info, state, health, and the board's own figures."""
+"""The device's own messages: info, state and health, with the figures of the board."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Reporter:
         )
 
     def state(self, step: Step | None) -> State:
-        """What is seen now; nobody when there is no picture."""
+        """What is seen now; without a picture, no face."""
         faces = () if step is None else step.faces
         face = dominant(faces)
         known = face is not None and face.average is not None and face.emotion in self.engine.labels
@@ -153,7 +153,7 @@ class Reporter:
         )
 
     def health(self, delivery: Delivery, bundle_problem: str | None) -> Health:
-        """How the device does, with rates since the last call."""
+        """The health message, with rates since the last call."""
         now = self.clock()
         before, frames = self._last
         self._last = (now, self.camera.frames)
@@ -201,7 +201,7 @@ def time_is_synced(run: Path = Path("/run/systemd/timesync")) -> bool:
 
 
 def read_board(sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> System:
-    """The board's figures from the kernel's files; None where there is no such sensor."""
+    """The board's figures from the kernel's files; None where the sensor is missing."""
     throttled = _number(sys / "devices/platform/soc/soc:firmware/get_throttled", base=16)
     millidegrees = _number(sys / "class/thermal/thermal_zone0/temp")
     pages = _number(proc / "self/statm", field=1)

@@ -34,7 +34,7 @@ class MuteSwitch:
 
 
 def _sync(folder: Path) -> None:
-    """Let the folder's entry reach the disk before anybody is told."""
+    """Sync the folder, so that the switch is on the disk before it is confirmed."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

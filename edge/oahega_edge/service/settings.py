@@ -171,7 +171,7 @@ class TriggerSettings(Section):
     @classmethod
     def _a_group_is_no_single_person(cls, value: int) -> int:
         if value == 1:
-            raise ValueError("must be 0 (off) or at least 2: one face is no group")
+            raise ValueError("must be 0 (off) or at least 2")
         return value
 
 

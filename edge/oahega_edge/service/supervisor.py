@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor(Protocol):
-    """Whoever restarts the daemon when it hangs."""
+    """Restarts the daemon when it hangs."""
 
     def ready(self) -> None:
         """The daemon works; said once, later calls do nothing."""
@@ -37,19 +37,19 @@ class Supervisor(Protocol):
 
 
 class NoSupervisor:
-    """Nobody watches: started by hand, or by something that does not ask to be told."""
+    """Without a supervisor: started by hand, or by a program that does not want notifications."""
 
     def ready(self) -> None:
-        """Nobody to tell."""
+        """Ignored."""
 
     def alive(self) -> None:
-        """Nobody to tell."""
+        """Ignored."""
 
     def status(self, text: str) -> None:
-        """Nobody to tell."""
+        """Ignored."""
 
     def stopping(self) -> None:
-        """Nobody to tell."""
+        """Ignored."""
 
 
 class SystemdSupervisor:
@@ -110,7 +110,7 @@ class SystemdSupervisor:
             self._socket.sendto(text.encode(), self._address)
         except OSError as error:
             if self._reachable:
-                log.warning("systemd does not take notifications at the moment (%s); trying on", error)
+                log.warning("sd_notify failed (%s); will retry", error)
             self._reachable = False
             return False
         self._reachable = True
@@ -118,7 +118,7 @@ class SystemdSupervisor:
 
 
 def find_supervisor(environment: Mapping[str, str] = os.environ) -> Supervisor:
-    """systemd's, where it started this process and asks to be told; else one that does nothing."""
+    """systemd's, where it started this process and wants notifications; else one that does nothing."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return NoSupervisor()

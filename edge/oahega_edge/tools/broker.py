@@ -1,7 +1,7 @@
 """A small MQTT broker for the demo: amqtt in a process of its own, for this machine only.
 
 A process, because it ends with the demo whatever happens, and keeps asyncio and its warnings out of ours.
-It speaks MQTT 3.1.1 only, without passwords: it is no broker for a deployment.
+It speaks MQTT 3.1.1 only, without passwords: it is not meant for a deployment.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class EmbeddedBroker:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A free port."""
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         port: int = sock.getsockname()[1]

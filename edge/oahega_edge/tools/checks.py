@@ -1,4 +1,4 @@
-"""`check`: does everything fit, and what does the camera give. Shows figures, never a frame."""
+"""`check`: tests settings, bundle and camera. Shows figures, never a frame."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_models(setup: Setup) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What one frame says to whoever mounts the camera."""
+    """Figures of one frame that help to mount the camera."""
 
     width: int
     height: int

@@ -272,7 +272,7 @@ def test_loss_and_return_are_logged_once_each(caplog):
         ("hang@3", "gave no answer within 1 s"),
         ("hang-in-native-code@3", "gave no answer within 1 s"),
         ("slow@3", "gave no answer within 1 s"),
-        ("nan@3", "returned values that are no numbers"),
+        ("nan@3", "returned values that are not numbers"),
         ("garbage@3", "wrote something else than messages"),
     ],
 )

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
         ("hang@2", "gave no answer within 1 s"),
         ("hang-in-native-code@2", "gave no answer within 1 s"),
         ("slow@2", "gave no answer within 1 s"),
-        ("nan@2", "returned values that are no numbers"),
+        ("nan@2", "returned values that are not numbers"),
         ("shape@2", "reports: an output of (1, 2) float32 came for (1, 3) float32"),
         ("error@2", "failed to invoke"),
         ("garbage@2", "wrote something else than messages"),
