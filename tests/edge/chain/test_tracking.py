@@ -52,9 +52,9 @@ def test_a_face_counts_once_it_was_surely_found_often_enough() -> None:
     """A print on a shirt that is sure for one frame and unsure for many is none."""
     tracks = tracker(start_hits=2)
 
-    told = [tracks.update([face(0.1, score)], i / 10)[0] for i, score in enumerate((0.6, 0.4, 0.4, 0.6, 0.4))]
+    seen = [tracks.update([face(0.1, score)], i / 10)[0] for i, score in enumerate((0.6, 0.4, 0.4, 0.6, 0.4))]
 
-    assert [len(seen) for seen in told] == [0, 0, 0, 1, 1]
+    assert [len(tracked) for tracked in seen] == [0, 0, 0, 1, 1]
 
 
 def test_an_unsure_detection_keeps_a_face_and_starts_none() -> None:
@@ -111,17 +111,6 @@ def test_a_hidden_face_comes_back_under_its_id_where_no_other_can_be() -> None:
     assert sorted(t.id for t in seen) == [1, 2]
 
 
-def test_a_much_larger_face_in_the_same_place_is_another() -> None:
-    """Somebody passes in front of a face that is farther away."""
-    tracks = tracker()
-    for i in range(5):
-        tracks.update([face(0.4, size=0.1)], i / 10)
-
-    (near,), _ = tracks.update([Detection("face", Box(0.37, 0.27, 0.54, 0.44), 0.9)], 0.5)
-
-    assert near.id == 2
-
-
 def test_a_face_is_expected_where_it_was_going() -> None:
     tracks = tracker()
     for i in range(5):
@@ -146,23 +135,6 @@ def test_one_face_where_two_may_be_is_given_to_neither() -> None:
     assert [track.id for track in found] == [3]
 
 
-def test_who_comes_out_behind_a_hidden_face_and_goes_the_other_way_is_another() -> None:
-    """Two cross; the detector has lost the one before they meet and the other while they do."""
-    tracks = tracker(lost_after=0.5)
-    going, coming = [0.1 + 0.02 * i for i in range(20)], [0.5 - 0.02 * i for i in range(20)]
-    for i in range(6):
-        tracks.update([face(going[i]), face(coming[i])], i / 10)
-    for i in range(6, 9):
-        tracks.update([face(going[i])], i / 10)
-    for i in range(9, 12):
-        tracks.update([], i / 10)
-
-    for i in range(12, 16):
-        seen, _ = tracks.update([face(coming[i])], i / 10)
-
-    assert [track.id for track in seen] == [3]
-
-
 def test_who_comes_back_in_company_and_goes_on_as_before_is_the_same() -> None:
     tracks = tracker()
     for i in range(16):
@@ -171,31 +143,6 @@ def test_who_comes_back_in_company_and_goes_on_as_before_is_the_same() -> None:
         seen, _ = tracks.update([*first, face(0.3 + 0.02 * i)], i / 10)
 
     assert [track.id for track in seen] == [1, 2]
-
-
-def test_a_face_that_comes_back_is_told_of_only_when_it_is_known_whose_it_is() -> None:
-    tracks = tracker()
-    told = []
-    for i in range(12):
-        hidden = 5 <= i < 8
-        first = [] if hidden else [face(0.1 + 0.02 * i)]
-        seen, _ = tracks.update([*first, face(0.3 + 0.02 * i)], i / 10)
-        told.append(len(seen))
-
-    assert told == [2] * 5 + [1] * 5 + [2] * 2
-
-
-def test_a_face_with_another_about_does_not_jump() -> None:
-    alone, in_company = tracker(), tracker()
-    for i in range(5):
-        alone.update([face(0.3)], i / 10)
-        in_company.update([face(0.3), face(0.65)], i / 10)
-
-    (same,), _ = alone.update([face(0.38)], 0.5)
-    seen, _ = in_company.update([face(0.38), face(0.65)], 0.5)
-
-    assert same.id == 1
-    assert [track.id for track in seen] == [2]
 
 
 def test_an_unsure_box_across_two_faces_does_not_pull_one_over() -> None:
@@ -217,64 +164,3 @@ def test_a_face_is_not_held_where_another_one_is() -> None:
     tracks.update([face(0.31, size=0.25)], 0.5)
 
     assert [track.id for track in tracks.held(0.5, most=0.5)] == [2]
-
-
-def test_two_faces_that_part_after_one_box_over_both_are_given_to_neither() -> None:
-    """It may have been the box of either."""
-    tracks = tracker()
-    for i in range(5):
-        tracks.update([face(0.3), face(0.6, score=0.4)], i / 10)
-    for i in range(5, 14):  # the box grows to the other one
-        seen, _ = tracks.update([Detection("face", Box(0.3, 0.3, 0.46 + 0.01 * i, 0.5), 0.9)], i / 10)
-
-    parted, _ = tracks.update([face(0.3), face(0.39)], 1.4)
-
-    assert [track.id for track in seen] == [1]
-    assert 1 not in [track.id for track in parted]
-
-
-def test_a_second_face_that_is_unsure_parts_them_as_well() -> None:
-    tracks = tracker()
-    for i in range(5):
-        tracks.update([face(0.3), face(0.6, score=0.4)], i / 10)
-    for i in range(5, 14):
-        tracks.update([Detection("face", Box(0.3, 0.3, 0.46 + 0.01 * i, 0.5), 0.9)], i / 10)
-
-    parted, ended = tracks.update([face(0.33), face(0.4, score=0.4)], 1.4)
-
-    assert 1 not in [track.id for track in parted]
-    assert [track.id for track in ended] == [1]
-
-
-def test_neither_of_two_faces_that_parted_comes_back_as_the_one_that_covered_both() -> None:
-    """Its box wavers between them, and so may have moved last as one of them goes on."""
-    tracks = tracker()
-    for i in range(8):
-        tracks.update([face(0.2 + 0.02 * i, size=0.16), face(0.62 - 0.02 * i, size=0.16)], i / 15)
-    for i in range(8, 20):
-        tracks.update([face(0.39 + 0.01 * (i % 3), size=0.22)], i / 15)
-
-    ids = set()
-    for i in range(20, 30):
-        apart = 0.012 * (i - 20)
-        seen, _ = tracks.update([face(0.35 - apart, size=0.16), face(0.49 + apart, size=0.16)], i / 15)
-        ids |= {track.id for track in seen}
-
-    assert len(ids) == 2
-    assert ids.isdisjoint({1, 2})
-
-
-def test_a_face_is_not_held_where_somebody_is_that_no_track_has() -> None:
-    tracks = tracker()
-    for i in range(10):
-        tracks.update([face(0.05 + 0.03 * i), face(0.62, score=0.4)], i / 10)
-
-    tracks.update([face(0.5, score=0.4)], 1.0)
-    met = tracks.held(1.0, 0.8)
-    alone = tracker()
-    for i in range(10):
-        alone.update([face(0.05 + 0.03 * i)], i / 10)
-    alone.update([], 1.0)
-
-    assert met == []
-    assert [track.id for track in alone.held(1.0, 0.8)] == [1]
