@@ -5,5 +5,5 @@ from __future__ import annotations
 from oahega_edge.manifest import SuggestedDecision
 
 DECISION = SuggestedDecision(threshold=0.55, frames=4)
-"""Chosen on sequences through the whole chain (`evaluate-video`; figures in edge/README.md, Decisions). The
-exporter sees single pictures only and cannot know what a belief over many frames needs."""
+"""Chosen on sequences through the whole chain (`evaluate-video`; docs/decisions 0008 and 0009). The exporter
+cannot choose it, because it only has single pictures."""

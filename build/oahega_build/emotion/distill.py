@@ -1,4 +1,4 @@
-"""Stage `distill`: train a small network on what trained ones answer, under the same augmentation."""
+"""Stage `distill`: train a small network on the answers of trained ones, under the same augmentation."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def distill(
 ) -> Path:
     """Train as `train-emotion` does, with the mean of the teachers' logits in the loss.
 
-    Teachers see the very pixels that the student sees in each step, at their own input size. Raises
-    BuildError.
+    In each step the teachers get the same pixels as the student, at their own input size. Raises BuildError.
     """
     classes = len(read_dataset(data, recipe.colour).labels)
     teachers = [load_teacher(run, recipe, classes) for run in teacher_runs]
@@ -38,14 +37,14 @@ def load_teacher(run: Path, student: EmotionRecipe, classes: int) -> Teacher:
     taught_by = recipe_of(run)
     if taught_by.colour != student.colour:
         raise RecipeError(
-            f"teacher {run} sees {taught_by.colour} pictures, the student {student.colour}; they must agree"
+            f"teacher {run} needs {taught_by.colour} pictures, the student {student.colour}; use one colour"
         )
     model = trained_model(run, taught_by, classes, None)
     return _Resized(model, taught_by.side)
 
 
 class _Resized:
-    """A teacher that is asked at its own input size."""
+    """A teacher that resizes the pixels to its own input size."""
 
     def __init__(self, model: keras.Model, side: int) -> None:
         self._model = model

@@ -1,4 +1,4 @@
-"""A trained classifier to its file, its calibration and its manifest entry."""
+"""Export of a trained classifier: its file, its calibration and its manifest entry."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from oahega_edge.chain.classification import softmax
 from oahega_edge.manifest import EmotionEntry, ModelCard, ModelFile, SuggestedDecision
 
 REPRESENTATIVE = 400
-"""Training pictures that fix the ranges of the int8 activations."""
+"""Number of training pictures that set the ranges of the int8 activations."""
 MODEL_NAME = "emotion.tflite"
 
 
@@ -36,7 +36,7 @@ def export(
     dataset: Dataset,
     chosen_on: tuple[Sequence[Sample], Sequence[Sample]],
 ) -> EmotionEntry:
-    """Write `folder/emotion.tflite`, `entry.json` and `metrics.json`; all figures from the held-out part."""
+    """Write `emotion.tflite`, `entry.json` and `metrics.json`, with figures of the held-out part."""
     training, held_out = chosen_on
     input_ = float_input(recipe)
     samples = _spread(training, REPRESENTATIVE)
@@ -79,7 +79,7 @@ def export(
 
 
 def export_run(source: Path, data: Path, artifacts_folder: Path, run_name: str) -> Path:
-    """Stage `quantize`: export the present weights of a training run, finished or not."""
+    """Run the stage `quantize`: export the present weights of a training run, finished or not."""
     recipe = recipe_of(source)
     with artifacts.open_run(artifacts_folder, "quantize", run_name, recipe) as run:
         dataset = read_dataset(data, recipe.colour)
@@ -96,7 +96,7 @@ def export_run(source: Path, data: Path, artifacts_folder: Path, run_name: str) 
 
 
 def _recipe_name(source: Path) -> str:
-    """As the run's own card says; an unfinished run has none yet and is named itself."""
+    """The recipe's name from the card of the run, or the run's name if it has no card yet."""
     entry = source / "entry.json"
     if not entry.exists():
         return source.name
@@ -114,7 +114,7 @@ def _calibrated(
 
 
 def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """About `count` samples, evenly over the classes as they come."""
+    """About `count` samples, evenly spread over the list."""
     step = max(1, len(samples) // count)
     return list(samples[::step])
 

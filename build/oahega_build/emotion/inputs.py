@@ -1,4 +1,4 @@
-"""Pictures to what the emotion network sees: the device's own crop, and its variations for training.
+"""The input of the emotion network: the device's own crop, and its augmentation for training.
 
 Every picture goes through `oahega_edge.chain.preprocess`; augmentation only changes the picture before that
 crop, or the brightness after it.
@@ -25,23 +25,23 @@ from oahega_edge.manifest import InputTensor
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Ranges of the variations; 0 switches one off."""
+    """Ranges of the augmentations; 0 switches one off."""
 
     flip: float = 0.5
-    """Probability."""
+    """Probability of a horizontal flip."""
     rotation: float = 15.0
-    """Degrees to each side."""
+    """Maximum rotation to either side, degrees."""
     scale: float = 0.12
-    """The face grows or shrinks by up to this share: detector boxes differ as much."""
+    """Maximum change of the size, as a share; detector boxes vary as much."""
     shift: float = 0.06
-    """Share of the side, in each direction."""
+    """Maximum shift in each direction, as a share of the side."""
     brightness: float = 0.15
-    """Share of the full range, added."""
+    """Maximum change of the brightness, as a share of the full range."""
     contrast: float = 0.3
     gamma: float = 0.5
-    """Exponent from 1 / (1 + gamma) to 1 + gamma."""
+    """The exponent is between 1 / (1 + gamma) and 1 + gamma."""
     shrink: float = 0.3
-    """Probability that the face is brought down to between `shrink_to` px and its size, and up again."""
+    """Probability that the face is reduced, to at least `shrink_to` pixels, and enlarged again."""
     shrink_to: int = 16
     blur: float = 0.1
     """Probability of a Gaussian blur of 0.4 to 1.2 px."""
@@ -52,18 +52,18 @@ class Augmentation:
     erase: float = 0.25
     """Probability that a rectangle of 3 to 15 % is covered."""
     zoom_out: float = 0.0
-    """The face is seen from up to this share further away, the picture's edges repeated around it."""
+    """Maximum increase of the distance of the face, as a share; the edges of the picture are repeated."""
     surroundings: float = 0.0
-    """Probability that what lies around the face comes from another training picture."""
+    """Probability that the surroundings of the face come from another training picture."""
     heads: float = 0.0
-    """Probability that the face is drawn over somebody's in a photograph, in that skin's light."""
+    """Probability that the face is drawn over a face in a photograph, in the light of its skin."""
 
 
 NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0)
 
 
 class Augmenter:
-    """Varies one picture after another from one random stream."""
+    """Augments pictures from a random stream."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Augmenter:
         input_: InputTensor,
         heads: Sequence[NDArray[np.uint8]] = (),
     ) -> None:
-        """`heads`: pictures whose faces lie where `framing` says, for `Augmentation.heads`."""
+        """`heads`: pictures with faces at `framing.box`, for `Augmentation.heads`."""
         self._ranges = augmentation
         self._framing = framing
         self._input = input_
@@ -80,13 +80,13 @@ class Augmenter:
 
     @property
     def asks_for_another(self) -> bool:
-        """Whether it makes use of a second picture."""
+        """Whether a second picture is needed."""
         return self._ranges.surroundings > 0
 
     def __call__(
         self, pixels: NDArray[np.uint8], rng: np.random.Generator, other: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """A crop of the input's size, varied; `other` is a picture of which the surroundings may come."""
+        """An augmented crop of the input's size. `other` is a picture for the surroundings."""
         ranges = self._ranges
         if self._heads and rng.random() < ranges.heads:
             pixels = self._on_a_head(pixels, self._heads[int(rng.integers(len(self._heads)))], rng)
@@ -111,7 +111,7 @@ class Augmenter:
     def _on_a_head(
         self, pixels: NDArray[np.uint8], head: NDArray[np.uint8], rng: np.random.Generator
     ) -> NDArray[np.uint8]:
-        """The head's picture with this face on it, as bright as the skin there, turned a little."""
+        """The picture of a head with this face drawn over it, slightly rotated, as bright as the skin."""
         height, width = head.shape[:2]
         face = resize_pixels(pixels, (width, height), "linear")
         turn = cv2.getRotationMatrix2D(
@@ -144,7 +144,7 @@ class Augmenter:
         return np.asarray(moved, np.uint8)
 
     def _shrunk(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Only the information goes: `crop_face` brings it to the input's size with the device's kernel."""
+        """Reduce the picture, which removes detail; the crop enlarges it with the device's kernel."""
         height, width = pixels.shape[:2]
         least = min(1.0, self._ranges.shrink_to / max(height, width))
         share = rng.uniform(least, 1.0)
@@ -165,7 +165,7 @@ class Augmenter:
 def _surrounded(
     pixels: NDArray[np.uint8], other: NDArray[np.uint8], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """The face with softly other corners and edges, as the same face would have before another wall."""
+    """The face with corners and edges of another picture, as if in front of another background."""
     height, width = pixels.shape[:2]
     around = resize_pixels(other, (width, height), "linear")
     around = np.roll(around[:, :: rng.choice((-1, 1))], rng.integers(0, (height, width)), axis=(0, 1))
@@ -189,16 +189,16 @@ def _erased(face: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one training step needs."""
+    """The input of one training step."""
 
     pixels: NDArray[np.uint8]
-    """(n, height, width, channels), as the device's quantizer gets them."""
+    """Pixels (n, height, width, channels), as for the device's quantizer."""
     targets: NDArray[np.float32]
-    """(n, labels) shares."""
+    """Shares (n, labels) of the labels."""
 
 
 class Epochs:
-    """Shuffled, varied batches; the same for one seed and epoch, wherever training was interrupted."""
+    """Shuffled, augmented batches that depend on seed and epoch only, so training can be resumed."""
 
     def __init__(
         self,
@@ -208,8 +208,8 @@ class Epochs:
         seed: int,
         balance: float = 0.0,
     ) -> None:
-        """`balance`: 0 shows every picture once an epoch; 1 shows every class equally often, drawing with
-        replacement; between them the classes' shares go with (count) ** (1 - balance).
+        """`balance`: 0 shows every picture once per epoch; 1 shows every class equally often, drawing with
+        replacement; in between, the share of a class is proportional to count ** (1 - balance).
         """
         self._samples = samples
         self._augmenter = augmenter
@@ -219,11 +219,11 @@ class Epochs:
 
     @property
     def steps(self) -> int:
-        """Batches per epoch; the last, smaller one is left out."""
+        """The number of batches per epoch, without the last, smaller one."""
         return max(1, len(self._samples) // self._batch)
 
     def batches(self, epoch: int, side: int | None = None) -> Iterator[Batch]:
-        """The batches of one epoch, made one ahead in a thread; `side` px instead of the input's size."""
+        """The batches of one epoch, prepared ahead in a thread. `side` replaces the input's size."""
         ready: Queue[Batch | BaseException | None] = Queue(maxsize=4)
         Thread(target=self._fill, args=(epoch, side, ready), daemon=True).start()
         while (item := ready.get()) is not None:
@@ -260,7 +260,7 @@ class Epochs:
         )
 
     def _other(self, rng: np.random.Generator) -> NDArray[np.uint8] | None:
-        """Any picture, for an augmenter that asks for one."""
+        """A random picture if the augmenter needs one."""
         if not self._augmenter.asks_for_another:
             return None
         return self._samples[int(rng.integers(len(self._samples)))].pixels

@@ -1,4 +1,4 @@
-"""The recipe's network in float, and its answers."""
+"""The float network of a recipe, its weights and its answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from oahega_build.pictures.framing import crop_sample
 
 
 def build_model(recipe: EmotionRecipe, classes: int, side: int | None, precision: str) -> keras.Model:
-    """The recipe's network; `side` None accepts any size (training), a number is for the export."""
+    """Build the network of a recipe. `side` None accepts any size (training); a number is for the export."""
     channels = 1 if recipe.colour == "grey" else 3
     trunk = dataclasses.replace(recipe.trunk, precision=precision)
     head = Head(recipe.hidden, recipe.hidden_on_map, recipe.dropout, recipe.hidden_l2)
@@ -26,19 +26,19 @@ def build_model(recipe: EmotionRecipe, classes: int, side: int | None, precision
 
 
 def trained_model(run: Path, recipe: EmotionRecipe, classes: int, side: int | None) -> keras.Model:
-    """The network with the weights of a run, finished or not; RunError when there are none that fit."""
+    """Build the network with the weights of a run, finished or not. Raises RunError if they do not fit."""
     model = build_model(recipe, classes, side, "float32")
     try:
         model.load_weights(run / WEIGHTS)
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{run} holds no weights that fit its recipe ({error}); give a run of train-emotion"
+            f"{run} has no weights that fit its recipe ({error}); give a run of train-emotion"
         ) from error
     return model
 
 
 def predict(model: keras.Model, samples: Sequence[Sample], recipe: EmotionRecipe) -> NDArray[np.float32]:
-    """Float logits (n, labels) of the pictures as the device crops them."""
+    """Float logits (n, labels) of the pictures, cropped as on the device."""
     input_ = float_input(recipe)
     faces = np.stack([crop_sample(s.pixels, recipe.framing, input_) for s in samples])
     real = faces.reshape(len(faces), *input_.shape[1:]).astype(np.float32) * PIXEL_SCALE + PIXEL_OFFSET

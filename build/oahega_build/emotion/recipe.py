@@ -1,4 +1,4 @@
-"""What a recipe of the emotion classifier says: a recipe module holds one `RECIPE = EmotionRecipe(...)`."""
+"""The recipe of the emotion classifier: a recipe module contains one `RECIPE = EmotionRecipe(...)`."""
 
 from __future__ import annotations
 
@@ -22,61 +22,61 @@ WEIGHTS = "emotion.weights.h5"
 
 @dataclass(frozen=True, slots=True)
 class EmotionRecipe:
-    """Everything that decides what the classifier becomes, besides the pictures."""
+    """Everything besides the pictures that determines the classifier."""
 
     trunk: Trunk
     hidden: tuple[int, ...] = ()
-    """Dense layers on top of the pooled features."""
+    """Widths of dense layers on the pooled features."""
     hidden_on_map: bool = False
-    """The dense layers come before the pooling instead (paper, figure 6)."""
+    """Whether the dense layers come before the pooling (paper, figure 6)."""
     hidden_l2: float = 0.0
-    """L2 on the dense layers' kernels."""
+    """L2 weight of the dense layers' kernels."""
     dropout: float = 0.2
     side: int = 48
-    """Pixels of the square input."""
+    """Side of the square input, pixels."""
     colour: Literal["grey", "rgb"] = "grey"
     init: Path | None = None
     """A quantized MobileNetV1 .tflite to start from."""
     start: Path | None = None
-    """Folder of an earlier run of the same trunk, whose weights are the beginning instead of random ones."""
+    """Folder of an earlier run of the same trunk whose weights to start from."""
     tune_from: int = 0
-    """Convolutions counted from the stem that stay as they are: 0 trains everything."""
+    """Number of convolutions, counted from the stem, that are not trained; 0 trains everything."""
 
     framing: Framing = field(default_factory=Framing)
     augmentation: Augmentation = field(default_factory=Augmentation)
     heads: Path | None = None
-    """Folder of a labelling run, whose people lend their heads to `augmentation.heads`."""
+    """Folder of a labelling run with pictures of people for `augmentation.heads`."""
     mixup: float = 0.0
-    """Alpha of the Beta distribution; 0 switches it off."""
+    """Alpha of the Beta distribution of mixup; 0 switches mixup off."""
     votes: float = 0.7
-    """Share of the votes in the target; the rest is the folder's label alone."""
+    """Share of the votes in the target; the rest is the label of the folder."""
     balance: float = 0.0
-    """How much rarer classes are drawn more often: 0 as they come, 1 all alike."""
+    """How much more often rare classes are drawn: 0 as they come, 1 all classes equally often."""
     class_weights_mu: float = 0.0
     """The paper's class weights (formula 1) with this mu; 0 switches them off."""
     logit_adjustment: float = 0.0
-    """Tau: the loss sees logits + tau * log prior, so that the logits favour no frequent class."""
+    """Tau: the loss gets logits + tau * log prior, so that the logits do not favour frequent classes."""
 
     epochs: int = 40
     early_epochs: int = 0
-    """The first epochs run at `early_side` pixels, which is faster."""
+    """Number of first epochs that run at `early_side` pixels, which is faster."""
     early_side: int = 36
     batch: int = 128
     learning_rate: float = 2e-3
     schedule: Literal["cosine", "plateau"] = "cosine"
-    """cosine: down to 1 % at the end; plateau: halved after 10 epochs without a better held-out loss."""
+    """Cosine: down to 1 % at the end. Plateau: halved after 10 epochs without a better held-out loss."""
     warm_up_epochs: float = 1.0
     weight_decay: float = 0.02
-    """Decoupled (AdamW); kernels only."""
+    """Decoupled weight decay (AdamW), of kernels only."""
     average: float = 0.998
-    """Decay per step of the averaged weights that are exported; 0 exports the last ones."""
+    """Decay per step of the averaged weights, which are exported; 0 exports the last weights."""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    """Of the dense and pointwise convolutions while training; the export is trained float32 -> int8."""
+    """Precision of the dense and pointwise convolutions during training. The export is int8 from float32."""
     seed: int = 1
     held_out: float = HELD_OUT
     """Share of `train` on which models are chosen, calibrated and compared."""
     group_pattern: str = ""
-    """A pattern whose first parenthesis names what must not cross the split (a person, a video)."""
+    """A regular expression; its first group names what must stay together (a person, a video)."""
 
     distil_temperature: float = 2.0
     distil_share: float = 0.0
@@ -85,7 +85,7 @@ class EmotionRecipe:
 
 PIXEL_SCALE = 1 / 128
 PIXEL_OFFSET = -1.0
-"""Pixels -1..1 as MobileNet expects. 128 and not 127.5: the int8 input then is exactly pixel - 128."""
+"""Pixels -1..1 as MobileNet expects. With 128 instead of 127.5 the int8 input is exactly pixel - 128."""
 
 
 def float_input(recipe: EmotionRecipe) -> InputTensor:
@@ -101,11 +101,11 @@ def float_input(recipe: EmotionRecipe) -> InputTensor:
 
 
 def recipe_of(run: Path) -> EmotionRecipe:
-    """The recipe that a run's folder was made with. Raises RunError when it has none that fits."""
+    """Read the recipe of a run's folder. Raises RunError if there is none or if it does not fit."""
     path = run / "recipe.json"
     try:
         return TypeAdapter(EmotionRecipe).validate_python(json.loads(path.read_text()))
     except (OSError, ValueError, ValidationError) as error:
         raise RunError(
-            f"{path} is no recipe of an emotion model ({type(error).__name__}); give a run's folder"
+            f"{path} is not a recipe of an emotion model ({type(error).__name__}); give a run's folder"
         ) from error

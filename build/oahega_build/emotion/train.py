@@ -1,4 +1,4 @@
-"""Stage `train-emotion`: pictures by class to an int8 classifier with its manifest entry."""
+"""Stage `train-emotion`: train an int8 classifier with its manifest entry from pictures by class."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from oahega_build.runs.artifacts import Run, open_run
 from oahega_build.runs.progress import Shown, progress
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
-"""Real pixels (n, side, side, channels) to logits (n, labels)."""
+"""A function from real pixels (n, side, side, channels) to logits (n, labels)."""
 AfterEpoch = Callable[[int, Mapping[str, float]], None]
-"""Called with the epoch, from 1, and its held-out figures; an exception from it ends the training."""
+"""Called with the epoch, from 1, and its held-out figures. An exception from it ends the training."""
 
 
 def train(
@@ -42,9 +42,9 @@ def train(
     stage: str = "train-emotion",
     teachers: Sequence[Teacher] = (),
 ) -> Path:
-    """Train, export, calibrate; returns the finished run's folder with emotion.tflite and entry.json.
+    """Train, export and calibrate. Returns the finished run's folder with emotion.tflite and entry.json.
 
-    Interrupted, the same call goes on after the last finished epoch. Raises BuildError.
+    After an interrupt the same call continues after the last finished epoch. Raises BuildError.
     """
     if bool(teachers) != (recipe.distil_share > 0):
         raise RecipeError(
@@ -61,7 +61,7 @@ def train(
 
 
 class Trainer:
-    """One training with its checkpoints."""
+    """A training with its checkpoints."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Trainer:
         prepare: Callable[[keras.Model], None] = lambda model: None,
         after_epoch: AfterEpoch = lambda epoch, figures: None,
     ) -> None:
-        """`prepare` gets the fresh network before the first step: other weights, constraints (pruning)."""
+        """`prepare` may change the new network before the first step: weights, constraints (pruning)."""
         keras.utils.set_random_seed(recipe.seed)
         self._recipe = recipe
         self._run = run
@@ -156,7 +156,7 @@ class Trainer:
         return float(np.mean([loss.numpy() for loss in losses]))
 
     def _reseed_dropout(self, epoch: int) -> None:
-        """Its stream is a function of seed and epoch, as the shuffle is: a resumed run draws the same."""
+        """Make dropout a function of seed and epoch, like the shuffle, for resumed runs."""
         for number, layer in enumerate(self._model.layers):
             if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
                 layer.seed_generator.state.assign([self._recipe.seed * 1000 + number, epoch << 16])
@@ -246,22 +246,22 @@ class Trainer:
 
 
 def _heads(recipe: EmotionRecipe) -> list[NDArray[np.uint8]]:
-    """Of the people in the recipe's labelling run, what it did not hold out."""
+    """Portraits from the recipe's labelling run, without its held-out pictures."""
     if not recipe.augmentation.heads:
         return []
     if recipe.heads is None:
-        raise RecipeError("the recipe draws faces over heads; name a labelling run with --set heads=RUN")
+        raise RecipeError("the recipe draws faces over heads; give a labelling run with --set heads=RUN")
     records = read_records(shards_of(recipe.heads, "train"))
     return as_pictures(portraits_of(records), recipe.framing, recipe.colour)
 
 
 def _trackable(variables: Sequence[keras.Variable]) -> list[tf.Variable]:
-    """The TensorFlow variables behind Keras's, which is what a checkpoint stores."""
+    """The TensorFlow variables behind Keras's, which a checkpoint can store."""
     return [variable.value for variable in variables]
 
 
 def _read_log(path: Path, epochs: int) -> list[dict[str, float]]:
-    """The lines of the first `epochs` epochs; what an interrupted epoch wrote is dropped."""
+    """The log of the first `epochs` epochs, without what an interrupted epoch wrote."""
     if not path.is_file():
         return []
     return [json.loads(line) for line in path.read_text().splitlines()][:epochs]

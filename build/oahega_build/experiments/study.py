@@ -1,7 +1,7 @@
-"""A search that several processes and machines share: who takes which trial, who has died, what is lost.
+"""A search that several processes and machines share: taking trials, and retrying those of dead workers.
 
-Optuna keeps the trials, in a journal file (one machine, or a shared folder) or in PostgreSQL. Its own
-heartbeat covers databases only, so the sign of life here is an attribute of the trial, in both.
+Optuna stores the trials, in a journal file (one machine, or a shared folder) or in PostgreSQL. Its own
+heartbeat covers databases only, so here the heartbeat is an attribute of the trial in both.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from oahega_build.runs.output import say
 Direction = Literal["minimize", "maximize"]
 
 BEAT = 10.0
-"""Seconds between two signs of life of a running trial."""
+"""Seconds between two heartbeats of a running trial."""
 SILENCE = 120.0
-"""Seconds without one after which a trial is given to somebody else. Clocks of the machines that share a
-study must agree within a minute."""
+"""Seconds without a heartbeat after which a trial is requeued. The clocks of machines that share a study
+must agree within a minute."""
 LOOK_AGAIN = 2.0
-"""Seconds between two looks at the trials of others, when there is nothing left to take."""
+"""Seconds between two checks of the others' trials when there is no trial left to take."""
 
 SEEN, WORKER, ORIGIN = "seen", "worker", "origin"
-"""Attributes of a trial: time of its last sign of life, who runs it, the number of its first attempt."""
+"""Attributes of a trial: time of its last heartbeat, its worker, the number of its first attempt."""
 
 
 def open_study(name: str, storage: str, direction: Direction) -> optuna.Study:
-    """The study `name`, made when it is not there.
+    """Open the study `name`, and create it if it does not exist.
 
     `storage`: path of a journal file, or a URL `postgresql://USER@HOST/DATABASE` (password in PGPASSWORD
-    or ~/.pgpass). Raises RunError when it cannot be reached.
+    or ~/.pgpass). Raises RunError if it cannot be reached.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
@@ -61,7 +61,7 @@ def _open_storage(storage: str) -> BaseStorage:
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise RunError(f"the study's storage {_without_password(storage)} cannot be used: {error}") from error
     except Exception as error:
-        # SQLAlchemy and its drivers have no common root for a refused connection.
+        # SQLAlchemy and its drivers have no common base class for a refused connection.
         if type(error).__module__.startswith(("sqlalchemy", "psycopg")):
             said = str(error).splitlines()[0]
             raise RunError(
@@ -71,7 +71,7 @@ def _open_storage(storage: str) -> BaseStorage:
 
 
 def _whole_lines(path: Path) -> str:
-    """Cut off the half line that a writer left who was killed in the middle of it."""
+    """Cut off an incomplete last line, which a killed writer may have left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():
         lock = JournalFileSymlinkLock(str(path))
@@ -92,21 +92,21 @@ def _without_password(url: str) -> str:
 
 
 Objective = Callable[[optuna.Trial, int], float]
-"""(trial, number of its first attempt) to the figure that is optimised; may raise TrialPruned."""
+"""Computes the figure to optimise from a trial and the number of its first attempt. May raise TrialPruned."""
 Sampling = Callable[[int], optuna.samplers.BaseSampler]
-"""How many trials are through or under way -> the sampler of the next one."""
+"""A function of the number of trials finished or running that returns the sampler of the next one."""
 
 
 def work(study: optuna.Study, budget: int, sampling: Sampling, objective: Objective) -> None:
-    """Run trials until `budget` of them are through, whoever ran them.
+    """Run trials until `budget` of them are finished, by any worker.
 
-    With nothing left to take it waits for the others' trials and takes over those whose worker has died.
-    An interrupt or an error gives this worker's trial back before it goes on.
+    If no trial is left to take, wait for the others' trials, and take over those whose worker has died. On an
+    interrupt or an error, requeue this worker's trial and raise.
     """
     while True:
-        bury_the_dead(study, time.time())
+        requeue_abandoned(study, time.time())
         trials = study.get_trials(deepcopy=False)
-        if len(through(trials)) >= budget:
+        if len(finished(trials)) >= budget:
             return
         taken = [t for t in trials if t.state not in (TrialState.FAIL, TrialState.WAITING)]
         if len(taken) >= budget:
@@ -114,21 +114,21 @@ def work(study: optuna.Study, budget: int, sampling: Sampling, objective: Object
             continue
         trial = study.ask()
         place = _place(study, trial.number)
-        if place >= budget:  # two workers asked for the last one at once
+        if place >= budget:  # two workers took the last trial at the same time
             study.tell(trial, state=TrialState.FAIL)
             continue
-        # Seeded by place, not by process: a resumed search draws what an undisturbed one draws.
+        # Seeded by place, not by process, so that a resumed search draws the same values.
         study.sampler = sampling(place)
         _run(study, trial, objective)
 
 
-def through(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Those that ended by themselves: complete or stopped early."""
+def finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that are complete or were stopped early."""
     return [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
 
 
 def _place(study: optuna.Study, number: int) -> int:
-    """How many trials before this one are through or under way; lost attempts do not count."""
+    """The number of earlier trials that are finished or running, without lost attempts."""
     ended = (TrialState.FAIL, TrialState.WAITING)
     return sum(t.number < number and t.state not in ended for t in study.get_trials(deepcopy=False))
 
@@ -137,13 +137,13 @@ def _run(study: optuna.Study, trial: optuna.Trial, objective: Objective) -> None
     origin = int(trial.user_attrs.get(ORIGIN, trial.number))
     trial.set_user_attr(WORKER, this_worker())
     try:
-        with _signs_of_life(trial):
+        with _heartbeat(trial):
             value = objective(trial, origin)
         _tell(study, trial, value, TrialState.COMPLETE)
     except optuna.TrialPruned:
         _tell(study, trial, None, TrialState.PRUNED)
     except BaseException:
-        give_back(study, trial.number, trial.params, origin)
+        requeue(study, trial.number, trial.params, origin)
         raise
 
 
@@ -151,32 +151,32 @@ def _tell(study: optuna.Study, trial: optuna.Trial, value: float | None, state: 
     try:
         study.tell(trial, value, state)
     except (UpdateFinishedTrialError, ValueError):
-        # It was silent for so long (a suspended machine) that others took it: theirs counts.
-        say(f"trial {trial.number} had been given to another worker; its result is dropped")
+        # This machine was silent for too long (suspended), and another worker took the trial.
+        say(f"trial {trial.number} was requeued meanwhile; this result is discarded")
 
 
-def give_back(study: optuna.Study, number: int, params: Mapping[str, Any], origin: int) -> None:
-    """End an attempt without a result and put the same values in front of the queue."""
+def requeue(study: optuna.Study, number: int, params: Mapping[str, Any], origin: int) -> None:
+    """End an attempt without a result and put its values at the front of the queue."""
     study.tell(number, state=TrialState.FAIL)
     study.enqueue_trial(dict(params), user_attrs={ORIGIN: origin})
 
 
-def bury_the_dead(study: optuna.Study, now: float) -> list[int]:
-    """Give back the running trials whose worker is gone; their numbers."""
-    buried = []
+def requeue_abandoned(study: optuna.Study, now: float) -> list[int]:
+    """Requeue the running trials whose worker has died. Returns their numbers."""
+    requeued = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not is_dead(trial, now):
+        if not is_abandoned(trial, now):
             continue
         try:
-            give_back(study, trial.number, trial.params, int(trial.user_attrs.get(ORIGIN, trial.number)))
+            requeue(study, trial.number, trial.params, int(trial.user_attrs.get(ORIGIN, trial.number)))
         except (UpdateFinishedTrialError, ValueError):
-            continue  # somebody else buried it in the same moment
-        buried.append(trial.number)
-    return buried
+            continue  # another worker requeued it at the same moment
+        requeued.append(trial.number)
+    return requeued
 
 
-def is_dead(trial: FrozenTrial, now: float) -> bool:
-    """Whether nobody runs it: its process on this machine has ended, or it has been silent for too long."""
+def is_abandoned(trial: FrozenTrial, now: float) -> bool:
+    """Whether the worker has died: its process on this machine has ended, or it was silent for too long."""
     host, _, process = str(trial.user_attrs.get(WORKER, "")).rpartition(":")
     if host == socket.gethostname() and not _exists(int(process)):
         return True
@@ -185,7 +185,7 @@ def is_dead(trial: FrozenTrial, now: float) -> bool:
 
 
 def this_worker() -> str:
-    """`host:process`."""
+    """This process as `host:process`."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -200,7 +200,7 @@ def _exists(process: int) -> bool:
 
 
 def _is_zombie(process: int) -> bool:
-    """A killed child whose parent has not looked yet still has its number."""
+    """Whether a process is dead but still has its number because its parent has not waited for it."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -208,7 +208,7 @@ def _is_zombie(process: int) -> bool:
 
 
 @contextmanager
-def _signs_of_life(trial: optuna.Trial) -> Iterator[None]:
+def _heartbeat(trial: optuna.Trial) -> Iterator[None]:
     stopped = threading.Event()
 
     def beat() -> None:
@@ -216,7 +216,7 @@ def _signs_of_life(trial: optuna.Trial) -> Iterator[None]:
             try:
                 trial.set_user_attr(SEEN, time.time())
             except UpdateFinishedTrialError:
-                return  # given to somebody else; `_tell` says so
+                return  # requeued meanwhile; `_tell` reports it
             if stopped.wait(BEAT):
                 return
 

@@ -1,7 +1,7 @@
 """Stage `tune`: Bayesian search over the paper's eight hyper-parameters (paper, section 4.2).
 
-The tree-structured Parzen estimator of Optuna replaces the random-forest surrogate of the original
-(scikit-optimize, archived in 2024). Trials that fall behind the median of the others end early.
+Optuna's tree-structured Parzen estimator replaces the random-forest surrogate of the original
+(scikit-optimize, archived in 2024). Trials that are worse than the median of the others are stopped early.
 """
 
 from __future__ import annotations
@@ -35,51 +35,53 @@ JOURNAL = "study.journal"
 BEST = "best.json"
 TRIALS = "trials.json"
 BEST_TRIALS = 5
-"""Rows of Table 1."""
+"""Number of rows of Table 1."""
 LOOK = 5.0
 """Seconds between two looks at the trials of the workers."""
 FIGURES: Mapping[str, tuple[str, shared.Direction]] = {
     "loss": ("loss", "minimize"),
     "precision": ("precision", "maximize"),
 }
-"""Objective -> (held-out figure of an epoch, direction): 4.2 names the loss, figure 5 the precision."""
+"""Held-out figure and direction of each objective. Section 4.2 names the loss, figure 5 the precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class TuneRecipe:
-    """The search: ranges are (lowest, highest); equal ends fix a value. Defaults: the paper's code."""
+    """The search. Ranges are (lowest, highest); equal ends fix a value. Defaults: the paper's code."""
 
     base: EmotionRecipe
-    """All that the search does not touch."""
+    """Everything that the search does not change."""
     class_weights_mu: tuple[float, float] = (0.01, 1.0)
     epochs: tuple[int, int] = (50, 100)
     batch: tuple[int, int] = (32, 88)
-    """In steps of 8."""
+    """Batch sizes, in steps of 8."""
     dropout: tuple[float, float] = (0.1, 0.8)
     learning_rate: tuple[float, float] = (1e-5, 1e-3)
-    """On a logarithmic scale."""
+    """Learning rates, on a logarithmic scale."""
     l2: tuple[float, float] = (1e-3, 1.0)
-    """Of the dense layers' kernels, on a logarithmic scale."""
+    """L2 weight of the dense layers' kernels, on a logarithmic scale."""
     fine_tuned: tuple[int, ...] = (0, 5, 10, 15)
-    """Convolutions from the last one down that are trained; 0 trains all. Needs `base.init`."""
+    """Number of convolutions, counted from the last, that are trained; 0 trains all. Needs `base.init`."""
     dense: tuple[int, int] = (1, 3)
-    """Dense layers between pooling and answer, each half as wide as the one before."""
+    """Number of dense layers between pooling and output, each half as wide as the one before."""
     dense_units: int = 2048
-    """Width of the first one."""
+    """Width of the first dense layer."""
 
     trials: int = 10
     objective: Literal["loss", "precision"] = "loss"
     random_trials: int = 4
-    """The first ones are drawn evenly; the surrogate starts after them."""
+    """Number of first trials that are drawn at random, before the surrogate starts."""
     patience: int = 5
-    """No trial is stopped before this many epochs."""
+    """Epochs before which no trial is stopped."""
     seed: int = 1
 
 
 def suggest(recipe: TuneRecipe, trial: optuna.Trial | optuna.trial.FixedTrial) -> EmotionRecipe:
-    """The trial's values put into the base recipe. Raises RecipeError for a space that cannot be searched."""
+    """Put the trial's values into the base recipe. Raises RecipeError for a space that cannot be searched."""
     if recipe.fine_tuned and recipe.base.init is None:
-        raise RecipeError("the search has `fine_tuned` layers and its base no `init` weights; give one or ()")
+        raise RecipeError(
+            "`fine_tuned` layers need `init` weights in the base recipe; set base.init, or fine_tuned=()"
+        )
     layers = trial.suggest_int("dense", *recipe.dense)
     chosen = dataclasses.replace(
         recipe.base,
@@ -106,11 +108,11 @@ def tune(
     workers: int = 1,
     storage: str = "",
 ) -> Path:
-    """Search, and leave best.json, trials.json, Table 1 and the plots in `<artifacts>/tune/<run>`.
+    """Search, and write best.json, trials.json, Table 1 and the plots to `<artifacts>/tune/<run>`.
 
-    `workers` processes share the search, with one thread each when there are several. The same call on
-    other machines with the same PostgreSQL `storage` joins it; each needs the pictures at `data`. Killed
-    or interrupted anywhere, the same call goes on; a trial goes on after its last finished epoch.
+    `workers` processes share the search, with one thread each if there are several. The same call on other
+    machines with the same PostgreSQL `storage` joins the search; each machine needs the pictures at `data`.
+    After an interrupt the same call continues, and a trial continues after its last finished epoch.
     Raises BuildError.
     """
     with open_run(artifacts_folder, "tune", run_name, recipe) as run:
@@ -156,11 +158,11 @@ def _run_workers(workers: int, study: optuna.Study, arguments: tuple[Any, ...]) 
 
 def _follow(processes: Sequence[BaseProcess], study: optuna.Study, trials: int) -> None:
     """Show how many trials are through, until every worker has ended."""
-    seen = len(shared.through(study.get_trials(deepcopy=False)))
+    seen = len(shared.finished(study.get_trials(deepcopy=False)))
     with progress("trials", trials, seen) as shown:
         while alive := [process.sentinel for process in processes if process.is_alive()]:
             multiprocessing.connection.wait(alive, LOOK)
-            now = len(shared.through(study.get_trials(deepcopy=False)))
+            now = len(shared.finished(study.get_trials(deepcopy=False)))
             shown.advance(now - seen)
             seen = now
 
@@ -168,7 +170,7 @@ def _follow(processes: Sequence[BaseProcess], study: optuna.Study, trials: int) 
 def run_worker(
     recipe: TuneRecipe, data: Path, folder: Path, storage: str, name: str, threads: int = 0
 ) -> None:
-    """One worker of the search, until all trials are through. `threads` 0: as many as there are cores."""
+    """Run one worker of the search until all trials are finished. `threads` 0: one per core."""
     import tensorflow as tf
 
     if threads:
@@ -184,7 +186,7 @@ def run_worker(
 
 
 def sampler(recipe: TuneRecipe, place: int) -> optuna.samplers.BaseSampler:
-    """Of the trial with so many before it."""
+    """The sampler of the trial that has `place` trials before it."""
     seed = recipe.seed * 10_000 + place
     if place < recipe.random_trials:
         return optuna.samplers.RandomSampler(seed=seed)
@@ -199,9 +201,9 @@ def train_trial(
     chosen_on: tuple[Sequence[Any], Sequence[Any]],
     folder: Path,
 ) -> float:
-    """Train one trial in `folder/trials/<name>`; the held-out figure of its last epoch.
+    """Train one trial in `folder/trials/<name>`, and return the held-out figure of its last epoch.
 
-    Raises TrialPruned when it falls behind the median of the others.
+    Raises TrialPruned if it is worse than the median of the others.
     """
     from oahega_build.emotion.train import Trainer
 
@@ -249,24 +251,24 @@ def _measured(
 
 
 def _as_lists(row: ClassFigures) -> dict[str, list[float]]:
-    """Value, low and high end of each figure."""
+    """Value, lower and upper bound of each figure."""
     figures = {"precision": row.precision, "recall": row.recall, "f1": row.f1}
     return {name: [figure.value, figure.low, figure.high] for name, figure in figures.items()}
 
 
 def _remember(trial: optuna.Trial, log: Sequence[Mapping[str, float]]) -> None:
-    """The curves go where every machine sees them."""
+    """Store the curves in the study, where every machine can read them."""
     trial.set_user_attr("log", [dict(line) for line in log])
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """The epochs of a training, finished or not."""
+    """The logged epochs of a training, finished or not."""
     path = folder / "log.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def read_labels(data: Path) -> tuple[str, ...]:
-    """The classes without reading the pictures."""
+    """The classes of a dataset, without reading its pictures."""
     from oahega_build.pictures.folders import class_folders, parts_of
     from oahega_build.pictures.problems import Problems
 
@@ -274,13 +276,13 @@ def read_labels(data: Path) -> tuple[str, ...]:
 
 
 def finish(study: optuna.Study, recipe: TuneRecipe, folder: Path, labels: Sequence[str]) -> None:
-    """Write what the search found; all of it comes from the study, whichever machine trained."""
+    """Write the results of the search. All of them come from the study, so any machine can do it."""
     from oahega_build.experiments import tune_plots
 
     found = described_trials(study)
     best = best_trials(found, recipe.objective)
     if not best:
-        raise RunError("no trial of the search came to its end; widen the ranges or give more trials")
+        raise RunError("no trial of the search was completed; widen the ranges or set more trials")
     write_json(folder / TRIALS, found)
     chosen = suggest(recipe, optuna.trial.FixedTrial(best[0]["params"]))
     write_json(folder / BEST, chosen)
@@ -301,8 +303,8 @@ def finish(study: optuna.Study, recipe: TuneRecipe, folder: Path, labels: Sequen
 
 
 def described_trials(study: optuna.Study) -> list[dict[str, Any]]:
-    """What the plots and tables need of every trial that is through."""
-    return [_described(trial) for trial in shared.through(study.get_trials(deepcopy=False))]
+    """The finished trials with what plots and tables need."""
+    return [_described(trial) for trial in shared.finished(study.get_trials(deepcopy=False))]
 
 
 def _described(trial: FrozenTrial) -> dict[str, Any]:
@@ -319,13 +321,13 @@ def _described(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def best_trials(found: Sequence[Mapping[str, Any]], objective: str) -> list[Mapping[str, Any]]:
-    """Complete ones, best first."""
+    """The complete trials, best first."""
     sign = 1 if FIGURES[objective][1] == "minimize" else -1
     return sorted((t for t in found if t["value"] is not None), key=lambda t: sign * t["value"])
 
 
 def importance(study: optuna.Study) -> dict[str, float]:
-    """Share of each hyper-parameter in the objective's variance; empty with too few complete trials."""
+    """Share of each hyper-parameter in the variance of the objective. Empty if there are too few trials."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < 4 or len({t.value for t in complete}) < 2:
         return {}
@@ -335,12 +337,12 @@ def importance(study: optuna.Study) -> dict[str, float]:
 
 
 def best_recipe(run: Path) -> EmotionRecipe:
-    """The recipe that a finished search found. Raises RunError when `run` is none."""
+    """The recipe that a finished search found. Raises RunError if `run` is not such a search."""
     try:
         return TypeAdapter(EmotionRecipe).validate_python(json.loads((run / BEST).read_text()))
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{run} holds no {BEST} ({type(error).__name__}); give a finished run of tune"
+            f"{run} has no valid {BEST} ({type(error).__name__}); give a finished run of tune"
         ) from error
 
 

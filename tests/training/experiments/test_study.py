@@ -140,7 +140,7 @@ def test_an_interrupted_search_draws_what_an_undisturbed_one_draws(tmp_path: Pat
             study = shared.open_study(name, str(tmp_path / name), "minimize")
             try:
                 shared.work(study, 7, sampling, objective)
-                return [t.params["x"] for t in shared.through(study.get_trials())]
+                return [t.params["x"] for t in shared.finished(study.get_trials())]
             except KeyboardInterrupt:
                 pass
 
@@ -153,8 +153,8 @@ def test_a_silent_worker_elsewhere_is_given_up_after_a_while(tmp_path: Path) -> 
     trial.set_user_attr(shared.WORKER, "another-host:1")
     trial.set_user_attr(shared.SEEN, 1000.0)
 
-    early = shared.bury_the_dead(study, 1000.0 + shared.SILENCE - 1)
-    late = shared.bury_the_dead(study, 1000.0 + shared.SILENCE + 1)
+    early = shared.requeue_abandoned(study, 1000.0 + shared.SILENCE - 1)
+    late = shared.requeue_abandoned(study, 1000.0 + shared.SILENCE + 1)
 
     assert (early, late) == ([], [0])
 
