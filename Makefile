@@ -13,7 +13,7 @@ SEED ?=
 SEEDS ?= 5
 PYTEST = $(BIN)/python -m pytest
 # One module's tests stay in one process, which shares what they train.
-PARALLEL = -n $(JOBS) --dist loadscope $(if $(SEED),--randomly-seed=$(SEED))
+PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
 .PHONY: help demo test quick test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults arm64-test clean
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -31,9 +32,13 @@ needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="no mosquitto on 
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        return int(sock.getsockname()[1])
+    """A port below the range of outgoing connections, so that none of them takes it meanwhile."""
+    choose = random.SystemRandom()  # pytest-randomly seeds `random` alike in every process
+    while True:
+        port = choose.randrange(10_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind((HOST, port))
+            return port
 
 
 class Mosquitto:

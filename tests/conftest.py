@@ -20,6 +20,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In several processes the modules that train come first: at the end, one of them would run alone."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("training") is None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests of real data skip without it, but not where it was promised (`.ci/run`)."""
     if item.get_closest_marker("shared") is None or SHARED.is_dir():

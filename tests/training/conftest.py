@@ -4,10 +4,9 @@ import os
 
 import pytest
 
-from portability import Margins, use_plain_kernels
+from portability import Margins, use_kernels
 
-if os.environ.get("OAHEGA_TEST_KERNELS") == "plain":
-    use_plain_kernels()
+use_kernels(os.environ.get("OAHEGA_TEST_KERNELS", "own"))
 
 
 @pytest.fixture

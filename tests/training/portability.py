@@ -17,12 +17,16 @@ RECORD = os.environ.get("OAHEGA_TEST_MARGINS")
 """A file that gets one line for each judgement."""
 
 
-def use_plain_kernels() -> None:
-    """Compute as on a processor of ten years ago, in this process and in those it starts.
+def use_kernels(kind: str) -> None:
+    """`fast`, `plain`, or this machine's own; in this process, and TensorFlow's in those it starts.
 
-    TensorFlow reads its two variables when it is imported. XNNPACK has no such switch, so LiteRT's
-    interpreters of this process take the reference kernels instead.
+    TensorFlow reads its variables when it is imported; by itself it takes oneDNN's kernels only where the
+    processor has AVX-512. XNNPACK has no such switch: plain interpreters take LiteRT's reference kernels.
     """
+    if kind == "fast":
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    if kind != "plain":
+        return
     os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"  # neither AVX-512 nor bfloat16
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # Eigen's kernels
 

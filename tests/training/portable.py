@@ -1,7 +1,7 @@
 """Prints by how much each promise of a trained network holds, over seeds and kernels.
 
 Run it as: python tests/training/portable.py [seeds, default 5] [tests, default all]
-For each seed the tests marked `seeded` run on this machine's kernels and on plain ones (portability.py).
+For each seed the tests marked `seeded` run on the fastest kernels and on plain ones (portability.py).
 Exit code 1 when any of them fails.
 """
 
@@ -17,7 +17,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-KERNELS = ("own", "plain")
+KERNELS = ("fast", "plain")
 Promise = tuple[str, str, float, int]
 Values = dict[str, list[float]]
 
@@ -44,7 +44,7 @@ def round_of(seed: int, kernels: str, tests: list[str]) -> tuple[bool, list[dict
 
 def table(found: dict[Promise, Values]) -> str:
     """A row per promise: the limit, and the worst value on each kind of kernels."""
-    rows = [f"{'':<90}{'limit':>9}{'own':>9}{'plain':>9}{'times':>7}"]
+    rows = [f"{'':<90}{'limit':>9}{'fast':>9}{'plain':>9}{'times':>7}"]
     for (test, what, limit, sign), values in sorted(found.items()):
         worst = "".join(f"{sign * min((sign * v for v in values[k]), default=nan):>9.3g}" for k in KERNELS)
         row = f"{test.removeprefix('test_')}: {what} {'>=' if sign > 0 else '<='}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from brokers import free_port
 
 POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 
@@ -28,9 +29,6 @@ def running_postgres() -> Iterator[str]:
         account = pwd.getpwnam("postgres")
         os.chown(folder, account.pw_uid, account.pw_gid)
     prefix = ["runuser", "-u", "postgres", "--"] if as_root else []
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     data = folder / "data"
     subprocess.run(
         [*prefix, POSTGRES / "initdb", "-D", data, "-U", "oahega", "--auth=trust"],
@@ -38,6 +36,7 @@ def running_postgres() -> Iterator[str]:
         capture_output=True,
         cwd=folder,
     )
+    port = free_port()
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
     control = [*prefix, POSTGRES / "pg_ctl", "-D", data, "-w"]
     log = folder / "log"
