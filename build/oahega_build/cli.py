@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -36,8 +37,20 @@ Part = Annotated[str, typer.Option(help="valid (every use is logged), train or h
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="field=value: change a field of the recipe. Repeatable.")
 ]
+Elsewhere = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Folder of faces from another source, by class, or of voted faces without classes; repeat for "
+        "several. Where it has `people.csv`, `--part valid` measures the part `report` and logs the look; "
+        "otherwise the part `choose` is measured."
+    ),
+]
+FaceDetector = Annotated[
+    Path, typer.Option(help="Bundle whose detector finds the faces of the sources elsewhere.")
+]
 
 DEFAULT_ARTIFACTS = Path("artifacts")
+EMBEDDED = Path(str(files("oahega_edge") / "bundles" / "default"))
 
 
 @app.callback()
@@ -108,30 +121,43 @@ def evaluate_emotion(
     model: Annotated[Path, typer.Argument(help="Folder with entry.json and its .tflite.")],
     data: Data,
     part: Part = "valid",
+    elsewhere: Elsewhere = None,
+    detector: FaceDetector = EMBEDDED,
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Measure an exported model: Table 1 with intervals, calibration, face sizes, corruptions."""
     with held_back():
         from oahega_build.emotion import evaluate as stage
+        from oahega_build.scenes import elsewhere as other
 
     print(stage.evaluate_run(model, data, part, artifacts, run).as_text())
+    if elsewhere:
+        print(other.as_table(other.elsewhere_run([model], (), elsewhere, part, detector, artifacts, run)))
 
 
 @app.command("compare-emotion")
 def compare_emotion(
     models: Annotated[list[Path], typer.Argument(help="Folders with entry.json and its .tflite.")],
     data: Data,
-    peers: Annotated[Path | None, typer.Option(help="Folder of other people's models.")] = None,
+    peers: Annotated[
+        list[Path] | None, typer.Option(help="Folder of other people's models; repeat for several.")
+    ] = None,
     part: Part = "valid",
+    elsewhere: Elsewhere = None,
+    detector: FaceDetector = EMBEDDED,
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
-    """Compare emotion models on the same pictures in one table."""
+    """Compare emotion models on the same pictures, in one table per source."""
     with held_back():
         from oahega_build.emotion import compare as stage
+        from oahega_build.scenes import elsewhere as other
 
-    print(stage.as_table(stage.compare_run(models, data, peers, part, artifacts, run)))
+    print(stage.as_table(stage.compare_run(models, data, peers or (), part, artifacts, run)))
+    if elsewhere:
+        found = other.elsewhere_run(models, peers or (), elsewhere, part, detector, artifacts, run)
+        print(other.as_table(found))
 
 
 @app.command("compare-distillation")
