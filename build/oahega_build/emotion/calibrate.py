@@ -65,7 +65,7 @@ class Evidence:
 def fit_operating_point(
     evidence: Sequence[Evidence], steps: int = 3000, fixed_temperature: float | None = None
 ) -> tuple[float, tuple[float, ...]]:
-    """(temperature, offsets) of softmax(logits / temperature + offsets) with the least cross-entropy over all.
+    """(temperature, offsets): softmax(logits / temperature + offsets) has the least cross-entropy over all.
 
     The loss is convex in (1 / temperature, offsets), so plain descent finds its minimum. Offsets sum to 0.
     """

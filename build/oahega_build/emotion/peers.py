@@ -98,13 +98,40 @@ class FaceApi:
         return softmax(np.asarray(rows, np.float64))
 
 
-Peer = OahegaAuthors | MiniXception | FaceApi
+@dataclass(frozen=True, slots=True)
+class Facex:
+    """The file in the Python package `facex` 1.1.0 (MIT): 200x200 grey in three channels, / 255; softmax."""
+
+    path: Path
+    name: str = "facex"
+    labels: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+    def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
+        """The whole picture, squeezed bilinearly, as the package does it."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_path=str(self.path), num_threads=1)
+        interpreter.allocate_tensors()
+        given = interpreter.get_input_details()[0]["index"]
+        answer = interpreter.get_output_details()[0]["index"]
+        rows = []
+        for pixels in pictures:
+            grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
+            face = cv2.resize(grey, (200, 200), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
+            interpreter.set_tensor(given, np.repeat(face[None, :, :, None], 3, axis=3))
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(answer).reshape(-1))
+        return np.asarray(rows, np.float64)
+
+
+Peer = OahegaAuthors | MiniXception | FaceApi | Facex
 
 
 def load_peers(folder: Path) -> list[Peer]:
     """The peers that lie below `folder`. Raises DataError when none does."""
     known: Mapping[str, Any] = {
         "expression/face_api.onnx": FaceApi,
+        "facex/model_optimized.tflite": Facex,
         "oahega_authors/emotions.tflite": OahegaAuthors,
         "mini_xception/fer2013_mini_XCEPTION.102-0.66.hdf5": MiniXception,
     }

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -199,7 +200,7 @@ def as_shares(logits: NDArray[np.float64], fold_: NDArray[np.float32]) -> NDArra
     """Probabilities of the labels, from logits over labels or over votes."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares = powers / powers.sum(axis=1, keepdims=True)
-    return shares if logits.shape[1] == fold_.shape[1] else shares @ fold_
+    return np.asarray(shares if logits.shape[1] == fold_.shape[1] else shares @ fold_)
 
 
 def train_lesson(
@@ -229,7 +230,9 @@ def train_lesson(
 def save_weights(path: Path, name: str, net: keras.Model, dtype: str = "float16") -> None:
     """The weights as `name/layer/variable`; half precision is enough to start from and to deploy."""
     data = io.BytesIO()
-    weights = {f"{name}/{v.path}": np.asarray(ops.convert_to_numpy(v)).astype(dtype) for v in net.weights}
+    weights: dict[str, Any] = {
+        f"{name}/{v.path}": np.asarray(ops.convert_to_numpy(v)).astype(dtype) for v in net.weights
+    }
     np.savez(data, **weights)
     write_bytes(path, data.getvalue())
 

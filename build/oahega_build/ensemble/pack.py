@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,7 +91,7 @@ def write_pack(path: Path, pack: Pack, side: int = CANVAS, quality: int = QUALIT
     edge = (CANVAS - side) // 2
     tiles = pack.canvas[:, edge : edge + side, edge : edge + side]
     sheets = [_encoded(tiles[i : i + ACROSS**2], quality) for i in range(0, len(tiles), ACROSS**2)]
-    arrays = {f"sheet{i}": np.frombuffer(data, np.uint8) for i, data in enumerate(sheets)}
+    arrays: dict[str, Any] = {f"sheet{i}": np.frombuffer(data, np.uint8) for i, data in enumerate(sheets)}
     data = io.BytesIO()
     np.savez(
         data,
@@ -121,9 +122,9 @@ def read_pack(path: Path) -> Pack:
 
 def _encoded(tiles: NDArray[np.uint8], quality: int) -> bytes:
     side = tiles.shape[1]
-    sheet = np.zeros((ACROSS**2, side, side), np.uint8)
-    sheet[: len(tiles)] = tiles
-    sheet = sheet.reshape(ACROSS, ACROSS, side, side).transpose(0, 2, 1, 3).reshape(ACROSS * side, -1)
+    filled = np.zeros((ACROSS**2, side, side), np.uint8)
+    filled[: len(tiles)] = tiles
+    sheet = filled.reshape(ACROSS, ACROSS, side, side).transpose(0, 2, 1, 3).reshape(ACROSS * side, -1)
     how = (cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
     return cv2.imencode(".jpg", sheet, how)[1].tobytes()
 

@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from oahega_build.ensemble.lesson import Lesson, load_weights, train_lesson
 from oahega_build.ensemble.pack import VOTES, Pack, joined, read_pack
 from oahega_build.ensemble.recipe import EnsembleRecipe, Net
-from oahega_build.ensemble.variation import CROP
+from oahega_build.ensemble.variation import CROP, as_real, crop
 from oahega_build.errors import RecipeError, RunError
+from oahega_build.models.identity import read_tfjs, settle_norms, start_from
 from oahega_build.models.mobilenet import Head, classifier
 from oahega_build.runs.artifacts import Run, open_run
 
@@ -120,7 +122,7 @@ def _teach(
     nets = {name: build_net(kinds[name], classes, recipe.precision) for name in names}
     for name, net in nets.items():
         if name in start:
-            load_weights(start[name], name, net)
+            _begin(name, net, kinds[name], start[name], pack)
     teachers = [] if are_teachers else load_teachers(recipe, run.folder)
     lesson = Lesson(nets, recipe.labels, recipe.ranges, course, teachers)
     backup = run.checkpoints / "-".join(names)
@@ -129,6 +131,18 @@ def _teach(
     )
     for name in names:
         weights_of(run.checkpoints, name).replace(weights_of(run.folder, name))
+
+
+def _begin(name: str, model: keras.Model, net: Net, path: Path, pack: Pack) -> None:
+    """Weights of an earlier run, or those of a TensorFlow.js graph that tells people apart."""
+    if path.suffix != ".json":
+        load_weights(path, name, model)
+        return
+    trunk = next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
+    start_from(trunk, net.trunk, read_tfjs(path))
+    some = np.linspace(0, len(pack) - 1, min(192, len(pack))).astype(int)
+    real = as_real(crop(pack.canvas[some]))[..., None]
+    settle_norms(trunk, ops.convert_to_numpy(ops.image.resize(real, (net.side, net.side))))
 
 
 def load_teachers(recipe: EnsembleRecipe, folder: Path) -> list[keras.Model]:

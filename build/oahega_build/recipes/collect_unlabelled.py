@@ -9,4 +9,4 @@ import dataclasses
 
 from oahega_build.recipes.collect_default import RECIPE as DEFAULT
 
-RECIPE = dataclasses.replace(DEFAULT, margin=0.175, min_height=28, min_sharpness=20.0)
+RECIPE = dataclasses.replace(DEFAULT, margin=0.173, min_height=28, min_sharpness=20.0)

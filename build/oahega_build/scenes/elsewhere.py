@@ -181,13 +181,17 @@ def answers(model: EmotionModel | Classifier, source: Source) -> NDArray[np.floa
         crops = [crop_face(f.pixels, f.box, model.entry.input, model.entry.crop) for f in source.faces]
         own = calibrated(file_logits(model.data, model.entry, crops), model.entry)
     else:
-        own = model.probabilities([_square(face) for face in source.faces], Framing())
+        own = model.probabilities([square_of(face) for face in source.faces], Framing())
     return on_shared_classes(own, model.labels, source.labels)
 
 
-def _square(face: FoundFace) -> Pixels:
+def square_of(face: FoundFace, wider: float = 1.0) -> Pixels:
+    """What the device cuts out, or a square `wider` times as wide; outside the picture its edge repeats."""
     height, width = face.pixels.shape[:2]
-    left, top, side = crop_square(width, height, face.box, Framing().crop)
+    crop = Framing().crop
+    left, top, side = crop_square(
+        width, height, face.box, crop.model_copy(update={"scale": crop.scale * wider})
+    )
     rows = np.clip(np.arange(top, top + side), 0, height - 1)
     columns = np.clip(np.arange(left, left + side), 0, width - 1)
     return np.ascontiguousarray(face.pixels[rows][:, columns])
