@@ -45,6 +45,15 @@ class Lesson(keras.Model):
         self._fold = fold(labels)
         self._share = course.taught_share if teachers else 0.0
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """PyTorch only: forget the gradients of every weight.
+
+        Its own way knows weights by their names, and those of two nets are the same: without this the
+        gradients of all nets but one would add up from step to step.
+        """
+        for variable in self.trainable_variables:
+            variable.value.grad = None
+
     def call(self, canvas: keras.KerasTensor, training: bool | None = None) -> dict[str, keras.KerasTensor]:
         """Logits by net; while training, what is hidden and what the teachers say as well."""
         if not training:

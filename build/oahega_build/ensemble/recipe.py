@@ -33,7 +33,7 @@ class Net:
     trunk: Trunk
     dropout: float = 0.2
     side: int = CROP
-    """Pixels that the trunk sees; the crop is enlarged where it is more."""
+    """Pixels that the trunk sees; the crop is enlarged or shrunk where it is not CROP."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,16 +27,22 @@ from oahega_build.runs.artifacts import Run, open_run
 LOG = "log.jsonl"
 
 
-class Enlarge(layers.Layer):
-    """Bilinear to a larger square."""
+class Resized(layers.Layer):
+    """To a larger square bilinearly, to a smaller one by area, as the device does it."""
 
     def __init__(self, side: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.side = side
 
     def call(self, pixels: keras.KerasTensor) -> keras.KerasTensor:
-        """(n, s, s, 1) -> (n, side, side, 1)."""
-        return ops.image.resize(pixels, (self.side, self.side), interpolation="bilinear")
+        """(n, CROP, CROP, 1) -> (n, side, side, 1)."""
+        if self.side > CROP:
+            return ops.image.resize(pixels, (self.side, self.side), interpolation="bilinear")
+        ends, cells = np.linspace(0, CROP, self.side + 1), np.arange(CROP)
+        share = np.minimum(ends[1:, None], cells + 1) - np.maximum(ends[:-1, None], cells)
+        across = ops.convert_to_tensor((np.maximum(share, 0) * self.side / CROP).astype(np.float32))
+        across = ops.cast(across, pixels.dtype)
+        return ops.matmul(ops.matmul(across, pixels[..., 0]), ops.transpose(across))[..., None]
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Square."""
@@ -44,7 +50,7 @@ class Enlarge(layers.Layer):
 
 
 def build_net(net: Net, classes: int, precision: str = "float32") -> keras.Model:
-    """Pixels (n, CROP, CROP, 1) -> logits."""
+    """Pixels (n, CROP, CROP, 1) -> logits; the trunk with its head is a model inside where it sees another size."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -53,9 +59,14 @@ def build_net(net: Net, classes: int, precision: str = "float32") -> keras.Model
         if net.side == CROP:
             return made
         pixels = keras.Input((CROP, CROP, 1), name="crop")
-        return keras.Model(pixels, made(Enlarge(net.side, name="enlarge")(pixels)), name=made.name)
+        return keras.Model(pixels, made(Resized(net.side, name="resized")(pixels)), name=made.name)
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def without_resizing(model: keras.Model) -> keras.Model:
+    """The part of `build_net`'s model that a device runs: it sees crops of the size that it wants."""
+    return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
 
 
 def weights_of(folder: Path, name: str) -> Path:
@@ -138,7 +149,7 @@ def _begin(name: str, model: keras.Model, net: Net, path: Path, pack: Pack) -> N
     if path.suffix != ".json":
         load_weights(path, name, model)
         return
-    trunk = next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
+    trunk = without_resizing(model)
     start_from(trunk, net.trunk, read_tfjs(path))
     some = np.linspace(0, len(pack) - 1, min(192, len(pack))).astype(int)
     real = as_real(crop(pack.canvas[some]))[..., None]
