@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -36,8 +37,20 @@ Part = Annotated[str, typer.Option(help="valid (every use is logged), train or h
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="field=value: change a field of the recipe. Repeatable.")
 ]
+Elsewhere = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Folder of faces from another source, by class, or of voted faces without classes; repeat for "
+        "several. Where it has `people.csv`, `--part valid` measures the part `report` and logs the look; "
+        "otherwise the part `choose` is measured."
+    ),
+]
+FaceDetector = Annotated[
+    Path, typer.Option(help="Bundle whose detector finds the faces of the sources elsewhere.")
+]
 
 DEFAULT_ARTIFACTS = Path("artifacts")
+EMBEDDED = Path(str(files("oahega_edge") / "bundles" / "default"))
 
 
 @app.callback()
@@ -81,6 +94,84 @@ def distill(
     print(stage.distill(chosen, recipe, teacher, data, artifacts, run))
 
 
+@app.command("pack-faces")
+def pack_faces(
+    voted: Annotated[
+        list[Path], typer.Option(help="Dataset with votes.csv, with or without classes; repeat for several.")
+    ],
+    collected: Annotated[
+        Path | None, typer.Option(help="Run of `collect` with the recipe collect_unlabelled.")
+    ] = None,
+    peers: Annotated[
+        list[Path] | None, typer.Option(help="Folder of the models that label those; repeat for several.")
+    ] = None,
+    elsewhere: Annotated[
+        Path | None, typer.Option(help="Source whose part `choose` the labellers' answers are fitted on.")
+    ] = None,
+    detector: FaceDetector = EMBEDDED,
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Voted and collected faces into files that `train-ensemble` reads wherever there is a GPU."""
+    with held_back():
+        from oahega_build.ensemble.faces import pack_faces as stage
+        from oahega_build.recipes.emotion_world import RECIPE
+
+    print(stage(voted, collected, peers or (), elsewhere, detector, RECIPE.labels, artifacts, run))
+
+
+@app.command("train-ensemble")
+def train_ensemble(
+    pack: Annotated[
+        list[Path], typer.Option(help="File of `pack-faces`; repeat for several, or to show one twice.")
+    ],
+    recipe: RecipeName = "emotion_world",
+    start: Annotated[
+        list[str] | None,
+        typer.Option(help="net=FILE: weights.npz of an earlier run, or faceres-deep.json; repeat."),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Most seconds for each lesson; its schedule fits itself into them.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Nets that this process trains; repeat. Others do the rest.")
+    ] = None,
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    override: Overrides = None,
+) -> None:
+    """Train teachers and the students that they teach; KERAS_BACKEND=torch or jax uses a GPU."""
+    from oahega_build.ensemble.recipe import EnsembleRecipe
+    from oahega_build.ensemble.train import train_ensemble as stage
+    from oahega_build.runs.recipes import load_recipe
+
+    chosen = load_recipe(recipe, EnsembleRecipe, override or ())
+    starts = {name: Path(file) for name, _, file in (text.partition("=") for text in start or ())}
+    print(stage(chosen, pack, artifacts, run, starts, seconds, only or ()))
+
+
+@app.command("export-ensemble")
+def export_ensemble(
+    source: Annotated[Path, typer.Argument(help="Run of train-ensemble.")],
+    student: Annotated[str, typer.Option(help="Which of its students.")],
+    pack: Annotated[list[Path], typer.Option(help="File of `pack-faces`, whose held-out part is used.")],
+    elsewhere: Annotated[
+        list[Path] | None, typer.Option(help="Source whose part `choose` the operating point is fitted on.")
+    ] = None,
+    term: Annotated[
+        list[str] | None, typer.Option(help="A training set with its terms, for the card; repeat.")
+    ] = None,
+    detector: FaceDetector = EMBEDDED,
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """A student to int8 with its operating point: emotion.tflite, weights.npz and entry.json."""
+    with held_back():
+        from oahega_build.ensemble.export import export_ensemble as stage
+
+    print(stage(source, student, pack, elsewhere or (), detector, term or (), artifacts, run))
+
+
 @app.command("quantize")
 def quantize(
     source: Annotated[Path, typer.Argument(help="Folder of a train-emotion run, finished or not.")],
@@ -108,30 +199,43 @@ def evaluate_emotion(
     model: Annotated[Path, typer.Argument(help="Folder with entry.json and its .tflite.")],
     data: Data,
     part: Part = "valid",
+    elsewhere: Elsewhere = None,
+    detector: FaceDetector = EMBEDDED,
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Measure an exported model: Table 1 with intervals, calibration, face sizes, corruptions."""
     with held_back():
         from oahega_build.emotion import evaluate as stage
+        from oahega_build.scenes import elsewhere as other
 
     print(stage.evaluate_run(model, data, part, artifacts, run).as_text())
+    if elsewhere:
+        print(other.as_table(other.elsewhere_run([model], (), elsewhere, part, detector, artifacts, run)))
 
 
 @app.command("compare-emotion")
 def compare_emotion(
     models: Annotated[list[Path], typer.Argument(help="Folders with entry.json and its .tflite.")],
     data: Data,
-    peers: Annotated[Path | None, typer.Option(help="Folder of other people's models.")] = None,
+    peers: Annotated[
+        list[Path] | None, typer.Option(help="Folder of other people's models; repeat for several.")
+    ] = None,
     part: Part = "valid",
+    elsewhere: Elsewhere = None,
+    detector: FaceDetector = EMBEDDED,
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
-    """Compare emotion models on the same pictures in one table."""
+    """Compare emotion models on the same pictures, in one table per source."""
     with held_back():
         from oahega_build.emotion import compare as stage
+        from oahega_build.scenes import elsewhere as other
 
-    print(stage.as_table(stage.compare_run(models, data, peers, part, artifacts, run)))
+    print(stage.as_table(stage.compare_run(models, data, peers or (), part, artifacts, run)))
+    if elsewhere:
+        found = other.elsewhere_run(models, peers or (), elsewhere, part, detector, artifacts, run)
+        print(other.as_table(found))
 
 
 @app.command("compare-distillation")

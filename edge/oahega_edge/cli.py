@@ -192,13 +192,13 @@ def _bench_gate(layers: Layers, source: str | None, steps: int) -> None:
 
 def _bench_models(layers: Layers, threads: int, runs: int) -> None:
     from oahega_edge.service.setup import read_setup
-    from oahega_edge.tools.bench_models import as_table, described, time_models
+    from oahega_edge.tools.bench_models import as_table, described, int8_instructions, kernels, time_models
 
     setup = read_setup(layers)
     wanted = setup.settings.runtime.accelerator
     accelerator = "cpu" if wanted == "auto" else wanted
     times = list(time_models(setup.bundle, threads, accelerator, runs))
-    print(as_table(times), file=sys.stderr)
+    print(as_table(times), kernels(int8_instructions()), sep="\n", file=sys.stderr)
     print(json.dumps(described(setup.bundle, times, oahega_edge.__version__)))
 
 

@@ -191,6 +191,8 @@ class ModelCard(Value):
     data: tuple[str, ...]
     """Each set with its terms, in one sentence."""
     metrics: dict[str, float | int | str]
+    weights: str | None = None
+    """SHA-256 of the float weights that the file was made from, where they are kept."""
 
 
 class DetectorEntry(Value):
@@ -247,7 +249,10 @@ class EmotionEntry(Value):
     outputs: tuple[OutputTensor, ...]
     labels: Annotated[tuple[Label, ...], Field(min_length=2)]
     temperature: Positive
-    """Probabilities are softmax(logits / temperature); fitted on the exported file."""
+    """Probabilities are softmax(logits / temperature + offsets); fitted on the exported file."""
+    offsets: tuple[Finite, ...] | None = None
+    """The operating point, one number per label: how much more (or less) readily than its training data
+    suggests the label is answered. 0.7 doubles its odds; absent in bundles before 0.4.0, which means 0."""
     prior: tuple[Positive, ...] | None = None
     """Share of each label that the probabilities take for granted; fitted like the temperature."""
     suggested: SuggestedDecision
@@ -260,6 +265,8 @@ class EmotionEntry(Value):
             raise ValueError(f"emotion labels repeat: {list(self.labels)}")
         if self.prior is not None and len(self.prior) != len(self.labels):
             raise ValueError(f"prior has {len(self.prior)} shares, there are {len(self.labels)} labels")
+        if self.offsets is not None and len(self.offsets) != len(self.labels):
+            raise ValueError(f"offsets has {len(self.offsets)} numbers, there are {len(self.labels)} labels")
         shape = _role(self.outputs, "logits").shape
         if shape != (1, len(self.labels)):
             raise ValueError(f"output logits has shape {shape}, there are {len(self.labels)} labels")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +41,56 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     return round(math.exp((low + high) / 2), 4)
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Answers on faces from one place with what is true there, for `fit_operating_point`."""
+
+    logits: NDArray[np.floating]
+    """(n, labels)."""
+    targets: NDArray[np.floating]
+    """(n, labels) shares: one-hot labels, or votes."""
+    weight: float = 1.0
+    """Of the place, however many faces it has."""
+    balanced: float = 0.0
+    """0: every face counts alike; 1: every label counts alike, so that rare expressions are not outvoted."""
+
+    def weights(self) -> NDArray[np.float64]:
+        """Per face; they sum to `weight`."""
+        common = self.targets.sum(axis=0)
+        rare = (self.targets / np.maximum(common, 1e-9)).sum(axis=1)
+        shares = (1 - self.balanced) / len(self.logits) + self.balanced * rare / rare.sum()
+        return np.asarray(self.weight * shares, np.float64)
+
+
+def fit_operating_point(
+    evidence: Sequence[Evidence], steps: int = 3000, fixed_temperature: float | None = None
+) -> tuple[float, tuple[float, ...]]:
+    """(temperature, offsets): softmax(logits / temperature + offsets) has the least cross-entropy over all.
+
+    The loss is convex in (1 / temperature, offsets), so plain descent finds its minimum. Offsets sum to 0.
+    """
+    logits = np.concatenate([e.logits for e in evidence]).astype(np.float64)
+    targets = np.concatenate([e.targets for e in evidence]).astype(np.float64)
+    weights = np.concatenate([e.weights() for e in evidence])
+    weights = weights / weights.sum()
+    logits = logits - logits.mean(axis=1, keepdims=True)
+    spread = float(logits.std()) or 1.0
+    sharpness = 1.0 if fixed_temperature is None else spread / fixed_temperature
+    offsets = np.zeros(logits.shape[1])
+    for _ in range(steps):
+        error = (softmax(logits / spread * sharpness + offsets) - targets) * weights[:, None]
+        offsets -= error.sum(axis=0)
+        if fixed_temperature is None:
+            sharpness = max(1e-3, sharpness - float((error * logits / spread).sum()))
+    offsets -= offsets.mean()
+    return round(spread / sharpness, 4), tuple(round(float(o), 4) for o in offsets)
+
+
 def fit_prior(
-    logits: NDArray[np.floating], labels: NDArray[np.integer], temperature: float
+    logits: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    temperature: float,
+    offsets: Sequence[float] | None = None,
 ) -> tuple[float, ...]:
     """The share of each class that the calibrated probabilities take for granted; sums to 1.
 
@@ -50,8 +100,9 @@ def fit_prior(
     """
     shares = np.bincount(labels, minlength=logits.shape[1]) / len(labels)
     bias = np.zeros(logits.shape[1])
+    scaled = logits / temperature + (0.0 if offsets is None else np.asarray(offsets))
     for _ in range(200):
-        mean = softmax(logits / temperature + bias).mean(axis=0)
+        mean = softmax(scaled + bias).mean(axis=0)
         bias += np.log(np.maximum(shares, 1e-6) / np.maximum(mean, 1e-9))
     granted = shares * np.exp(-bias)
     return tuple(round(float(max(share, 1e-4)), 4) for share in granted / granted.sum())

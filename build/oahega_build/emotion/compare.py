@@ -58,7 +58,7 @@ def compare(
 def compare_run(
     folders: Sequence[Path],
     data: Path,
-    peers: Path | None,
+    peers: Sequence[Path],
     part: str,
     artifacts_folder: Path,
     run_name: str,
@@ -75,7 +75,7 @@ def compare_run(
         models: list[tuple[Classifier, Path]] = [
             (model, folder / model.entry.cpu.file) for model, folder in zip(own, folders, strict=True)
         ]
-        models += [(peer, peer.path) for peer in load_peers(peers)] if peers else []
+        models += [(peer, peer.path) for folder in peers for peer in load_peers(folder)]
         rows = compare(models, part_of(dataset, part), dataset.labels, Framing())
         run.write_metrics({"rows": rows})
         if part == "valid":

@@ -30,7 +30,7 @@ from oahega_build.pictures.drawing import jpeg
 from oahega_build.pictures.framing import Framing, crop_sample
 from oahega_build.runs import artifacts
 from oahega_build.runs.entries import ENTRY, write_on_card
-from oahega_edge.chain.classification import softmax
+from oahega_edge.chain.classification import calibrated
 from oahega_edge.chain.detection import dequantize
 from oahega_edge.chain.preprocess import Quantizer, resize_pixels
 from oahega_edge.manifest import EmotionEntry, output_of
@@ -63,7 +63,7 @@ class EmotionModel:
         crop = self.entry.crop
         framing = replace(framing, scale=crop.scale, shift=crop.shift, kernel=crop.kernel)
         faces = [crop_sample(pixels, framing, self.entry.input) for pixels in pictures]
-        return softmax(file_logits(self.data, self.entry, faces), self.entry.temperature)
+        return calibrated(file_logits(self.data, self.entry, faces), self.entry)
 
 
 def load_emotion(folder: Path) -> EmotionModel:

@@ -63,10 +63,10 @@ def summary(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) ->
     predicted = probabilities.argmax(axis=1)
     _, coverage, precision = risk_coverage(probabilities, labels)
     return Summary(
-        accuracy=_rounded((predicted == labels).mean()),
-        balanced_accuracy=_rounded(balanced_accuracy(predicted, labels)),
-        ece=_rounded(expected_calibration_error(probabilities, labels)),
-        precision_at_80_coverage=_rounded(precision[np.argmax(coverage >= 0.8)]),
+        accuracy=rounded((predicted == labels).mean()),
+        balanced_accuracy=rounded(balanced_accuracy(predicted, labels)),
+        ece=rounded(expected_calibration_error(probabilities, labels)),
+        precision_at_80_coverage=rounded(precision[np.argmax(coverage >= 0.8)]),
     )
 
 
@@ -107,7 +107,7 @@ def mean_interval(right: NDArray[np.bool_]) -> Interval:
         return np.asarray(right[chosen].mean())
 
     low, high = bootstrap(mean, len(right))
-    return Interval(_rounded(right.mean()), _rounded(low), _rounded(high))
+    return Interval(rounded(right.mean()), rounded(low), rounded(high))
 
 
 def table_one(
@@ -128,7 +128,7 @@ def table_one(
 
 
 def _interval(values: NDArray[np.float64], ends: NDArray[np.float64], row: int, column: int) -> Interval:
-    return Interval(*(_rounded(v) for v in (values[row, column], ends[0, row, column], ends[1, row, column])))
+    return Interval(*(rounded(v) for v in (values[row, column], ends[0, row, column], ends[1, row, column])))
 
 
 def coverage_points(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> tuple[Coverage, ...]:
@@ -136,9 +136,10 @@ def coverage_points(probabilities: NDArray[np.floating], labels: NDArray[np.inte
     thresholds, coverage, precision = risk_coverage(probabilities, labels)
     points = [int(np.argmax(coverage >= share)) for share in COVERAGES]
     return tuple(
-        Coverage(_rounded(coverage[i]), _rounded(thresholds[i]), _rounded(precision[i])) for i in points
+        Coverage(rounded(coverage[i]), rounded(thresholds[i]), rounded(precision[i])) for i in points
     )
 
 
-def _rounded(value: float | np.floating) -> float:
+def rounded(value: float | np.floating) -> float:
+    """To the four digits that figures have."""
     return round(float(value), 4)

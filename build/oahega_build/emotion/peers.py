@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from oahega_build.errors import DataError
 from oahega_build.models.interpreter import open_interpreter
 from oahega_build.pictures.framing import Framing
+from oahega_edge.chain.classification import softmax
 
 
 class Classifier(Protocol):
@@ -76,9 +77,61 @@ class MiniXception:
         return np.asarray(model.predict(real[..., None], verbose=0), np.float64)
 
 
-def load_peers(folder: Path) -> list[OahegaAuthors | MiniXception]:
+@dataclass(frozen=True, slots=True)
+class FaceApi:
+    """face-api.js's expression network as ONNX: 112x112 RGB 0..255, planes first; logits."""
+
+    path: Path
+    name: str = "face-api.js"
+    labels: tuple[str, ...] = ("neutral", "happy", "sad", "angry", "fear", "disgust", "surprise")
+
+    def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
+        """The whole picture, squeezed."""
+        network = cv2.dnn.readNetFromONNX(str(self.path))
+        rows = []
+        for pixels in pictures:
+            rgb = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
+            kernel = cv2.INTER_AREA if min(rgb.shape[:2]) > 112 else cv2.INTER_LINEAR
+            face = cv2.resize(rgb, (112, 112), interpolation=kernel).astype(np.float32)
+            network.setInput(np.ascontiguousarray(face.transpose(2, 0, 1)[None]))
+            rows.append(network.forward().reshape(-1))
+        return softmax(np.asarray(rows, np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Facex:
+    """The file in the Python package `facex` 1.1.0 (MIT): 200x200 grey in three channels, / 255; softmax."""
+
+    path: Path
+    name: str = "facex"
+    labels: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+    def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
+        """The whole picture, squeezed bilinearly, as the package does it."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_path=str(self.path), num_threads=1)
+        interpreter.allocate_tensors()
+        given = interpreter.get_input_details()[0]["index"]
+        answer = interpreter.get_output_details()[0]["index"]
+        rows = []
+        for pixels in pictures:
+            grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
+            face = cv2.resize(grey, (200, 200), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
+            interpreter.set_tensor(given, np.repeat(face[None, :, :, None], 3, axis=3))
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(answer).reshape(-1))
+        return np.asarray(rows, np.float64)
+
+
+Peer = OahegaAuthors | MiniXception | FaceApi | Facex
+
+
+def load_peers(folder: Path) -> list[Peer]:
     """The peers that lie below `folder`. Raises DataError when none does."""
     known: Mapping[str, Any] = {
+        "expression/face_api.onnx": FaceApi,
+        "facex/model_optimized.tflite": Facex,
         "oahega_authors/emotions.tflite": OahegaAuthors,
         "mini_xception/fer2013_mini_XCEPTION.102-0.66.hdf5": MiniXception,
     }

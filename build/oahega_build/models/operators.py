@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +76,23 @@ class Operator:
     def weights(self) -> int:
         """Bytes of its constants."""
         return sum(len(tensor.data) for tensor in self.inputs if tensor.data is not None)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications with additions for one picture; 0 for what is neither convolution nor layer of units."""
+        values = math.prod(self.shape)
+        if self.name == "CONV_2D":  # (out, height, width, in)
+            return values * math.prod(self.inputs[1].shape[1:])
+        if self.name == "DEPTHWISE_CONV_2D":  # (1, height, width, out)
+            return values * math.prod(self.inputs[1].shape[1:3])
+        if self.name == "FULLY_CONNECTED":  # (out, in)
+            return values * self.inputs[1].shape[-1]
+        return 0
+
+
+def multiply_adds(path: Path) -> int:
+    """Of one invocation of the file. Raises DataError for another file."""
+    return sum(operator.multiply_adds for operator in read_operators(path))
 
 
 def read_operators(path: Path) -> list[Operator]:

@@ -19,7 +19,12 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
     return result
 
 
+def calibrated(logits: NDArray[np.floating], entry: EmotionEntry) -> NDArray[np.float64]:
+    """Probabilities (..., labels) of real logits at the entry's operating point: temperature and offsets."""
+    scaled = np.asarray(logits, np.float64) / entry.temperature
+    return softmax(scaled if entry.offsets is None else scaled + np.asarray(entry.offsets))
+
+
 def probabilities(stored: NDArray[Any], entry: EmotionEntry) -> NDArray[np.float64]:
     """The `logits` output (1, labels) as stored -> calibrated probabilities (labels,) that sum to 1."""
-    logits = dequantize(stored.reshape(-1), output_of(entry, "logits"))
-    return softmax(logits, entry.temperature)
+    return calibrated(dequantize(stored.reshape(-1), output_of(entry, "logits")), entry)

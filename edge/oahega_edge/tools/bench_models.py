@@ -22,6 +22,18 @@ from oahega_edge.runtimes.port import Model
 WARM_UP = 10
 """Invocations that are not counted: the first ones plan memory, and load parameters onto a TPU."""
 DEVICE_TREE = Path("/proc/device-tree/model")
+CPUINFO = Path("/proc/cpuinfo")
+INT8_INSTRUCTIONS = {
+    "asimddp": "dot product",
+    "i8mm": "i8mm",
+    "avx2": "AVX2",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_vnni": "AVX-512 VNNI",
+    "amx_int8": "AMX",
+}
+"""As /proc/cpuinfo names them. Cores with AVX2 alone or none of these (Cortex-A53, A72) run plain
+int8 kernels, on which one multiply-add costs two to four times as much."""
+PLAIN = frozenset({"AVX2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,7 @@ def described(bundle: Bundle, times: Sequence[ModelTimes], release: str, device:
         "device": device or device_name(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
+        "int8_instructions": int8_instructions(),
         "release": release,
         "bundle": bundle.identity,
         "bundle_sha256": bundle.sha256,
@@ -108,6 +121,29 @@ def device_name() -> str:
     if DEVICE_TREE.is_file():
         return DEVICE_TREE.read_text().rstrip("\0\n")
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+
+
+def int8_instructions(cpuinfo: Path = CPUINFO) -> list[str] | None:
+    """Those of INT8_INSTRUCTIONS that the processor has; None where the kernel does not tell."""
+    if not cpuinfo.is_file():
+        return None
+    lines = cpuinfo.read_text().splitlines()
+    words = {
+        word for line in lines if line.lower().startswith(("flags", "features")) for word in line.split()
+    }
+    return [name for flag, name in INT8_INSTRUCTIONS.items() if flag in words] if words else None
+
+
+def kernels(instructions: Sequence[str] | None) -> str:
+    """One sentence on how fast this processor multiplies int8."""
+    if instructions is None:
+        return "The kernel does not tell which int8 instructions the processor has."
+    fast = [name for name in instructions if name not in PLAIN]
+    if fast:
+        return f"Fast int8 kernels: the processor has {', '.join(fast)}."
+    return (
+        f"Plain int8 kernels: the processor has {'AVX2 alone' if instructions else 'no int8 instructions'}."
+    )
 
 
 def as_table(times: Sequence[ModelTimes]) -> str:

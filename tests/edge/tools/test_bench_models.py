@@ -9,7 +9,7 @@ import pytest
 from mini_bundle import make_bundle
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.errors import AcceleratorError
-from oahega_edge.tools.bench_models import as_table, described, time_models
+from oahega_edge.tools.bench_models import as_table, described, int8_instructions, kernels, time_models
 
 
 def test_every_model_is_timed_with_each_number_of_threads(tmp_path: Path) -> None:
@@ -43,3 +43,24 @@ def test_an_accelerator_without_a_compiled_model_is_named(tmp_path: Path) -> Non
 
     with pytest.raises(AcceleratorError, match="compiled detector"):
         list(time_models(bundle, 1, "usb", runs=1))
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "found", "said"),
+    [
+        ("flags\t\t: fpu avx2 fma\n", ["AVX2"], "Plain int8 kernels: the processor has AVX2 alone."),
+        ("flags : avx2 avx512_vnni amx_int8\n", ["AVX2", "AVX-512 VNNI", "AMX"], "AVX-512 VNNI, AMX."),
+        ("Features\t: fp asimd crc32\n", [], "no int8 instructions."),
+        ("Features\t: fp asimd asimddp i8mm\n", ["dot product", "i8mm"], "dot product, i8mm."),
+        ("processor : 0\n", None, "does not tell"),
+    ],
+)
+def test_it_says_which_int8_instructions_the_processor_has(
+    cpuinfo: str, found: list[str] | None, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+
+    instructions = int8_instructions(tmp_path / "cpuinfo")
+
+    assert instructions == found
+    assert said in kernels(instructions)

@@ -235,7 +235,7 @@ def test_a_model_is_not_judged_on_other_classes(trained: Path, tmp_path: Path) -
 def test_comparison_puts_every_model_on_the_same_pictures(trained: Path, data: Path, tmp_path: Path) -> None:
     from oahega_build.emotion.compare import as_table, compare_run
 
-    rows = compare_run([trained, trained], data, None, "valid", tmp_path, "c", tmp_path / "log.jsonl")
+    rows = compare_run([trained, trained], data, (), "valid", tmp_path, "c", tmp_path / "log.jsonl")
 
     assert rows[0].accuracy == rows[1].accuracy
     assert (rows[0].milliseconds or 0) > 0

@@ -1,0 +1,1 @@
+"""Several networks from one pack of faces: teachers, then the students that they teach."""

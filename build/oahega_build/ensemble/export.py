@@ -1,0 +1,150 @@
+"""Stage `export-ensemble`: a student's weights to its int8 file, operating point and manifest entry."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from oahega_build.emotion.calibrate import Evidence, fit_operating_point, fit_prior
+from oahega_build.emotion.decision import DECISION
+from oahega_build.emotion.evaluate import file_logits
+from oahega_build.emotion.metrics import summary
+from oahega_build.emotion.recipe import PIXEL_OFFSET, PIXEL_SCALE
+from oahega_build.ensemble.lesson import load_weights
+from oahega_build.ensemble.pack import Pack, fold, joined, read_pack
+from oahega_build.ensemble.recipe import EnsembleRecipe
+from oahega_build.ensemble.train import build_net, weights_of
+from oahega_build.ensemble.variation import CANVAS, CROP
+from oahega_build.errors import RunError
+from oahega_build.models.quantize import golden, input_tensor, output_tensors, to_int8
+from oahega_build.pictures.framing import Framing
+from oahega_build.runs import artifacts
+from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source
+from oahega_edge.chain.classification import calibrated
+from oahega_edge.chain.preprocess import crop_face
+from oahega_edge.manifest import EmotionEntry, InputTensor, ModelCard, ModelFile, SuggestedDecision
+
+MODEL_NAME, WEIGHTS_NAME = "emotion.tflite", "weights.npz"
+REPRESENTATIVE = 512
+"""Training pictures that fix the ranges of the int8 activations."""
+CLEAR = 0.55
+"""Share of the votes for one label above which a face counts as showing it."""
+
+
+def export_ensemble(
+    source: Path,
+    student: str,
+    packs: Sequence[Path],
+    elsewhere: Sequence[Path],
+    detector: Path,
+    terms: Sequence[str],
+    artifacts_folder: Path,
+    run_name: str,
+) -> Path:
+    """`artifacts/export-ensemble/<run>/` with emotion.tflite, weights.npz, entry.json and metrics.json.
+
+    The operating point is fitted on the packs' held-out faces and on the parts for choosing of the sources
+    `elsewhere`, on the file's own answers. Raises BuildError.
+    """
+    recipe = recipe_of(source)
+    weights = weights_of(source, student)
+    if student not in recipe.students or not weights.is_file():
+        raise RunError(f"{source} holds no student {student!r}; it has {', '.join(recipe.students)}")
+    described = {"source": source.name, "student": student, "weights": artifacts.sha256_of(weights)}
+    with artifacts.open_run(artifacts_folder, "export-ensemble", run_name, described) as run:
+        model = build_net(recipe.students[student], len(recipe.labels))
+        load_weights(weights, student, model)
+        pack = joined([read_pack(path) for path in packs])
+        find = FaceFinder(detector)
+        sources = [read_source(root, recipe.labels, CHOOSE, find) for root in elsewhere]
+        asked = InputTensor(
+            width=CROP, height=CROP, colour="grey", dtype="float32",
+            pixel_scale=PIXEL_SCALE, pixel_offset=PIXEL_OFFSET,
+        )  # fmt: skip
+        data = to_int8(model, _spread(pack.where(~pack.held_out)), asked)
+        artifacts.write_bytes(run.folder / MODEL_NAME, data)
+        artifacts.write_bytes(run.folder / WEIGHTS_NAME, weights.read_bytes())
+        entry = _entry(run.folder, data, recipe, student, terms)
+        entry, metrics = _at_its_operating_point(entry, data, pack.where(pack.held_out), sources)
+        artifacts.write_json(run.folder / "metrics.json", metrics)
+        artifacts.write_json(run.folder / "entry.json", entry.model_dump(mode="json"))
+    return run.finished
+
+
+def recipe_of(run: Path) -> EnsembleRecipe:
+    """The recipe that a run of `train-ensemble` was made with. Raises RunError."""
+    try:
+        return TypeAdapter(EnsembleRecipe).validate_json((run / "recipe.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{run} is no run of train-ensemble ({type(error).__name__}); give its folder"
+        ) from error
+
+
+def _spread(pack: Pack) -> list[NDArray[np.uint8]]:
+    """About REPRESENTATIVE crops, evenly over the pack."""
+    edge = (CANVAS - CROP) // 2
+    step = max(1, len(pack) // REPRESENTATIVE)
+    return list(pack.canvas[::step, edge : edge + CROP, edge : edge + CROP])
+
+
+def _entry(
+    folder: Path, data: bytes, recipe: EnsembleRecipe, student: str, terms: Sequence[str]
+) -> EmotionEntry:
+    outputs = output_tensors(data, {"logits": "logits"})
+    exported = input_tensor(data, "grey", PIXEL_SCALE, PIXEL_OFFSET)
+    return EmotionEntry(
+        cpu=ModelFile(file=MODEL_NAME, sha256=artifacts.sha256_of(folder / MODEL_NAME)),
+        input=exported,
+        crop=Framing().crop,
+        outputs=outputs,
+        labels=recipe.labels,
+        temperature=1.0,
+        suggested=SuggestedDecision(threshold=DECISION.threshold, frames=DECISION.frames),
+        golden=golden(data, exported, outputs),
+        card=ModelCard(
+            recipe=f"emotion_world, student {student}",
+            commit=artifacts.commit(),
+            created=artifacts.now(),
+            data=tuple(terms),
+            metrics={},
+            weights=artifacts.sha256_of(folder / WEIGHTS_NAME),
+        ),
+    )
+
+
+def _at_its_operating_point(
+    entry: EmotionEntry, data: bytes, held_out: Pack, sources: Sequence[Source]
+) -> tuple[EmotionEntry, dict[str, float | int | str]]:
+    """Temperature, offsets and prior, and the figures that chose them."""
+    edge = (CANVAS - CROP) // 2
+    crops = held_out.canvas[:, edge : edge + CROP, edge : edge + CROP]
+    logits = file_logits(data, entry, list(crops))
+    shares = held_out.votes @ fold(entry.labels)
+    own = held_out.votes @ (fold(entry.labels) == 1)
+    clear = own.max(axis=1) > CLEAR
+    labels = own.argmax(axis=1)
+    certain = np.eye(len(entry.labels))[labels]
+    evidence = [Evidence(logits[clear], certain[clear])]
+    if (~clear).any():
+        evidence.append(Evidence(logits[~clear], shares[~clear], weight=0.5))
+    for source in sources:
+        found = [crop_face(f.pixels, f.box, entry.input, entry.crop) for f in source.faces]
+        targets = np.eye(len(entry.labels))[[f.label for f in source.faces]]
+        evidence.append(Evidence(file_logits(data, entry, found), targets, balanced=1.0))
+    temperature, offsets = fit_operating_point(evidence)
+    prior = fit_prior(logits[clear], labels[clear], temperature, offsets)
+    entry = entry.model_copy(update={"temperature": temperature, "offsets": offsets, "prior": prior})
+    figures = {"held_out": summary(calibrated(logits[clear], entry), labels[clear])}
+    for source, answered in zip(sources, evidence[-len(sources) :] if sources else (), strict=True):
+        truth = answered.targets.argmax(axis=1)
+        figures[source.name.replace("/", "_")] = summary(calibrated(answered.logits, entry), truth)
+    card: dict[str, float | int | str] = {"bytes": len(data), "held_out_pictures": int(clear.sum())}
+    for name, of in figures.items():
+        card |= {f"{name}_{key}": value for key, value in dataclasses.asdict(of).items()}
+    return entry.model_copy(update={"card": entry.card.model_copy(update={"metrics": card})}), card

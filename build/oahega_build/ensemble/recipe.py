@@ -1,0 +1,57 @@
+"""What an ensemble consists of: teachers first, then students that they teach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from oahega_build.ensemble.variation import CROP, Ranges
+from oahega_build.models.trunk import Trunk
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How networks are trained."""
+
+    epochs: int
+    batch: int = 512
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    """Decoupled (AdamW); kernels only."""
+    warm_up_epochs: float = 2.0
+    balance: float = 0.5
+    """How much rarer expressions are drawn more often: 0 as they come, 1 all alike."""
+    taught_share: float = 0.7
+    """Share of the teachers' answers in the loss, where there are teachers."""
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """One network."""
+
+    trunk: Trunk
+    dropout: float = 0.2
+    side: int = CROP
+    """Pixels that the trunk sees; the crop is enlarged or shrunk where it is not CROP."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleRecipe:
+    """Teachers answer with votes, students with labels."""
+
+    students: Mapping[str, Net]
+    teachers: Mapping[str, Net] = field(default_factory=dict)
+    side_by_side: int = 2
+    """Students that learn from the same batches, so that the teachers are asked once for all of them."""
+    labels: tuple[str, ...] = ("angry", "happy", "neutral", "sad", "surprise")
+    ranges: Ranges = field(default_factory=Ranges)
+    teacher_course: Course = field(default_factory=lambda: Course(epochs=60, learning_rate=1e-3))
+    course: Course = field(default_factory=lambda: Course(epochs=150))
+    precision: str = "float32"
+    """Keras policy of all layers while training; `mixed_bfloat16` where the processor has it."""
+
+    def groups(self) -> list[tuple[str, ...]]:
+        """The students, as they learn together."""
+        names = list(self.students)
+        return [tuple(names[i : i + self.side_by_side]) for i in range(0, len(names), self.side_by_side)]
