@@ -379,17 +379,49 @@ def train_detector(
     recipe: RecipeName = "detector_default",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
-    threads: Annotated[int, typer.Option(help="Number of threads that compose examples.")] = 2,
+    workers: Annotated[int, typer.Option(help="Number of threads that compose examples.")] = 2,
+    processes: Annotated[bool, typer.Option(help="Use processes instead of threads, to feed a GPU.")] = False,
+    precision: Annotated[
+        str, typer.Option(help="Dtype policy of Keras; mixed_bfloat16 for a GPU.")
+    ] = "float32",
+    seconds: Annotated[float, typer.Option(help="End the training within this time; 0: never.")] = 0.0,
     override: Overrides = None,
 ) -> None:
-    """Train the face and person detector and export it as detector.tflite and entry.json."""
+    """Train the face and person detector and export it as detector.tflite and entry.json.
+
+    KERAS_BACKEND=torch (or jax) trains it on a GPU; the export, which needs TensorFlow, is then left to
+    `export-detector`.
+    """
     with held_back():
+        import keras
+
         from oahega_build.detector import train as stage
         from oahega_build.detector.recipe import DetectorRecipe
         from oahega_build.runs.recipes import load_recipe
 
+    keras.config.set_dtype_policy(precision)
     chosen = load_recipe(recipe, DetectorRecipe, override or ())
-    print(stage.train(chosen, recipe, data, artifacts, run, threads))
+    means = stage.Means(workers, processes, seconds)
+    print(stage.train(chosen, recipe, data, artifacts, run, means))
+
+
+@app.command("pack-labels")
+def pack_labels(
+    target: Annotated[Path, typer.Argument(help="Folder for train.npz and held.npz.")],
+    run: RunName = "shared",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    longest: Annotated[int, typer.Option(help="Pixels of a picture's longer side at most.")] = 400,
+    quality: Annotated[int, typer.Option(help="Of the WebP files in it.")] = 75,
+) -> None:
+    """Pack a labelling run for a machine that has no TensorFlow."""
+    with held_back():
+        from oahega_build.pictures.packed import write_packed
+        from oahega_build.pictures.records import read_records, shards_of
+
+    target.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "held"):
+        records = read_records(shards_of(artifacts / "label" / run, split))
+        print(f"{write_packed(target / f'{split}.npz', records, longest, quality)} pictures of {split}")
 
 
 @app.command("export-detector")

@@ -19,5 +19,9 @@ class RunError(BuildError):
     """The run's folder is finished already, or belongs to another recipe."""
 
 
+class RunUnfinished(BuildError):
+    """The run is trained, but not exported here."""
+
+
 class ExportError(BuildError):
     """The exported file is not what was asked for: not int8 throughout, or tensors are missing."""

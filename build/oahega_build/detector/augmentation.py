@@ -24,6 +24,16 @@ class Augmentation:
     at 20..85 % of the input's height."""
     mosaic: float = 0.2
     """Four scenes on one input."""
+    crowd: float = 0.0
+    """Many scenes on one input, so that small faces in front of anything are common,"""
+    crowd_rows: tuple[int, int] = (3, 6)
+    """in so many rows, fewest and most,"""
+    crowd_modes: Mapping[str, float] = field(
+        default_factory=lambda: {"fit": 0.3, "zoom_in": 0.3, "face": 0.4}
+    )
+    """placed like this."""
+    covered: float = 0.0
+    """A scene whose faces are behind masks and the like, where their landmarks are known."""
     pasted: float = 0.35
     """Still faces on the scene, where there are some to paste."""
     stretch: float = 0.15

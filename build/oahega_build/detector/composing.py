@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from oahega_build.detector.inputs import Composer, Scene
-from oahega_build.detector.pasting import FacePaster, People
+from oahega_build.detector.pasting import FacePaster, People, Still, still_of
 from oahega_build.detector.recipe import DetectorRecipe, network_input
 from oahega_build.pictures.dataset import read_dataset, split_train
 
@@ -38,7 +38,18 @@ def paster_of(recipe: DetectorRecipe, data: Path, scenes: Sequence[Scene]) -> Fa
     training, _ = split_train(read_dataset(data / recipe.faces))
     nobody = [scene.pixels for scene in scenes if scene.set_name in recipe.without_people]
     people = [found for scene in scenes if (found := _people(scene, recipe.labels)) is not None]
-    return FacePaster([sample.pixels for sample in training], recipe.pasting, nobody, people)
+    heads = list(_heads(scenes)) if recipe.pasting.heads else []
+    return FacePaster([sample.pixels for sample in training], recipe.pasting, nobody, people, heads)
+
+
+def _heads(scenes: Sequence[Scene]) -> Iterator[Still]:
+    """Faces of the scenes, those with landmarks: a teacher saw them well."""
+    for scene in scenes:
+        for place in scene.landmarks:
+            if not scene.boxes.ignore[place]:
+                still = still_of(scene.pixels, scene.boxes.edges[place])
+                if still is not None:
+                    yield still
 
 
 def _people(scene: Scene, labels: Sequence[str]) -> People | None:

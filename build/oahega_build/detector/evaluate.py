@@ -20,7 +20,8 @@ from oahega_build.detector.metrics import SIZES, Matches, matches_of
 from oahega_build.errors import DataError
 from oahega_build.labelling.teachers import Teacher, TeacherSpec, make_teacher
 from oahega_build.models.interpreter import invocation_times
-from oahega_build.pictures.records import Record, read_records, shards_of
+from oahega_build.pictures.record import Record
+from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs.artifacts import open_run
 from oahega_build.runs.entries import ENTRY, write_on_card
 from oahega_build.runs.progress import track

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
+from oahega_build.detector.checkpoint import fill_averaged, read_decoder
 from oahega_build.detector.inputs import Scene, scene_of
 from oahega_build.detector.recipe import OUTPUTS, PIXEL_OFFSET, PIXEL_SCALE, DetectorRecipe, network_input
 from oahega_build.detector.scores import choose_scores, float_outputs, found_in_empty_views, int8_outputs
-from oahega_build.errors import RecipeError, RunError
+from oahega_build.errors import RecipeError
 from oahega_build.models.postprocess import with_post_processing
 from oahega_build.models.quantize import golden, input_tensor, output_tensors, to_int8
 from oahega_build.models.ssd import build_ssd
-from oahega_build.pictures.records import Record, read_records, shards_of
+from oahega_build.pictures.packed import records_in
+from oahega_build.pictures.record import Record
 from oahega_build.runs.artifacts import UNFINISHED, commit, now, write_bytes, write_json
 from oahega_edge.chain.preprocess import fit_picture
 from oahega_edge.manifest import (
@@ -98,11 +100,9 @@ def export_checkpoint(
     if not checkpoint.exists():
         raise RecipeError(f"{checkpoint} does not exist yet; wait for the first epoch of run {run}")
     labels = artifacts / "label" / recipe.records
-    scenes = [
-        scene_of(record, recipe.labels, recipe.longest)
-        for record in read_records(shards_of(labels, "train")[:1])
-    ]
-    held = list(read_records(shards_of(labels, "held")))
+    calibrating = itertools.islice(records_in(labels, "train"), 4 * recipe.calibration)
+    scenes = [scene_of(record, recipe.labels, recipe.longest) for record in calibrating]
+    held = list(records_in(labels, "held"))
     entry = export(folder, checkpoint, target, recipe, recipe_name, scenes, held)
     if post_processing:
         model, _ = averaged_model(recipe, entry.decoder, checkpoint)
@@ -132,28 +132,6 @@ def _blend_earlier(model: keras.Model, recipe: DetectorRecipe) -> None:
     share = recipe.earlier_share
     mixed = [share * e + (1 - share) * o for e, o in zip(model.get_weights(), ours, strict=True)]
     model.set_weights(mixed)
-
-
-def fill_averaged(model: keras.Model, checkpoint: Path) -> int:
-    """Averaged weights into the network; returns the step that they were saved at."""
-    with np.load(checkpoint) as arrays:
-        values = [arrays.get(f"average/{weight.path}") for weight in model.weights]
-        for weight, value in zip(model.weights, values, strict=True):
-            if value is None or value.shape != tuple(weight.shape):
-                raise RunError(
-                    f"{checkpoint} is of another net, its {weight.path} does not fit; give a run of this net"
-                )
-        model.set_weights(values)
-        return int(arrays["step"])
-
-
-def read_decoder(folder: Path) -> SsdDecoder:
-    """The anchors that a run was made with. Raises RunError when `folder` is no such run."""
-    path = folder / "decoder.json"
-    try:
-        return SsdDecoder.model_validate_json(path.read_text())
-    except (OSError, ValidationError) as error:
-        raise RunError(f"{path} is no anchors of a detector ({type(error).__name__}); give a run") from error
 
 
 def calibration_pictures(recipe: DetectorRecipe, scenes: Sequence[Scene]) -> Iterator[NDArray[np.uint8]]:

@@ -7,24 +7,30 @@ is `oahega_edge.chain.preprocess.fit_picture`, the device's own.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.detector.augmentation import Augmentation, photometric
+from oahega_build.detector.covering import cover
 from oahega_build.detector.pasting import FacePaster
-from oahega_build.detector.targets import Boxes, Matcher, Targets, areas
-from oahega_build.labelling.label import body_of
+from oahega_build.detector.targets import Boxes, areas
+from oahega_build.pictures.bodies import body_of
 from oahega_build.pictures.drawing import View, show
-from oahega_build.pictures.records import Record
+from oahega_build.pictures.record import Record
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import edges_of
 from oahega_edge.chain.preprocess import fit_picture, resize_pixels
 from oahega_edge.manifest import InputTensor, Resize
+
+COVERINGS = 2
+"""Ways to cover the faces of a scene,"""
+COVERED = 0.8
+"""and the chance of each face in them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +40,8 @@ class Scene:
     set_name: str
     pixels: Pixels
     boxes: Boxes
+    landmarks: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
+    """Place in `boxes` -> the five points of a face, (5, 2) in pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +64,8 @@ def scene_of(record: Record, labels: Sequence[str], longest: int) -> Scene:
         np.array([labels.index(b.label) for b in known], np.intp),
         np.array([b.ignore for b in known], bool),
     )
-    return Scene(record.key.split("/")[0], resize_pixels(pixels, size, "area"), boxes)
+    landmarks = {i: np.array(b.landmarks) * np.array(size) for i, b in enumerate(known) if b.landmarks}
+    return Scene(record.key.split("/")[0], resize_pixels(pixels, size, "area"), boxes, landmarks)
 
 
 class Composer:
@@ -88,16 +97,20 @@ class Composer:
         drawn = [name for name in by_set if shares.get(name, 0) > 0]
         self._members = [np.array(by_set[name]) for name in drawn]
         weights = np.array([shares[name] for name in drawn], float)
-        self._weights = weights / weights.sum()
+        self._edges = np.cumsum(weights / weights.sum())[:-1]
+        self._coverings: dict[tuple[int, int], Scene] = {}
 
     def example(self, number: int) -> Example:
         """Example `number` of an endless series."""
         rng = np.random.default_rng((self._seed, number))
         size = (self._input.width, self._input.height)
-        if rng.random() < self._how.mosaic:
+        kind = rng.random()
+        if kind < self._how.mosaic:
             pixels, boxes = self._mosaic(rng, size)
+        elif kind < self._how.mosaic + self._how.crowd:
+            pixels, boxes = self._crowd(rng, size)
         else:
-            pixels, boxes = self._placed(rng, size)
+            pixels, boxes = self._placed(rng, size, self._how.modes)
         if self._paster is not None and rng.random() < self._how.pasted:
             pixels, boxes = self._with_faces(self._paster, pixels, boxes, rng)
         if rng.random() < 0.5:
@@ -118,33 +131,49 @@ class Composer:
             added.append(Boxes.of(bodies, self._person, ignore=True))
         return pixels, self._seen(Boxes.joined([boxes, *added]), (width, height))
 
-    def _draw(self, rng: np.random.Generator) -> Scene:
-        members = self._members[rng.choice(len(self._members), p=self._weights)]
-        return self._scenes[int(rng.choice(members))]
+    def _draw(self, rng: np.random.Generator) -> int:
+        members = self._members[int(np.searchsorted(self._edges, rng.random()))]
+        return int(members[int(rng.integers(len(members)))])
 
     def _mosaic(self, rng: np.random.Generator, size: tuple[int, int]) -> tuple[Pixels, Boxes]:
-        width, height = size
         x, y = (int(side * rng.uniform(0.3, 0.7)) for side in size)
-        canvas = np.empty((height, width, 3), np.uint8)
+        return self._joined(rng, [[0, x, size[0]]] * 2, [0, y, size[1]], self._how.modes)
+
+    def _crowd(self, rng: np.random.Generator, size: tuple[int, int]) -> tuple[Pixels, Boxes]:
+        """Rows that grow towards the bottom, as those who stand nearer look larger."""
+        count = int(rng.integers(self._how.crowd_rows[0], self._how.crowd_rows[1] + 1))
+        heights = np.linspace(1, rng.uniform(1, 2.5), count) * rng.uniform(0.8, 1.2, count)
+        rows = _partition(heights, size[1])
+        columns = []
+        for top, bottom in itertools.pairwise(rows):
+            across = max(1, round(size[0] / (bottom - top) * rng.uniform(0.7, 1.3)))
+            columns.append(_partition(rng.uniform(0.8, 1.2, across), size[0]))
+        return self._joined(rng, columns, rows, self._how.crowd_modes)
+
+    def _joined(
+        self,
+        rng: np.random.Generator,
+        columns: Sequence[Sequence[int]],
+        rows: Sequence[int],
+        modes: Mapping[str, float],
+    ) -> tuple[Pixels, Boxes]:
+        """A scene in every cell; `columns`: the edges of each row's cells."""
+        canvas = np.empty((rows[-1], columns[0][-1], 3), np.uint8)
         parts = []
-        for left, top, right, bottom in (
-            (0, 0, x, y),
-            (x, 0, width, y),
-            (0, y, x, height),
-            (x, y, width, height),
-        ):
-            pixels, boxes = self._placed(rng, (right - left, bottom - top))
-            canvas[top:bottom, left:right] = pixels
-            shifted = boxes.edges + np.array([left, top, left, top])
-            parts.append(Boxes(shifted, boxes.labels, boxes.ignore))
+        for (top, bottom), edges in zip(itertools.pairwise(rows), columns, strict=True):
+            for left, right in itertools.pairwise(edges):
+                pixels, boxes = self._placed(rng, (right - left, bottom - top), modes)
+                canvas[top:bottom, left:right] = pixels
+                shifted = boxes.edges + np.array([left, top, left, top])
+                parts.append(Boxes(shifted, boxes.labels, boxes.ignore))
         return canvas, Boxes.joined(parts)
 
-    def _placed(self, rng: np.random.Generator, size: tuple[int, int]) -> tuple[Pixels, Boxes]:
-        scene = self._draw(rng)
-        modes = list(self._how.modes)
-        mode = modes[
-            rng.choice(len(modes), p=np.array(list(self._how.modes.values())) / sum(self._how.modes.values()))
-        ]
+    def _placed(
+        self, rng: np.random.Generator, size: tuple[int, int], shares: Mapping[str, float]
+    ) -> tuple[Pixels, Boxes]:
+        scene = self._covered(rng, self._draw(rng))
+        modes = list(shares)
+        mode = modes[rng.choice(len(modes), p=np.array(list(shares.values())) / sum(shares.values()))]
         if mode == "fit" and size == (self._input.width, self._input.height):
             pixels, placement = fit_picture(scene.pixels, self._input, self._resize)
             scale_x = placement.width * size[0] / scene.pixels.shape[1]
@@ -155,6 +184,21 @@ class Composer:
             pixels, view = show(scene.pixels, view, size, self._background(rng), _kernel(rng))
         there = scene.boxes
         return pixels, self._seen(Boxes(view.edges(there.edges), there.labels, there.ignore), size)
+
+    def _covered(self, rng: np.random.Generator, number: int) -> Scene:
+        """The scene, or one of the ways to see its faces behind masks and the like, which are kept."""
+        scene = self._scenes[number]
+        if not scene.landmarks or rng.random() >= self._how.covered:
+            return scene
+        key = (number, int(rng.integers(COVERINGS)))
+        if key not in self._coverings:
+            drawn = np.random.default_rng((self._seed, *key))
+            pixels = scene.pixels.copy()
+            for i, points in scene.landmarks.items():
+                if drawn.random() < COVERED:
+                    cover(pixels, points, scene.boxes.edges[i], drawn)
+            self._coverings[key] = replace(scene, pixels=pixels)
+        return self._coverings[key]
 
     def _view(self, rng: np.random.Generator, scene: Scene, mode: str, size: tuple[int, int]) -> View:
         height, width = scene.pixels.shape[:2]
@@ -229,44 +273,6 @@ class Composer:
         return Boxes(cut[kept], boxes.labels[kept], ignore[kept])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Stacked examples."""
-
-    pixels: NDArray[np.uint8]
-    kind: NDArray[np.int8]
-    offsets: NDArray[np.float32]
-
-
-def batches(
-    composer: Composer, matcher: Matcher, numbers: Iterable[int], size: int, threads: int = 2, ahead: int = 4
-) -> Iterator[Batch]:
-    """Batches of the numbered examples, made ahead by threads (OpenCV and numpy release the interpreter)."""
-
-    def make(number: int) -> tuple[Pixels, Targets]:
-        example = composer.example(number)
-        return example.pixels, matcher(example.boxes)
-
-    with ThreadPoolExecutor(threads) as pool:
-        pending = []
-        for number in numbers:
-            pending.append(pool.submit(make, number))
-            if len(pending) >= size * ahead:
-                yield _stacked([future.result() for future in pending[:size]])
-                del pending[:size]
-        while len(pending) >= size:
-            yield _stacked([future.result() for future in pending[:size]])
-            del pending[:size]
-
-
-def _stacked(made: Sequence[tuple[Pixels, Targets]]) -> Batch:
-    return Batch(
-        np.stack([pixels for pixels, _ in made]),
-        np.stack([targets.kind for _, targets in made]),
-        np.stack([targets.offsets for _, targets in made]),
-    )
-
-
 def box_sizes(
     composer: Composer, input_: InputTensor, labels: Sequence[str], count: int
 ) -> dict[str, NDArray[np.float64]]:
@@ -289,3 +295,9 @@ def _mirrored(pixels: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
 
 def _kernel(rng: np.random.Generator) -> str:
     return "area" if rng.random() < 0.7 else "linear"
+
+
+def _partition(parts: NDArray[np.float64], length: int) -> list[int]:
+    """Edges of pieces of a length, in proportion to `parts`."""
+    edges = np.concatenate([[0.0], np.cumsum(parts)]) / parts.sum() * length
+    return [round(edge) for edge in edges.tolist()]

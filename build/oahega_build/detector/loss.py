@@ -1,47 +1,72 @@
-"""Loss of the detector: focal loss on every anchor that counts, smooth L1 on the boxes of the positives."""
+"""Loss of the detector: focal loss on anchors that count, generalized IoU on the boxes of the positives.
+
+In Keras's own operations, so that it runs on every backend.
+"""
 
 from __future__ import annotations
 
-import tensorflow as tf
+from typing import Any
+
+from keras import ops
 
 from oahega_build.detector.targets import IGNORED, POSITIVE
 
+Tensor = Any
+"""Of whichever backend."""
+
 
 def ssd_loss(
-    scores: tf.Tensor,
-    boxes: tf.Tensor,
-    kind: tf.Tensor,
-    offsets: tf.Tensor,
+    scores: Tensor,
+    boxes: Tensor,
+    kind: Tensor,
+    offsets: Tensor,
     alpha: float,
     gamma: float,
     box_weight: float,
-) -> tuple[tf.Tensor, tf.Tensor]:
+    variances: tuple[float, float],
+) -> tuple[Tensor, Tensor]:
     """Two scalars, scores' and boxes' part, each per positive anchor of the batch.
 
-    scores (n, N, 1) logits; boxes, offsets (n, N, 4); kind (n, N) as `targets.Targets` has it.
-    Focal loss: Lin et al. 2017, formula 5. Ignored anchors weigh nothing in either part.
+    scores (n, N, 1) logits; boxes, offsets (n, N, 4); kind (n, N) as `targets.Targets` has it; `variances` of
+    centers and sizes, as the decoder has them. Focal loss: Lin et al. 2017, formula 5. Ignored anchors weigh
+    nothing in either part.
     """
-    positive = tf.cast(kind == POSITIVE, tf.float32)
-    counted = tf.cast(kind != IGNORED, tf.float32)
-    total = tf.maximum(tf.reduce_sum(positive), 1.0)
-    focal = sigmoid_focal(tf.squeeze(scores, -1), positive, alpha, gamma)
-    distance = tf.reduce_sum(smooth_l1(boxes - offsets), axis=-1)
+    positive = ops.cast(ops.equal(kind, POSITIVE), "float32")
+    counted = ops.cast(ops.not_equal(kind, IGNORED), "float32")
+    total = ops.maximum(ops.sum(positive), 1.0)
+    logits = ops.cast(ops.squeeze(scores, -1), "float32")
+    focal = sigmoid_focal(logits, positive, alpha, gamma)
+    distance = 1.0 - generalized_iou(ops.cast(boxes, "float32"), offsets, variances)
     return (
-        tf.reduce_sum(focal * counted) / total,
-        box_weight * tf.reduce_sum(distance * positive) / total,
+        ops.sum(focal * counted) / total,
+        box_weight * ops.sum(distance * positive) / total,
     )
 
 
-def sigmoid_focal(logits: tf.Tensor, truth: tf.Tensor, alpha: float, gamma: float) -> tf.Tensor:
+def sigmoid_focal(logits: Tensor, truth: Tensor, alpha: float, gamma: float) -> Tensor:
     """-alpha_t (1 - p_t)^gamma log p_t, elementwise; `truth` 0 or 1."""
-    entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=truth, logits=logits)
-    probability = tf.sigmoid(logits)
-    right = truth * probability + (1 - truth) * (1 - probability)
+    entropy = ops.softplus(logits) - logits * truth
+    probability = ops.sigmoid(logits)
+    wrong = truth * (1 - probability) + (1 - truth) * probability
     weight = truth * alpha + (1 - truth) * (1 - alpha)
-    return weight * (1 - right) ** gamma * entropy
+    return weight * wrong**gamma * entropy
 
 
-def smooth_l1(difference: tf.Tensor, beta: float = 0.5) -> tf.Tensor:
-    """Square below `beta`, linear above, equal slopes where they meet."""
-    size = tf.abs(difference)
-    return tf.where(size < beta, 0.5 * size**2 / beta, size - 0.5 * beta)
+def generalized_iou(ours: Tensor, theirs: Tensor, variances: tuple[float, float]) -> Tensor:
+    """GIoU (Rezatofighi et al. 2019) of boxes given as offsets dy, dx, dh, dw on the same anchors, -1..1.
+
+    It does not change when both axes are scaled, so the anchor is the unit square and its size is not needed.
+    """
+    low_a, high_a = _corners(ours, variances)
+    low_b, high_b = _corners(theirs, variances)
+    shared = ops.prod(ops.relu(ops.minimum(high_a, high_b) - ops.maximum(low_a, low_b)), axis=-1)
+    around = ops.prod(ops.maximum(high_a, high_b) - ops.minimum(low_a, low_b), axis=-1)
+    union = ops.prod(high_a - low_a, axis=-1) + ops.prod(high_b - low_b, axis=-1) - shared
+    return shared / union - (around - union) / around
+
+
+def _corners(offsets: Tensor, variances: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    middle = offsets[..., :2] * variances[0]
+    # Random offsets of a fresh network must not overflow.
+    half = ops.exp(ops.clip(offsets[..., 2:] * variances[1], -4.0, 4.0)) / 2
+    return middle - half, middle + half

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.pictures.readers import LabelledBox
-from oahega_build.pictures.records import Record
+from oahega_build.pictures.record import Record
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.geometry import edges_of, iou_matrix, shared_areas
 

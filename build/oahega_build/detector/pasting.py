@@ -27,8 +27,25 @@ SHARED = 0.1
 """Most that a pasted face and another may have in common, as a share of the smaller one."""
 PIECES = 3
 """Of which a decoy is chosen."""
+SMALLEST_HEAD = 28
+"""Height of a face that is taken from a scene, pixels,"""
+LARGEST_STILL = 112
+"""and the largest side of what is kept of it."""
 SMALLEST_DECOY = 16
 """Side of a piece of a body, pixels of its picture."""
+
+
+def still_of(pixels: Pixels, face: NDArray[np.float64]) -> Still | None:
+    """A face of a scene as a still, cut as `Framing` says; None where it is too small or cut off."""
+    left, top, right, bottom = face
+    side = (bottom - top) / Framing().box.height
+    x, y = (left + right) / 2 - side / 2, (top + bottom) / 2 - Framing().middle_y * side
+    rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
+    height, width = pixels.shape[:2]
+    if bottom - top < SMALLEST_HEAD or x < 0 or y < 0 or rows.stop > height or columns.stop > width:
+        return None
+    part = np.ascontiguousarray(pixels[rows, columns])
+    return resize_pixels(part, (LARGEST_STILL,) * 2, "area") if side > LARGEST_STILL else part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +71,8 @@ class Pasting:
     """Degrees to each side."""
     grey: float = 0.2
     """Chance of a face without colour."""
+    heads: float = 0.0
+    """Share of the faces that are taken from the scenes themselves, in colour."""
     decoys: int = 2
     """At most so many pieces of pictures that are no faces are drawn in the same way,"""
     of_bodies: float = 0.5
@@ -69,9 +88,14 @@ class FacePaster:
         how: Pasting,
         nobody: Sequence[Pixels] = (),
         people: Sequence[People] = (),
+        heads: Sequence[Still] = (),
     ) -> None:
-        """`nobody`: pictures without people. Decoys are cut of these and of `people`."""
+        """`nobody`: pictures without people. Decoys are cut of these and of `people`.
+
+        `heads`: faces out of scenes, as `still_of` cuts them.
+        """
         self._stills = stills
+        self._heads = heads
         self._how = how
         self._nobody = nobody
         self._people = people
@@ -91,7 +115,7 @@ class FacePaster:
             box = self._place(height, pixels.shape[:2], taken, rng)
             if box is None:
                 continue
-            still = self._stills[int(rng.integers(len(self._stills)))] if is_face else self._decoy(rng)
+            still = self._face(rng) if is_face else self._decoy(rng)
             if still is None:
                 continue
             face, mask = self._drawn(still, height, rng)
@@ -107,6 +131,10 @@ class FacePaster:
         faces = [True] * int(rng.integers(1, self._how.most + 1))
         most = self._how.decoys if self._nobody or self._people else 0
         return [*[False] * int(rng.integers(most + 1)), *faces]
+
+    def _face(self, rng: np.random.Generator) -> Still:
+        stills = self._heads if self._heads and rng.random() < self._how.heads else self._stills
+        return stills[int(rng.integers(len(stills)))]
 
     def _decoy(self, rng: np.random.Generator) -> Still | None:
         """The liveliest of some pieces without a face, as a plain one teaches nothing; None: all had one."""

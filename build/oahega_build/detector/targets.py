@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oahega_edge.chain.detection import anchor_boxes, anchor_labels, encode_boxes
-from oahega_edge.chain.geometry import iou_matrix, shared_areas
 from oahega_edge.manifest import InputTensor, SsdDecoder
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
@@ -89,7 +88,9 @@ class Matcher:
     ) -> None:
         self._anchors = anchor_boxes(input_, decoder)
         half = self._anchors[:, 2:] / 2
-        self._edges = np.concatenate([self._anchors[:, :2] - half, self._anchors[:, :2] + half], axis=1)
+        edges = np.concatenate([self._anchors[:, :2] - half, self._anchors[:, :2] + half], axis=1)
+        self._edges = np.ascontiguousarray(edges.T, np.float32)
+        self._inner = np.clip(self._edges, 0, 1)
         names = np.array(anchor_labels(input_, decoder))
         self._members = [np.flatnonzero(names == label) for label in labels]
         self._decoder = decoder
@@ -110,10 +111,22 @@ class Matcher:
         return Targets(kind, offsets)
 
     def _inside(self, members: NDArray[np.intp], regions: NDArray[np.float64]) -> NDArray[np.bool_]:
-        anchors = np.clip(self._edges[members], 0, 1)
-        shared = shared_areas(anchors, regions)
-        inside: NDArray[np.bool_] = np.any(shared > self._how.ignored * areas(anchors)[:, None], axis=1)
+        anchors = self._inner[:, members]
+        least = self._how.ignored * (anchors[2] - anchors[0]) * (anchors[3] - anchors[1])
+        inside = np.zeros(len(members), bool)
+        for region in regions:
+            inside |= _shared(region, anchors) > least
         return inside
+
+    def _overlap(self, members: NDArray[np.intp], things: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Intersection over union, box by box: rows that stay in the cache are many times as fast."""
+        anchors = self._edges[:, members]
+        sizes = (anchors[2] - anchors[0]) * (anchors[3] - anchors[1])
+        overlap = np.empty((len(things), len(members)), np.float32)
+        for row, thing in zip(overlap, things, strict=True):
+            shared = _shared(thing, anchors)
+            np.divide(shared, sizes + np.float32(areas(thing[None])[0]) - shared, out=row)
+        return overlap
 
     def _match(
         self,
@@ -122,7 +135,7 @@ class Matcher:
         kind: NDArray[np.int8],
         offsets: NDArray[np.float32],
     ) -> None:
-        overlap = iou_matrix(things, self._edges[members])
+        overlap = self._overlap(members, things)
         owner = overlap.argmax(axis=0)
         best = overlap.max(axis=0)
         undecided = (best >= self._how.negative) & (best < self._how.positive)
@@ -131,7 +144,9 @@ class Matcher:
         # Boxes that fit no anchor well still get their best ones; the largest first, so that a small
         # box keeps its anchors against a large neighbour.
         for i in np.argsort(-areas(things)):
-            order = np.argsort(-overlap[i])[: self._how.best]
+            count = min(self._how.best, len(members))
+            nearest = np.argpartition(-overlap[i], count - 1)[:count]
+            order = nearest[np.argsort(-overlap[i, nearest])]
             taken = order[(overlap[i, order] >= self._how.best_least) | (np.arange(len(order)) == 0)]
             own = taken[~positive[taken] | (overlap[i, taken] >= best[taken]) | (taken == order[0])]
             owner[own] = i
@@ -139,3 +154,11 @@ class Matcher:
         chosen = members[positive]
         kind[chosen] = POSITIVE
         offsets[chosen] = encode_boxes(things[owner[positive]], self._anchors[chosen], self._decoder)
+
+
+def _shared(box: NDArray[np.float64], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Area that a box has in common with each of the anchors (4, n)."""
+    left, top, right, bottom = box.astype(np.float32)
+    width = np.minimum(anchors[2], right) - np.maximum(anchors[0], left)
+    height = np.minimum(anchors[3], bottom) - np.maximum(anchors[1], top)
+    return np.asarray(np.maximum(width, 0) * np.maximum(height, 0), np.float32)

@@ -1,35 +1,57 @@
-"""Labelled records -> a trained detector, exported.
+"""Labelled records -> a trained detector, exported. On every backend of Keras: TensorFlow, PyTorch, JAX.
 
-A checkpoint is written after every epoch; the same command goes on from it.
+A checkpoint is written after every epoch; the same command goes on from it, on another machine too.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from oahega_build.detector.checkpoint import fill_averaged, read_decoder
 from oahega_build.detector.composing import composer_of, paster_of
-from oahega_build.detector.export import export, fill_averaged, read_decoder
-from oahega_build.detector.inputs import Batch, Composer, batches, box_sizes, scene_of
+from oahega_build.detector.feed import Batch, Feed, Source
+from oahega_build.detector.inputs import Composer, box_sizes, scene_of
 from oahega_build.detector.loss import ssd_loss
 from oahega_build.detector.recipe import PIXEL_OFFSET, PIXEL_SCALE, DetectorRecipe, network_input
-from oahega_build.detector.targets import Matcher
+from oahega_build.errors import RunUnfinished
 from oahega_build.models.anchors import anchors_from_boxes
 from oahega_build.models.ssd import build_ssd
-from oahega_build.models.warmstart import warm_start
-from oahega_build.pictures.records import read_records, shards_of
+from oahega_build.pictures.packed import records_in
 from oahega_build.runs.artifacts import Run, now, open_run, write_bytes
 from oahega_build.runs.output import say
 from oahega_build.runs.progress import progress
 from oahega_edge.manifest import SsdDecoder
+
+SETTLING = 64
+"""Examples that set the norms of a network which starts from folded weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a training may use of its machine."""
+
+    workers: int = 2
+    """Compose examples,"""
+    processes: bool = False
+    """as threads or, to feed a GPU, as processes."""
+    seconds: float = 0.0
+    """The training ends within this time, its learning rate falling with the time spent; 0: no limit."""
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def spent(self) -> float:
+        """Share of the time, 0..1."""
+        return min(1.0, (time.monotonic() - self.started) / self.seconds) if self.seconds else 0.0
 
 
 def train(
@@ -38,50 +60,75 @@ def train(
     data: Path,
     artifacts: Path,
     run: str,
-    threads: int = 2,
+    means: Means | None = None,
     after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> Path:
     """Train and export to `<artifacts>/train-detector/<run>`; goes on where an interrupted one stopped.
 
-    `after_epoch` is told how many epochs are done, once their checkpoint is written.
+    `after_epoch` is told how many epochs are done, once their checkpoint is written. Raises RunUnfinished
+    without TensorFlow, which the export needs, and when the time is over: `export-detector` makes the files.
     """
     folder = artifacts / "label" / recipe.records
-    held = list(read_records(shards_of(folder, "held")))
+    means = means or Means()
+    held = list(records_in(folder, "held"))
     with open_run(artifacts, "train-detector", run, recipe) as made:
-        scenes = [
-            scene_of(record, recipe.labels, recipe.longest)
-            for record in read_records(shards_of(folder, "train"))
-        ]
+        scenes = [scene_of(record, recipe.labels, recipe.longest) for record in records_in(folder, "train")]
         composer = composer_of(recipe, scenes, paster_of(recipe, data, scenes))
-        training = _prepare(recipe, data, made, composer)
-        matcher = Matcher(network_input(recipe.net), training.decoder, recipe.labels, recipe.matching)
-        step = _step_function(training)
-        history = made.folder / "history.jsonl"
-        steps = recipe.epochs * steps_per_epoch(recipe)
-        with progress("training", steps, int(training.step)) as shown:
-            while (epoch := int(training.step) // steps_per_epoch(recipe)) < recipe.epochs:
-                examples = batches(composer, matcher, _numbers(recipe, epoch), recipe.batch, threads)
-                figures = _epoch(training, step, examples, shown.advance)
-                _save(made.checkpoints / "last.npz", training)
-                with history.open("a") as lines:
-                    lines.write(json.dumps({"epoch": epoch + 1, "at": now(), **figures}) + "\n")
-                shown.note(f"epoch {epoch + 1}/{recipe.epochs}: {figures}")
-                after_epoch(epoch + 1)
+        decoder = _anchors(recipe, made.folder, composer)
+        source = Source(recipe, decoder, data, folder)
+        with Feed(source, composer, means.workers, means.processes) as feed:
+            learner = _prepare(recipe, decoder, data, made, composer)
+            done = _fit(learner, recipe, feed, made, means, after_epoch)
+        if not done or keras.backend.backend() != "tensorflow":
+            raise RunUnfinished(
+                f"{made.folder} is trained but has no files; run export-detector where TensorFlow is"
+            )
+        from oahega_build.detector.export import export  # TensorFlow's
+
         export(made.folder, made.checkpoints / "last.npz", made.folder, recipe, recipe_name, scenes, held)
     return made.finished
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Training:
-    """What a running training consists of."""
+class Learner(keras.Model):
+    """The network with its loss: pixels as bytes -> what the network answers. On every backend of Keras."""
 
-    recipe: DetectorRecipe
-    decoder: SsdDecoder
-    model: keras.Model
-    optimizer: keras.optimizers.Optimizer
-    average: list[tf.Variable]
-    """Moving average of `model.weights`, in that order."""
-    step: tf.Variable
+    def __init__(self, recipe: DetectorRecipe, decoder: SsdDecoder) -> None:
+        super().__init__(name="learner")
+        self.net = build_ssd(recipe.net, decoder.levels)
+        self._recipe = recipe
+        self._variances = (decoder.center_variance, decoder.size_variance)
+        self._score_loss = keras.metrics.Mean("score_loss")
+        self._box_loss = keras.metrics.Mean("box_loss")
+
+    def call(self, pixels: Any, training: bool = False) -> dict[str, Any]:
+        """`pixels`: (n, height, width, 3) uint8."""
+        real = keras.ops.cast(pixels, "float32") * PIXEL_SCALE + PIXEL_OFFSET
+        answer: dict[str, Any] = self.net(real, training=training)
+        return answer
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The loss of a batch; `y`: kind and offsets as `targets.Targets` has them."""
+        recipe = self._recipe
+        scores, boxes = ssd_loss(
+            y_pred["scores"],
+            y_pred["boxes"],
+            y["kind"],
+            keras.ops.cast(y["offsets"], "float32"),
+            recipe.alpha,
+            recipe.gamma,
+            recipe.box_weight,
+            self._variances,
+        )
+        self._score_loss.update_state(scores)
+        self._box_loss.update_state(boxes)
+        return scores + boxes
 
 
 def steps_per_epoch(recipe: DetectorRecipe) -> int:
@@ -89,37 +136,56 @@ def steps_per_epoch(recipe: DetectorRecipe) -> int:
     return max(1, recipe.examples // recipe.batch)
 
 
-def rate(recipe: DetectorRecipe, step: int) -> float:
-    """The learning rate at a step: a line up, half a cosine down."""
+def rate(recipe: DetectorRecipe, step: int, spent: float = 0.0) -> float:
+    """The learning rate at a step, or after this share of the time: a line up, half a cosine down."""
     if step < recipe.warmup:
         return recipe.learning_rate * (step + 1) / recipe.warmup
     total = max(1, recipe.epochs * steps_per_epoch(recipe) - recipe.warmup)
-    done = min(1.0, (step - recipe.warmup) / total)
+    done = min(1.0, max((step - recipe.warmup) / total, spent))
     share = recipe.last_rate + (1 - recipe.last_rate) * 0.5 * (1 + math.cos(math.pi * done))
     return recipe.learning_rate * share
 
 
-def _prepare(recipe: DetectorRecipe, data: Path, run: Run, composer: Composer) -> Training:
+def _prepare(
+    recipe: DetectorRecipe, decoder: SsdDecoder, data: Path, run: Run, composer: Composer
+) -> Learner:
     """The network as it starts, or as the last checkpoint left it."""
     keras.utils.set_random_seed(recipe.seed)
-    decoder = _anchors(recipe, run.folder, composer)
-    model = build_ssd(recipe.net, decoder.levels)
+    learner = Learner(recipe, decoder)
+    checkpoint = run.checkpoints / "last.npz"
+    if not checkpoint.exists():
+        _begin(learner.net, recipe, data, composer)
+    _freeze(learner.net, recipe.frozen_blocks)
+    optimizer = keras.optimizers.Adam(
+        recipe.learning_rate, global_clipnorm=recipe.clip, use_ema=True, ema_momentum=recipe.average
+    )
+    learner.compile(optimizer=optimizer, jit_compile=keras.backend.backend() == "jax")
+    optimizer.build(learner.net.trainable_variables)
+    if checkpoint.exists():
+        _load(checkpoint, learner)
+        say(f"resuming after step {_step(learner)}")
+    else:
+        _save(checkpoint, learner)
+    return learner
+
+
+def _begin(net: keras.Model, recipe: DetectorRecipe, data: Path, composer: Composer) -> None:
+    """Weights that have seen pictures before."""
     if recipe.earlier is not None:
-        fill_averaged(model, recipe.earlier / "weights.npz")
+        fill_averaged(net, recipe.earlier / "weights.npz")
         say(f"starting from the weights of {recipe.earlier}")
     elif recipe.start:
-        filled = warm_start(model, recipe.net.trunk, data / recipe.start)
+        from oahega_build.models.warmstart import settle_norms, warm_start  # TFLite's
+
+        filled = warm_start(net, recipe.net.trunk, data / recipe.start)
+        if recipe.net.trunk.batch_norm:
+            examples = np.stack([composer.example(number).pixels for number in range(SETTLING)])
+            settle_norms(net, filled, examples.astype(np.float32) * PIXEL_SCALE + PIXEL_OFFSET)
         say(f"{len(filled)} layers start from {recipe.start}")
-    _freeze(model, recipe.frozen_blocks)
-    optimizer = keras.optimizers.Adam(recipe.learning_rate, global_clipnorm=recipe.clip)
-    optimizer.build(model.trainable_variables)
-    average = [tf.Variable(weight, trainable=False) for weight in model.weights]
-    training = Training(recipe, decoder, model, optimizer, average, tf.Variable(0, dtype=tf.int64))
-    checkpoint = run.checkpoints / "last.npz"
-    if checkpoint.exists():
-        _load(checkpoint, training)
-        say(f"resuming after step {int(training.step)}")
-    return training
+
+
+def _step(learner: Learner) -> int:
+    return int(learner.optimizer.iterations)
 
 
 def _anchors(recipe: DetectorRecipe, folder: Path, composer: Composer) -> SsdDecoder:
@@ -146,76 +212,66 @@ def _freeze(model: keras.Model, blocks: int) -> None:
             layer.trainable = False
 
 
-def _numbers(recipe: DetectorRecipe, epoch: int) -> range:
-    """Of the epoch's examples."""
-    count = steps_per_epoch(recipe) * recipe.batch
-    return range(epoch * count, (epoch + 1) * count)
+def _fit(
+    learner: Learner,
+    recipe: DetectorRecipe,
+    feed: Feed,
+    run: Run,
+    means: Means,
+    after_epoch: Callable[[int], None],
+) -> bool:
+    """All epochs that are left; False when the time was over before."""
+    steps = recipe.epochs * steps_per_epoch(recipe)
+    batches = feed.batches(_step(learner), steps)
+    with progress("training", steps, _step(learner)) as shown:
+        while (epoch := _step(learner) // steps_per_epoch(recipe)) < recipe.epochs:
+            if means.spent >= 1:
+                return False
+            figures = _epoch(learner, recipe, batches, means, shown.advance)
+            _save(run.checkpoints / "last.npz", learner)
+            with (run.folder / "history.jsonl").open("a") as lines:
+                lines.write(json.dumps({"epoch": epoch + 1, "at": now(), **figures}) + "\n")
+            shown.note(f"epoch {epoch + 1}/{recipe.epochs}: {figures}")
+            after_epoch(epoch + 1)
+    return True
 
 
 def _epoch(
-    training: Training, step: Any, made: Iterable[Batch], advance: Callable[[], None]
+    learner: Learner,
+    recipe: DetectorRecipe,
+    batches: Iterator[Batch],
+    means: Means,
+    advance: Callable[[], None],
 ) -> dict[str, float]:
-    recipe = training.recipe
-    sums = np.zeros(2)
-    for batch in made:
-        training.optimizer.learning_rate.assign(rate(recipe, int(training.step)))
-        sums += np.array(step(*_tensors(batch)))
+    learner.reset_metrics()
+    figures: dict[str, Any] = {}
+    for batch in itertools.islice(batches, steps_per_epoch(recipe)):
+        learner.optimizer.learning_rate.assign(rate(recipe, _step(learner), means.spent))
+        targets = {"kind": batch.kind, "offsets": batch.offsets}
+        figures = learner.train_on_batch(batch.pixels, targets, return_dict=True)
         advance()
-    scores, boxes = (sums / steps_per_epoch(recipe)).round(4).tolist()
-    return {"score_loss": scores, "box_loss": boxes, "rate": round(rate(recipe, int(training.step)), 7)}
+    told = {name: round(float(value), 4) for name, value in figures.items() if name != "loss"}
+    return {**told, "rate": round(rate(recipe, _step(learner), means.spent), 7)}
 
 
-def _tensors(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    return tf.constant(batch.pixels), tf.constant(batch.kind), tf.constant(batch.offsets)
-
-
-def _step_function(training: Training) -> Any:
-    """One optimizer step as a TensorFlow graph, which is traced at its first call."""
-    recipe, model, optimizer = training.recipe, training.model, training.optimizer
-
-    @tf.function(reduce_retracing=True)
-    def step(pixels: tf.Tensor, kind: tf.Tensor, offsets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        real = tf.cast(pixels, tf.float32) * PIXEL_SCALE + PIXEL_OFFSET
-        with tf.GradientTape() as tape:
-            answer = model(real, training=True)
-            scores, boxes = ssd_loss(
-                answer["scores"],
-                answer["boxes"],
-                kind,
-                offsets,
-                recipe.alpha,
-                recipe.gamma,
-                recipe.box_weight,
-            )
-            loss = scores + boxes
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        done = tf.cast(training.step, tf.float32)
-        decay = tf.minimum(recipe.average, (1 + done) / (10 + done))
-        for mean, weight in zip(training.average, model.weights, strict=True):
-            mean.assign(decay * mean + (1 - decay) * weight.value)
-        training.step.assign_add(1)
-        return scores, boxes
-
-    return step
-
-
-def _save(path: Path, training: Training) -> None:
-    """Everything that the next step depends on, whole or not at all."""
-    weights = training.model.weights
-    arrays = {f"weight/{w.path}": w.numpy() for w in weights}
-    arrays |= {f"average/{w.path}": a.numpy() for w, a in zip(weights, training.average, strict=True)}
-    arrays |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(training.optimizer.variables)}
+def _save(path: Path, learner: Learner) -> None:
+    """Everything that the next step depends on, and the average that is exported, whole or not at all."""
+    weights = learner.net.weights
+    now_ = [np.asarray(value) for value in learner.net.get_weights()]
+    learner.optimizer.finalize_variable_values(learner.net.trainable_variables)
+    averaged = learner.net.get_weights()
+    learner.net.set_weights(now_)
+    arrays = {f"weight/{w.path}": value for w, value in zip(weights, now_, strict=True)}
+    arrays |= {f"average/{w.path}": value for w, value in zip(weights, averaged, strict=True)}
+    variables = learner.optimizer.variables
+    arrays |= {f"optimizer/{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
     temporary = path.with_suffix(".writing.npz")
-    np.savez(temporary, step=training.step.numpy(), **arrays)
+    np.savez(temporary, step=_step(learner), **arrays)  # type: ignore[arg-type]
     temporary.replace(path)
 
 
-def _load(path: Path, training: Training) -> None:
+def _load(path: Path, learner: Learner) -> None:
     with np.load(path) as arrays:
-        for weight, mean in zip(training.model.weights, training.average, strict=True):
-            weight.assign(arrays[f"weight/{weight.path}"])
-            mean.assign(arrays[f"average/{weight.path}"])
-        for i, variable in enumerate(training.optimizer.variables):
+        learner.net.set_weights([arrays[f"weight/{weight.path}"] for weight in learner.net.weights])
+        for i, variable in enumerate(learner.optimizer.variables):
             variable.assign(arrays[f"optimizer/{i}"])
-        training.step.assign(arrays["step"])

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
-from oahega_build.labelling.teachers import Finding, Teacher, TeacherSpec, make_teacher
+from oahega_build.labelling.teachers import Teacher, TeacherSpec, make_teacher
 from oahega_build.pictures.contact_sheet import Tile, evenly, write_sheet
 from oahega_build.pictures.dataset import ANIMATED, UNREADABLE, perceptual_hash, read_picture
 from oahega_build.pictures.folders import class_folders, count_loose, files_in
@@ -187,7 +187,7 @@ def collect_unit(task: UnitTask) -> UnitReport:
     """Do one unit; faces first, its report last."""
     cv2.setNumThreads(1)
     report = UnitReport()
-    detector = make_detector(task.recipe.detector, task.data)
+    detector = make_teacher(task.recipe.detector, task.data)
     target = task.folder / FACES / task.unit.label
     target.mkdir(parents=True, exist_ok=True)
     for source in task.unit.sources:
@@ -205,35 +205,6 @@ def collect_unit(task: UnitTask) -> UnitReport:
         },
     )
     return report
-
-
-def make_detector(spec: TeacherSpec, data: Path) -> Teacher:
-    """A plug-in of `teachers`, or the detector of a device's bundle."""
-    return BundleDetector(spec, data / spec.files[0]) if spec.kind == "bundle" else make_teacher(spec, data)
-
-
-class BundleDetector:
-    """The detector of a bundle, through the device's own code."""
-
-    def __init__(self, spec: TeacherSpec, folder: Path) -> None:
-        from oahega_edge.bundles.load import load_bundle
-        from oahega_edge.chain.detection import PERSON
-        from oahega_edge.chain.detector import Detector
-        from oahega_edge.runtimes import open_model
-
-        bundle = load_bundle(folder)
-        self.name = f"bundle:{bundle.identity}"
-        entry = bundle.manifest.detector
-        self._detector = Detector(
-            entry,
-            open_model(bundle.file(entry.cpu), entry.outputs, entry.input),
-            dict.fromkeys(entry.labels, spec.least),
-            person_score=entry.suggested.score.get(PERSON, 0.0),
-        )
-
-    def find(self, pixels: Pixels) -> list[Finding]:
-        """Faces and persons."""
-        return [Finding(d.label, d.box, d.score) for d in self._detector.find(pixels)]
 
 
 def frames_of(source: Path, every: int, problems: Problems) -> Iterator[tuple[int, Pixels]]:

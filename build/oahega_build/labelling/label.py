@@ -22,11 +22,13 @@ import numpy as np
 from oahega_build.errors import DataError, RunError
 from oahega_build.labelling.teachers import Finding, Teacher, TeacherSpec, make_teacher
 from oahega_build.pictures import readers
+from oahega_build.pictures.bodies import body_of
 from oahega_build.pictures.dataset import ANIMATED
 from oahega_build.pictures.folders import part_folder
 from oahega_build.pictures.problems import Problems
 from oahega_build.pictures.readers import AnnotatedPicture, LabelledBox
-from oahega_build.pictures.records import Record, count_records, read_records, shard_name, write_shard
+from oahega_build.pictures.record import Record
+from oahega_build.pictures.records import count_records, read_records, shard_name, write_shard
 from oahega_build.runs.artifacts import Run, as_plain, open_run, write_json
 from oahega_build.runs.output import say
 from oahega_build.runs.progress import track
@@ -70,6 +72,12 @@ class Trust:
     """From this score on a finding is a box."""
     likely: float
     """From this score on it is a box if another teacher of the label sees it too, else an ignore region."""
+    sets: tuple[str, ...] = ()
+    """The sets that it looks at; empty: all."""
+
+    def asked_for(self, picture: AnnotatedPicture) -> bool:
+        """Whether the teacher looks at this picture."""
+        return not self.sets or picture.key.split("/")[0] in self.sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +289,8 @@ def label_picture(
         problems.add(ANIMATED, picture.path.name)
     seen = []
     for trust, teacher in zip(trusts, teachers, strict=True):
+        if not trust.asked_for(picture):
+            continue
         findings = teacher.find(pixels)
         found[f"{teacher.name} {Path(trust.teacher.files[0]).name}"] += len(findings)
         seen += [(trust, teacher.name, finding) for finding in findings]
@@ -363,12 +373,6 @@ def _bodies_of_lone_faces(boxes: Sequence[LabelledBox]) -> Iterator[LabelledBox]
             body = body_of(face.box).clipped()
             if body is not None:
                 yield LabelledBox("person", body, True, face.score, "body of a face")
-
-
-def body_of(face: Box) -> Box:
-    """Where the person of a face is at most."""
-    x, width, height = face.center[0], face.width, face.height
-    return Box(x - 1.5 * width, face.top - 0.3 * height, x + 1.5 * width, face.bottom + 6 * height)
 
 
 def write_contact_sheet(path: Path, records: Iterable[Record], columns: int = 8, rows: int = 6) -> None:

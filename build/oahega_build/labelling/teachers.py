@@ -53,9 +53,9 @@ class TeacherSpec:
     """How to make a teacher in any process: plain values, so that a recipe can be written down."""
 
     kind: str
-    """`yunet`, `tflite` or `darknet`."""
+    """`yunet`, `tflite`, `darknet` or `bundle`, a device's own detector."""
     files: tuple[str, ...]
-    """Paths below the data folder: onnx; tflite; cfg and weights."""
+    """Paths below the data folder: onnx; tflite; cfg and weights; a bundle's folder."""
     labels: Mapping[int, str] = field(default_factory=dict)
     """Class number of the teacher -> our label; ignored by `yunet`, whose one class is `face`."""
     least: float = 0.3
@@ -75,7 +75,7 @@ def make_teacher(spec: TeacherSpec, data: Path) -> Teacher:
     if unknown:
         raise TeacherError(f"a teacher of kind {spec.kind} finds {sorted(unknown)}; the labels are {LABELS}")
     for file in files:
-        if not file.is_file():
+        if not file.exists():
             raise TeacherError(f"the teacher file {file} does not exist; check the path in the recipe")
     return TEACHERS[spec.kind](spec, files)
 
@@ -94,6 +94,7 @@ class YuNet:
                 f"give face_detection_yunet*.onnx"
             ) from error
         self._side = spec.side
+        self._most = spec.most_enlarged
         self._most = spec.most_enlarged
 
     def find(self, pixels: Pixels) -> list[Finding]:
@@ -275,6 +276,33 @@ def _require_all_weights(net: Any, file: Path) -> None:
         )
 
 
+class BundleDetector:
+    """The detector of a bundle, through the device's own code."""
+
+    def __init__(self, spec: TeacherSpec, files: list[Path]) -> None:
+        from oahega_edge.bundles.load import load_bundle
+        from oahega_edge.chain.detection import PERSON
+        from oahega_edge.chain.detector import Detector
+        from oahega_edge.runtimes import open_model
+
+        bundle = load_bundle(files[0])
+        self.name = f"bundle:{bundle.identity}"
+        entry = bundle.manifest.detector
+        self._labels = set(spec.labels.values())
+        self._detector = Detector(
+            entry,
+            open_model(bundle.file(entry.cpu), entry.outputs, entry.input),
+            dict.fromkeys(entry.labels, spec.least),
+            person_score=entry.suggested.score.get(PERSON, 0.0),
+        )
+
+    def find(self, pixels: Pixels) -> list[Finding]:
+        """Faces and persons, or those labels that the spec names."""
+        found = self._detector.find(pixels)
+        clipped = ((d, d.box.clipped()) for d in found if not self._labels or d.label in self._labels)
+        return [Finding(d.label, box, d.score) for d, box in clipped if box is not None]
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -288,4 +316,5 @@ TEACHERS: dict[str, Callable[[TeacherSpec, list[Path]], Teacher]] = {
     "yunet": YuNet,
     "tflite": TfliteSsd,
     "darknet": Darknet,
+    "bundle": BundleDetector,
 }

@@ -6,11 +6,14 @@ maps to int8 and to the Edge TPU. Layers carry the names that `warmstart` fills.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from oahega_build.models.trunk import MOBILENET_V1, Block, Trunk, convolution_names
 
@@ -132,7 +135,7 @@ def _convolution(
         use_bias=not trunk.batch_norm,
         kernel_regularizer=_decay(trunk.l2),
         name=name,
-        dtype=trunk.precision,
+        dtype=None if trunk.precision == "float32" else trunk.precision,
     )(x)
     return _activation(x, trunk, name, active)
 
@@ -140,7 +143,7 @@ def _convolution(
 def _depthwise(
     x: keras.KerasTensor, trunk: Trunk, name: str, stride: int, size: int = 3
 ) -> keras.KerasTensor:
-    x = layers.DepthwiseConv2D(
+    x = depthwise_layer()(
         size,
         stride,
         padding="same",
@@ -148,6 +151,36 @@ def _depthwise(
         name=name,
     )(x)
     return _activation(x, trunk, name)
+
+
+class ShiftedDepthwise(layers.DepthwiseConv2D):
+    """The same convolution as a sum of shifted pictures, which XLA makes one kernel of.
+
+    Its grouped convolutions are slow on GPUs, their gradients above all.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """(n, height, width, channels), padded SAME as TensorFlow pads."""
+        size, stride = self.kernel_size[0], self.strides[0]
+        across = [math.ceil(side / stride) for side in inputs.shape[1:3]]
+        missing = [
+            max((n - 1) * stride + size - side, 0) for n, side in zip(across, inputs.shape[1:3], strict=True)
+        ]
+        edges = [(m // 2, m - m // 2) for m in missing]
+        x = ops.pad(inputs, [(0, 0), *edges, (0, 0)])
+        rows, columns = ((n - 1) * stride + 1 for n in across)
+        kernel = ops.cast(self.kernel, x.dtype)
+        parts = [
+            x[:, i : i + rows : stride, j : j + columns : stride] * kernel[i, j, :, 0]
+            for i, j in itertools.product(range(size), repeat=2)
+        ]
+        y = sum(parts[1:], start=parts[0])
+        return y + ops.cast(self.bias, x.dtype) if self.use_bias else y
+
+
+def depthwise_layer() -> type[layers.DepthwiseConv2D]:
+    """For this backend; the weights are the same."""
+    return ShiftedDepthwise if keras.backend.backend() == "jax" else layers.DepthwiseConv2D
 
 
 def _activation(x: keras.KerasTensor, trunk: Trunk, name: str, active: bool = True) -> keras.KerasTensor:

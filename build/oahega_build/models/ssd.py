@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import keras
 from keras import layers
 
-from oahega_build.models.mobilenet import Trunk, build_trunk
+from oahega_build.models.mobilenet import Trunk, build_trunk, depthwise_layer
 from oahega_edge.manifest import AnchorLevel
 
 PRIOR = 0.01
@@ -77,8 +77,8 @@ def build_ssd(net: SsdNet, levels: Sequence[AnchorLevel]) -> keras.Model:
         boxes.append(of_level[0])
         scores.append(of_level[1])
     outputs = {
-        "boxes": layers.Concatenate(axis=1, name="boxes")(boxes),
-        "scores": layers.Concatenate(axis=1, name="scores")(scores),
+        "boxes": layers.Concatenate(axis=1, name="boxes", dtype="float32")(boxes),
+        "scores": layers.Concatenate(axis=1, name="scores", dtype="float32")(scores),
     }
     return keras.Model(pixels, outputs, name="ssd")
 
@@ -124,19 +124,20 @@ def _head(
         x = _pointwise(x, f"{name}_pointwise", channels)
     small = keras.initializers.RandomNormal(stddev=0.01)
     prior = keras.initializers.Constant(-math.log((1 - PRIOR) / PRIOR))
-    boxes = layers.Conv2D(anchors * 4, 1, kernel_initializer=small, name=f"{name}_boxes")(x)
+    # Float32 also where the rest is trained in bfloat16, whose steps are too coarse for offsets.
+    boxes = layers.Conv2D(anchors * 4, 1, kernel_initializer=small, name=f"{name}_boxes", dtype="float32")(x)
     scores = layers.Conv2D(
-        anchors, 1, kernel_initializer=small, bias_initializer=prior, name=f"{name}_scores"
+        anchors, 1, kernel_initializer=small, bias_initializer=prior, name=f"{name}_scores", dtype="float32"
     )(x)
     cells = x.shape[1] * x.shape[2]
     return (
-        layers.Reshape((cells * anchors, 4), name=f"{name}_boxes_flat")(boxes),
-        layers.Reshape((cells * anchors, 1), name=f"{name}_scores_flat")(scores),
+        layers.Reshape((cells * anchors, 4), name=f"{name}_boxes_flat", dtype="float32")(boxes),
+        layers.Reshape((cells * anchors, 1), name=f"{name}_scores_flat", dtype="float32")(scores),
     )
 
 
 def _depthwise(x: keras.KerasTensor, name: str, stride: int) -> keras.KerasTensor:
-    x = layers.DepthwiseConv2D(3, stride, padding="same", use_bias=False, name=name)(x)
+    x = depthwise_layer()(3, stride, padding="same", use_bias=False, name=name)(x)
     return _activation(x, name)
 
 

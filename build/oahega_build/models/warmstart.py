@@ -7,6 +7,7 @@ starts as the identity plus the bias, so that training can continue.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,3 +84,17 @@ def _fill(present: dict[str, Any], name: str, convolution: Convolution, path: Pa
     # gamma / sqrt(variance + epsilon) = 1, beta = bias: the same answer as the folded convolution.
     gamma = np.full(channels, np.sqrt(1 + norm.epsilon), np.float32)
     norm.set_weights([gamma, convolution.bias, np.zeros(channels, np.float32), np.ones(channels, np.float32)])
+
+
+def settle_norms(model: keras.Model, filled: Sequence[str], pixels: NDArray[np.float32]) -> None:
+    """Give the norms behind `filled` layers the statistics of real inputs, without changing any answer.
+
+    Right after `warm_start` they are the identity, and the first training step would replace that by each
+    batch's own statistics, which scrambles what the weights had learned.
+    """
+    probe = keras.Model(model.inputs, [model.get_layer(name).output for name in filled])
+    for name, activations in zip(filled, probe.predict(pixels, batch_size=16, verbose=0), strict=True):
+        norm = model.get_layer(f"{name}_norm")
+        beta = norm.get_weights()[1]
+        mean, variance = activations.mean(axis=(0, 1, 2)), activations.var(axis=(0, 1, 2))
+        norm.set_weights([np.sqrt(variance + norm.epsilon), beta + mean, mean, variance])

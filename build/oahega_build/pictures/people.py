@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.pictures.framing import Framing
-from oahega_build.pictures.records import Record
+from oahega_build.pictures.record import Record
 from oahega_edge.chain.detection import FACE
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box

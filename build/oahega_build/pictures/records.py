@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
 from oahega_build.errors import DataError
 from oahega_build.pictures.readers import LABELS, LabelledBox
-from oahega_edge.chain.frame import Pixels
+from oahega_build.pictures.record import Record
 from oahega_edge.chain.geometry import Box
 
 CLASS_NUMBERS = {label: number for number, label in enumerate(LABELS, 1)}
@@ -47,25 +45,6 @@ FEATURES: dict[str, Any] = {
 }
 """Readable with `tf.io.parse_single_example`. `is_crowd` 1 marks an ignore region, as COCO's crowds are;
 `weight` is the teacher's score; `source` (ours) says who labelled the box."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Record:
-    """One labelled picture."""
-
-    key: str
-    encoded: bytes
-    """The picture's file as it was: JPEG, PNG."""
-    width: int
-    height: int
-    boxes: tuple[LabelledBox, ...]
-
-    def pixels(self) -> Pixels:
-        """RGB (height, width, 3)."""
-        decoded = cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_COLOR)
-        if decoded is None:
-            raise DataError(f"the record of {self.key} holds no picture; remove its shard and label again")
-        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def shard_name(split: str, index: int, count: int) -> str:

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import cv2
 import numpy as np
 import pytest
 
 from oahega_build.detector.augmentation import Augmentation, photometric
-from oahega_build.detector.inputs import Composer, Scene, batches
+from oahega_build.detector.inputs import Composer, Scene
 from oahega_build.detector.pasting import FacePaster, Pasting
 from oahega_build.detector.targets import IGNORED, NEGATIVE, POSITIVE, Boxes, Matcher, Matching
 from oahega_build.pictures.drawing import View, show
@@ -207,17 +206,6 @@ def test_a_picture_without_boxes_is_background() -> None:
 
     assert set(kind) == {NEGATIVE}
     assert not offsets.any()
-
-
-def test_batches_come_in_order_whatever_the_threads() -> None:
-    made = composer(Augmentation(), scene(), scene((10, 10, 40, 60)))
-    matcher = Matcher(INPUT, DECODER, LABELS, Matching())
-    cv2.setNumThreads(1)
-
-    stacked = list(batches(made, matcher, range(12), size=4, threads=3, ahead=2))
-
-    assert [batch.pixels.shape for batch in stacked] == [(4, 120, 160, 3)] * 3
-    assert np.array_equal(stacked[2].pixels[3], made.example(11).pixels)
 
 
 def test_a_pasted_face_is_asked_for_and_its_body_is_not_denied() -> None:

@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from drawn_people import drawn
 from oahega_build.errors import DataError, RecipeError, RunError
-from oahega_build.pictures.readers import LabelledBox
-from oahega_build.pictures.records import Record, shard_name, write_shard
+from oahega_build.pictures.records import shard_name, write_shard
 from oahega_edge.chain.detection import Decoder, boost_faces_on_shoulders
-from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import Placement, Quantizer, fit_picture
 from oahega_edge.manifest import DetectorEntry
 from portability import SEED, Margins
@@ -22,31 +21,6 @@ pytestmark = [
     # Keras 3.15 saves TensorFlow's variables through a protocol that numpy 2 deprecates.
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
 ]
-
-
-def drawn(number: int) -> Record:
-    """A person (blue) with a face (yellow disc) somewhere before grain, or nobody."""
-    rng = np.random.default_rng(number)
-    pixels = rng.integers(60, 120, (96, 128, 3)).astype(np.uint8)
-    boxes = []
-    if number % 4:
-        height = int(rng.integers(40, 90))
-        width = height // 2
-        x, y = int(rng.integers(0, 128 - width)), int(rng.integers(0, 96 - height))
-        cv2.rectangle(pixels, (x, y), (x + width, y + height), (20, 40, 220), -1)
-        middle, radius = (x + width // 2, y + height // 4), height // 6
-        cv2.circle(pixels, middle, radius, (240, 220, 40), -1)
-        person = Box(x / 128, y / 96, (x + width) / 128, (y + height) / 96)
-        face = Box(
-            (middle[0] - radius) / 128,
-            (middle[1] - radius) / 96,
-            (middle[0] + radius) / 128,
-            (middle[1] + radius) / 96,
-        )
-        boxes = [LabelledBox("person", person), LabelledBox("face", face, source="yunet")]
-    encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
-    name = "street" if boxes else "animals"
-    return Record(f"{name}/train/{number}", encoded, 128, 96, tuple(boxes))
 
 
 def write_records(artifacts: Path, run: str = "drawn") -> None:
@@ -160,7 +134,8 @@ def test_a_training_goes_on_from_an_earlier_run(  # type: ignore[no-untyped-def]
 
 def test_a_share_of_the_earlier_weights_lies_between_both(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """1: those of the earlier run; without one there is nothing to share."""
-    from oahega_build.detector.export import averaged_model, read_decoder
+    from oahega_build.detector.checkpoint import read_decoder
+    from oahega_build.detector.export import averaged_model
 
     decoder, checkpoint = read_decoder(trained), tmp_path / "moved.npz"
     with np.load(trained / "weights.npz") as earlier:

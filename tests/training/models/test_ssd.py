@@ -94,19 +94,21 @@ def test_every_activation_is_relu6() -> None:
 
 
 def loss(scores: list[float], kinds: list[int], distance: float = 0.0) -> tuple[float, float]:
-    import tensorflow as tf
-
+    """`distance`: of every box's middle from the wanted one, as a share of the anchor's sides."""
     from oahega_build.detector.loss import ssd_loss
 
     n = len(scores)
+    boxes = np.zeros((1, n, 4), np.float32)
+    boxes[..., :2] = distance / 0.1
     parts = ssd_loss(
-        tf.constant(np.array(scores, np.float32).reshape(1, n, 1)),
-        tf.fill((1, n, 4), np.float32(distance)),
-        tf.constant(np.array([kinds], np.int8)),
-        tf.zeros((1, n, 4)),
+        np.array(scores, np.float32).reshape(1, n, 1),
+        boxes,
+        np.array([kinds], np.int8),
+        np.zeros((1, n, 4), np.float32),
         0.25,
         2.0,
         1.0,
+        (0.1, 0.2),
     )
     return float(parts[0]), float(parts[1])
 
@@ -129,11 +131,14 @@ def test_ignored_anchors_weigh_nothing() -> None:
 
 
 def test_boxes_count_on_positives_only() -> None:
-    near, far = loss([0.0], [POSITIVE], 0.1)[1], loss([0.0], [POSITIVE], 2.0)[1]
+    near, far = loss([0.0], [POSITIVE], 0.5)[1], loss([0.0], [POSITIVE], 2.0)[1]
 
-    background = loss([0.0, 0.0], [POSITIVE, NEGATIVE], 0.1)[1]
+    background = loss([0.0, 0.0], [POSITIVE, NEGATIVE], 0.5)[1]
 
-    assert (near, far) == pytest.approx((4 * 0.5 * 0.1**2 / 0.5, 4 * (2.0 - 0.25)))
+    # Two unit squares half a side apart in both directions: 1/4 shared of 7/4, 9/4 around both.
+    assert near == pytest.approx(1 - (1 / 7 - 2 / 9), rel=1e-5)
+    # Two sides apart they share nothing, and 9 are around them.
+    assert far == pytest.approx(1 + 7 / 9, rel=1e-5)
     assert background == pytest.approx(near)
 
 

@@ -13,7 +13,7 @@ from oahega_build.pictures.dataset import Sample
 from oahega_build.pictures.framing import Framing
 from oahega_build.pictures.people import Portrait, as_pictures, portraits_of
 from oahega_build.pictures.readers import LabelledBox
-from oahega_build.pictures.records import Record
+from oahega_build.pictures.record import Record
 from oahega_build.scenes.evaluate_scenes import (
     FRAMES,
     MISSED,
