@@ -17,10 +17,10 @@ from oahega_build.scenes.video_methods import Device
 from oahega_build.scenes.video_records import Find, clip_frames, recorded, yunet
 from oahega_edge.bundles.load import DEFAULT_BUNDLE
 from oahega_edge.cameras import open_camera
-from oahega_edge.cameras.endings import is_video
 from oahega_edge.chain.detection import FACE, Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
+from oahega_edge.endings import is_video
 from oahega_edge.service.chains import UNSURE
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -39,7 +39,7 @@ from oahega_build.scenes.video_comparison import (
 from oahega_build.scenes.video_records import Recording, cached, clip_frames, recorded
 from oahega_build.scenes.video_report import as_table, draw
 from oahega_edge.cameras import open_camera
-from oahega_edge.cameras.endings import is_video
+from oahega_edge.endings import is_video
 from oahega_edge.service.settings import Settings
 
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample
-from oahega_edge.cameras.endings import is_picture
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
+from oahega_edge.endings import is_picture
 
 FORMAT = 1
 """Version of the sequences; raise it when the same seed no longer gives the same sequence."""
