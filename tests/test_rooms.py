@@ -11,7 +11,7 @@ import graphlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -39,8 +39,19 @@ def map_of(package: Path) -> list[str]:
 
 def rooms_of(package: Path) -> set[str]:
     """Folders with modules, and the modules beside them."""
-    folders = {path.parent.relative_to(package).parts[0] for path in package.glob("*/**/*.py")}
-    return folders | {path.stem for path in package.glob("*.py") if path.stem not in DOORS}
+    return {room_of(module) for module in modules_of(package)} - {package.name}
+
+
+def room_of(module: str) -> str:
+    """The room of a module; of a door, the package itself."""
+    package, *inner = module.split(".")
+    return inner[0] if inner and inner[0] not in DOORS else package
+
+
+def modules_of(package: Path) -> dict[str, Path]:
+    """Dotted name -> file."""
+    files = {path.relative_to(package.parent).with_suffix(""): path for path in package.rglob("*.py")}
+    return {".".join(name.parts).removesuffix(".__init__"): path for name, path in files.items()}
 
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
@@ -54,17 +65,34 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
 
 
 @cache
-def arrows_of(package: Path) -> dict[tuple[str, str], list[str]]:
-    """(importing room, imported room) -> where, for rooms of the same package."""
-    rooms, arrows = rooms_of(package), dict[tuple[str, str], list[str]]()
-    for path in sorted(package.rglob("*.py")):
-        source = path.relative_to(package).with_suffix("").parts[0]
+def imports_of(package: Path) -> list[tuple[str, str, int]]:
+    """(importing module, imported module, line) within a package."""
+    modules = modules_of(package)
+    found = []
+    for module, path in sorted(modules.items()):
         for line, name in imported(path):
-            first, target, *_ = [*name.split("."), ""]
-            if source not in DOORS and first == package.name and target in rooms - {source}:
-                place = f"{path.relative_to(package.parent)}:{line} imports {name}"
-                arrows.setdefault((source, target), []).append(place)
+            target = name if name in modules else name.rpartition(".")[0]
+            if target in modules and target != module:
+                found.append((module, target, line))
+    return found
+
+
+def arrows_of(package: Path) -> dict[tuple[str, str], list[str]]:
+    """(importing room, imported room) -> where. The doors are left out."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for module, target, line in imports_of(package):
+        rooms = room_of(module), room_of(target)
+        if rooms[0] != rooms[1] and package.name not in rooms:
+            arrows.setdefault(rooms, []).append(f"{module}, line {line}, imports {target}")
     return arrows
+
+
+def order_of(arrows: Iterable[tuple[str, str]]) -> list[str]:
+    """The imported before the importing. Raises CycleError, which names the circle."""
+    graph: dict[str, set[str]] = {}
+    for source, target in arrows:
+        graph.setdefault(source, set()).add(target)
+    return list(graphlib.TopologicalSorter(graph).static_order())
 
 
 @both
@@ -85,11 +113,12 @@ def test_a_room_imports_only_rooms_above_it_in_the_map(package: Path) -> None:
 
 @both
 def test_no_rooms_import_each_other_in_a_circle(package: Path) -> None:
-    graph: dict[str, set[str]] = {}
-    for source, target in arrows_of(package):
-        graph.setdefault(source, set()).add(target)
+    assert order_of(arrows_of(package))
 
-    assert list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+@both
+def test_no_modules_import_each_other_in_a_circle(package: Path) -> None:
+    assert order_of((module, target) for module, target, _ in imports_of(package))
 
 
 @both
@@ -101,7 +130,7 @@ def test_no_folder_is_crowded(package: Path) -> None:
     assert {name: count for name, count in counts.items() if count > MOST_MODULES} == {}
 
 
-def test_the_graph_sees_imports_inside_of_functions(tmp_path: Path) -> None:
+def test_a_circle_is_found_even_through_imports_inside_of_functions(tmp_path: Path) -> None:
     package = tmp_path / "package"
     (package / "low").mkdir(parents=True)
     (package / "low" / "a.py").write_text("def f():\n    from package.high import b\n")
@@ -110,6 +139,8 @@ def test_the_graph_sees_imports_inside_of_functions(tmp_path: Path) -> None:
     arrows = arrows_of(package)
 
     assert set(arrows) == {("low", "high"), ("high", "low")}
+    with pytest.raises(graphlib.CycleError):
+        order_of(arrows)
 
 
 def test_no_module_of_the_device_imports_the_trainer_or_its_libraries() -> None:

@@ -285,9 +285,10 @@ def evaluate_video(
     """Measure accuracy, stability and delay of decisions on labelled sequences, beside the paper's method."""
     with held_back():
         from oahega_build.scenes import evaluate_video as stage
+        from oahega_build.scenes.chain import device_settings, open_chain
 
-    with stage.open_chain(bundle, yunet, emotion) as chain:
-        settings = stage.device_settings(bundle, override or ())
+    with open_chain(bundle, yunet, emotion) as chain:
+        settings = device_settings(bundle, override or ())
         size = (count, seconds)
         print(stage.evaluate_run(chain, settings, data, scenes, clips, part, size, artifacts, run))
 
@@ -310,7 +311,7 @@ def evaluate_scenes(
     """Measure accuracy on faces in scenes through detector, tracker and crop. A missed face is an error."""
     with held_back():
         from oahega_build.scenes import evaluate_scenes as stage
-        from oahega_build.scenes.evaluate_video import device_settings
+        from oahega_build.scenes.chain import device_settings
 
     place = people or scenes
     if place is None or (people and scenes):

@@ -12,13 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from oahega_build.scenes.evaluate_video import (
-    CLIP_SUFFIXES,
-    Chain,
-    bundle_chain,
-    device_of,
-    device_settings,
-)
+from oahega_build.scenes.chain import Chain, bundle_chain, device_of, device_settings
 from oahega_build.scenes.video_methods import Device
 from oahega_build.scenes.video_records import Find, clip_frames, recorded, yunet
 from oahega_edge.bundles.load import DEFAULT_BUNDLE
@@ -26,6 +20,7 @@ from oahega_edge.cameras import open_camera
 from oahega_edge.chain.detection import FACE, Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
+from oahega_edge.endings import is_video
 from oahega_edge.service.chains import UNSURE
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -78,7 +73,7 @@ def main() -> None:
     with bundle_chain(folder) as chain:
         device = device_of(device_settings(folder, ()), chain)
         for path in sorted((SHARED / "media").rglob("*")):
-            if path.suffix in CLIP_SUFFIXES:
+            if is_video(path):
                 print(row(path, chain, device), flush=True)
 
 

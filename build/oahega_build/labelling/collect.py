@@ -34,12 +34,12 @@ from oahega_build.pictures.tables import Table, read_table
 from oahega_build.runs.artifacts import open_run, write_bytes, write_json
 from oahega_build.runs.progress import track
 from oahega_edge.cameras import open_camera
-from oahega_edge.cameras.endings import PICTURES, VIDEOS, is_picture, is_video
 from oahega_edge.cameras.picture_quality import sharpness
 from oahega_edge.cameras.pictures import is_animated
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import crop_square
+from oahega_edge.endings import PICTURES, VIDEOS, is_picture, is_video
 from oahega_edge.errors import CameraError, EndOfSource
 from oahega_edge.manifest import Crop
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from oahega_build.errors import DataError
 from oahega_build.pictures.labels import label_of
 from oahega_build.pictures.problems import Problems, printable
-from oahega_edge.cameras.endings import PICTURES, VIDEOS, ending
+from oahega_edge.endings import PICTURES, VIDEOS, ending
 
 PART_NAMES: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),

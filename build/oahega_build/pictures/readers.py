@@ -20,9 +20,9 @@ import cv2
 from oahega_build.errors import DataError
 from oahega_build.pictures.folders import subfolders, usable
 from oahega_build.pictures.problems import Problems
-from oahega_edge.cameras.endings import PICTURES, ending, is_picture
 from oahega_edge.cameras.pictures import natural
 from oahega_edge.chain.geometry import Box
+from oahega_edge.endings import PICTURES, ending, is_picture
 from oahega_edge.text import read_text
 
 LABELS = ("face", "person")

@@ -25,8 +25,9 @@ from oahega_build.pictures.people import Portrait, portraits_of
 from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs import artifacts
 from oahega_build.runs.progress import track
-from oahega_build.scenes.evaluate_video import Chain, bundle_chain, described_device, device_of
+from oahega_build.scenes.chain import Chain, bundle_chain, described_device, device_of
 from oahega_build.scenes.portraits import fits, frames_of
+from oahega_build.scenes.render import render
 from oahega_build.scenes.sequences import (
     FPS,
     LEVELS,
@@ -39,7 +40,6 @@ from oahega_build.scenes.sequences import (
     Truth,
     Wave,
     make_scenery,
-    render,
     stills_of,
 )
 from oahega_build.scenes.video_methods import Device, Sights

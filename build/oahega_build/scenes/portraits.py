@@ -16,6 +16,7 @@ import numpy as np
 from oahega_build.pictures.drawing import View, show, skin
 from oahega_build.pictures.framing import Framing
 from oahega_build.pictures.people import Portrait
+from oahega_build.scenes.render import Spoiler, face_box, paste
 from oahega_build.scenes.sequences import (
     EPOCH,
     FPS,
@@ -26,10 +27,7 @@ from oahega_build.scenes.sequences import (
     Person,
     Picture,
     Scenery,
-    Spoiler,
     Truth,
-    face_box,
-    paste,
 )
 from oahega_edge.chain.frame import Frame
 

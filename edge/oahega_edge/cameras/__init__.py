@@ -79,9 +79,9 @@ def _file(source: str, fps: float | None, started_at: datetime | None) -> Camera
         raise CameraError(
             f"camera source {source!r} is neither a file nor a device; possible: {POSSIBLE_SOURCES}"
         )
-    from oahega_edge.cameras.endings import is_picture
     from oahega_edge.cameras.pictures import Pictures
     from oahega_edge.cameras.video import VideoFile
+    from oahega_edge.endings import is_picture
 
     if path.is_dir() or is_picture(path):
         return Pictures(path, fps=fps, started_at=started_at)

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from oahega_edge.cameras.capture import as_rgb
-from oahega_edge.cameras.endings import PICTURES, ending, is_picture
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame, Pixels
+from oahega_edge.endings import PICTURES, ending, is_picture
 from oahega_edge.errors import CameraError, EndOfSource
 
 USUAL_FPS = 5.0

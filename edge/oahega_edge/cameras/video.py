@@ -16,9 +16,9 @@ import cv2
 
 from oahega_edge.cameras.capture import as_rgb, open_capture
 from oahega_edge.cameras.containers import is_cut_off
-from oahega_edge.cameras.endings import BARE_STREAMS, ending
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
+from oahega_edge.endings import BARE_STREAMS, ending
 from oahega_edge.errors import CameraError, EndOfSource
 
 USUAL_FPS = 25.0

@@ -14,6 +14,7 @@ from oahega_build.pictures.framing import Framing
 from oahega_build.pictures.people import Portrait, as_pictures, portraits_of
 from oahega_build.pictures.readers import LabelledBox
 from oahega_build.pictures.record import Record
+from oahega_build.scenes.chain import Chain, device_settings
 from oahega_build.scenes.evaluate_scenes import (
     FRAMES,
     MISSED,
@@ -25,8 +26,8 @@ from oahega_build.scenes.evaluate_scenes import (
     on_people,
     plan,
 )
-from oahega_build.scenes.evaluate_video import Chain, device_settings
-from oahega_build.scenes.sequences import Scenario, Scenery, face_box, make_scenery, render
+from oahega_build.scenes.render import face_box, render
+from oahega_build.scenes.sequences import Scenario, Scenery, make_scenery
 from oahega_build.scenes.video_methods import Device
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Frame

@@ -9,6 +9,7 @@ import pytest
 
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample
+from oahega_build.scenes.render import face_box, render, truths_at
 from oahega_build.scenes.sequences import (
     FPS,
     HEIGHT,
@@ -16,12 +17,9 @@ from oahega_build.scenes.sequences import (
     LEVELS,
     WIDTH,
     Scenery,
-    face_box,
     make_scenery,
     plan_scenario,
     plan_scenarios,
-    render,
-    truths_at,
 )
 
 LABELS = ("happy", "neutral", "sad")

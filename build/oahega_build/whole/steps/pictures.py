@@ -14,7 +14,7 @@ from oahega_build.runs.freshness import folder_digest
 from oahega_build.runs.plan import Plan, Step
 from oahega_build.whole.options import Options
 from oahega_build.whole.recipe import EverythingRecipe
-from oahega_edge.cameras.endings import is_picture
+from oahega_edge.endings import is_picture
 
 PER_UNIT = 100
 """Faces that a video or a folder of pictures gives, as a guess."""

@@ -12,9 +12,9 @@ from PIL import Image
 
 from filmed import read_all
 from oahega_edge.cameras import open_camera
-from oahega_edge.cameras.endings import PICTURES, VIDEOS, is_picture, is_video
 from oahega_edge.cameras.pictures import Pictures, is_animated, natural
 from oahega_edge.cameras.video import VideoFile
+from oahega_edge.endings import PICTURES, VIDEOS, is_picture, is_video
 
 
 @pytest.mark.parametrize("name", ["a.ts", "a.WMV", "a.mjpeg", "a.h264", "a.MTS", "a.3gp", "a.gif", "a.mxf"])
