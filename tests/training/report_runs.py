@@ -11,7 +11,7 @@ import numpy as np
 
 from drawn_faces import LOOKS, OAHEGA_CLASSES, draw_face
 from oahega_build.experiments import prune_plot, tune_plots
-from oahega_build.pictures.contact_sheet import Tile, write_sheet
+from oahega_build.labelling.contact_sheet import Tile, write_sheet
 from oahega_edge.bundles.load import DEFAULT_BUNDLE
 
 ENVIRONMENT = {

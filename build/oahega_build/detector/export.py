@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.detector.checkpoint import fill_averaged, read_decoder
-from oahega_build.detector.inputs import Scene, scene_of
+from oahega_build.detector.examples.inputs import Scene, scene_of
 from oahega_build.detector.recipe import OUTPUTS, PIXEL_OFFSET, PIXEL_SCALE, DetectorRecipe, network_input
 from oahega_build.detector.scores import choose_scores, float_outputs, found_in_empty_views, int8_outputs
 from oahega_build.errors import RecipeError

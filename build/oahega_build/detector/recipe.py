@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oahega_build.detector.augmentation import Augmentation
-from oahega_build.detector.pasting import Pasting
+from oahega_build.detector.examples.augmentation import Augmentation
+from oahega_build.detector.examples.pasting import Pasting
 from oahega_build.detector.targets import Matching
 from oahega_build.models.anchors import Ladder
 from oahega_build.models.ssd import SsdNet

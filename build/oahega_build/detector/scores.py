@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.detector.composing import composer_of
-from oahega_build.detector.inputs import scene_of
+from oahega_build.detector.examples.composing import composer_of
+from oahega_build.detector.examples.inputs import scene_of
 from oahega_build.detector.metrics import matches_of
 from oahega_build.detector.recipe import OUTPUTS, PIXEL_OFFSET, PIXEL_SCALE, DetectorRecipe
 from oahega_build.errors import DataError

@@ -18,9 +18,9 @@ import keras
 import numpy as np
 
 from oahega_build.detector.checkpoint import fill_averaged, read_decoder
-from oahega_build.detector.composing import composer_of, paster_of
-from oahega_build.detector.feed import Batch, Feed, Source
-from oahega_build.detector.inputs import Composer, box_sizes, scene_of
+from oahega_build.detector.examples.composing import composer_of, paster_of
+from oahega_build.detector.examples.feed import Batch, Feed, Source
+from oahega_build.detector.examples.inputs import Composer, box_sizes, scene_of
 from oahega_build.detector.loss import ssd_loss
 from oahega_build.detector.recipe import PIXEL_OFFSET, PIXEL_SCALE, DetectorRecipe, network_input
 from oahega_build.errors import RunUnfinished

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
-from oahega_build.pictures.contact_sheet import Tile, write_sheet
+from oahega_build.labelling.contact_sheet import Tile, write_sheet
 from oahega_build.pictures.dataset import Sample, near_duplicates, read_dataset
 from oahega_build.runs.artifacts import open_run
 

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
+from oahega_build.labelling.contact_sheet import Tile, evenly, write_sheet
 from oahega_build.labelling.teachers import Teacher, TeacherSpec, make_teacher
-from oahega_build.pictures.contact_sheet import Tile, evenly, write_sheet
 from oahega_build.pictures.dataset import ANIMATED, UNREADABLE, perceptual_hash, read_picture
 from oahega_build.pictures.folders import class_folders, count_loose, files_in
 from oahega_build.pictures.labels import label_problem

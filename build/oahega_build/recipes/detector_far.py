@@ -12,8 +12,8 @@ A trunk of width 0.5 from ImageNet. Many examples are crowds: small scenes side 
 faces are behind something that is drawn over them.
 """
 
-from oahega_build.detector.augmentation import Augmentation
-from oahega_build.detector.pasting import Pasting
+from oahega_build.detector.examples.augmentation import Augmentation
+from oahega_build.detector.examples.pasting import Pasting
 from oahega_build.detector.recipe import DetectorRecipe
 from oahega_build.detector.targets import Matching
 from oahega_build.models.anchors import Ladder

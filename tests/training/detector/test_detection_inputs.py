@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from oahega_build.detector.augmentation import Augmentation, photometric
-from oahega_build.detector.inputs import Composer, Scene
-from oahega_build.detector.pasting import FacePaster, Pasting
+from oahega_build.detector.examples.augmentation import Augmentation, photometric
+from oahega_build.detector.examples.inputs import Composer, Scene
+from oahega_build.detector.examples.pasting import FacePaster, Pasting
 from oahega_build.detector.targets import IGNORED, NEGATIVE, POSITIVE, Boxes, Matcher, Matching
 from oahega_build.pictures.drawing import View, show
 from oahega_edge.chain.detection import anchor_boxes, anchor_labels, decode_boxes

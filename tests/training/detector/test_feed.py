@@ -28,7 +28,7 @@ DECODER = SsdDecoder.model_validate(
 
 @pytest.fixture
 def source(tmp_path: Path):  # type: ignore[no-untyped-def]
-    from oahega_build.detector.feed import Source
+    from oahega_build.detector.examples.feed import Source
     from tiny_detector import RECIPE
 
     write_packed(tmp_path / "train.npz", map(drawn, range(12)), 0, 0)
@@ -37,7 +37,7 @@ def source(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 def test_batches_are_the_same_whatever_makes_them(source) -> None:  # type: ignore[no-untyped-def]
     """Processes start anew and read the labels themselves."""
-    from oahega_build.detector.feed import Feed, Maker
+    from oahega_build.detector.examples.feed import Feed, Maker
 
     composer = source.composer()
     expected = [Maker(source, composer)(number) for number in range(1, 9)]
@@ -53,7 +53,7 @@ def test_batches_are_the_same_whatever_makes_them(source) -> None:  # type: igno
 
 
 def test_a_process_that_cannot_read_the_labels_says_so(source) -> None:  # type: ignore[no-untyped-def]
-    from oahega_build.detector.feed import Feed
+    from oahega_build.detector.examples.feed import Feed
 
     composer = source.composer()
     (source.records / "train.npz").write_bytes(b"cut off")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oahega_build.detector.pasting import FacePaster, Pasting, People
+from oahega_build.detector.examples.pasting import FacePaster, Pasting, People
 from oahega_edge.chain.geometry import Box
 
 pytestmark = pytest.mark.training

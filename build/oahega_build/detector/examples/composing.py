@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from oahega_build.detector.inputs import Composer, Scene
-from oahega_build.detector.pasting import FacePaster, People, Still, still_of
+from oahega_build.detector.examples.inputs import Composer, Scene
+from oahega_build.detector.examples.pasting import FacePaster, People, Still, still_of
 from oahega_build.detector.recipe import DetectorRecipe, network_input
 from oahega_build.pictures.dataset import read_dataset, split_train
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.detector.augmentation import Augmentation, photometric
-from oahega_build.detector.covering import cover
-from oahega_build.detector.pasting import FacePaster
+from oahega_build.detector.examples.augmentation import Augmentation, photometric
+from oahega_build.detector.examples.covering import cover
+from oahega_build.detector.examples.pasting import FacePaster
 from oahega_build.detector.targets import Boxes, areas
 from oahega_build.pictures.bodies import body_of
 from oahega_build.pictures.drawing import View, show

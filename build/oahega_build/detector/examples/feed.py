@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.detector.composing import composer_of, paster_of
-from oahega_build.detector.inputs import Composer, scene_of
+from oahega_build.detector.examples.composing import composer_of, paster_of
+from oahega_build.detector.examples.inputs import Composer, scene_of
 from oahega_build.detector.recipe import DetectorRecipe, network_input
 from oahega_build.detector.targets import Matcher
 from oahega_build.pictures.packed import records_in

@@ -1,0 +1,1 @@
+"""Training examples of the detector: composed, pasted, covered and fed to the network."""
