@@ -82,12 +82,8 @@ def killed_and_resumed(recipe_file: Path, six: Path, tmp_path_factory: pytest.Te
     """The folder of a search that was killed in the middle of its second trial."""
     folder = tmp_path_factory.mktemp("killed")
     first = start(recipe_file, six, folder)
-    assert first.stdout is not None
-    heads = 0
-    for line in first.stdout:
-        heads += line.startswith("epoch 1/")
-        if heads == 2:
-            break
+    second_trial = folder / "tune" / "default.unfinished" / "trials" / "trial-001.unfinished"
+    wait_until((second_trial / "log.jsonl").is_file, LONG)  # after its first epoch
     kill_all(first)
     second = start(recipe_file, six, folder)
     said, _ = second.communicate(timeout=LONG)
