@@ -6,7 +6,6 @@ Code is hashed as its syntax tree without docstrings, so that an edited comment 
 from __future__ import annotations
 
 import ast
-import copy
 import hashlib
 import importlib.util
 import json
@@ -49,15 +48,16 @@ def folder_digest(folder: Path) -> str:
 @cache
 def code_digest(module: str) -> str:
     """Hash of the code of `module` and of all our modules that it imports, directly or not."""
-    trees = _closure(module)
+    closure = _closure(module)
     digest = hashlib.sha256()
-    for name in sorted(trees):
-        digest.update(f"{name}\0{_code(trees[name])}\0".encode())
+    for name in sorted(closure):
+        digest.update(f"{name}\0{closure[name]}\0".encode())
     return digest.hexdigest()[:DIGITS]
 
 
-def _closure(module: str) -> Mapping[str, ast.Module]:
-    found: dict[str, ast.Module] = {}
+def _closure(module: str) -> Mapping[str, str]:
+    """The code of each module by its name."""
+    found: dict[str, str] = {}
     open_ends = [module]
     while open_ends:
         name = open_ends.pop()
@@ -66,9 +66,17 @@ def _closure(module: str) -> Mapping[str, ast.Module]:
         path = _source(name)
         if path is None:
             continue
-        found[name] = ast.parse(path.read_bytes())
-        open_ends += _imported(found[name])
+        found[name], imported = _read(path.read_bytes())
+        open_ends += imported
     return found
+
+
+@cache
+def _read(source: bytes) -> tuple[str, list[str]]:
+    """Code and imports of a module: the stages of one plan share most of theirs."""
+    tree = ast.parse(source)
+    imported = _imported(tree)
+    return _code(tree), imported
 
 
 def _source(name: str) -> Path | None:
@@ -87,11 +95,11 @@ def _source(name: str) -> Path | None:
 
 
 def _code(tree: ast.Module) -> str:
-    """The code of the module without comments, formatting and docstrings.
+    """The code of the module without comments, formatting and docstrings, which it drops from the tree.
 
     `ast.dump` would not do: its form changes between Python versions.
     """
-    return ast.unparse(_WithoutDocstrings().visit(copy.deepcopy(tree)))
+    return ast.unparse(_WithoutDocstrings().visit(tree))
 
 
 class _WithoutDocstrings(ast.NodeTransformer):
