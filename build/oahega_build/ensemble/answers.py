@@ -29,7 +29,7 @@ BATCH = 64
 def answer_pack(
     source: Path, teachers: Sequence[str], packs: Sequence[Path], share: float, artifacts: Path, run_name: str
 ) -> Path:
-    """`artifacts/answer-pack/<run>/faces.npz`: the packs' faces, `share` of their votes the teachers' answers.
+    """`artifacts/answer-pack/<run>/faces.npz`: the packs' faces, `share` of their votes from the teachers.
 
     Held-out faces keep their votes. What teachers answer is trusted wholly. Raises BuildError.
     """

@@ -50,7 +50,7 @@ class Resized(layers.Layer):
 
 
 def build_net(net: Net, classes: int, precision: str = "float32") -> keras.Model:
-    """Pixels (n, CROP, CROP, 1) -> logits; the trunk with its head is a model inside where it sees another size."""
+    """Pixels (n, CROP, CROP, 1) -> logits; where the trunk sees another size, it is a model inside."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

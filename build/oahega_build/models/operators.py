@@ -79,7 +79,7 @@ class Operator:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiplications with additions for one picture; 0 for what is neither convolution nor layer of units."""
+        """Multiplications with additions for one picture; 0 unless a convolution or fully connected."""
         values = math.prod(self.shape)
         if self.name == "CONV_2D":  # (out, height, width, in)
             return values * math.prod(self.inputs[1].shape[1:])

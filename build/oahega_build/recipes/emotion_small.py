@@ -2,8 +2,10 @@
 
 Command:
     python -m oahega_build answer-pack artifacts/train-ensemble/world --teacher identity \
-        --pack artifacts/pack-faces/world/voted.npz --pack artifacts/pack-faces/world/labelled.npz --run world
-    python -m oahega_build train-ensemble --recipe emotion_small --pack artifacts/answer-pack/world/faces.npz \
+        --pack artifacts/pack-faces/world/voted.npz --pack artifacts/pack-faces/world/labelled.npz \
+        --run world
+    python -m oahega_build train-ensemble --recipe emotion_small \
+        --pack artifacts/answer-pack/world/faces.npz \
         --start default=EARLIER
 where EARLIER is `build/weights/emotion_default.npz`, or the emotion.tflite of bundle 0.3.0, with which the
 embedded model began.

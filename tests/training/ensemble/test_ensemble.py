@@ -109,7 +109,8 @@ def test_a_varied_face_is_still_a_picture_and_tells_what_it_hides() -> None:
     real = keras.ops.convert_to_numpy(varied)
 
     assert real.shape == (FACES, 48, 48, 1)
-    assert real.min() >= -1 and real.max() <= 1
+    assert real.min() >= -1
+    assert real.max() <= 1
     assert np.allclose(real * 128, np.round(real * 128))
     assert keras.ops.convert_to_numpy(hidden) == pytest.approx(np.full(FACES, MASK_HIDES))
 
@@ -168,7 +169,8 @@ def test_a_student_becomes_a_file_at_its_operating_point(run: Path, pack: Path, 
 
     entry = load_emotion(folder).entry
     assert entry.labels == LABELS
-    assert entry.offsets is not None and sum(entry.offsets) == pytest.approx(0, abs=1e-3)
+    assert entry.offsets is not None
+    assert sum(entry.offsets) == pytest.approx(0, abs=1e-3)
     assert entry.card.weights is not None
     assert entry.card.metrics["held_out_accuracy"] > 0.9
 
