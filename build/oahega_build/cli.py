@@ -150,6 +150,23 @@ def train_ensemble(
     print(stage(chosen, pack, artifacts, run, starts, seconds, only or ()))
 
 
+@app.command("answer-pack")
+def answer_pack(
+    source: Annotated[Path, typer.Argument(help="Run of train-ensemble that holds the teachers.")],
+    teacher: Annotated[list[str], typer.Option(help="Which of its teachers; repeatable.")],
+    pack: Annotated[list[Path], typer.Option(help="File of `pack-faces`; repeatable.")],
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of their answers; the votes keep the rest.")
+    ] = 0.65,
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Ask teachers about the faces of packs once, so that a student can learn without them."""
+    from oahega_build.ensemble.answers import answer_pack as stage
+
+    print(stage(source, teacher, pack, share, artifacts, run))
+
+
 @app.command("export-ensemble")
 def export_ensemble(
     source: Annotated[Path, typer.Argument(help="Run of train-ensemble.")],

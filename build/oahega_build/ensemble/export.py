@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from oahega_build.emotion.calibrate import Evidence, fit_operating_point, fit_prior
 from oahega_build.emotion.decision import DECISION
@@ -17,8 +16,8 @@ from oahega_build.emotion.metrics import summary
 from oahega_build.emotion.recipe import PIXEL_OFFSET, PIXEL_SCALE
 from oahega_build.ensemble.lesson import load_weights
 from oahega_build.ensemble.pack import Pack, fold, joined, read_pack
-from oahega_build.ensemble.recipe import EnsembleRecipe
-from oahega_build.ensemble.train import build_net, weights_of
+from oahega_build.ensemble.recipe import EnsembleRecipe, recipe_of
+from oahega_build.ensemble.train import build_net, weights_of, without_resizing
 from oahega_build.ensemble.variation import CANVAS, CROP
 from oahega_build.errors import RunError
 from oahega_build.models.quantize import golden, input_tensor, output_tensors, to_int8
@@ -26,7 +25,7 @@ from oahega_build.pictures.framing import Framing
 from oahega_build.runs import artifacts
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source
 from oahega_edge.chain.classification import calibrated
-from oahega_edge.chain.preprocess import crop_face
+from oahega_edge.chain.preprocess import crop_face, resize_pixels
 from oahega_edge.manifest import EmotionEntry, InputTensor, ModelCard, ModelFile, SuggestedDecision
 
 MODEL_NAME, WEIGHTS_NAME = "emotion.tflite", "weights.npz"
@@ -57,44 +56,40 @@ def export_ensemble(
         raise RunError(f"{source} holds no student {student!r}; it has {', '.join(recipe.students)}")
     described = {"source": source.name, "student": student, "weights": artifacts.sha256_of(weights)}
     with artifacts.open_run(artifacts_folder, "export-ensemble", run_name, described) as run:
-        model = build_net(recipe.students[student], len(recipe.labels))
+        net = recipe.students[student]
+        model = build_net(net, len(recipe.labels))
         load_weights(weights, student, model)
         pack = joined([read_pack(path) for path in packs])
         find = FaceFinder(detector)
         sources = [read_source(root, recipe.labels, CHOOSE, find) for root in elsewhere]
         asked = InputTensor(
-            width=CROP, height=CROP, colour="grey", dtype="float32",
+            width=net.side, height=net.side, colour="grey", dtype="float32",
             pixel_scale=PIXEL_SCALE, pixel_offset=PIXEL_OFFSET,
         )  # fmt: skip
-        data = to_int8(model, _spread(pack.where(~pack.held_out)), asked)
+        data = to_int8(without_resizing(model), _spread(pack.where(~pack.held_out), net.side), asked)
         artifacts.write_bytes(run.folder / MODEL_NAME, data)
         artifacts.write_bytes(run.folder / WEIGHTS_NAME, weights.read_bytes())
-        entry = _entry(run.folder, data, recipe, student, terms)
+        entry = _entry(run.folder, data, recipe, source.name, student, terms)
         entry, metrics = _at_its_operating_point(entry, data, pack.where(pack.held_out), sources)
         artifacts.write_json(run.folder / "metrics.json", metrics)
         artifacts.write_json(run.folder / "entry.json", entry.model_dump(mode="json"))
     return run.finished
 
 
-def recipe_of(run: Path) -> EnsembleRecipe:
-    """The recipe that a run of `train-ensemble` was made with. Raises RunError."""
-    try:
-        return TypeAdapter(EnsembleRecipe).validate_json((run / "recipe.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{run} is no run of train-ensemble ({type(error).__name__}); give its folder"
-        ) from error
-
-
-def _spread(pack: Pack) -> list[NDArray[np.uint8]]:
+def _spread(pack: Pack, side: int) -> list[NDArray[np.uint8]]:
     """About REPRESENTATIVE crops, evenly over the pack."""
+    return _crops(pack.canvas[:: max(1, len(pack) // REPRESENTATIVE)], side)
+
+
+def _crops(canvas: NDArray[np.uint8], side: int) -> list[NDArray[np.uint8]]:
+    """As the device crops the faces, at the size of its input."""
     edge = (CANVAS - CROP) // 2
-    step = max(1, len(pack) // REPRESENTATIVE)
-    return list(pack.canvas[::step, edge : edge + CROP, edge : edge + CROP])
+    faces = canvas[:, edge : edge + CROP, edge : edge + CROP]
+    return [resize_pixels(face, (side, side), Framing().kernel) for face in faces]
 
 
 def _entry(
-    folder: Path, data: bytes, recipe: EnsembleRecipe, student: str, terms: Sequence[str]
+    folder: Path, data: bytes, recipe: EnsembleRecipe, source: str, student: str, terms: Sequence[str]
 ) -> EmotionEntry:
     outputs = output_tensors(data, {"logits": "logits"})
     exported = input_tensor(data, "grey", PIXEL_SCALE, PIXEL_OFFSET)
@@ -108,7 +103,7 @@ def _entry(
         suggested=SuggestedDecision(threshold=DECISION.threshold, frames=DECISION.frames),
         golden=golden(data, exported, outputs),
         card=ModelCard(
-            recipe=f"emotion_world, student {student}",
+            recipe=f"{source}: {student}",
             commit=artifacts.commit(),
             created=artifacts.now(),
             data=tuple(terms),
@@ -122,9 +117,7 @@ def _at_its_operating_point(
     entry: EmotionEntry, data: bytes, held_out: Pack, sources: Sequence[Source]
 ) -> tuple[EmotionEntry, dict[str, float | int | str]]:
     """Temperature, offsets and prior, and the figures that chose them."""
-    edge = (CANVAS - CROP) // 2
-    crops = held_out.canvas[:, edge : edge + CROP, edge : edge + CROP]
-    logits = file_logits(data, entry, list(crops))
+    logits = file_logits(data, entry, _crops(held_out.canvas, entry.input.width))
     shares = held_out.votes @ fold(entry.labels)
     own = held_out.votes @ (fold(entry.labels) == 1)
     clear = own.max(axis=1) > CLEAR

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from oahega_build.ensemble.variation import CROP, Ranges
+from oahega_build.errors import RunError
 from oahega_build.models.trunk import Trunk
 
 
@@ -55,3 +57,15 @@ class EnsembleRecipe:
         """The students, as they learn together."""
         names = list(self.students)
         return [tuple(names[i : i + self.side_by_side]) for i in range(0, len(names), self.side_by_side)]
+
+
+def recipe_of(run: Path) -> EnsembleRecipe:
+    """The recipe that a run of `train-ensemble` was made with. Raises RunError."""
+    from pydantic import TypeAdapter  # training itself must do without
+
+    try:
+        return TypeAdapter(EnsembleRecipe).validate_json((run / "recipe.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{run} is no run of train-ensemble ({type(error).__name__}); give its folder"
+        ) from error

@@ -36,7 +36,7 @@ class Resized(layers.Layer):
 
     def call(self, pixels: keras.KerasTensor) -> keras.KerasTensor:
         """(n, CROP, CROP, 1) -> (n, side, side, 1)."""
-        if self.side > CROP:
+        if self.side >= CROP:
             return ops.image.resize(pixels, (self.side, self.side), interpolation="bilinear")
         ends, cells = np.linspace(0, CROP, self.side + 1), np.arange(CROP)
         share = np.minimum(ends[1:, None], cells + 1) - np.maximum(ends[:-1, None], cells)
@@ -50,7 +50,7 @@ class Resized(layers.Layer):
 
 
 def build_net(net: Net, classes: int, precision: str = "float32") -> keras.Model:
-    """Pixels (n, CROP, CROP, 1) -> logits; a trunk of another input size is a model inside."""
+    """Pixels (n, CROP, CROP, 1) -> logits; where the trunk sees another size, it is a model inside."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -145,15 +145,20 @@ def _teach(
 
 
 def _begin(name: str, model: keras.Model, net: Net, path: Path, pack: Pack) -> None:
-    """Weights of an earlier run, or those of a TensorFlow.js graph that tells people apart."""
-    if path.suffix != ".json":
+    """Weights of an earlier run, of an exported file, or of a TensorFlow.js graph that tells people apart."""
+    trunk = without_resizing(model)
+    if path.suffix == ".tflite":
+        from oahega_build.models.warmstart import start_from_exported
+
+        start_from_exported(trunk, net.trunk, path)
+    elif path.suffix == ".json":
+        start_from(trunk, net.trunk, read_tfjs(path))
+    else:
         load_weights(path, name, model)
         return
-    trunk = without_resizing(model)
-    start_from(trunk, net.trunk, read_tfjs(path))
     some = np.linspace(0, len(pack) - 1, min(192, len(pack))).astype(int)
     real = as_real(crop(pack.canvas[some]))[..., None]
-    settle_norms(trunk, ops.convert_to_numpy(ops.image.resize(real, (net.side, net.side))))
+    settle_norms(trunk, ops.convert_to_numpy(Resized(net.side)(real)))
 
 
 def load_teachers(recipe: EnsembleRecipe, folder: Path) -> list[keras.Model]:

@@ -79,7 +79,7 @@ class Operator:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds for one picture; 0 for all but convolutions and fully connected layers."""
+        """Multiplications with additions for one picture; 0 unless a convolution or fully connected."""
         values = math.prod(self.shape)
         if self.name == "CONV_2D":  # (out, height, width, in)
             return values * math.prod(self.inputs[1].shape[1:])

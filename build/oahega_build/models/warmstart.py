@@ -67,6 +67,20 @@ def warm_start(model: keras.Model, trunk: Trunk, path: Path) -> list[str]:
     return filled
 
 
+def start_from_exported(model: keras.Model, trunk: Trunk, path: Path) -> None:
+    """Fill a classifier from the file that one of the same shape was exported to, logits included.
+
+    The weights are those of int8, and batch norm starts as the identity; `identity.settle_norms` gives it
+    statistics. Raises RecipeError when the shape of a kernel does not fit.
+    """
+    present = {layer.name: layer for layer in model.layers}
+    for name, convolution in zip(convolution_names(trunk), read_convolutions(path), strict=True):
+        _fill(present, name, convolution, path)
+    last = [operator for operator in read_operators(path) if operator.name == "CONV_2D"][-1]
+    _, kernel, bias = last.inputs
+    present["last"].set_weights([kernel.value().transpose(1, 2, 3, 0), bias.value()])
+
+
 def _fill(present: dict[str, Any], name: str, convolution: Convolution, path: Path) -> None:
     layer = present[name]
     kernel = convolution.kernel
