@@ -1,7 +1,7 @@
 """Which faces an exported detector finds: by height on its input, behind masks, by lightness of the skin.
 
-At its suggested scores, as a device uses them. Intervals come from a bootstrap over pictures, because the
-faces of one picture are found and missed together.
+At its suggested scores, as a device uses them. Intervals come from a bootstrap over pictures, as the faces of
+one picture are found and missed together.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def typology_angle(pixels: Pixels, finding: Finding) -> float | None:
 
 
 def by_lightness(skins: Sequence[Skin]) -> dict[str, Any]:
-    """Recall in each class, its distance to the best class, and the share of light in the angle."""
+    """Recall in each class, from the worst to the best, and how much of the angle is the picture's light."""
     classes = {
         name: [skin for skin in skins if low <= skin.angle < high] for name, (low, high) in LIGHTNESS.items()
     }
