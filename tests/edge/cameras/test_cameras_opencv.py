@@ -10,8 +10,7 @@ import pytest
 from filmed import scene
 from network_camera import HttpCamera, RtspCamera
 from oahega_edge.cameras import open_camera
-from oahega_edge.cameras.latest import Latest
-from oahega_edge.cameras.opencv import OpenCvCamera, without_password
+from oahega_edge.cameras.opencv import Latest, OpenCvCamera, without_password
 from oahega_edge.errors import CameraError, CameraStalled
 from waiting import PATIENCE, wait_until
 
