@@ -19,6 +19,7 @@ from oahega_build.ensemble.pack import VOTES, Pack, fold
 from oahega_build.ensemble.recipe import Course
 from oahega_build.ensemble.variation import Ranges, Variation, as_real, crop
 from oahega_build.runs.artifacts import write_bytes
+from oahega_build.runs.output import say
 
 
 class Lesson(keras.Model):
@@ -181,7 +182,7 @@ class Record(keras.callbacks.Callback):
         }
         with self._log.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        print(json.dumps(line), flush=True)
+        say(json.dumps(line))
         for name, net in self._lesson.nets.items():
             save_weights(self._folder / f"{name}.npz", name, net)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import oahega_build
 from oahega_build.runs.artifacts import open_run
 from oahega_build.runs.output import LOG, held_back, say
 
@@ -96,3 +98,16 @@ def test_what_is_held_back_is_shown_only_when_the_block_fails(capsys: pytest.Cap
 
     assert shown.out + shown.err == ""
     assert "libcuda.so is broken" in capsys.readouterr().err
+
+
+def test_no_stage_prints_into_its_own_log() -> None:
+    """What people should see goes through `say`; the command line speaks after the run."""
+    package = Path(oahega_build.__file__).parent
+    printing = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    }
+
+    assert printing == {"cli.py", "runs/output.py"}
