@@ -1,7 +1,8 @@
-"""An exported detector on the pictures that chose nothing, through the device's own code, beside its rivals.
+"""Stage `evaluate-detector`: an exported detector through the device's own code, beside other detectors.
 
-The faces' truth is what YuNet_n sees at 640 px with a score of at least .7, the persons' what people boxed
-(street) or the teachers agree on (elsewhere). Rivals run on the same pictures in the same process.
+The pictures were never used to choose. True faces are those that YuNet_n finds at 640 px with a score of at
+least .7. True persons are boxed by people (street) or agreed on by the teachers (elsewhere). The other
+detectors run on the same pictures in the same process.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch
 
 LEAST = 0.02
-"""Scores from here on enter the average precision."""
+"""Minimum score of detections for the average precision."""
 KEPT = 100_000
-"""Pictures whose times are kept."""
+"""Number of pictures whose times are measured."""
 STAGES = {"detector_input": "detector input", "detector": "detector model", "decode": "detector decode"}
-"""The device's stages by their name among the figures."""
+"""The stages of the device, by their names in the figures."""
 WITHOUT_PEOPLE = "animals"
-"""The set whose pictures show nobody."""
+"""The set of pictures without people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """Whom the detector is measured against."""
+    """The detectors to compare with."""
 
     persons: TeacherSpec
     faces: TeacherSpec
@@ -53,7 +54,7 @@ class Rivals:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was evaluated; beside the figures as recipe.json."""
+    """What is evaluated; written to recipe.json beside the figures."""
 
     detector: str
     records: str
@@ -63,7 +64,7 @@ class Evaluation:
 
 
 class ExportedDetector:
-    """An entry and its file, run as the daemon runs them, and timed stage by stage."""
+    """An exported detector, run as in the daemon, with the time of each stage."""
 
     def __init__(self, entry: DetectorEntry, model: Model, least: float = LEAST) -> None:
         self.name = "exported"
@@ -74,14 +75,14 @@ class ExportedDetector:
         self._as_suggested = Detector(entry, model, entry.suggested.score, watch=self.watch)
 
     def find(self, pixels: Pixels) -> list[Detection]:
-        """Everything from `least` on; the decoding that is timed uses the suggested scores."""
+        """All detections with a score of at least `least`. The timed decoding uses the suggested scores."""
         answer = self._as_suggested.run(pixels)
         self._as_suggested.decode(*answer)
         return self._everything.decode(*answer)
 
 
 class TimedTeacher:
-    """A teacher as a rival."""
+    """A teacher as a detector to compare with."""
 
     def __init__(self, teacher: Teacher) -> None:
         self.name = teacher.name
@@ -89,7 +90,7 @@ class TimedTeacher:
         self.seconds: list[float] = []
 
     def find(self, pixels: Pixels) -> list[Detection]:
-        """What the teacher finds, its own resizing included in the time."""
+        """The detections of the teacher. The time includes its own resizing."""
         started = time.perf_counter()
         found = self._teacher.find(pixels)
         self.seconds.append(time.perf_counter() - started)
@@ -99,9 +100,9 @@ class TimedTeacher:
 def evaluate(
     folder: Path, records: str, split: str, rivals: Rivals, data: Path, artifacts: Path, run: str
 ) -> Path:
-    """Measure `<folder>/detector.tflite` into `<artifacts>/evaluate-detector/<run>`: metrics, curves.
+    """Evaluate `<folder>/detector.tflite` into `<artifacts>/evaluate-detector/<run>`: metrics and curves.
 
-    The figures join the model's card in `entry.json`, from which the bundle's MODEL_CARD.md is made.
+    The figures are added to the model's card in `entry.json`, from which the bundle's MODEL_CARD.md is made.
     """
     entry = DetectorEntry.model_validate_json((folder / ENTRY).read_text())
     pictures = list(read_records(shards_of(artifacts / "label" / records, split)))
@@ -139,7 +140,7 @@ def evaluate(
 
 
 def on_card(split: str, pictures: int, figures: Mapping[str, Any]) -> dict[str, float | int | str]:
-    """The figures of `label_figures` for a model card, each named after the split."""
+    """The figures of `label_figures` for a model card, with the name of the split in each key."""
     card: dict[str, float | int | str] = {f"{split}_pictures": pictures}
     for label, of in figures.items():
         heights = (f"{name} {size['recall']:.3f}" for name, size in of["recall_by_height"].items())
@@ -160,7 +161,7 @@ def on_card(split: str, pictures: int, figures: Mapping[str, Any]) -> dict[str, 
 def label_figures(
     entry: DetectorEntry, found: Sequence[Sequence[Detection]], pictures: Sequence[Record]
 ) -> dict[str, Any]:
-    """Per label: average precision, and what the suggested score gives, over all sets and set by set."""
+    """Average precision and figures at the suggested score, per label, over all sets and for each set."""
     figures: dict[str, Any] = {}
     for label in entry.labels:
         score = entry.suggested.score[label]
@@ -188,7 +189,7 @@ def label_figures(
 
 
 def by_size(matches: Matches) -> dict[str, dict[str, float]]:
-    """Recall per class of heights, and how many things there are."""
+    """Recall and number of objects per class of heights."""
     sizes = {}
     for name, (low, high) in SIZES.items():
         recall, count = matches.recall_of_size(low, high)
@@ -199,7 +200,7 @@ def by_size(matches: Matches) -> dict[str, dict[str, float]]:
 def by_set(
     label: str, score: float, found: Sequence[Sequence[Detection]], pictures: Sequence[Record]
 ) -> dict[str, dict[str, float]]:
-    """Figures of each set of pictures."""
+    """The figures of each set of pictures."""
     figures = {}
     for name in sorted({set_of(record) for record in pictures}):
         members = [i for i, record in enumerate(pictures) if set_of(record) == name]
@@ -218,7 +219,7 @@ def by_set(
 def rival_figures(
     label: str, found: Sequence[Sequence[Detection]], pictures: Sequence[Record]
 ) -> dict[str, Any]:
-    """What a rival reaches on the same pictures, its scores from its own least on."""
+    """The figures of another detector on the same pictures, from its own minimum score on."""
     matches = matches_of(label, found, pictures)
     return {
         "AP50": matches.average_precision(),
@@ -228,12 +229,12 @@ def rival_figures(
 
 
 def set_of(record: Record) -> str:
-    """`street` of `street/valid/0001_0`."""
+    """The set of a record: `street` of `street/valid/0001_0`."""
     return record.key.split("/")[0]
 
 
 def speed(mine: ExportedDetector, persons: TimedTeacher, faces: TimedTeacher) -> dict[str, Any]:
-    """Medians in milliseconds on one thread, all finders taking turns picture by picture."""
+    """Median times in milliseconds on one thread; the detectors take turns, picture by picture."""
     stages = {name: mine.watch.percentile(stage, 50) for stage, name in STAGES.items()}
     return stages | {persons.name: _median(persons.seconds), faces.name: _median(faces.seconds)}
 
@@ -251,7 +252,7 @@ def write_curves(
     persons: str,
     faces: str,
 ) -> None:
-    """Precision over recall per label, the rival beside it, the suggested score marked."""
+    """Plot precision over recall per label, beside another detector, with the suggested score marked."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -276,7 +277,7 @@ def write_curves(
 
 
 def invocation_ratio(detector: Path, rival: Path, runs: int = 200) -> dict[str, float]:
-    """Lower quartiles of the invocations of two files, in ms, and their ratio."""
+    """The lower quartiles of the invocation times of two files, in ms, and their ratio."""
     times = invocation_times({"detector": detector, "rival": rival}, runs)
     quartile = {name: float(np.percentile(values, 25)) for name, values in times.items()}
     ratio = quartile["detector"] / quartile["rival"]

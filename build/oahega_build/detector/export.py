@@ -1,4 +1,4 @@
-"""A checkpoint of a detector to `detector.tflite` with its `entry.json`, also while the training goes on."""
+"""Export of a checkpoint to `detector.tflite` with its `entry.json`, also during a training."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def export(
     scenes: Sequence[Scene],
     held: Sequence[Record],
 ) -> DetectorEntry:
-    """Write `detector.tflite`, `entry.json`, `metrics.json` and `weights.npz` into `target`.
+    """Write `detector.tflite`, `entry.json`, `metrics.json` and `weights.npz` to `target`.
 
-    `weights.npz` holds what was trained, without a share of an earlier run's weights.
-    `run` holds the anchors, `scenes` give the ranges of the activations, `held` the suggested scores.
+    `weights.npz` contains the trained weights, without the share of an earlier run. `run` has the anchors,
+    `scenes` set the ranges of the activations, and `held` is used to choose the suggested scores.
     """
     target.mkdir(parents=True, exist_ok=True)
     decoder = read_decoder(run)
@@ -88,7 +88,7 @@ def export_checkpoint(
     target: Path,
     post_processing: bool = False,
 ) -> Path:
-    """A detector out of a finished run, or of the last checkpoint of one that goes on; returns `target`.
+    """Export a finished run, or the last checkpoint of a running one. Returns `target`.
 
     `post_processing` adds `detector_postprocess.tflite`, for tools that expect that operator.
     """
@@ -112,7 +112,7 @@ def export_checkpoint(
 
 
 def averaged_model(recipe: DetectorRecipe, decoder: SsdDecoder, checkpoint: Path) -> tuple[keras.Model, int]:
-    """The network with a checkpoint's averaged weights, and the step that it was made at."""
+    """The network with the averaged weights of a checkpoint, and the step of the checkpoint."""
     model = build_ssd(recipe.net, decoder.levels)
     step = fill_averaged(model, checkpoint)
     if recipe.earlier_share:
@@ -121,10 +121,10 @@ def averaged_model(recipe: DetectorRecipe, decoder: SsdDecoder, checkpoint: Path
 
 
 def _blend_earlier(model: keras.Model, recipe: DetectorRecipe) -> None:
-    """Bring the weights `earlier_share` of the way back to where they began."""
+    """Mix in `earlier_share` of the weights of the earlier run."""
     if recipe.earlier is None:
         raise RecipeError(
-            f"earlier_share is {recipe.earlier_share} and the recipe names no earlier run; "
+            f"earlier_share is {recipe.earlier_share}, but the recipe names no earlier run; "
             "give one with --set earlier=RUN"
         )
     ours = model.get_weights()
@@ -135,7 +135,7 @@ def _blend_earlier(model: keras.Model, recipe: DetectorRecipe) -> None:
 
 
 def calibration_pictures(recipe: DetectorRecipe, scenes: Sequence[Scene]) -> Iterator[NDArray[np.uint8]]:
-    """Drawn training pictures at the input's size, as the device brings them there."""
+    """Random training pictures at the input's size, resized as on the device."""
     drawn = np.random.default_rng(recipe.seed).permutation(len(scenes))[: recipe.calibration]
     for number in drawn:
         yield fit_picture(scenes[number].pixels, network_input(recipe.net), recipe.resize)[0]
@@ -144,7 +144,7 @@ def calibration_pictures(recipe: DetectorRecipe, scenes: Sequence[Scene]) -> Ite
 def describe(
     data: bytes, recipe: DetectorRecipe, decoder: SsdDecoder, model_card: ModelCard
 ) -> DetectorEntry:
-    """The manifest's entry for an int8 file; suggested scores of one half until they are chosen."""
+    """The manifest entry of an int8 file. The suggested scores are one half until they are chosen."""
     input_ = input_tensor(data, "rgb", PIXEL_SCALE, PIXEL_OFFSET)
     outputs = output_tensors(data, OUTPUTS)
     return DetectorEntry(
@@ -161,7 +161,7 @@ def describe(
 
 
 def float_entry(recipe: DetectorRecipe, decoder: SsdDecoder, model: keras.Model) -> DetectorEntry:
-    """An entry for the float network, so that the device's decoder can read its answers too."""
+    """An entry for the float network, so that the device's decoder can also read its outputs."""
     outputs = tuple(
         OutputTensor(
             role=role,
@@ -186,7 +186,7 @@ def float_entry(recipe: DetectorRecipe, decoder: SsdDecoder, model: keras.Model)
 
 
 def card(recipe: DetectorRecipe, recipe_name: str, metrics: Mapping[str, float | int | str]) -> ModelCard:
-    """Where the detector comes from."""
+    """The model card: recipe, commit, date, data and metrics."""
     return ModelCard(
         recipe=recipe_name,
         commit=commit(),

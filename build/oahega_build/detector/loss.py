@@ -1,6 +1,6 @@
 """Loss of the detector: focal loss on anchors that count, generalized IoU on the boxes of the positives.
 
-In Keras's own operations, so that it runs on every backend.
+It uses Keras operations only, so that it runs on every backend.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from keras import ops
 from oahega_build.detector.targets import IGNORED, POSITIVE
 
 Tensor = Any
-"""Of whichever backend."""
+"""A tensor of any backend."""
 
 
 def ssd_loss(
@@ -25,11 +25,11 @@ def ssd_loss(
     box_weight: float,
     variances: tuple[float, float],
 ) -> tuple[Tensor, Tensor]:
-    """Two scalars, scores' and boxes' part, each per positive anchor of the batch.
+    """Return the loss of the scores and of the boxes, each per positive anchor of the batch.
 
-    scores (n, N, 1) logits; boxes, offsets (n, N, 4); kind (n, N) as `targets.Targets` has it; `variances` of
-    centers and sizes, as the decoder has them. Focal loss: Lin et al. 2017, formula 5. Ignored anchors weigh
-    nothing in either part.
+    scores (n, N, 1) logits; boxes, offsets (n, N, 4); kind (n, N) as in `targets.Targets`; `variances` of
+    centers and sizes as in the decoder. Focal loss: Lin et al. 2017, formula 5. Ignored anchors have no
+    weight in either part.
     """
     positive = ops.cast(ops.equal(kind, POSITIVE), "float32")
     counted = ops.cast(ops.not_equal(kind, IGNORED), "float32")
@@ -44,7 +44,7 @@ def ssd_loss(
 
 
 def sigmoid_focal(logits: Tensor, truth: Tensor, alpha: float, gamma: float) -> Tensor:
-    """-alpha_t (1 - p_t)^gamma log p_t, elementwise; `truth` 0 or 1."""
+    """The elementwise focal loss -alpha_t (1 - p_t)^gamma log p_t; `truth` is 0 or 1."""
     entropy = ops.softplus(logits) - logits * truth
     probability = ops.sigmoid(logits)
     wrong = truth * (1 - probability) + (1 - truth) * probability
@@ -53,9 +53,9 @@ def sigmoid_focal(logits: Tensor, truth: Tensor, alpha: float, gamma: float) -> 
 
 
 def generalized_iou(ours: Tensor, theirs: Tensor, variances: tuple[float, float]) -> Tensor:
-    """GIoU (Rezatofighi et al. 2019) of boxes given as offsets dy, dx, dh, dw on the same anchors, -1..1.
+    """Generalized IoU, -1..1 (Rezatofighi et al. 2019), of boxes as offsets dy, dx, dh, dw on one anchor.
 
-    It does not change when both axes are scaled, so the anchor is the unit square and its size is not needed.
+    Scaling an axis does not change it, so the anchor can be the unit square.
     """
     low_a, high_a = _corners(ours, variances)
     low_b, high_b = _corners(theirs, variances)
@@ -67,6 +67,6 @@ def generalized_iou(ours: Tensor, theirs: Tensor, variances: tuple[float, float]
 
 def _corners(offsets: Tensor, variances: tuple[float, float]) -> tuple[Tensor, Tensor]:
     middle = offsets[..., :2] * variances[0]
-    # Random offsets of a fresh network must not overflow.
+    # The random offsets of a new network must not overflow.
     half = ops.exp(ops.clip(offsets[..., 2:] * variances[1], -4.0, 4.0)) / 2
     return middle - half, middle + half

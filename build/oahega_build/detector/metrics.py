@@ -1,4 +1,4 @@
-"""Figures of a detector: what was found against what is there, ignore regions left out of both."""
+"""Metrics of a detector: detections against true objects, both without those in ignore regions."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.geometry import edges_of, iou_matrix, shared_areas
 
 SIZES = {"under 5 %": (0.0, 0.05), "5-10 %": (0.05, 0.10), "10-25 %": (0.10, 0.25), "over 25 %": (0.25, 9.0)}
-"""Heights in units of the picture's."""
+"""Bounds of classes of heights, as shares of the picture's height."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """Detections of one label over a set of pictures, best first, against the truth."""
+    """The detections of one label in a set of pictures, best first, matched to the true objects."""
 
     scores: NDArray[np.float64]
-    """(n,), descending; detections on ignore regions are not in it."""
+    """Scores (n,), descending, without detections on ignore regions."""
     right: NDArray[np.bool_]
-    """(n,) found a thing that no better detection had found."""
+    """Whether each detection (n,) found an object that no better detection had found."""
     found_height: NDArray[np.float64]
-    """(n,) height of the thing found; NaN where none."""
+    """Height (n,) of the object found, or NaN."""
     truth_heights: NDArray[np.float64]
-    """(m,) of all things that count."""
+    """Heights (m,) of all objects that count."""
     pictures: int
 
     def at(self, score: float) -> Matches:
-        """Only detections from this score on."""
+        """The matches without detections below a score."""
         kept = self.scores >= score
         return Matches(
             self.scores[kept], self.right[kept], self.found_height[kept], self.truth_heights, self.pictures
@@ -40,28 +40,28 @@ class Matches:
 
     @property
     def precision(self) -> float:
-        """Share of the detections that are right; NaN without any."""
+        """The share of right detections; NaN if there are none."""
         return float(self.right.mean()) if len(self.right) else float("nan")
 
     @property
     def recall(self) -> float:
-        """Share of the things that are found; NaN without any."""
+        """The share of objects that are found; NaN if there are none."""
         return float(self.right.sum() / len(self.truth_heights)) if len(self.truth_heights) else float("nan")
 
     @property
     def false_alarms(self) -> float:
-        """Wrong detections per picture."""
+        """The number of wrong detections per picture."""
         return float((~self.right).sum() / max(1, self.pictures))
 
     def recall_of_size(self, low: float, high: float) -> tuple[float, int]:
-        """Recall of the things of these heights, and how many there are."""
+        """Recall and number of objects of these heights."""
         there = int(((self.truth_heights >= low) & (self.truth_heights < high)).sum())
         found = self.found_height[self.right]
         hits = int(((found >= low) & (found < high)).sum())
         return (hits / there if there else float("nan")), there
 
     def average_precision(self) -> float:
-        """Area under the precision-recall curve, precision made monotonous (all points)."""
+        """The area under the precision-recall curve with monotonic precision (all points)."""
         if not len(self.truth_heights):
             return float("nan")
         precision, recall = self.curve()
@@ -74,7 +74,7 @@ class Matches:
         return hits / np.arange(1, len(hits) + 1), hits / max(1, len(self.truth_heights))
 
     def recall_at_false_alarms(self, per_picture: float) -> float:
-        """The recall reached before more than so many false alarms per picture are made."""
+        """The recall at a given number of false alarms per picture."""
         allowed = np.cumsum(~self.right) <= per_picture * self.pictures
         hits = np.cumsum(self.right)
         return (
@@ -84,19 +84,19 @@ class Matches:
         )
 
     def score_for_precision(self, precision: float) -> float:
-        """The lowest score from which on the detections are at least this precise; 1 when none is."""
+        """The lowest score that gives at least this precision; 1 if there is none."""
         enough = np.flatnonzero(self.curve()[0] >= precision)
         return float(self.scores[enough[-1]]) if len(enough) else 1.0
 
 
 @dataclass(slots=True)
 class MatchCollector:
-    """Collects pictures of one label."""
+    """Collects the detections of one label over pictures."""
 
     label: str
     iou: float = 0.5
     use_ignore: bool = True
-    """False: what is found in an ignore region is a false alarm."""
+    """Whether ignore regions are respected. If not, a detection in one is a false alarm."""
     _scores: list[float] = field(default_factory=list)
     _right: list[bool] = field(default_factory=list)
     _heights: list[float] = field(default_factory=list)
@@ -104,7 +104,7 @@ class MatchCollector:
     _pictures: int = 0
 
     def add(self, found: Sequence[Detection], there: Sequence[LabelledBox]) -> None:
-        """One picture: what the detector found in it and what is there."""
+        """Add the detections and the true objects of one picture."""
         self._pictures += 1
         things = edges_of(b.box for b in there if b.label == self.label and not b.ignore)
         regions = edges_of(b.box for b in there if b.label == self.label and b.ignore)
@@ -130,7 +130,7 @@ class MatchCollector:
         self._heights.append(height)
 
     def matches(self) -> Matches:
-        """All pictures so far."""
+        """The matches of all pictures so far."""
         order = np.argsort(-np.array(self._scores), kind="stable")
         return Matches(
             np.array(self._scores, float)[order],
@@ -142,7 +142,7 @@ class MatchCollector:
 
 
 def _in_region(box: NDArray[np.float64], regions: NDArray[np.float64]) -> bool:
-    """Half of the box lies in one ignore region."""
+    """Whether at least half of a box is inside one ignore region."""
     return bool(
         np.any(shared_areas(box[None], regions) >= 0.5 * np.prod(np.maximum(box[2:] - box[:2], 1e-9)))
     )
@@ -151,7 +151,7 @@ def _in_region(box: NDArray[np.float64], regions: NDArray[np.float64]) -> bool:
 def matches_of(
     label: str, found: Sequence[Sequence[Detection]], pictures: Sequence[Record], use_ignore: bool = True
 ) -> Matches:
-    """All pictures' detections of one label against their boxes."""
+    """Match the detections of one label in all pictures to the true boxes."""
     matching = MatchCollector(label, use_ignore=use_ignore)
     for detections, record in zip(found, pictures, strict=True):
         matching.add(detections, record.boxes)

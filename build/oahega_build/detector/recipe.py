@@ -1,4 +1,4 @@
-"""What a recipe of the detector says: a recipe module holds one `RECIPE = DetectorRecipe(...)`."""
+"""The recipe of the detector: a recipe module contains one `RECIPE = DetectorRecipe(...)`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from oahega_build.models.ssd import SsdNet
 from oahega_edge.manifest import InputTensor, Resize
 
 PIXEL_SCALE, PIXEL_OFFSET = 1 / 127.5, -1.0
-"""As the weights that we start from were trained."""
+"""Pixel scale of the pre-trained weights."""
 OUTPUTS = {"boxes": "boxes", "scores": "scores"}
-"""Role of each output in the manifest -> its tensor in the network."""
+"""The tensor of the network for each output role of the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorRecipe:
-    """All that decides what the detector becomes."""
+    """Everything besides the pictures that determines the detector."""
 
     records: str = "default"
-    """Name of the labelling run that it learns from."""
+    """Name of the labelling run to train on."""
     labels: tuple[str, ...] = ("face", "person")
     net: SsdNet = field(default_factory=SsdNet)
     resize: Resize = field(default_factory=lambda: Resize(kernel="area", fit="letterbox"))
@@ -33,53 +33,52 @@ class DetectorRecipe:
         Ladder("person", (12, 30, 60, 110, 170, 250), shapes=2),
     )
     start: str = ""
-    """Quantized MobileNetV1 below the data folder whose weights the trunk starts from; empty: random."""
+    """Quantized MobileNetV1 below the data folder from whose weights to start; empty: random weights."""
     earlier: Path | None = None
-    """Folder of a finished run of the same net, whose anchors and weights are the beginning instead."""
+    """Folder of a finished run of the same network from whose anchors and weights to start."""
     earlier_share: float = 0.0
-    """Share of those weights in the exported ones, the rest being what the training made of them (WiSE-FT,
-    arXiv 2109.01903)."""
+    """Share of the weights of the earlier run in the exported weights (WiSE-FT, arXiv 2109.01903)."""
     frozen_blocks: int = 0
-    """The stem and so many blocks keep those weights; they hold most of the training's cost."""
+    """Number of blocks after the stem that keep those weights; they cost most of the training time."""
     shares: Mapping[str, float] = field(default_factory=dict)
-    """Set -> share of the drawn scenes; empty: each set by its number of pictures."""
+    """Share of the drawn scenes, by set; empty: each set by its number of pictures."""
     without_people: tuple[str, ...] = ("animals",)
-    """Sets that are known to show nobody: for decoys and for the count of false alarms."""
+    """Sets that are known to show nobody, for decoys and for counting false alarms."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     faces: str = ""
-    """Folder below the data folder with still faces by class, to paste into scenes; empty: none."""
+    """Folder below the data folder with still faces by class to paste into scenes; empty: none."""
     pasting: Pasting = field(default_factory=Pasting)
     matching: Matching = field(default_factory=Matching)
     center_variance: float = 0.1
     size_variance: float = 0.2
     epochs: int = 20
     examples: int = 5000
-    """Per epoch."""
+    """Number of training steps per epoch."""
     batch: int = 16
     learning_rate: float = 6e-4
-    """Of Adam, at its highest; half a cosine down after the warm-up."""
+    """Highest learning rate of Adam; it falls by half a cosine after the warm-up."""
     warmup: int = 200
-    """Steps."""
+    """Number of steps of the warm-up."""
     last_rate: float = 0.02
-    """The rate at the end, as a share of the highest."""
+    """Final learning rate, as a share of the highest."""
     clip: float = 5.0
-    """Largest norm of all gradients together."""
+    """Maximum norm of all gradients together."""
     average: float = 0.998
-    """Of the moving average of the weights, which is what is exported."""
+    """Decay of the moving average of the weights, which is exported."""
     alpha: float = 0.25
     gamma: float = 2.0
     box_weight: float = 1.0
     longest: int = 400
-    """Scenes are kept in memory at most this long, pixels."""
+    """Maximum longer side of the scenes in memory, pixels."""
     calibration: int = 200
-    """Pictures that set the ranges of the int8 activations."""
+    """Number of pictures that set the ranges of the int8 activations."""
     precision: float = 0.95
-    """The suggested scores are the lowest with this precision on the held-out pictures,"""
+    """Minimum precision of the suggested scores on the held-out pictures."""
     false_alarms: Mapping[str, float] = field(default_factory=lambda: {"face": 0.008, "person": 0.1})
-    """and with at most this share of false alarms in varied views of those that show nobody: a false face
-    may become an event, a false person is only counted."""
+    """Maximum share of false alarms at the suggested scores in varied views of pictures without people.
+    A false face may become an event; a false person is only counted."""
     empty_views: int = 6000
-    """So many views are drawn for that, the same for every recipe."""
+    """Number of these views, which are the same for every recipe."""
     nms_iou: float = 0.45
     seed: int = 1
     data_terms: tuple[str, ...] = ()
@@ -87,7 +86,7 @@ class DetectorRecipe:
 
 
 def network_input(net: SsdNet) -> InputTensor:
-    """The float network's input."""
+    """The input of the float network."""
     return InputTensor(
         width=net.width,
         height=net.height,

@@ -1,4 +1,4 @@
-"""Which scores the exported detector suggests, and its figures on the held-out pictures."""
+"""The suggested scores of an exported detector, and its figures on the held-out pictures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from oahega_edge.chain.preprocess import Quantizer, fit_picture
 from oahega_edge.manifest import DetectorEntry, SuggestedDetection
 
 VIEWS_SEED = 1
-"""Of the varied views that show nobody: every detector sees the same ones."""
+"""Seed of the varied views without people, the same for every detector."""
 
 Answers = Iterator[tuple[dict[str, NDArray[Any]], Any]]
-"""Outputs by role and where the picture lies on the input, per picture."""
+"""Outputs by role, and the placement of the picture on the input, for each picture."""
 
 
 def choose_scores(
@@ -35,12 +35,12 @@ def choose_scores(
     records: Sequence[Record],
     empty: Sequence[Sequence[Detection]] = (),
 ) -> tuple[dict[str, dict[str, float]], SuggestedDetection]:
-    """Figures per label on the records, and the lowest scores that the recipe allows.
+    """Compute the figures per label on the records, and the lowest scores that the recipe allows.
 
-    `empty`: what `found_in_empty_views` answers; none where that does not matter.
+    `empty`: the result of `found_in_empty_views`; empty if it does not matter.
     """
     if not records:
-        raise DataError("no held-out records to choose the scores on; label with more pictures")
+        raise DataError("there are no held-out records to choose the scores on; label more pictures")
     decode = Decoder(entry, dict.fromkeys(entry.labels, 0.02), recipe.nms_iou)
     found = [decode(answer, placement) for answer, placement in answers]
     figures: dict[str, dict[str, float]] = {}
@@ -70,9 +70,9 @@ def choose_scores(
 def found_in_empty_views(
     recipe: DetectorRecipe, entry: DetectorEntry, data: bytes, held: Sequence[Record]
 ) -> list[list[Detection]]:
-    """What is found in each varied view of the held-out pictures that show nobody: false alarms all.
+    """The detections in varied views of held-out pictures without people, which are all false alarms.
 
-    There are few such pictures: seen once each, they say little about how often a detector is wrong.
+    There are few such pictures; a single view of each would say little about the rate of false alarms.
     """
     scenes = (scene_of(record, recipe.labels, recipe.longest) for record in held)
     nobody = [scene for scene in scenes if scene.set_name in recipe.without_people]
@@ -88,7 +88,7 @@ def found_in_empty_views(
 
 
 def int8_outputs(data: bytes, entry: DetectorEntry, records: Sequence[Record]) -> Answers:
-    """The exported file's answers, as the device asks for them."""
+    """The outputs of the exported file, computed as on the device."""
     quantizer = Quantizer(entry.input)
     fitted = [fit_picture(record.pixels(), entry.input, entry.resize) for record in records]
     answers = Exported(data, entry.outputs).run_all(quantizer(pixels) for pixels, _ in fitted)
@@ -97,7 +97,7 @@ def int8_outputs(data: bytes, entry: DetectorEntry, records: Sequence[Record]) -
 
 
 def float_outputs(model: keras.Model, entry: DetectorEntry, records: Sequence[Record]) -> Answers:
-    """The float network's answers to the same pictures."""
+    """The outputs of the float network for the same pictures."""
     fitted = [fit_picture(record.pixels(), entry.input, entry.resize) for record in records]
     for start in range(0, len(fitted), 32):
         part = fitted[start : start + 32]

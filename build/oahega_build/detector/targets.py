@@ -1,4 +1,4 @@
-"""What the network should say of an example: a target for every anchor."""
+"""Targets of an example, for every anchor."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from oahega_edge.chain.detection import anchor_boxes, anchor_labels, encode_boxe
 from oahega_edge.manifest import InputTensor, SsdDecoder
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
-"""Values of `Targets.kind`."""
+"""The values of `Targets.kind`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes:
-    """Boxes of one picture in arrays."""
+    """The boxes of one picture in arrays."""
 
     edges: NDArray[np.float64]
-    """(n, 4) left, top, right, bottom; the owner says in which unit."""
+    """Left, top, right and bottom (n, 4), in the unit of the owner."""
     labels: NDArray[np.intp]
-    """(n,) places in the label list."""
+    """Indices (n,) in the list of labels."""
     ignore: NDArray[np.bool_]
-    """(n,)"""
+    """Whether each box (n,) is an ignore region."""
 
     @classmethod
     def none(cls) -> Boxes:
-        """No boxes."""
+        """An empty set of boxes."""
         return cls(np.zeros((0, 4)), np.zeros(0, np.intp), np.zeros(0, bool))
 
     @classmethod
     def of(cls, edges: ArrayLike, label: int, *, ignore: bool) -> Boxes:
-        """Boxes of one label."""
+        """The boxes of one label."""
         rows = np.asarray(edges, np.float64).reshape(-1, 4)
         return cls(rows, np.full(len(rows), label, np.intp), np.full(len(rows), ignore))
 
     @classmethod
     def joined(cls, parts: Sequence[Boxes]) -> Boxes:
-        """All boxes of several parts."""
+        """The boxes of several parts together."""
         if not parts:
             return cls.none()
         return cls(
@@ -51,37 +51,37 @@ class Boxes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """What the network should say of one example."""
+    """The targets of one example."""
 
     kind: NDArray[np.int8]
-    """(N,) POSITIVE, NEGATIVE or IGNORED."""
+    """POSITIVE, NEGATIVE or IGNORED for each anchor (N,)."""
     offsets: NDArray[np.float32]
-    """(N, 4) dy, dx, dh, dw; zeros but for positives."""
+    """Offsets dy, dx, dh, dw (N, 4); zeros except for positives."""
 
 
 def areas(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) of boxes (n, 4) left, top, right, bottom."""
+    """Areas (n,) of boxes (n, 4) given as left, top, right, bottom."""
     sides = np.maximum(edges[:, 2:] - edges[:, :2], 0)
     return np.asarray(np.prod(sides, axis=1), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Which anchors answer for which box; values of intersection over union."""
+    """Rules that assign anchors to boxes; the values are intersections over union."""
 
     positive: float = 0.5
     negative: float = 0.4
-    """Below it an anchor is background; between the two it is ignored."""
+    """An anchor below this is background; between the two values it is ignored."""
     best: int = 4
-    """So many anchors answer for every box at least,"""
+    """Minimum number of anchors that are assigned to each box."""
     best_least: float = 0.25
-    """if they overlap it by this much (the first one always)."""
+    """Minimum IoU of these anchors with the box; the best one is always assigned."""
     ignored: float = 0.5
-    """Share of an anchor inside an ignore region from which it is ignored."""
+    """An anchor is ignored if at least this share of it is inside an ignore region."""
 
 
 class Matcher:
-    """Boxes of an example -> targets of every anchor."""
+    """Computes the targets of all anchors from the boxes of an example."""
 
     def __init__(
         self, input_: InputTensor, decoder: SsdDecoder, labels: Sequence[str], matching: Matching
@@ -97,7 +97,7 @@ class Matcher:
         self._how = matching
 
     def __call__(self, boxes: Boxes) -> Targets:
-        """Edges of `boxes` in units of the input."""
+        """The targets for `boxes`, whose edges are in units of the input."""
         kind = np.full(len(self._anchors), NEGATIVE, np.int8)
         offsets = np.zeros((len(self._anchors), 4), np.float32)
         for number, members in enumerate(self._members):
@@ -119,7 +119,7 @@ class Matcher:
         return inside
 
     def _overlap(self, members: NDArray[np.intp], things: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Intersection over union, box by box: rows that stay in the cache are many times as fast."""
+        """Intersection over union, row by row, because rows that fit the cache are many times as fast."""
         anchors = self._edges[:, members]
         sizes = (anchors[2] - anchors[0]) * (anchors[3] - anchors[1])
         overlap = np.empty((len(things), len(members)), np.float32)
@@ -141,8 +141,8 @@ class Matcher:
         undecided = (best >= self._how.negative) & (best < self._how.positive)
         kind[members[undecided]] = IGNORED
         positive = best >= self._how.positive
-        # Boxes that fit no anchor well still get their best ones; the largest first, so that a small
-        # box keeps its anchors against a large neighbour.
+        # Boxes that fit no anchor well still get their best ones. The largest come first, so that a small box
+        # keeps its anchors beside a large neighbour.
         for i in np.argsort(-areas(things)):
             count = min(self._how.best, len(members))
             nearest = np.argpartition(-overlap[i], count - 1)[:count]
@@ -157,7 +157,7 @@ class Matcher:
 
 
 def _shared(box: NDArray[np.float64], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Area that a box has in common with each of the anchors (4, n)."""
+    """The area that a box shares with each of the anchors (4, n)."""
     left, top, right, bottom = box.astype(np.float32)
     width = np.minimum(anchors[2], right) - np.maximum(anchors[0], left)
     height = np.minimum(anchors[3], bottom) - np.maximum(anchors[1], top)

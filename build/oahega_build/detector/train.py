@@ -1,6 +1,7 @@
-"""Labelled records -> a trained detector, exported. On every backend of Keras: TensorFlow, PyTorch, JAX.
+"""Stage `train-detector`: train a detector on labelled records and export it.
 
-A checkpoint is written after every epoch; the same command goes on from it, on another machine too.
+Training runs on every backend of Keras: TensorFlow, PyTorch, JAX. A checkpoint is written after every epoch;
+the same command continues from it, also on another machine.
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ from oahega_build.runs.progress import progress
 from oahega_edge.manifest import SsdDecoder
 
 SETTLING = 64
-"""Examples that set the norms of a network which starts from folded weights."""
+"""Number of examples that set the batch norms of a network that starts from folded weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a training may use of its machine."""
+    """The resources that a training may use."""
 
     workers: int = 2
-    """Compose examples,"""
+    """Number of workers that compose examples."""
     processes: bool = False
-    """as threads or, to feed a GPU, as processes."""
+    """Whether the workers are processes, to feed a GPU, instead of threads."""
     seconds: float = 0.0
-    """The training ends within this time, its learning rate falling with the time spent; 0: no limit."""
+    """Time limit in seconds, with which the learning rate falls; 0: no limit."""
     started: float = field(default_factory=time.monotonic)
 
     @property
     def spent(self) -> float:
-        """Share of the time, 0..1."""
+        """The share of the time that is used up, 0..1."""
         return min(1.0, (time.monotonic() - self.started) / self.seconds) if self.seconds else 0.0
 
 
@@ -63,10 +64,10 @@ def train(
     means: Means | None = None,
     after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> Path:
-    """Train and export to `<artifacts>/train-detector/<run>`; goes on where an interrupted one stopped.
+    """Train and export to `<artifacts>/train-detector/<run>`, continuing an interrupted run.
 
-    `after_epoch` is told how many epochs are done, once their checkpoint is written. Raises RunUnfinished
-    without TensorFlow, which the export needs, and when the time is over: `export-detector` makes the files.
+    `after_epoch` is called with the number of finished epochs after each checkpoint. Raises RunUnfinished if
+    TensorFlow, which the export needs, is missing, or if the time is over; then use `export-detector`.
     """
     folder = artifacts / "label" / recipe.records
     means = means or Means()
@@ -81,7 +82,7 @@ def train(
             done = _fit(learner, recipe, feed, made, means, after_epoch)
         if not done or keras.backend.backend() != "tensorflow":
             raise RunUnfinished(
-                f"{made.folder} is trained but has no files; run export-detector where TensorFlow is"
+                f"{made.folder} is trained but not exported; run export-detector with TensorFlow"
             )
         from oahega_build.detector.export import export  # TensorFlow's
 
@@ -90,7 +91,7 @@ def train(
 
 
 class Learner(keras.Model):
-    """The network with its loss: pixels as bytes -> what the network answers. On every backend of Keras."""
+    """The network with its loss, from pixels as bytes to outputs, on every backend of Keras."""
 
     def __init__(self, recipe: DetectorRecipe, decoder: SsdDecoder) -> None:
         super().__init__(name="learner")
@@ -101,7 +102,7 @@ class Learner(keras.Model):
         self._box_loss = keras.metrics.Mean("box_loss")
 
     def call(self, pixels: Any, training: bool = False) -> dict[str, Any]:
-        """`pixels`: (n, height, width, 3) uint8."""
+        """The outputs for `pixels` (n, height, width, 3), uint8."""
         real = keras.ops.cast(pixels, "float32") * PIXEL_SCALE + PIXEL_OFFSET
         answer: dict[str, Any] = self.net(real, training=training)
         return answer
@@ -114,7 +115,7 @@ class Learner(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The loss of a batch; `y`: kind and offsets as `targets.Targets` has them."""
+        """The loss of a batch. `y`: kind and offsets as in `targets.Targets`."""
         recipe = self._recipe
         scores, boxes = ssd_loss(
             y_pred["scores"],
@@ -132,12 +133,12 @@ class Learner(keras.Model):
 
 
 def steps_per_epoch(recipe: DetectorRecipe) -> int:
-    """At least one."""
+    """The number of steps per epoch, at least one."""
     return max(1, recipe.examples // recipe.batch)
 
 
 def rate(recipe: DetectorRecipe, step: int, spent: float = 0.0) -> float:
-    """The learning rate at a step, or after this share of the time: a line up, half a cosine down."""
+    """The learning rate at a step or a share of the time: linear warm-up, then half a cosine down."""
     if step < recipe.warmup:
         return recipe.learning_rate * (step + 1) / recipe.warmup
     total = max(1, recipe.epochs * steps_per_epoch(recipe) - recipe.warmup)
@@ -149,7 +150,7 @@ def rate(recipe: DetectorRecipe, step: int, spent: float = 0.0) -> float:
 def _prepare(
     recipe: DetectorRecipe, decoder: SsdDecoder, data: Path, run: Run, composer: Composer
 ) -> Learner:
-    """The network as it starts, or as the last checkpoint left it."""
+    """The network at the start, or from the last checkpoint."""
     keras.utils.set_random_seed(recipe.seed)
     learner = Learner(recipe, decoder)
     checkpoint = run.checkpoints / "last.npz"
@@ -170,7 +171,7 @@ def _prepare(
 
 
 def _begin(net: keras.Model, recipe: DetectorRecipe, data: Path, composer: Composer) -> None:
-    """Weights that have seen pictures before."""
+    """Load pre-trained weights."""
     if recipe.earlier is not None:
         fill_averaged(net, recipe.earlier / "weights.npz")
         say(f"starting from the weights of {recipe.earlier}")
@@ -189,7 +190,7 @@ def _step(learner: Learner) -> int:
 
 
 def _anchors(recipe: DetectorRecipe, folder: Path, composer: Composer) -> SsdDecoder:
-    """The anchors of the run: made from the first examples once, then read."""
+    """The anchors of the run, made once from the first examples and then read."""
     path = folder / "decoder.json"
     if recipe.earlier is not None and not path.exists():
         write_bytes(path, read_decoder(recipe.earlier).model_dump_json(indent=2).encode())
@@ -220,7 +221,7 @@ def _fit(
     means: Means,
     after_epoch: Callable[[int], None],
 ) -> bool:
-    """All epochs that are left; False when the time was over before."""
+    """Train all epochs that are left. Returns False if the time was over before."""
     steps = recipe.epochs * steps_per_epoch(recipe)
     batches = feed.batches(_step(learner), steps)
     with progress("training", steps, _step(learner)) as shown:
@@ -255,7 +256,7 @@ def _epoch(
 
 
 def _save(path: Path, learner: Learner) -> None:
-    """Everything that the next step depends on, and the average that is exported, whole or not at all."""
+    """Write everything that the next step depends on and the exported average, atomically."""
     weights = learner.net.weights
     now_ = [np.asarray(value) for value in learner.net.get_weights()]
     learner.optimizer.finalize_variable_values(learner.net.trainable_variables)

@@ -1,4 +1,4 @@
-"""Temperature and threshold, fitted on the exported file's answers."""
+"""Temperature, class prior and threshold, fitted on the answers of the exported file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LEAST_COVERAGE = 0.5
 def negative_log_likelihood(
     logits: NDArray[np.floating], labels: NDArray[np.integer], temperature: float
 ) -> float:
-    """Mean over the pictures, in nats."""
+    """The mean negative log-likelihood over the pictures, in nats."""
     chosen = softmax(logits, temperature)[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """The temperature of least negative log-likelihood (Guo et al. 2017), between 0.05 and 20.
+    """The temperature with the smallest negative log-likelihood (Guo et al. 2017), between 0.05 and 20.
 
-    A golden-section search: the loss has one minimum in the logarithm of the temperature.
+    Golden-section search; the loss has one minimum in the logarithm of the temperature.
     """
     low, high = math.log(0.05), math.log(20.0)
     ratio = (math.sqrt(5) - 1) / 2
@@ -92,11 +92,11 @@ def fit_prior(
     temperature: float,
     offsets: Sequence[float] | None = None,
 ) -> tuple[float, ...]:
-    """The share of each class that the calibrated probabilities take for granted; sums to 1.
+    """The class prior that the calibrated probabilities contain; sums to 1.
 
-    A network learns p(class | face) for the shares that its training showed it; recipes may show other ones
-    than there are. Biases on the logits are fitted by which the mean probability of each class becomes its
-    share among `labels` (their likelihood is greatest there); what they had to add, the network lacked.
+    A network learns p(class | face) for the class shares of its training, which a recipe may have changed.
+    Biases on the logits are fitted so that the mean probability of each class is its share among `labels`,
+    which maximises their likelihood. The prior is that share with the bias removed.
     """
     shares = np.bincount(labels, minlength=logits.shape[1]) / len(labels)
     bias = np.zeros(logits.shape[1])
@@ -111,7 +111,7 @@ def fit_prior(
 def expected_calibration_error(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 15
 ) -> float:
-    """Mean gap between confidence and accuracy over equally wide bins, weighted by their pictures."""
+    """Mean gap between confidence and accuracy over bins of equal width, weighted by their size."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     number = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -125,7 +125,7 @@ def expected_calibration_error(
 def reliability(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 10
 ) -> list[dict[str, float]]:
-    """Mean confidence, accuracy and number of pictures of each equally wide bin that holds some."""
+    """Mean confidence, accuracy and number of pictures of each non-empty bin of equal width."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     number = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -142,7 +142,7 @@ def reliability(
 def risk_coverage(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(thresholds falling, coverage, precision among the covered), a point per picture."""
+    """Descending thresholds, coverage, and precision of the covered pictures, with a point per picture."""
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     right = (probabilities.argmax(axis=1) == labels)[order]
@@ -151,9 +151,9 @@ def risk_coverage(
 
 
 def suggested_threshold(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """The smallest confidence above which WANTED_PRECISION holds, covering at least LEAST_COVERAGE.
+    """The smallest threshold that gives WANTED_PRECISION and covers at least LEAST_COVERAGE of the pictures.
 
-    Where that precision is never reached, the confidence that LEAST_COVERAGE of the pictures have.
+    If no threshold gives that precision, the one that covers LEAST_COVERAGE.
     """
     thresholds, coverage, precision = risk_coverage(probabilities, labels)
     good = np.flatnonzero((precision >= WANTED_PRECISION) & (coverage >= LEAST_COVERAGE))

@@ -1,4 +1,4 @@
-"""Several emotion models on the same pictures, in one table."""
+"""Stage `compare-emotion`: several emotion models on the same pictures, in one table."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from oahega_build.runs.artifacts import open_run
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model."""
+    """The figures of one model."""
 
     name: str
     accuracy: Interval
     summary: Summary
     bytes: int
     milliseconds: float | None
-    """One invocation on one thread, median; None for a file that is no .tflite."""
+    """Median time of one invocation on one thread; None for a file that is not a .tflite."""
 
 
 def compare(
@@ -35,7 +35,7 @@ def compare(
     labels: Sequence[str],
     framing: Framing,
 ) -> list[Row]:
-    """Every model with its file on `samples`, restricted to `labels`; all see the same pictures."""
+    """Evaluate every model on the same `samples`, restricted to `labels`. Each model comes with its file."""
     truth = np.array([sample.label for sample in samples])
     pictures = [sample.pixels for sample in samples]
     rows = []
@@ -64,7 +64,7 @@ def compare_run(
     run_name: str,
     log: Path = VALID_LOG,
 ) -> list[Row]:
-    """Stage `compare-emotion`: our models and, where given, the peers; rows into a run's metrics.json."""
+    """Run the stage: compare our models and, if given, the peers, and write the rows to metrics.json."""
     own = [load_emotion(folder) for folder in folders]
     colours = {model.entry.input.colour for model in own}
     described = {"models": [[m.name, m.entry.cpu.sha256] for m in own], "data": data.name, "part": part}
@@ -91,7 +91,7 @@ def invocation_time(file: Path, rounds: int = 400) -> float:
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    """Fixed-width text, best accuracy first."""
+    """The rows as fixed-width text, best accuracy first."""
     lines = [f"{'model':<20} {'accuracy':<21} balanced   ECE       bytes      ms"]
     for row in sorted(rows, key=lambda row: -row.accuracy.value):
         took = "-" if row.milliseconds is None else f"{row.milliseconds:.3f}"

@@ -1,4 +1,4 @@
-"""Stage `evaluate-emotion`: figures of an exported model, through the device's own code."""
+"""Stage `evaluate-emotion`: figures of an exported model, measured through the device's own code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VALID_LOG = _COMMITTED if _COMMITTED.is_file() else Path(_COMMITTED.name)
 """Every look at the pictures that choose nothing leaves a line: in a checkout in the project's log, elsewhere
 in the current folder's."""
 SIZES = (48, 32, 24, 16)
-"""Face heights in pixels before the crop is brought to the input's size."""
+"""Face heights, pixels, from which the crop is enlarged to the size of the input."""
 
 Picture = NDArray[np.uint8]
 
@@ -55,11 +55,11 @@ class EmotionModel:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the columns of `probabilities`."""
+        """The labels of the columns of `probabilities`."""
         return self.entry.labels
 
     def probabilities(self, pictures: Sequence[Picture], framing: Framing) -> NDArray[np.float64]:
-        """Calibrated (n, labels) of pictures whose faces lie at `framing.box`, cropped as the entry says."""
+        """Calibrated probabilities (n, labels) of pictures with faces at `framing.box`."""
         crop = self.entry.crop
         framing = replace(framing, scale=crop.scale, shift=crop.shift, kernel=crop.kernel)
         faces = [crop_sample(pixels, framing, self.entry.input) for pixels in pictures]
@@ -67,20 +67,22 @@ class EmotionModel:
 
 
 def load_emotion(folder: Path) -> EmotionModel:
-    """The model of a run's folder (`entry.json` beside its file). Raises RunError."""
+    """Load the model of a run's folder (`entry.json` beside its file). Raises RunError."""
     path = folder / ENTRY
     try:
         entry = EmotionEntry.model_validate_json(path.read_bytes())
         data = (folder / entry.cpu.file).read_bytes()
     except (OSError, ValidationError) as error:
-        raise RunError(f"{path} is no emotion entry ({type(error).__name__}); give a finished run") from error
+        raise RunError(
+            f"{path} is not a valid emotion entry ({type(error).__name__}); give a finished run"
+        ) from error
     if artifacts.sha256_of(folder / entry.cpu.file) != entry.cpu.sha256:
         raise RunError(f"{folder / entry.cpu.file} is not the file that {ENTRY} names; export it again")
     return EmotionModel(folder.name, entry, data)
 
 
 def file_logits(data: bytes, entry: EmotionEntry, faces: Sequence[Picture]) -> NDArray[np.float64]:
-    """Real logits (n, labels) of crops that have the input's size, by the file."""
+    """Dequantized logits (n, labels) of the file for crops that have the size of the input."""
     quantizer = Quantizer(entry.input)
     output = output_of(entry, "logits")
     answers = Exported(data, entry.outputs).run_all(quantizer(face) for face in faces)
@@ -88,7 +90,7 @@ def file_logits(data: bytes, entry: EmotionEntry, faces: Sequence[Picture]) -> N
 
 
 def smaller(pixels: Picture, height: int) -> Picture:
-    """The picture as a face of `height` px would have come."""
+    """The picture reduced to a face of `height` pixels."""
     if pixels.shape[0] <= height:
         return pixels
     width = max(2, round(pixels.shape[1] * height / pixels.shape[0]))
@@ -119,12 +121,12 @@ CORRUPTIONS: Mapping[str, Callable[[Picture], Picture]] = {
     "rotated-20": lambda pixels: _rotated(pixels, -20),
     "rotated+20": lambda pixels: _rotated(pixels, 20),
 }
-"""blur: sigma 1 px at 48 px; dark: 35 % of the light; noise: 12 grey levels; jpeg: quality 30."""
+"""Blur: sigma 1 px at 48 px. Dark: 35 % of the light. Noise: 12 grey levels. JPEG: quality 30."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmotionFigures:
-    """Everything that was measured of one model, as `metrics.json` has it."""
+    """All figures of one model, as in `metrics.json`."""
 
     model: str
     sha256: str
@@ -135,15 +137,15 @@ class EmotionFigures:
     accuracy: Interval
     table_1: Mapping[str, ClassFigures]
     confusion: Sequence[Sequence[int]]
-    """[true][predicted] counts."""
+    """Counts by [true][predicted] label."""
     risk_coverage: tuple[Coverage, ...]
     reliability: Sequence[Mapping[str, float]]
-    """Confidence and accuracy by bin, of calibrated answers."""
+    """Confidence and accuracy of the calibrated answers, by bin."""
     accuracy_by_face_size: Mapping[str, float]
     accuracy_under: Mapping[str, float]
 
     def as_text(self) -> str:
-        """For a terminal."""
+        """The figures as text for a terminal."""
         lines = [
             f"{self.model}: {self.bytes} bytes, {self.pictures} pictures",
             f"accuracy {self.accuracy}, balanced {self.summary.balanced_accuracy}, ECE {self.summary.ece}, "
@@ -157,7 +159,7 @@ class EmotionFigures:
         return "\n".join(lines)
 
     def on_card(self, part: str) -> dict[str, float | int | str]:
-        """The figures for a model card, each named after the part that it was measured on."""
+        """The figures for a model card, with the name of the part in each key."""
         return {
             f"{part}_pictures": self.pictures,
             f"{part}_accuracy": str(self.accuracy),
@@ -173,7 +175,7 @@ def _listed(figures: Mapping[str, float]) -> str:
 
 
 def evaluate(model: EmotionModel, samples: Sequence[Sample], framing: Framing) -> EmotionFigures:
-    """Every figure of one model on `samples`."""
+    """Measure all figures of a model on `samples`."""
     labels = np.array([sample.label for sample in samples])
     pictures = [sample.pixels for sample in samples]
     probabilities = model.probabilities(pictures, framing)
@@ -206,10 +208,10 @@ def evaluate(model: EmotionModel, samples: Sequence[Sample], framing: Framing) -
 def evaluate_run(
     folder: Path, data: Path, part: str, artifacts_folder: Path, run_name: str, log: Path = VALID_LOG
 ) -> EmotionFigures:
-    """Stage `evaluate-emotion`: figures into a run's metrics.json.
+    """Run the stage: write the figures to the run's metrics.json.
 
-    A look at `valid` is logged, and its figures join the model's card in `entry.json`, from which the
-    bundle's MODEL_CARD.md is made. Raises BuildError.
+    A look at `valid` is logged, and its figures are added to the model's card in `entry.json`, from which
+    the bundle's MODEL_CARD.md is made. Raises BuildError.
     """
     model = load_emotion(folder)
     described = {"model": model.name, "sha256": model.entry.cpu.sha256, "data": data.name, "part": part}
@@ -225,9 +227,9 @@ def evaluate_run(
 
 
 def part_of(dataset: Dataset, part: str) -> Sequence[Sample]:
-    """`train`, `valid`, or `held-out`: the share of train that recipes hold out by default.
+    """The samples of `train`, `valid`, or `held-out` (the share of train that recipes hold out by default).
 
-    Raises DataError when the dataset has no such pictures.
+    Raises DataError if the dataset has no such pictures.
     """
     parts: Mapping[str, Callable[[], Sequence[Sample]]] = {
         "train": lambda: dataset.train,
@@ -243,7 +245,7 @@ def part_of(dataset: Dataset, part: str) -> Sequence[Sample]:
 
 
 def require_labels(model_labels: Iterable[str], dataset: Dataset) -> None:
-    """Raise DataError unless the model answers in the dataset's own classes."""
+    """Raise DataError unless model and dataset have the same classes."""
     if tuple(model_labels) != dataset.labels:
         raise DataError(
             f"the model answers {', '.join(model_labels)}, {dataset.root} holds {', '.join(dataset.labels)}; "

@@ -1,4 +1,4 @@
-"""Figures of a classifier from its answers: pure functions of probabilities and labels."""
+"""Metrics of a classifier: pure functions of probabilities and labels."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Coverage:
     """A point of the risk-coverage curve."""
 
     coverage: float
-    """Share of the pictures whose confidence reaches `threshold`."""
+    """Share of the pictures whose confidence is at least `threshold`."""
     threshold: float
     precision: float
-    """Share of those that are right."""
+    """Share of right answers among these pictures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The figures that one line holds."""
+    """The figures of one model in one line."""
 
     accuracy: float
     balanced_accuracy: float
@@ -59,7 +59,7 @@ class Summary:
 
 
 def summary(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Summary:
-    """Of calibrated probabilities (n, classes), rounded to 4 digits."""
+    """Summarise calibrated probabilities (n, classes), rounded to 4 digits."""
     predicted = probabilities.argmax(axis=1)
     _, coverage, precision = risk_coverage(probabilities, labels)
     return Summary(
@@ -76,14 +76,14 @@ def balanced_accuracy(predicted: NDArray[np.integer], labels: NDArray[np.integer
 
 
 def confusion(predicted: NDArray[np.integer], labels: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
-    """(true, predicted) counts."""
+    """Counts by (true, predicted) label."""
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts
 
 
 def precision_recall_f1(counts: NDArray[np.integer]) -> NDArray[np.float64]:
-    """(classes, 3) of a confusion matrix; 0 where a class was never predicted or never occurs."""
+    """Precision, recall and F1 (classes, 3); 0 where a class was never predicted or never occurs."""
     hits = np.diag(counts).astype(np.float64)
     precision = hits / np.maximum(1, counts.sum(axis=0))
     recall = hits / np.maximum(1, counts.sum(axis=1))
@@ -94,14 +94,14 @@ def precision_recall_f1(counts: NDArray[np.integer]) -> NDArray[np.float64]:
 def bootstrap(
     figure: Callable[[NDArray[np.intp]], NDArray[np.float64]], pictures: int, rounds: int = BOOTSTRAP_ROUNDS
 ) -> NDArray[np.float64]:
-    """2.5 and 97.5 percentiles of `figure` over resampled picture indices: (2, ...)."""
+    """The 2.5 and 97.5 percentiles (2, ...) of `figure` over resampled indices of pictures."""
     rng = np.random.default_rng(0)
     values = [figure(rng.integers(0, pictures, pictures)) for _ in range(rounds)]
     return np.asarray(np.percentile(values, (2.5, 97.5), axis=0))
 
 
 def mean_interval(right: NDArray[np.bool_]) -> Interval:
-    """Share of True with its interval."""
+    """The share of True values with its interval."""
 
     def mean(chosen: NDArray[np.intp]) -> NDArray[np.float64]:
         return np.asarray(right[chosen].mean())
@@ -113,7 +113,7 @@ def mean_interval(right: NDArray[np.bool_]) -> Interval:
 def table_one(
     predicted: NDArray[np.integer], labels: NDArray[np.integer], names: Sequence[str]
 ) -> dict[str, ClassFigures]:
-    """A row per class."""
+    """The rows of Table 1 by class."""
     classes = len(names)
 
     def scores(chosen: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -18,33 +18,33 @@ from oahega_edge.chain.classification import softmax
 
 
 class Classifier(Protocol):
-    """What `compare` needs of a model."""
+    """A model that `compare` can evaluate."""
 
     @property
     def name(self) -> str:
-        """For the table."""
+        """The name for the table."""
         ...
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the columns."""
+        """The labels of the columns of `probabilities`."""
         ...
 
     def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
-        """(n, labels)."""
+        """Probabilities (n, labels) of pictures with faces at `framing.box`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class OahegaAuthors:
-    """The original's student: 128x128 RGB / 255, float32; six softmax values, then six at T = 2."""
+    """The original's student: 128x128 RGB / 255, float32. It gives six probabilities, then six at T = 2."""
 
     path: Path
     name: str = "oahega-authors"
     labels: tuple[str, ...] = ("ahegao", "angry", "happy", "neutral", "sad", "surprise")
 
     def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
-        """The whole picture, squeezed bilinearly, as the authors' app does it."""
+        """Classify the whole picture, resized bilinearly, as the authors' app does."""
         interpreter = open_interpreter(self.path)
         given = interpreter.get_input_details()[0]["index"]
         answer = interpreter.get_output_details()[0]["index"]
@@ -67,7 +67,7 @@ class MiniXception:
     labels: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
     def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
-        """The whole picture, squeezed bilinearly."""
+        """Classify the whole picture, resized bilinearly."""
         import keras
 
         model = keras.models.load_model(self.path, compile=False)
@@ -128,7 +128,7 @@ Peer = OahegaAuthors | MiniXception | FaceApi | Facex
 
 
 def load_peers(folder: Path) -> list[Peer]:
-    """The peers that lie below `folder`. Raises DataError when none does."""
+    """Load the peers below `folder`. Raises DataError if there are none."""
     known: Mapping[str, Any] = {
         "expression/face_api.onnx": FaceApi,
         "facex/model_optimized.tflite": Facex,
@@ -137,14 +137,14 @@ def load_peers(folder: Path) -> list[Peer]:
     }
     found = [kind(folder / name) for name, kind in known.items() if (folder / name).is_file()]
     if not found:
-        raise DataError(f"{folder} holds none of {', '.join(known)}; give the folder of the peers")
+        raise DataError(f"{folder} contains none of {', '.join(known)}; give the folder of the peers")
     return found
 
 
 def on_shared_classes(
     probabilities: NDArray[np.float64], own: Sequence[str], wanted: Sequence[str]
 ) -> NDArray[np.float64]:
-    """The columns of `wanted`, in that order, brought to a sum of 1. Raises DataError for an absent one."""
+    """The columns of `wanted`, in that order, scaled to a sum of 1. Raises DataError if one is missing."""
     missing = [label for label in wanted if label not in own]
     if missing:
         raise DataError(f"a model with the classes {', '.join(own)} cannot answer {', '.join(missing)}")

@@ -1,4 +1,4 @@
-"""How scenes are varied, and what cameras do to light and colour."""
+"""Augmentation of scenes: placement, light and colour."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from oahega_edge.chain.frame import Pixels
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How often what happens; chances 0..1."""
+    """Probabilities and ranges of the augmentations; probabilities are 0..1."""
 
     modes: Mapping[str, float] = field(
         default_factory=lambda: {"fit": 0.35, "zoom_out": 0.15, "zoom_in": 0.25, "face": 0.25}
     )
-    """Shares of the ways to place a scene: as the device does; smaller; larger around something; a face
-    at 20..85 % of the input's height."""
+    """Shares of the ways to place a scene: as on the device; smaller; enlarged around an object; with a face
+    at 20 to 85 % of the input's height."""
     mosaic: float = 0.2
-    """Four scenes on one input."""
+    """Probability of four scenes on one input."""
     crowd: float = 0.0
-    """Many scenes on one input, so that small faces in front of anything are common,"""
+    """Probability of a grid of scenes on one input, so that small faces are common."""
     crowd_rows: tuple[int, int] = (3, 6)
-    """in so many rows, fewest and most,"""
+    """Minimum and maximum number of rows of the grid."""
     crowd_modes: Mapping[str, float] = field(
         default_factory=lambda: {"fit": 0.3, "zoom_in": 0.3, "face": 0.4}
     )
-    """placed like this."""
+    """Ways to place the scenes of the grid."""
     covered: float = 0.0
-    """A scene whose faces are behind masks and the like, where their landmarks are known."""
+    """Probability of a scene with covered faces (masks and others), if their landmarks are known."""
     pasted: float = 0.35
-    """Still faces on the scene, where there are some to paste."""
+    """Probability of pasted faces, if there are any."""
     stretch: float = 0.15
-    """Largest change of the aspect, as a natural logarithm; not in `fit`."""
+    """Maximum change of the aspect ratio, as a natural logarithm; not for `fit`."""
     grey: float = 0.1
     blur: float = 0.12
     jpeg: float = 0.15
@@ -45,15 +45,15 @@ class Augmentation:
     dark: float = 0.1
     colour: float = 0.7
     least_face: float = 0.5
-    """Share of a face that must stay inside to count; less makes it an ignore region."""
+    """Minimum visible share of a face; a face with less is an ignore region."""
     least_person: float = 0.3
     smallest_face: float = 5.5
-    """Pixels of the input; lower faces are ignore regions."""
+    """Minimum height of a face, pixels of the input; smaller faces are ignore regions."""
     smallest_person: float = 11.0
 
 
 def photometric(pixels: Pixels, how: Augmentation, rng: np.random.Generator) -> Pixels:
-    """Light, colour, blur, noise and compression as cameras make them."""
+    """Change light, colour, blur, noise and compression as cameras do."""
     if rng.random() < how.colour:
         pixels = _relit(pixels, rng)
     if rng.random() < how.dark:
@@ -70,7 +70,7 @@ def photometric(pixels: Pixels, how: Augmentation, rng: np.random.Generator) -> 
 
 
 def _relit(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Other light and contrast, a cast of colour, and half of the time more or less colour."""
+    """Change brightness, contrast and colour cast, and in half of the cases the saturation."""
     gain = rng.uniform(0.7, 1.35) * rng.uniform(0.88, 1.12, 3)
     shift = rng.uniform(-25, 25)
     gamma = math.exp(rng.uniform(-0.35, 0.35))

@@ -1,4 +1,4 @@
-"""What a recipe makes of the labelled scenes: the composer of its examples, with faces to paste."""
+"""The composer of a recipe: examples from labelled scenes, with faces to paste."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oahega_build.pictures.dataset import read_dataset, split_train
 
 
 def composer_of(recipe: DetectorRecipe, scenes: Sequence[Scene], paster: FacePaster | None) -> Composer:
-    """Examples out of the scenes; sets count by their number of pictures where the recipe names no shares."""
+    """Compose examples. Without shares in the recipe, each set counts by its number of pictures."""
     counts: dict[str, float] = {}
     for scene in scenes:
         counts[scene.set_name] = counts.get(scene.set_name, 0) + 1
@@ -32,7 +32,7 @@ def composer_of(recipe: DetectorRecipe, scenes: Sequence[Scene], paster: FacePas
 
 
 def paster_of(recipe: DetectorRecipe, data: Path, scenes: Sequence[Scene]) -> FacePaster | None:
-    """Faces that no emotion recipe holds out, if the recipe names any; decoys of what shows none."""
+    """The paster of the recipe, with faces that no emotion recipe holds out and with decoys."""
     if not recipe.faces:
         return None
     training, _ = split_train(read_dataset(data / recipe.faces))
@@ -43,7 +43,7 @@ def paster_of(recipe: DetectorRecipe, data: Path, scenes: Sequence[Scene]) -> Fa
 
 
 def _heads(scenes: Sequence[Scene]) -> Iterator[Still]:
-    """Faces of the scenes, those with landmarks: a teacher saw them well."""
+    """Stills of the faces in the scenes that have landmarks, because a teacher saw them clearly."""
     for scene in scenes:
         for place in scene.landmarks:
             if not scene.boxes.ignore[place]:
@@ -53,7 +53,7 @@ def _heads(scenes: Sequence[Scene]) -> Iterator[Still]:
 
 
 def _people(scene: Scene, labels: Sequence[str]) -> People | None:
-    """The scene for decoys, if it shows somebody."""
+    """The scene as a source of decoys, if it shows a person."""
     boxes = scene.boxes
     named = {name: boxes.labels == place for place, name in enumerate(labels)}
     nothing = np.zeros(len(boxes.labels), bool)

@@ -1,6 +1,6 @@
 """Masks, scarves, hands, sunglasses and caps drawn onto faces by their landmarks.
 
-Photographs from before 2020 show few covered faces; a detector that never saw one takes a mask for a wall.
+Photographs from before 2020 show few covered faces, and a detector that has never seen one misses them.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from numpy.typing import NDArray
 from oahega_edge.chain.frame import Pixels
 
 Points = NDArray[np.float64]
-"""(n, 2) x, y in pixels."""
+"""Points (n, 2) as x, y in pixels."""
 Colour = NDArray[np.float64]
-"""(3,) RGB."""
+"""A colour (3,) as RGB."""
 KINDS = {"mask": 0.55, "scarf": 0.11, "hand": 0.1, "sunglasses": 0.14, "cap": 0.1}
-"""How often what is drawn; shares."""
+"""Share of each kind of cover."""
 MASKS = ((235, 235, 235), (150, 190, 220), (40, 40, 45), (120, 150, 200), (205, 215, 210))
-"""Colours that masks are sold in."""
+"""Usual colours of masks."""
 LEAST = 12
-"""Pixels of a face's height; nothing is drawn on smaller ones, whose landmarks are guesses."""
+"""Minimum height of a face, pixels; the landmarks of smaller faces are too inexact."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """Axes of a face in its picture: unit vectors to its chin and to its left ear, and where parts lie."""
+    """The axes of a face in its picture (unit vectors to chin and left ear) and the places of its parts."""
 
     eyes: Points
     nose: Points
     mouth: Points
-    """Middle of the mouth, (2,)."""
+    """The middle of the mouth, (2,)."""
     down: Points
     aside: Points
     length: float
-    """From the eyes' middle to the mouth's."""
+    """The distance from the middle of the eyes to that of the mouth."""
     left: float
     right: float
-    """From the nose to the edges of the box."""
+    """The distances from the nose to the edges of the box."""
 
     def at(self, aside: float, down: float) -> Points:
-        """A point: aside in widths of that half of the face, down in lengths from the middle of the eyes."""
+        """A point from the middle of the eyes: sideways in widths of that half, down in lengths."""
         width = self.right if aside > 0 else self.left
         middle = self.eyes.mean(axis=0) + self.down * self.length * down
         on_axis = self.nose - self.down * ((self.nose - middle) @ self.down)
@@ -50,7 +50,7 @@ class Face:
 
 
 def face_of(landmarks: Points, edges: NDArray[np.float64]) -> Face | None:
-    """From YuNet's five points and the box; None where they make no face that could be drawn on."""
+    """Build the axes from YuNet's five points and the box. None if they do not form a plausible face."""
     eyes, nose, mouth = landmarks[:2], landmarks[2], landmarks[3:].mean(axis=0)
     down = mouth - eyes.mean(axis=0)
     length = float(np.hypot(*down))
@@ -63,7 +63,7 @@ def face_of(landmarks: Points, edges: NDArray[np.float64]) -> Face | None:
 
 
 def cover(pixels: Pixels, landmarks: Points, edges: NDArray[np.float64], rng: np.random.Generator) -> None:
-    """Draw one thing, now and then two, onto the face in `pixels` (RGB, changed in place)."""
+    """Draw one or two covers onto the face in `pixels` (RGB, changed in place)."""
     face = face_of(landmarks, edges)
     if face is None:
         return
@@ -137,7 +137,7 @@ def _colour_of_mask(rng: np.random.Generator) -> Colour:
 
 
 def _both_sides(face: Face, half: list[tuple[float, float]], rng: np.random.Generator) -> Points:
-    """A closed outline from its left half, a little uneven."""
+    """A closed, slightly irregular outline from its left half."""
     there = [face.at(aside, down) for aside, down in half]
     back = [face.at(-aside, down) for aside, down in reversed(half)]
     points = np.array(there + back)
@@ -152,7 +152,7 @@ def _fill(
     folds: bool,
     coarse: bool = False,
 ) -> None:
-    """Cloth: one colour in the light that the picture has there, with folds or a coarse pattern."""
+    """Cloth of one colour in the light of the picture, with folds or a coarse pattern."""
     low = np.maximum(np.floor(outline.min(axis=0)).astype(int) - 1, 0)
     high = np.minimum(np.ceil(outline.max(axis=0)).astype(int) + 2, pixels.shape[1::-1])
     if np.any(high - low < 3):

@@ -1,4 +1,4 @@
-"""Batches made ahead by threads or processes, in the order of their numbers."""
+"""Batches prepared ahead by threads or processes, in the order of their numbers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from oahega_edge.chain.detection import anchor_labels
 from oahega_edge.manifest import SsdDecoder
 
 AHEAD = 3
-"""Batches that every worker may be ahead."""
+"""Number of batches that each worker may prepare ahead."""
 PATIENCE = 5.0
-"""Seconds after which a silent process is looked at."""
+"""Seconds after which a silent process is checked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Stacked examples."""
+    """A batch of stacked examples."""
 
     pixels: NDArray[np.uint8]
     kind: NDArray[np.int8]
@@ -40,16 +40,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What batches are made of, in words that another process understands."""
+    """The source of batches, in a form that can be sent to another process."""
 
     recipe: DetectorRecipe
     decoder: SsdDecoder
     data: Path
     records: Path
-    """Folder of the labelling run."""
+    """The folder of the labelling run."""
 
     def composer(self) -> Composer:
-        """Reads all scenes."""
+        """Read all scenes."""
         recipe = self.recipe
         records = records_in(self.records, "train")
         scenes = [scene_of(record, recipe.labels, recipe.longest) for record in records]
@@ -57,7 +57,7 @@ class Source:
 
 
 class Maker:
-    """Batches by number, from a composer."""
+    """Makes batches by number from a composer."""
 
     def __init__(self, source: Source, composer: Composer) -> None:
         recipe = source.recipe
@@ -65,7 +65,7 @@ class Maker:
         self._match = Matcher(network_input(recipe.net), source.decoder, recipe.labels, recipe.matching)
 
     def __call__(self, number: int) -> Batch:
-        """The examples from `number * batch` on."""
+        """Batch `number`: the examples from `number * batch` on."""
         pixels, kinds, offsets = [], [], []
         for place in range(number * self._size, (number + 1) * self._size):
             example = self._composer.example(place)
@@ -77,10 +77,10 @@ class Maker:
 
 
 class Feed:
-    """The same batches with any number of workers."""
+    """Delivers the same batches with any number of workers."""
 
     def __init__(self, source: Source, composer: Composer, workers: int, processes: bool = False) -> None:
-        """`composer`: of the source; threads use it, processes make their own."""
+        """`composer`: the composer of the source. Threads use it; processes make their own."""
         self._source, self._composer = source, composer
         self._workers, self._processes = workers, processes
         self._started: list[_Process] = []
@@ -95,12 +95,12 @@ class Feed:
             process.stop()
 
     def batches(self, first: int, end: int) -> Iterator[Batch]:
-        """Batches `first` to `end` (excluded)."""
+        """The batches from `first` to `end`, excluding `end`."""
         return self._from_processes(first, end) if self._started else self._from_threads(first, end)
 
     def _from_threads(self, first: int, end: int) -> Iterator[Batch]:
         make = Maker(self._source, self._composer)
-        # OpenCV and numpy release the interpreter.
+        # OpenCV and numpy release the interpreter lock.
         with ThreadPoolExecutor(self._workers) as pool:
             pending = [pool.submit(make, n) for n in range(first, min(end, first + self._workers + 1))]
             for number in range(first, end):
@@ -124,9 +124,9 @@ class Feed:
 
 
 class _Process:
-    """Makes batches into shared memory, as pickling them would cost more than making them.
+    """A process that writes batches to shared memory, because pickling would take longer than making them.
 
-    A fresh process, not a forked one: libraries with threads of their own hang after a fork.
+    It is a new process, not a forked one, because libraries with threads hang after a fork.
     """
 
     def __init__(self, source: Source) -> None:
@@ -141,12 +141,12 @@ class _Process:
         self._process.start()
 
     def ask(self, number: int) -> None:
-        """Start on a batch; at most AHEAD may be open."""
+        """Request a batch. At most AHEAD may be open."""
         self._wanted.put((number, self._asked % AHEAD))
         self._asked += 1
 
     def answer(self) -> Batch:
-        """The oldest open batch, copied. Raises RuntimeError when the process is gone."""
+        """Return a copy of the oldest open batch. Raises RuntimeError if the process has died."""
         while True:
             try:
                 failed = self._made.get(timeout=PATIENCE)
@@ -161,7 +161,7 @@ class _Process:
         return Batch(batch.pixels.copy(), batch.kind.copy(), batch.offsets.copy())
 
     def stop(self) -> None:
-        """End the process and give its memory back."""
+        """End the process and release its memory."""
         self._process.terminate()
         self._process.join()
         for slot in self._slots:
@@ -169,7 +169,7 @@ class _Process:
 
 
 class _Slot:
-    """Memory of one batch that two processes see."""
+    """The memory of one batch, shared by two processes."""
 
     def __init__(self, source: Source, memories: list[SharedMemory]) -> None:
         self._memories = memories
@@ -181,17 +181,17 @@ class _Slot:
 
     @classmethod
     def new(cls, source: Source) -> Self:
-        """Fresh memory."""
+        """Allocate the memory."""
         sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in _shapes(source)]
         return cls(source, [SharedMemory(create=True, size=size) for size in sizes])
 
     @property
     def names(self) -> list[str]:
-        """For the other process."""
+        """The description with which another process opens the memory."""
         return [memory.name for memory in self._memories]
 
     def remove(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         del self.batch
         for memory in self._memories:
             memory.close()
@@ -199,7 +199,7 @@ class _Slot:
 
 
 def _shapes(source: Source) -> list[tuple[tuple[int, ...], type]]:
-    """Of a batch's pixels, kinds and offsets."""
+    """Shapes and types of a batch's pixels, kinds and offsets."""
     recipe = source.recipe
     anchors = len(anchor_labels(network_input(recipe.net), source.decoder))
     size = recipe.batch

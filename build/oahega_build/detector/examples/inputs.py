@@ -1,8 +1,8 @@
-"""What the detector sees in training: scenes, augmented and composed, and their targets per anchor.
+"""Examples for the detector's training: augmented, composed scenes.
 
-Scenes are kept decoded in memory. Placing a scene means scaling and shifting it on the input; the
-modes of placing make small street faces and large kiosk faces out of the same pictures. The plain mode
-is `oahega_edge.chain.preprocess.fit_picture`, the device's own.
+Scenes are kept decoded in memory. Placing a scene means scaling and shifting it on the input. The ways of
+placing make small faces as in a street and large faces as at a kiosk from the same pictures. The plain way
+is `oahega_edge.chain.preprocess.fit_picture`, as on the device.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from oahega_edge.chain.preprocess import fit_picture, resize_pixels
 from oahega_edge.manifest import InputTensor, Resize
 
 COVERINGS = 2
-"""Ways to cover the faces of a scene,"""
+"""Number of variants of a scene with covered faces."""
 COVERED = 0.8
-"""and the chance of each face in them."""
+"""Probability that a face in such a variant is covered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A picture in memory; edges of its boxes in its own pixels."""
+    """A picture in memory. The edges of its boxes are in its own pixels."""
 
     set_name: str
     pixels: Pixels
     boxes: Boxes
     landmarks: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
-    """Place in `boxes` -> the five points of a face, (5, 2) in pixels."""
+    """The five landmarks of a face, (5, 2) in pixels, by its index in `boxes`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """One input of the network; edges in units of the input."""
+    """One input of the network. The edges of boxes are in units of the input."""
 
     pixels: Pixels
     boxes: Boxes
 
 
 def scene_of(record: Record, labels: Sequence[str], longest: int) -> Scene:
-    """The record decoded, its longer side at most `longest` pixels."""
+    """Decode a record, with a longer side of at most `longest` pixels."""
     pixels = record.pixels()
     ratio = min(1.0, longest / max(pixels.shape[:2]))
     size = (max(1, round(pixels.shape[1] * ratio)), max(1, round(pixels.shape[0] * ratio)))
@@ -69,7 +69,7 @@ def scene_of(record: Record, labels: Sequence[str], longest: int) -> Scene:
 
 
 class Composer:
-    """Examples out of scenes: the same number gives the same example."""
+    """Composes examples from scenes. The same number gives the same example."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Composer:
         seed: int,
         paster: FacePaster | None = None,
     ) -> None:
-        """`shares`: set -> share of the drawn scenes; sets without scenes drop out."""
+        """`shares`: the share of the drawn scenes, by set. Sets without scenes are left out."""
         self._scenes = scenes
         self._input = input_
         self._resize = resize
@@ -101,7 +101,7 @@ class Composer:
         self._coverings: dict[tuple[int, int], Scene] = {}
 
     def example(self, number: int) -> Example:
-        """Example `number` of an endless series."""
+        """Example number `number` of an endless series."""
         rng = np.random.default_rng((self._seed, number))
         size = (self._input.width, self._input.height)
         kind = rng.random()
@@ -122,7 +122,7 @@ class Composer:
     def _with_faces(
         self, paste: FacePaster, pixels: Pixels, boxes: Boxes, rng: np.random.Generator
     ) -> tuple[Pixels, Boxes]:
-        """Faces drawn onto the example. They have no bodies, which are neither asked for nor denied."""
+        """The example with pasted faces. They have no bodies, so persons are ignored there."""
         pixels, faces = paste(pixels, boxes.edges[boxes.labels == self._face], rng)
         height, width = pixels.shape[:2]
         added = [Boxes.of(edges_of(faces), self._face, ignore=False)]
@@ -140,7 +140,7 @@ class Composer:
         return self._joined(rng, [[0, x, size[0]]] * 2, [0, y, size[1]], self._how.modes)
 
     def _crowd(self, rng: np.random.Generator, size: tuple[int, int]) -> tuple[Pixels, Boxes]:
-        """Rows that grow towards the bottom, as those who stand nearer look larger."""
+        """Rows that become higher towards the bottom, because people who stand nearer look larger."""
         count = int(rng.integers(self._how.crowd_rows[0], self._how.crowd_rows[1] + 1))
         heights = np.linspace(1, rng.uniform(1, 2.5), count) * rng.uniform(0.8, 1.2, count)
         rows = _partition(heights, size[1])
@@ -157,7 +157,7 @@ class Composer:
         rows: Sequence[int],
         modes: Mapping[str, float],
     ) -> tuple[Pixels, Boxes]:
-        """A scene in every cell; `columns`: the edges of each row's cells."""
+        """Place a scene in every cell. `columns`: the edges of the cells of each row."""
         canvas = np.empty((rows[-1], columns[0][-1], 3), np.uint8)
         parts = []
         for (top, bottom), edges in zip(itertools.pairwise(rows), columns, strict=True):
@@ -186,7 +186,7 @@ class Composer:
         return pixels, self._seen(Boxes(view.edges(there.edges), there.labels, there.ignore), size)
 
     def _covered(self, rng: np.random.Generator, number: int) -> Scene:
-        """The scene, or one of the ways to see its faces behind masks and the like, which are kept."""
+        """The scene, or one of its cached variants with covered faces."""
         scene = self._scenes[number]
         if not scene.landmarks or rng.random() >= self._how.covered:
             return scene
@@ -232,7 +232,7 @@ class Composer:
         scale: tuple[float, float],
         size: tuple[int, int],
     ) -> tuple[float, float]:
-        """Where the scaled scene's corner lies, so that the input is covered and `focus` mostly inside."""
+        """The corner of the scaled scene, so that the input is filled and `focus` is mostly inside."""
         corner = []
         for axis in (0, 1):
             least = size[axis] - shown[axis]
@@ -260,7 +260,7 @@ class Composer:
         return r, g, b
 
     def _seen(self, boxes: Boxes, size: tuple[int, int]) -> Boxes:
-        """Boxes cut at the input's edge; what is mostly outside or tiny becomes an ignore region."""
+        """Cut boxes at the edge of the input. Boxes that are mostly outside or tiny become ignore regions."""
         edges = boxes.edges
         cut = np.clip(edges, 0, np.array([size[0], size[1], size[0], size[1]]))
         shares = areas(cut) / np.maximum(areas(edges), 1e-9)
@@ -276,7 +276,7 @@ class Composer:
 def box_sizes(
     composer: Composer, input_: InputTensor, labels: Sequence[str], count: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Widths and heights in input pixels of the boxes in the first `count` examples, by label."""
+    """Widths and heights of the boxes in the first `count` examples, by label, in pixels of the input."""
     found: dict[str, list[NDArray[np.float64]]] = {label: [np.zeros((0, 2))] for label in labels}
     pixels = np.array([input_.width, input_.height])
     for number in range(count):
@@ -298,6 +298,6 @@ def _kernel(rng: np.random.Generator) -> str:
 
 
 def _partition(parts: NDArray[np.float64], length: int) -> list[int]:
-    """Edges of pieces of a length, in proportion to `parts`."""
+    """Divide a length in proportion to `parts`, and return the edges."""
     edges = np.concatenate([[0.0], np.cumsum(parts)]) / parts.sum() * length
     return [round(edge) for edge in edges.tolist()]

@@ -1,7 +1,7 @@
-"""Still faces drawn into scenes: faces of every size without the body that usually comes with them.
+"""Still faces drawn into scenes: faces of every size without a body.
 
-What the detector learns from photographs alone is to lean on hair, neck and shoulders; where those are
-hidden or outside of the picture, small faces are then missed.
+From photographs alone the detector learns to rely on hair, neck and shoulders, and misses small faces where
+those are hidden or outside the picture.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from oahega_edge.chain.preprocess import resize_pixels
 
 Still = NDArray[np.uint8]
 TRIES = 6
-"""Places that are tried before a face is left out."""
+"""Number of places that are tried before a face is left out."""
 SHARED = 0.1
-"""Most that a pasted face and another may have in common, as a share of the smaller one."""
+"""Maximum overlap of a pasted face with another, as a share of the smaller one."""
 PIECES = 3
-"""Of which a decoy is chosen."""
+"""Number of candidates from which a decoy is chosen."""
 SMALLEST_HEAD = 28
-"""Height of a face that is taken from a scene, pixels,"""
+"""Minimum height of a face that is taken from a scene, pixels."""
 LARGEST_STILL = 112
-"""and the largest side of what is kept of it."""
+"""Maximum side of the still that is kept of it, pixels."""
 SMALLEST_DECOY = 16
-"""Side of a piece of a body, pixels of its picture."""
+"""Minimum side of a piece of a body, pixels of its picture."""
 
 
 def still_of(pixels: Pixels, face: NDArray[np.float64]) -> Still | None:
-    """A face of a scene as a still, cut as `Framing` says; None where it is too small or cut off."""
+    """Cut a face of a scene as `Framing` says. None if it is too small or cut off."""
     left, top, right, bottom = face
     side = (bottom - top) / Framing().box.height
     x, y = (left + right) / 2 - side / 2, (top + bottom) / 2 - Framing().middle_y * side
@@ -50,37 +50,37 @@ def still_of(pixels: Pixels, face: NDArray[np.float64]) -> Still | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class People:
-    """A picture with people, of whose bodies decoys are cut; edges (n, 4) in its pixels."""
+    """A picture with people from whose bodies decoys are cut. Edges (n, 4) are in its pixels."""
 
     pixels: Pixels
     bodies: NDArray[np.float64]
-    """At least one."""
+    """The boxes of the people, at least one."""
     faces: NDArray[np.float64]
-    """And whatever may be one."""
+    """The boxes of faces and of everything that may be one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pasting:
-    """Ranges of what is drawn."""
+    """Numbers, sizes and probabilities of what is pasted."""
 
     most: int = 3
-    """Faces on one scene."""
+    """Maximum number of faces on one scene."""
     heights: tuple[float, float] = (13.0, 115.0)
-    """Of the still, pixels of the input."""
+    """Range of the height of the still, pixels of the input."""
     roll: float = 15.0
-    """Degrees to each side."""
+    """Maximum rotation to either side, degrees."""
     grey: float = 0.2
-    """Chance of a face without colour."""
+    """Probability of a face without colour."""
     heads: float = 0.0
     """Share of the faces that are taken from the scenes themselves, in colour."""
     decoys: int = 2
-    """At most so many pieces of pictures that are no faces are drawn in the same way,"""
+    """Maximum number of decoys, which are pieces of pictures without a face, drawn in the same way."""
     of_bodies: float = 0.5
-    """of which this share is cut of people: hands, clothes and what is printed on them."""
+    """Share of decoys that are cut from people: hands, clothes and prints on them."""
 
 
 class FacePaster:
-    """Draws stills (height, width) grey or (height, width, 3) RGB, cut as `Framing` says."""
+    """Pastes stills into pictures: grey (height, width) or RGB (height, width, 3), cut as `Framing` says."""
 
     def __init__(
         self,
@@ -90,9 +90,9 @@ class FacePaster:
         people: Sequence[People] = (),
         heads: Sequence[Still] = (),
     ) -> None:
-        """`nobody`: pictures without people. Decoys are cut of these and of `people`.
+        """`nobody`: pictures without people. Decoys are cut from these and from `people`.
 
-        `heads`: faces out of scenes, as `still_of` cuts them.
+        `heads`: faces from scenes, cut by `still_of`.
         """
         self._stills = stills
         self._heads = heads
@@ -103,9 +103,9 @@ class FacePaster:
     def __call__(
         self, pixels: Pixels, taken: NDArray[np.float64], rng: np.random.Generator
     ) -> tuple[Pixels, list[Box]]:
-        """A copy of (height, width, 3) RGB with faces on it, and where a detector would draw them.
+        """Return a copy of an RGB picture (height, width, 3) with pasted faces, and their true boxes.
 
-        `taken` (n, 4) left, top, right, bottom of faces that stay visible. Edges are in pixels.
+        `taken` (n, 4): left, top, right, bottom of faces that must stay visible. Edges are in pixels.
         """
         canvas = pixels.copy()
         boxes: list[Box] = []
@@ -127,7 +127,7 @@ class FacePaster:
         return canvas, boxes
 
     def _kinds(self, rng: np.random.Generator) -> list[bool]:
-        """What is drawn in turn; True: a face."""
+        """What is pasted, in order; True is a face."""
         faces = [True] * int(rng.integers(1, self._how.most + 1))
         most = self._how.decoys if self._nobody or self._people else 0
         return [*[False] * int(rng.integers(most + 1)), *faces]
@@ -137,12 +137,12 @@ class FacePaster:
         return stills[int(rng.integers(len(stills)))]
 
     def _decoy(self, rng: np.random.Generator) -> Still | None:
-        """The liveliest of some pieces without a face, as a plain one teaches nothing; None: all had one."""
+        """The piece with the most contrast, as a plain one teaches nothing. None if all show a face."""
         pieces = [piece for _ in range(PIECES) if (piece := self._piece(rng)) is not None]
         return max(pieces, key=np.std, default=None)
 
     def _piece(self, rng: np.random.Generator) -> Still | None:
-        """A square of a picture that shows no face; None where the places drawn had one."""
+        """A square of a picture without a face, or None if all drawn places had one."""
         if self._people and (not self._nobody or rng.random() < self._how.of_bodies):
             return self._of_a_body(self._people[int(rng.integers(len(self._people)))], rng)
         picture = self._nobody[int(rng.integers(len(self._nobody)))]
@@ -182,7 +182,7 @@ class FacePaster:
     def _drawn(
         self, still: Still, height: float, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The face (side, side, 3) turned and tinted, and its share of the picture (side, side)."""
+        """The face (side, side, 3), rotated and tinted, and its opacity (side, side)."""
         scaled = resize_pixels(still, (round(height),) * 2, "area" if height < still.shape[0] else "linear")
         side = math.ceil(1.5 * height)
         turn = cv2.getRotationMatrix2D(
@@ -204,13 +204,13 @@ class FacePaster:
 
 
 def _middle_of_still(box: Box, height: float) -> tuple[float, float]:
-    """The still's middle, of which `box` shows the part that `Framing` names."""
+    """The centre of a still whose face, as given by `Framing`, has this `box`."""
     part = Framing().box
     return box.left - (part.left - 0.5) * height, box.top - (part.top - 0.5) * height
 
 
 def _common(box: Box, others: NDArray[np.float64]) -> float:
-    """Largest area that `box` has in common with one of `others`, as a share of the smaller of the two."""
+    """The largest overlap of `box` with one of `others`, as a share of the smaller of the two."""
     (shared,) = shared_areas(edges_of([box]), others)
     areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
     smaller = np.maximum(np.minimum(areas, box.area), 1e-9)
@@ -218,5 +218,5 @@ def _common(box: Box, others: NDArray[np.float64]) -> float:
 
 
 def _outline(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Of many kinds, so that no one outline means a face."""
+    """An outline of random kind, so that no single outline stands for a face."""
     return outline(side, side, rng, power=(2, 7), wide=(0.84, 1.05), high=(0.92, 1.1))

@@ -1,4 +1,4 @@
-"""Stage `detector`: the detector of a finished bundle, as the run folder that would have made it."""
+"""Stage `detector`: the detector of a finished bundle in a run folder, as if it had been trained there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oahega_edge.bundles.load import load_bundle
 
 
 def take_detector(bundle: Path, artifacts_folder: Path, name: str) -> Path:
-    """Copy the models with their entry; returns the run's folder."""
+    """Copy the models with their entry. Returns the run's folder."""
     loaded = load_bundle(bundle)
     entry = loaded.manifest.detector
     with open_run(artifacts_folder, "detector", name, {"bundle": loaded.sha256}) as run:
