@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cameras.test_cameras import read_all, write_video
+from filmed import read_all, write_video
 from oahega_edge.cameras.containers import is_cut_off
 from oahega_edge.cameras.video import VideoFile
 from oahega_edge.errors import CameraError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.cameras.test_cameras import read_all
+from filmed import read_all
 from oahega_edge.cameras.video import VideoFile
 
 # Two frames of 64x64, the left half black, the right half white, made by FFmpeg 5.1 with
