@@ -99,6 +99,14 @@ def natural(path: Path) -> tuple[str, str]:
     return re.sub(r"\d+", lambda number: number[0].zfill(20), path.name), path.name
 
 
+def is_still(source: str) -> bool:
+    """Whether a camera source is the path of one picture, or of a folder with one."""
+    path = Path(source)
+    if path.is_dir():
+        return sum(map(is_picture, path.iterdir())) == 1
+    return is_picture(path) and path.is_file()
+
+
 def is_animated(path: Path) -> bool:
     """Whether a PNG, WebP or TIFF holds more than the one frame that is decoded."""
     with path.open("rb") as file:

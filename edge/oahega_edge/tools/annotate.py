@@ -96,6 +96,7 @@ class VideoFile:
         self._path = path
         self._writer: cv2.VideoWriter | None = None
         self._first: tuple[Pixels, float] | None = None
+        self._size = (0, 0)
 
     def __enter__(self) -> Self:
         """Nothing is created before there are frames, whose size the file takes."""
@@ -120,9 +121,9 @@ class VideoFile:
         self._append(pixels)
 
     def _open(self, pixels: Pixels, interval: float) -> None:
-        size = (pixels.shape[1], pixels.shape[0])
+        self._size = (pixels.shape[1], pixels.shape[0])
         self._writer = cv2.VideoWriter(
-            str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), min(1 / interval, 120.0), size
+            str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), min(1 / interval, 120.0), self._size
         )
         if not self._writer.isOpened():
             raise EdgeError(f"video {self._path} cannot be written; name a writable path that ends in .mp4")
@@ -130,4 +131,16 @@ class VideoFile:
 
     def _append(self, pixels: Pixels) -> None:
         assert self._writer is not None
-        self._writer.write(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        self._writer.write(cv2.cvtColor(_fitted(pixels, self._size), cv2.COLOR_RGB2BGR))
+
+
+def _fitted(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """The whole frame in a video's one size (width, height), grey where it does not reach."""
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    ratio = min(size[0] / width, size[1] / height)
+    inner = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    canvas = np.full((size[1], size[0], 3), 114, np.uint8)
+    canvas[: inner[1], : inner[0]] = cv2.resize(pixels, inner, interpolation=cv2.INTER_AREA)
+    return canvas

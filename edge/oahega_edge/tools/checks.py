@@ -17,6 +17,7 @@ from oahega_edge.service.engine import Engine, runtime_options
 from oahega_edge.service.health import monotonic
 from oahega_edge.service.setup import Setup
 from oahega_edge.stopwatch import Stopwatch
+from oahega_edge.tools.still import judging
 
 PAUSE = 0.5
 """Seconds between two lines."""
@@ -87,6 +88,7 @@ def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterato
     Raises CameraStalled when it opens and gives nothing.
     """
     stall = setup.settings.camera.stall_s
+    setup = judging(setup, setup.settings.camera.source)
     with Engine(setup, Stopwatch()) as engine, make_camera(setup.settings) as camera:
         started, shown = monotonic(), float("-inf")
         while not stop.is_set() and monotonic() - started < seconds:

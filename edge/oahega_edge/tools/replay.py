@@ -20,6 +20,7 @@ from oahega_edge.service.health import monotonic
 from oahega_edge.service.setup import Setup
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.tools.annotate import VideoFile, annotate
+from oahega_edge.tools.still import judging
 
 READ_TIMEOUT = 30.0
 
@@ -52,7 +53,7 @@ def replay_source(setup: Setup, source: str, video: Path | None, out: TextIO) ->
     """Every frame of `source` through the chain; events to `out`, and drawn to `video` where it is named."""
     camera = make_camera(setup.settings, source)
     with ExitStack() as stack:
-        engine = stack.enter_context(Engine(setup, Stopwatch()))
+        engine = stack.enter_context(Engine(judging(setup, source), Stopwatch()))
         pipeline = engine.pipeline
         stack.enter_context(camera)
         publish = _publisher(setup, engine, out)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from mini_bundle import change, make_bundle
@@ -228,6 +229,34 @@ def test_annotate_draws_a_video_of_the_clips_length(tmp_path: Path, bundle: Path
     assert done.returncode == 0
     assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 30
     assert drawn.get(cv2.CAP_PROP_FPS) == pytest.approx(15, abs=0.1)
+
+
+def test_annotate_keeps_every_picture_of_whatever_size(tmp_path: Path, bundle: Path) -> None:
+    folder, out = tmp_path / "pictures", tmp_path / "seen.mp4"
+    folder.mkdir()
+    for i, size in enumerate(((300, 300), (480, 640), (200, 500), (300, 300))):
+        cv2.imwrite(str(folder / f"{i}.png"), np.full((*size, 3), 90, np.uint8))
+
+    done = call(tmp_path, "replay", str(folder), f"--annotate={out}", bundle=bundle)
+
+    assert done.returncode == 0
+    assert cv2.VideoCapture(str(out)).get(cv2.CAP_PROP_FRAME_COUNT) == 4
+
+
+@pytest.mark.parametrize("alone", ["picture", "folder"])
+def test_a_face_on_one_picture_counts_at_once(alone: str, tmp_path: Path, bundle: Path, clip: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / "a.png"
+    capture = cv2.VideoCapture(str(clip))
+    for _ in range(20):
+        picture = capture.read()[1]
+    cv2.imwrite(str(path), picture)
+
+    done = call(tmp_path, "replay", str(path if alone == "picture" else path.parent), bundle=bundle)
+
+    assert "1 frames in" in done.stderr
+    assert "1 with a face" in done.stderr
+    assert "is one picture: its faces count at once" in done.stderr
 
 
 def test_the_daemon_ends_cleanly_on_sigterm(
