@@ -704,3 +704,8 @@ def main() -> None:
         sentence = "; ".join([str(error), *getattr(error, "__notes__", ())])
         print(f"oahega_build: {sentence}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"oahega_build: {error.filename}: {error.strerror}; check the path", file=sys.stderr)
+        sys.exit(1)

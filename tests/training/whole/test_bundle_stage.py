@@ -107,9 +107,22 @@ def test_the_verb_makes_the_bundle_and_needs_no_tensorflow(runs: dict[str, Path]
     load_bundle(tmp_path / "out")
 
 
-def test_a_foreseen_failure_is_one_sentence_and_exit_code_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("overview", "--data", "nowhere"),
+        ("relabel", "nowhere"),
+        ("compile", "nowhere", "--check"),
+        ("sign", "nowhere", "--key", "nowhere"),
+        ("bundle", "--detector", "nowhere", "--emotion", "nowhere", "--out", "out"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_path_that_is_not_there_is_one_sentence_and_exit_code_one(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "oahega_build", "overview", "--data", str(tmp_path / "nowhere")],
+        [sys.executable, "-m", "oahega_build", *words],
         capture_output=True,
         text=True,
         cwd=tmp_path,
