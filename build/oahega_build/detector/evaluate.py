@@ -1,8 +1,7 @@
-"""Stage `evaluate-detector`: an exported detector through the device's own code, beside other detectors.
+"""An exported detector on the pictures that chose nothing, through the device's own code, beside its rivals.
 
-The pictures were never used to choose. True faces are those that YuNet_n finds at 640 px with a score of at
-least .7. True persons are boxed by people (street) or agreed on by the teachers (elsewhere). The other
-detectors run on the same pictures in the same process.
+The faces' truth is what YuNet_n sees at 640 px with a score of at least .7, the persons' what people boxed
+(street) or the teachers agree on (elsewhere). Rivals run on the same pictures in the same process.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch
 
 LEAST = 0.02
-"""Minimum score of detections for the average precision."""
+"""Scores from here on enter the average precision."""
 KEPT = 100_000
-"""Number of pictures whose times are measured."""
+"""Pictures whose times are kept."""
 STAGES = {"detector_input": "detector input", "detector": "detector model", "decode": "detector decode"}
-"""The stages of the device, by their names in the figures."""
+"""The device's stages by their name among the figures."""
 WITHOUT_PEOPLE = "animals"
-"""The set of pictures without people."""
+"""The set whose pictures show nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """The detectors to compare with."""
+    """Whom the detector is measured against."""
 
     persons: TeacherSpec
     faces: TeacherSpec
@@ -54,7 +53,7 @@ class Rivals:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What is evaluated; written to recipe.json beside the figures."""
+    """What was evaluated; beside the figures as recipe.json."""
 
     detector: str
     records: str
@@ -64,7 +63,7 @@ class Evaluation:
 
 
 class ExportedDetector:
-    """An exported detector, run as in the daemon, with the time of each stage."""
+    """An entry and its file, run as the daemon runs them, and timed stage by stage."""
 
     def __init__(self, entry: DetectorEntry, model: Model, least: float = LEAST) -> None:
         self.name = "exported"
@@ -75,14 +74,14 @@ class ExportedDetector:
         self._as_suggested = Detector(entry, model, entry.suggested.score, watch=self.watch)
 
     def find(self, pixels: Pixels) -> list[Detection]:
-        """All detections with a score of at least `least`. The timed decoding uses the suggested scores."""
+        """Everything from `least` on; the decoding that is timed uses the suggested scores."""
         answer = self._as_suggested.run(pixels)
         self._as_suggested.decode(*answer)
         return self._everything.decode(*answer)
 
 
 class TimedTeacher:
-    """A teacher as a detector to compare with."""
+    """A teacher as a rival."""
 
     def __init__(self, teacher: Teacher) -> None:
         self.name = teacher.name
@@ -90,7 +89,7 @@ class TimedTeacher:
         self.seconds: list[float] = []
 
     def find(self, pixels: Pixels) -> list[Detection]:
-        """The detections of the teacher. The time includes its own resizing."""
+        """What the teacher finds, its own resizing included in the time."""
         started = time.perf_counter()
         found = self._teacher.find(pixels)
         self.seconds.append(time.perf_counter() - started)
@@ -100,9 +99,9 @@ class TimedTeacher:
 def evaluate(
     folder: Path, records: str, split: str, rivals: Rivals, data: Path, artifacts: Path, run: str
 ) -> Path:
-    """Evaluate `<folder>/detector.tflite` into `<artifacts>/evaluate-detector/<run>`: metrics and curves.
+    """Measure `<folder>/detector.tflite` into `<artifacts>/evaluate-detector/<run>`: metrics, curves.
 
-    The figures are added to the model's card in `entry.json`, from which the bundle's MODEL_CARD.md is made.
+    The figures join the model's card in `entry.json`, from which the bundle's MODEL_CARD.md is made.
     """
     entry = DetectorEntry.model_validate_json((folder / ENTRY).read_text())
     pictures = list(read_records(shards_of(artifacts / "label" / records, split)))
@@ -140,7 +139,7 @@ def evaluate(
 
 
 def on_card(split: str, pictures: int, figures: Mapping[str, Any]) -> dict[str, float | int | str]:
-    """The figures of `label_figures` for a model card, with the name of the split in each key."""
+    """The figures of `label_figures` for a model card, each named after the split."""
     card: dict[str, float | int | str] = {f"{split}_pictures": pictures}
     for label, of in figures.items():
         heights = (f"{name} {size['recall']:.3f}" for name, size in of["recall_by_height"].items())
@@ -161,7 +160,7 @@ def on_card(split: str, pictures: int, figures: Mapping[str, Any]) -> dict[str, 
 def label_figures(
     entry: DetectorEntry, found: Sequence[Sequence[Detection]], pictures: Sequence[Record]
 ) -> dict[str, Any]:
-    """Average precision and figures at the suggested score, per label, over all sets and for each set."""
+    """Per label: average precision, and what the suggested score gives, over all sets and set by set."""
     figures: dict[str, Any] = {}
     for label in entry.labels:
         score = entry.suggested.score[label]
@@ -189,7 +188,7 @@ def label_figures(
 
 
 def by_size(matches: Matches) -> dict[str, dict[str, float]]:
-    """Recall and number of objects per class of heights."""
+    """Recall per class of heights, and how many things there are."""
     sizes = {}
     for name, (low, high) in SIZES.items():
         recall, count = matches.recall_of_size(low, high)
@@ -200,7 +199,7 @@ def by_size(matches: Matches) -> dict[str, dict[str, float]]:
 def by_set(
     label: str, score: float, found: Sequence[Sequence[Detection]], pictures: Sequence[Record]
 ) -> dict[str, dict[str, float]]:
-    """The figures of each set of pictures."""
+    """Figures of each set of pictures."""
     figures = {}
     for name in sorted({set_of(record) for record in pictures}):
         members = [i for i, record in enumerate(pictures) if set_of(record) == name]
@@ -219,7 +218,7 @@ def by_set(
 def rival_figures(
     label: str, found: Sequence[Sequence[Detection]], pictures: Sequence[Record]
 ) -> dict[str, Any]:
-    """The figures of another detector on the same pictures, from its own minimum score on."""
+    """What a rival reaches on the same pictures, its scores from its own least on."""
     matches = matches_of(label, found, pictures)
     return {
         "AP50": matches.average_precision(),
@@ -229,12 +228,12 @@ def rival_figures(
 
 
 def set_of(record: Record) -> str:
-    """The set of a record: `street` of `street/valid/0001_0`."""
+    """`street` of `street/valid/0001_0`."""
     return record.key.split("/")[0]
 
 
 def speed(mine: ExportedDetector, persons: TimedTeacher, faces: TimedTeacher) -> dict[str, Any]:
-    """Median times in milliseconds on one thread; the detectors take turns, picture by picture."""
+    """Medians in milliseconds on one thread, all finders taking turns picture by picture."""
     stages = {name: mine.watch.percentile(stage, 50) for stage, name in STAGES.items()}
     return stages | {persons.name: _median(persons.seconds), faces.name: _median(faces.seconds)}
 
@@ -252,7 +251,7 @@ def write_curves(
     persons: str,
     faces: str,
 ) -> None:
-    """Plot precision over recall per label, beside another detector, with the suggested score marked."""
+    """Precision over recall per label, the rival beside it, the suggested score marked."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -277,7 +276,7 @@ def write_curves(
 
 
 def invocation_ratio(detector: Path, rival: Path, runs: int = 200) -> dict[str, float]:
-    """The lower quartiles of the invocation times of two files, in ms, and their ratio."""
+    """Lower quartiles of the invocations of two files, in ms, and their ratio."""
     times = invocation_times({"detector": detector, "rival": rival}, runs)
     quartile = {name: float(np.percentile(values, 25)) for name, values in times.items()}
     ratio = quartile["detector"] / quartile["rival"]

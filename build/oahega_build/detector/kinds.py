@@ -1,7 +1,7 @@
-"""Recall of an exported detector by kind of face: height on its input, covered or not, lightness of the skin.
+"""Which faces an exported detector finds: by height on its input, behind masks, by lightness of the skin.
 
-Measured at the suggested scores, as on a device. Intervals are from a bootstrap over pictures, because the
-faces of one picture are found and missed together.
+At its suggested scores, as a device uses them. Intervals come from a bootstrap over pictures, as the faces of
+one picture are found and missed together.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from oahega_edge.manifest import DetectorEntry
 
 MASKED = "masked_face"
 KINDS = (FACE, MASKED)
-"""Names of the kinds of faces in manual annotations."""
+"""Names of the kinds of faces in hand-made annotations."""
 SAME = 0.5
-"""Minimum IoU of a detection with a face."""
+"""IoU from which a detection is the face."""
 HEIGHTS = ((0, 8), (8, 12), (12, 20), (20, 40), (40, 10_000))
-"""Bounds of the classes of heights on the network's input, pixels."""
+"""Classes of heights on the network's input, pixels."""
 LEAST_HEIGHT = 12
-"""Minimum height on the input, pixels, of a face that a detector can be expected to find."""
+"""Of a face that a detector of this input can be asked for."""
 LIGHTNESS = {
     "dark": (-91, 10),
     "tan": (10, 28),
@@ -37,38 +37,38 @@ LIGHTNESS = {
     "light": (41, 55),
     "very light": (55, 91),
 }
-"""Classes of the individual typology angle, degrees (Chardon et al. 1991; brown and dark in one class)."""
+"""Classes of the individual typology angle, degrees (Chardon et al. 1991; brown and dark are one class)."""
 LEAST_SKIN = 40
-"""Minimum height of a face on the input whose cheeks are measured, pixels."""
+"""Height of a face on the input whose cheeks are measured."""
 ROUNDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A true face."""
+    """A face that is there."""
 
     picture: int
     kind: str
     height: float
-    """Height on the network's input, pixels."""
+    """On the network's input, pixels."""
     found: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxed:
-    """A picture with manually annotated faces."""
+    """A picture whose faces people boxed."""
 
     pixels: Pixels
     faces: Sequence[tuple[str, Box]]
-    """Kind and box of each face."""
+    """Kind and box."""
 
 
 def faces_of(
     pictures: Iterable[Boxed], find: Callable[[Pixels], Sequence[Detection]], entry: DetectorEntry
 ) -> tuple[list[Face], int, int]:
-    """Return all faces with whether they are found, the number of right detections, and of all detections.
+    """All faces with whether they are found, how many detections are right, and how many there are.
 
-    `find` returns the detections of the device at the suggested scores.
+    `find` answers with what the device would at the suggested scores.
     """
     faces: list[Face] = []
     right = everything = 0
@@ -86,7 +86,7 @@ def faces_of(
 
 
 def matched(faces: Sequence[Box], detections: Sequence[Detection]) -> list[bool]:
-    """Whether each face is found. Detections are matched in descending order of their scores."""
+    """Whether each face is found; the surest detection chooses first."""
     found = [False] * len(faces)
     for detection in sorted(detections, key=lambda d: -d.score):
         overlaps = [0.0 if hit else face.iou(detection.box) for face, hit in zip(faces, found, strict=True)]
@@ -97,7 +97,7 @@ def matched(faces: Sequence[Box], detections: Sequence[Detection]) -> list[bool]
 
 
 def by_kind(faces: Sequence[Face]) -> dict[str, Any]:
-    """Recall of each kind, over all faces that are high enough, and by height."""
+    """Recall of each kind, of all that are high enough and by height."""
     figures: dict[str, Any] = {}
     for kind in KINDS:
         mine = [face for face in faces if face.kind == kind]
@@ -115,7 +115,7 @@ def by_kind(faces: Sequence[Face]) -> dict[str, Any]:
 
 
 def share_found(faces: Sequence[Face]) -> dict[str, Any]:
-    """The number of faces, the recall, and its 95 % interval."""
+    """How many there are, the share that is found, and its interval (95 %)."""
     if not faces:
         return {"faces": 0, "recall": None, "interval": None}
     pictures = np.array([face.picture for face in faces])
@@ -135,13 +135,13 @@ def share_found(faces: Sequence[Face]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Skin:
-    """A face that the reference detector finds, with measurements of its light."""
+    """A face that the reference sees, with the light on it."""
 
     face: Face
     angle: float
-    """Individual typology angle of the cheeks, degrees."""
+    """Individual typology angle of its cheeks, degrees."""
     light: float
-    """Mean lightness (CIE L*) of the picture."""
+    """Mean lightness (CIE L*) of the whole picture."""
 
 
 def skins_of(
@@ -151,7 +151,7 @@ def skins_of(
     entry: DetectorEntry,
     sure: float = 0.7,
 ) -> list[Skin]:
-    """The large, sure faces of the reference: whether our detector finds them, and their lightness."""
+    """The large faces of which the reference is sure: whether we find them, too, and how light they are."""
     skins = []
     for number, pixels in enumerate(pictures):
         scale = fit_picture(pixels, entry.input, entry.resize)[1].height * entry.input.height
@@ -167,7 +167,7 @@ def skins_of(
 
 
 def typology_angle(pixels: Pixels, finding: Finding) -> float | None:
-    """The angle arctan((L* - 50) / b*) of the cheeks, degrees; they are below the eyes, beside the nose."""
+    """arctan((L* - 50) / b*) of the cheeks in degrees, which lie below the eyes beside the nose."""
     if not finding.landmarks:
         return None
     height, width = pixels.shape[:2]
@@ -186,7 +186,7 @@ def typology_angle(pixels: Pixels, finding: Finding) -> float | None:
 
 
 def by_lightness(skins: Sequence[Skin]) -> dict[str, Any]:
-    """Recall in each class, the gap to the best class, and how the angle depends on the light."""
+    """Recall in each class, from the worst to the best, and how much of the angle is the picture's light."""
     classes = {
         name: [skin for skin in skins if low <= skin.angle < high] for name, (low, high) in LIGHTNESS.items()
     }
@@ -203,7 +203,7 @@ def by_lightness(skins: Sequence[Skin]) -> dict[str, Any]:
 
 
 def on_card(prefix: str, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """One line per group for a model card, such as `20-40 px .81 [.75, .86] of 120`."""
+    """One line per group for a model card: `20-40 px .81 [.75, .86] of 120`."""
     return {
         f"{prefix}_{group}_recall": ", ".join(
             f"{name} {_told(of)}" for name, of in members.items() if of["faces"]
@@ -218,5 +218,5 @@ def _told(share: Mapping[str, Any]) -> str:
 
 
 def _lab(pixels: Pixels) -> NDArray[np.float32]:
-    """Convert sRGB to CIE L*a*b*."""
+    """CIE L*a*b* of sRGB."""
     return np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
