@@ -21,13 +21,15 @@ from oahega_edge.contract.messages import (
     State,
 )
 from oahega_edge.publishers.broker import MqttOptions
-from oahega_edge.publishers.connection import Pauses
+from oahega_edge.publishers.connection import ReconnectPauses
 
 DEVICE = "kiosk-1"
 BASE = f"oahega/v1/{DEVICE}"
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123_000, tzinfo=UTC)
 MODEL = ModelIdentity(name="default", version="1.2", sha256="a" * 64)
-QUICK = Pauses(first_s=0.1, largest_s=0.3, taken_over_s=0.5, taken_over_largest_s=1.0, random=lambda: 1.0)
+QUICK = ReconnectPauses(
+    first_s=0.1, largest_s=0.3, taken_over_s=0.5, taken_over_largest_s=1.0, random=lambda: 1.0
+)
 
 
 def options(port: int, **changes: object) -> MqttOptions:

@@ -31,7 +31,7 @@ Background = Callable[[Callable[[], None]], "Future[None]"]
 """Starts a piece of work elsewhere and returns at once."""
 
 
-class CameraState(StrEnum):
+class RecoveryState(StrEnum):
     """Which recovery step the camera is in."""
 
     CLOSED = "closed"
@@ -103,7 +103,7 @@ class RecoveringCamera(Camera):
         sleep: Callable[[float], None] = time.sleep,
         in_background: Background = in_thread,
     ) -> None:
-        self.state = CameraState.CLOSED
+        self.state = RecoveryState.CLOSED
         self.reason = ""
         """Of the last trouble, in one sentence; empty while all is well."""
         self.stalls = 0
@@ -127,23 +127,23 @@ class RecoveringCamera(Camera):
         self._problems: frozenset[Problem] = frozenset()
         self._frozen_since: float | None = None
         self.reason = ""
-        self.state = CameraState.OPENING
+        self.state = RecoveryState.OPENING
         self._start(self._open)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.state is CameraState.CLOSED:
+        if self.state is RecoveryState.CLOSED:
             return
-        self.state = CameraState.CLOSED
+        self.state = RecoveryState.CLOSED
         self._closed.set()
         if self._work is None or _is_over(self._work, 2.0):  # else the thread closes it when it gets there
             self._camera.__exit__(kind, error, trace)
 
     def read(self, timeout: float) -> Frame:
         """The newest whole frame. Raises CameraStalled while it recovers, CameraError when it cannot."""
-        if self.state is CameraState.CLOSED:
+        if self.state is RecoveryState.CLOSED:
             raise CameraError("the camera is not open; use it in a `with` block")
         deadline = self._clock() + timeout
         while True:
@@ -224,9 +224,9 @@ class RecoveringCamera(Camera):
 
     def _accept(self, frame: Frame) -> Frame:
         now = self._last_frame_at = self._clock()
-        if self.state is not CameraState.OK:
+        if self.state is not RecoveryState.OK:
             self._say_back(now)
-            self.state, self.reason = CameraState.OK, ""
+            self.state, self.reason = RecoveryState.OK, ""
             self._ok_since = now
             # A reopened camera counts from 0 again; ours goes on, with a gap.
             self._first_sequence = self._last_sequence + 1 + (self._last_sequence >= 0) - frame.sequence
@@ -246,7 +246,7 @@ class RecoveringCamera(Camera):
         if self._lost_at is None:
             self._lost_at = self._clock()
             log.warning("camera is lost, it will be opened again: %s", error)
-        self.stalls += self.state is CameraState.OK
+        self.stalls += self.state is RecoveryState.OK
         self.reason = str(error)
         self._attempt += 1
         if self._attempt > self._steps.attempts:
@@ -254,16 +254,16 @@ class RecoveringCamera(Camera):
             return
         pause = self._steps.pause_before(self._attempt)
         self._next_attempt_at = self._clock() + pause
-        self.state = CameraState.WAITING if pause else CameraState.REOPENING
+        self.state = RecoveryState.WAITING if pause else RecoveryState.REOPENING
 
     def _start_attempt(self) -> None:
         self.reopens += 1
-        self.state = CameraState.REOPENING
+        self.state = RecoveryState.REOPENING
         self._start(self._reset_and_open if self._attempt >= 2 else self._reopen)
 
     def _give_up(self, reason: str) -> None:
         lasted = self._clock() - (self._step_began if self._lost_at is None else self._lost_at)
-        self.state, self.reason = CameraState.FAILED, reason
+        self.state, self.reason = RecoveryState.FAILED, reason
         self._failure = CameraError(
             f"camera is lost for good after {max(0, self._attempt - 1)} attempts in {lasted:.0f} s "
             f"({reason}); restart the service, then the machine"

@@ -44,8 +44,8 @@ class Receiver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Pauses:
-    """Pauses between attempts: doubled up to a bound, and random, so that devices are not in step."""
+class ReconnectPauses:
+    """Seconds between attempts: doubled up to a bound, and random, so that devices are not in step."""
 
     first_s: float = 1.0
     largest_s: float = 60.0
@@ -77,7 +77,7 @@ class Connection:
         session: Session,
         receiver: Receiver,
         subscriptions: tuple[Subscription, ...] = (),
-        pauses: Pauses | None = None,
+        pauses: ReconnectPauses | None = None,
     ) -> None:
         """Raises SettingsError when certificates cannot be used or a password has no user."""
         if options.password is not None and options.username is None:
@@ -88,7 +88,7 @@ class Connection:
         self._session = session
         self._receiver = receiver
         self._subscriptions = subscriptions
-        self._pauses = pauses or Pauses()
+        self._pauses = pauses or ReconnectPauses()
         self._tls = tls_context(options) if options.uses_tls else None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt-connect", daemon=True)

@@ -14,7 +14,7 @@ from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import OFFLINE, ONLINE, BrokerLink, Delivery, Health, Info, Response, State
 from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.commands import CommandQueue
-from oahega_edge.publishers.connection import Connection, Pauses
+from oahega_edge.publishers.connection import Connection, ReconnectPauses
 from oahega_edge.publishers.courier import Courier
 from oahega_edge.publishers.duplicates import DuplicateIdGuard
 from oahega_edge.publishers.envelopes import Envelopes, answer
@@ -37,7 +37,7 @@ class MqttPublisher:
         store: StoreOptions | None = None,
         *,
         clock: Callable[[], Instant] | None = None,
-        pauses: Pauses | None = None,
+        pauses: ReconnectPauses | None = None,
         birth_pause: Callable[[], float] = lambda: random.uniform(0, 10),
     ) -> None:
         """Raises SettingsError when certificates cannot be used. Connects on `__enter__`.

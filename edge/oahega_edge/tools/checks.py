@@ -40,7 +40,7 @@ def check_models(setup: Setup) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class CameraFigures:
     """Figures of one frame that help to mount the camera."""
 
     width: int
@@ -82,7 +82,7 @@ class Sight:
         ).rstrip()
 
 
-def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterator[Sight]:
+def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterator[CameraFigures]:
     """What the camera gives, every half second, until `seconds` have gone, the file ends or `stop` is set.
 
     Raises CameraStalled when it opens and gives nothing.
@@ -103,12 +103,12 @@ def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterato
             step = engine.pipeline.process(frame)
             if frame.captured_at - shown >= PAUSE:
                 shown = frame.captured_at
-                yield _sight(frame, step)
+                yield _figures(frame, step)
 
 
-def _sight(frame: Frame, step: Step) -> Sight:
+def _figures(frame: Frame, step: Step) -> CameraFigures:
     heights = sorted((round(face.box.height * frame.height) for face in step.faces), reverse=True)
-    return Sight(
+    return CameraFigures(
         frame.width,
         frame.height,
         tuple(heights),

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from oahega_edge.contract.events import Event
 from oahega_edge.publishers.broker import BrokerOptions
-from oahega_edge.publishers.connection import Connection, Pauses
+from oahega_edge.publishers.connection import Connection, ReconnectPauses
 from oahega_edge.publishers.wire import Incoming, ProtocolVersion, Session, Subscription, Token
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Listener:
         root: str = "oahega/v1",
         device: str = "+",
         kinds: tuple[Kind, ...] = ("event", "availability"),
-        pauses: Pauses | None = None,
+        pauses: ReconnectPauses | None = None,
     ) -> None:
         """Raises SettingsError when certificates cannot be used; an absent broker is waited for."""
         self._root = root

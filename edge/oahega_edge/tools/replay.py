@@ -26,7 +26,7 @@ READ_TIMEOUT = 30.0
 
 
 @dataclass(slots=True)
-class Summary:
+class ReplaySummary:
     """What a replay saw."""
 
     frames: int = 0
@@ -49,7 +49,7 @@ class Summary:
         )
 
 
-def replay_source(setup: Setup, source: str, video: Path | None, out: TextIO) -> Summary:
+def replay_source(setup: Setup, source: str, video: Path | None, out: TextIO) -> ReplaySummary:
     """Every frame of `source` through the chain; events to `out`, and drawn to `video` where it is named."""
     camera = make_camera(setup.settings, source)
     with ExitStack() as stack:
@@ -59,7 +59,7 @@ def replay_source(setup: Setup, source: str, video: Path | None, out: TextIO) ->
         publish = _publisher(setup, engine, out)
         writer = stack.enter_context(nullcontext() if video is None else VideoFile(video))
         labels = pipeline.classifier.labels
-        summary = Summary()
+        summary = ReplaySummary()
         started = monotonic()
         while (frame := _next(camera)) is not None:
             read_at = monotonic()

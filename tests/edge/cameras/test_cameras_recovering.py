@@ -19,7 +19,7 @@ from network_camera import HttpCamera, RtspCamera
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.opencv import OpenCvCamera
 from oahega_edge.cameras.picamera import PiCamera
-from oahega_edge.cameras.recovering import CameraState, RecoveringCamera, RetrySteps
+from oahega_edge.cameras.recovering import RecoveringCamera, RecoveryState, RetrySteps
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.errors import CameraError, CameraStalled
 from waiting import PATIENCE
@@ -137,7 +137,7 @@ def test_a_short_silence_is_the_readers_stall_and_loses_nothing():
         read_through(camera, 3)
         with pytest.raises(CameraStalled, match="a moment"):
             camera.read(1.0)
-        assert camera.state is CameraState.OK
+        assert camera.state is RecoveryState.OK
         read_through(camera, 3)
 
     assert inner.history == ["open", "close"]
@@ -184,7 +184,7 @@ def test_the_second_attempt_resets_and_later_ones_pause_longer_and_longer():
     opened_at = []
 
     with camera:
-        while camera.state is not CameraState.OK or camera.reopens == 0:
+        while camera.state is not RecoveryState.OK or camera.reopens == 0:
             before = len(inner.history)
             with contextlib.suppress(CameraStalled):
                 camera.read(0.25)
@@ -212,7 +212,7 @@ def test_after_the_set_number_of_attempts_it_is_over_for_good():
         read_through(camera, 1)
         error = final_error(camera)
         again = final_error(camera)
-        assert camera.state is CameraState.FAILED
+        assert camera.state is RecoveryState.FAILED
 
     assert "for good after 6 attempts" in str(error)
     assert "the fake camera is gone" in str(error)
@@ -397,7 +397,7 @@ def test_a_network_camera_that_dies_and_comes_back(kind):
         after = read_through(camera, 5, timeout=0.5)[-1]
 
         assert after.sequence > before.sequence
-        assert camera.state is CameraState.OK
+        assert camera.state is RecoveryState.OK
         assert camera.stalls == 1
 
 
@@ -416,7 +416,7 @@ def test_a_network_camera_that_falls_silent_and_goes_on(kind):
         device.stall()
         with pytest.raises(CameraStalled):
             read_through_forever(camera)
-        while camera.state is CameraState.OK:
+        while camera.state is RecoveryState.OK:
             with pytest.raises(CameraStalled):
                 camera.read(0.2)
         device.go_on()
@@ -446,10 +446,10 @@ def test_closing_during_a_pause_is_prompt_and_clean():
         with camera:
             camera.read(PATIENCE)
             device.die()
-            while camera.state is not CameraState.WAITING:
+            while camera.state is not RecoveryState.WAITING:
                 with pytest.raises(CameraStalled):
                     read_through_forever(camera)
             before = time.monotonic()
 
         assert time.monotonic() - before < 30
-        assert camera.state is CameraState.CLOSED
+        assert camera.state is RecoveryState.CLOSED

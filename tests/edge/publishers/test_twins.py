@@ -11,7 +11,7 @@ import pytest
 
 from brokers import HOST, Ear, Mosquitto
 from edge.mqtt_samples import QUICK, info, options
-from oahega_edge.publishers.connection import Pauses
+from oahega_edge.publishers.connection import ReconnectPauses
 from oahega_edge.publishers.mqtt import MqttPublisher
 from waiting import PATIENCE, wait_until
 
@@ -67,7 +67,7 @@ def rude() -> Iterator[OneTrickBroker]:
 def test_a_session_that_was_taken_over_is_named(
     rude: OneTrickBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pauses = Pauses(first_s=0.01, taken_over_s=600, taken_over_largest_s=600)
+    pauses = ReconnectPauses(first_s=0.01, taken_over_s=600, taken_over_largest_s=600)
     with MqttPublisher(options(rude.port), pauses=pauses) as publisher:
         problem = wait_until(lambda: publisher.statistics().problem)
 
@@ -78,7 +78,7 @@ def test_a_session_that_was_taken_over_is_named(
 
 
 def test_pauses_after_a_takeover_are_long_grow_and_are_bounded() -> None:
-    pauses = Pauses(random=lambda: 1.0)
+    pauses = ReconnectPauses(random=lambda: 1.0)
 
     assert [pauses.after_takeover(n) for n in (1, 2, 3, 9)] == [30, 60, 120, 600]
     assert [pauses.after(n) for n in (1, 2, 3, 20)] == [1, 2, 4, 60]
@@ -86,13 +86,13 @@ def test_pauses_after_a_takeover_are_long_grow_and_are_bounded() -> None:
 
 
 def test_pauses_are_never_in_step() -> None:
-    low, high = Pauses(random=lambda: 0.0), Pauses(random=lambda: 1.0)
+    low, high = ReconnectPauses(random=lambda: 0.0), ReconnectPauses(random=lambda: 1.0)
 
     assert (low.after(3), high.after(3)) == (2.0, 4.0)
 
 
 def test_twins_with_one_client_id_find_out_and_back_off(mosquitto: Mosquitto) -> None:
-    patient = Pauses(first_s=0.1, largest_s=0.1, taken_over_s=600, taken_over_largest_s=600)
+    patient = ReconnectPauses(first_s=0.1, largest_s=0.1, taken_over_s=600, taken_over_largest_s=600)
     with (
         MqttPublisher(options(mosquitto.port), pauses=patient) as first,
         MqttPublisher(options(mosquitto.port), pauses=patient) as second,
