@@ -25,7 +25,7 @@ def add_detector(plan: Plan, options: Options) -> Step:
         "detector",
         f"taken from the bundle {bundle.name}",
         after=[load_bundle(bundle).sha256],
-        module="oahega_build.detector.examples.reuse",
+        module="oahega_build.detector.reuse",
         make=lambda stage, own: stage.take_detector(bundle, plan.artifacts, own),
         guess=1,
     )
