@@ -349,6 +349,9 @@ def evaluate_detector(
     data: DetectorData,
     records: Annotated[str, typer.Option(help="Name of the labelling run with the pictures.")] = "shared",
     split: Annotated[str, typer.Option(help="train, held or valid.")] = "valid",
+    boxed: Annotated[
+        Path | None, typer.Option(help="Pictures with hand-made boxes of `face` and `masked_face`.")
+    ] = None,
     recipe: RecipeName = "detector_rivals",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
@@ -359,7 +362,7 @@ def evaluate_detector(
         from oahega_build.runs.recipes import load_recipe
 
     rivals = load_recipe(recipe, stage.Rivals)
-    print(stage.evaluate(detector, records, split, rivals, data, artifacts, run))
+    print(stage.evaluate(detector, records, split, rivals, data, artifacts, run, boxed))
 
 
 @app.command("compile")
