@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
 from oahega_build.labelling.teachers import Finding, Teacher
+from oahega_build.pictures.dataset import read_picture
 from oahega_build.pictures.problems import Problems
 from oahega_build.pictures.readers import read_text_folder
 from oahega_build.runs.output import say

@@ -1,4 +1,4 @@
-"""What a recipe says of a detector's network; without Keras, so that whoever composes examples starts at once."""
+"""What a recipe says of a detector's network; without Keras, so that a process of examples starts at once."""
 
 from __future__ import annotations
 

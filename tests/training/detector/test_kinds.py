@@ -98,7 +98,8 @@ def test_darker_cheeks_have_a_smaller_typology_angle() -> None:
     ]
 
     assert angles == sorted(angles, reverse=True)
-    assert angles[0] > 41 and angles[2] < 10
+    assert angles[0] > 41
+    assert angles[2] < 10
     assert typology_angle(plain(200, 160, 140), Finding("face", ONE, 0.9)) is None
 
 
