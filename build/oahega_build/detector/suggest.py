@@ -36,8 +36,8 @@ def suggest(
 ) -> list[Choice]:
     """Write the cheapest score of `label` into `<folder>/entry.json`; returns all, the cheapest first.
 
-    Scores with a smaller precision of tracks than `least_precision` are not taken. `boxed` holds pictures with
-    boxes, `nobody` pictures without people.
+    Scores with a smaller precision of tracks than `least_precision` are not taken. `boxed` holds pictures
+    with boxes, `nobody` pictures without people.
     """
     path = folder / ENTRY
     entry = DetectorEntry.model_validate_json(path.read_text())
