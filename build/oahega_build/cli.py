@@ -343,6 +343,20 @@ def export_detector(
     print(made)
 
 
+@app.command("evaluate-covered")
+def evaluate_covered(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    boxed: Annotated[Path, typer.Option(help="Pictures with hand-made boxes of `face` and `masked_face`.")],
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Measure how often a bundle reads an expression from a face behind a mask."""
+    with held_back():
+        from oahega_build.scenes.evaluate_covered import evaluate
+
+    print(evaluate(bundle, boxed, artifacts, run))
+
+
 @app.command("suggest-scores")
 def suggest_scores(
     detector: Annotated[Path, typer.Argument(help="Folder with detector.tflite and entry.json.")],
