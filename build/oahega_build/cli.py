@@ -465,12 +465,52 @@ def export_detector(
     print(made)
 
 
+@app.command("evaluate-covered")
+def evaluate_covered(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    boxed: Annotated[Path, typer.Option(help="Pictures with hand-made boxes of `face` and `masked_face`.")],
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Measure how often a bundle reads an expression from a face behind a mask."""
+    with held_back():
+        from oahega_build.scenes.evaluate_covered import evaluate
+
+    print(evaluate(bundle, boxed, artifacts, run))
+
+
+@app.command("suggest-scores")
+def suggest_scores(
+    detector: Annotated[Path, typer.Argument(help="Folder with detector.tflite and entry.json.")],
+    boxed: Annotated[Path, typer.Option(help="Pictures with boxes of all faces, or of all persons.")],
+    nobody: Annotated[Path, typer.Option(help="Pictures without people.")],
+    label: Annotated[str, typer.Option(help="face or person.")] = "face",
+    false: Annotated[float, typer.Option(help="Cost of a false track, in missed faces.")] = 3.0,
+    false_alone: Annotated[float, typer.Option(help="The same where nobody is.")] = 30.0,
+    least_precision: Annotated[float, typer.Option(help="Take no score below this precision.")] = 0.65,
+) -> None:
+    """Choose the suggested score of a label by the cost of its misses and false tracks."""
+    with held_back():
+        from oahega_build.detector.costs import Cost
+        from oahega_build.detector.suggest import suggest
+
+    cost = Cost(false, false_alone)
+    for choice in suggest(detector, label, boxed, nobody, cost, least_precision):
+        print(
+            f"{choice.score:.2f}: cost {choice.cost:.3f}, recall {choice.recall:.3f}, "
+            f"precision {choice.precision:.3f}, in empty pictures {choice.false_alone:.4f}"
+        )
+
+
 @app.command("evaluate-detector")
 def evaluate_detector(
     detector: Annotated[Path, typer.Argument(help="Folder with detector.tflite and entry.json.")],
     data: DetectorData,
     records: Annotated[str, typer.Option(help="Name of the labelling run with the pictures.")] = "shared",
     split: Annotated[str, typer.Option(help="train, held or valid.")] = "valid",
+    boxed: Annotated[
+        Path | None, typer.Option(help="Pictures with hand-made boxes of `face` and `masked_face`.")
+    ] = None,
     recipe: RecipeName = "detector_rivals",
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
@@ -481,7 +521,7 @@ def evaluate_detector(
         from oahega_build.runs.recipes import load_recipe
 
     rivals = load_recipe(recipe, stage.Rivals)
-    print(stage.evaluate(detector, records, split, rivals, data, artifacts, run))
+    print(stage.evaluate(detector, records, split, rivals, data, artifacts, run, boxed))
 
 
 @app.command("compile")

@@ -2,7 +2,7 @@
 
 from oahega_build.detector.recipe import DetectorRecipe
 from oahega_build.models.anchors import Ladder
-from oahega_build.models.ssd import SsdNet
+from oahega_build.models.ssd_net import SsdNet
 from oahega_build.models.trunk import Block, Trunk
 
 RECIPE = DetectorRecipe(

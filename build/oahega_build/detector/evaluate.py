@@ -16,6 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from oahega_build.detector.kinds import measure, read_boxed
+from oahega_build.detector.kinds import on_card as kinds_on_card
 from oahega_build.detector.metrics import SIZES, Matches, matches_of
 from oahega_build.errors import DataError
 from oahega_build.labelling.teachers import Teacher, TeacherSpec, make_teacher
@@ -39,6 +41,8 @@ KEPT = 100_000
 """Pictures whose times are kept."""
 STAGES = {"detector_input": "detector input", "detector": "detector model", "decode": "detector decode"}
 """The device's stages by their name among the figures."""
+UNMASKED = ("portraits", "lfw")
+"""The sets of large faces without masks."""
 WITHOUT_PEOPLE = "animals"
 """The set whose pictures show nobody."""
 
@@ -49,6 +53,8 @@ class Rivals:
 
     persons: TeacherSpec
     faces: TeacherSpec
+    reference: TeacherSpec
+    """Says where large faces are whose skin is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +103,18 @@ class TimedTeacher:
 
 
 def evaluate(
-    folder: Path, records: str, split: str, rivals: Rivals, data: Path, artifacts: Path, run: str
+    folder: Path,
+    records: str,
+    split: str,
+    rivals: Rivals,
+    data: Path,
+    artifacts: Path,
+    run: str,
+    boxed: Path | None = None,
 ) -> Path:
     """Measure `<folder>/detector.tflite` into `<artifacts>/evaluate-detector/<run>`: metrics, curves.
 
+    `boxed`: a folder of pictures with hand-made boxes of faces and masked faces, for figures by kind.
     The figures join the model's card in `entry.json`, from which the bundle's MODEL_CARD.md is made.
     """
     entry = DetectorEntry.model_validate_json((folder / ENTRY).read_text())
@@ -118,6 +132,9 @@ def evaluate(
             {finder.name: finder.find(pixels) for finder in (mine, persons, faces)}
             for pixels in (record.pixels() for record in track(pictures, "evaluating", len(pictures)))
         ]
+        kinds = (
+            _by_kind(entry, model, boxed, pictures, make_teacher(rivals.reference, data)) if boxed else None
+        )
         model.close()
         results = [of[mine.name] for of in found]
         metrics: dict[str, Any] = {
@@ -132,10 +149,24 @@ def evaluate(
             "invocation": invocation_ratio(folder / entry.cpu.file, data / rivals.persons.files[0]),
             "bytes": (folder / entry.cpu.file).stat().st_size,
         }
+        card = on_card(split, len(pictures), metrics["detector"])
+        if kinds is not None:
+            metrics["boxed"] = kinds
+            card |= kinds_on_card(kinds)
         made.write_metrics(metrics)
-        write_on_card(folder, entry, on_card(split, len(pictures), metrics["detector"]))
+        write_on_card(folder, entry, card)
         write_curves(made.folder / "curves.png", entry, found, pictures, mine.name, persons.name, faces.name)
     return made.finished
+
+
+def _by_kind(
+    entry: DetectorEntry, model: Model, boxed: Path, pictures: Sequence[Record], reference: Teacher
+) -> dict[str, Any]:
+    """Figures by kind, height and lightness at the suggested scores."""
+    person = entry.suggested.score.get(PERSON, 0.0)
+    suggested = Detector(entry, model, entry.suggested.score, person_score=person)
+    plain = (record.pixels() for record in pictures if set_of(record) in UNMASKED)
+    return measure(read_boxed(boxed), plain, suggested.find, reference, entry)
 
 
 def on_card(split: str, pictures: int, figures: Mapping[str, Any]) -> dict[str, float | int | str]:

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from oahega_build.errors import DataError
 from oahega_build.labelling.teachers import Finding, Teacher
+from oahega_build.pictures.dataset import read_picture
+from oahega_build.pictures.problems import Problems
+from oahega_build.pictures.readers import read_text_folder
+from oahega_build.runs.output import say
 from oahega_edge.chain.detection import FACE, Detection
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
@@ -38,6 +44,8 @@ LIGHTNESS = {
     "very light": (55, 91),
 }
 """Classes of the individual typology angle, degrees (Chardon et al. 1991; brown and dark are one class)."""
+SURE = 0.7
+"""Score from which the reference's faces count."""
 LEAST_SKIN = 40
 """Height of a face on the input whose cheeks are measured."""
 ROUNDS = 1000
@@ -61,6 +69,47 @@ class Boxed:
     pixels: Pixels
     faces: Sequence[tuple[str, Box]]
     """Kind and box."""
+
+
+def read_boxed(folder: Path) -> list[Boxed]:
+    """Pictures with a text file of `face` and `masked_face` boxes each. Raises DataError without any."""
+    problems = Problems()
+    found = list(read_text_folder(folder, folder.name, frozenset(), problems, {kind: kind for kind in KINDS}))
+    for sentence in problems.sentences():
+        say(sentence)
+    boxed = [
+        Boxed(pixels, [(box.label, box.box) for box in picture.boxes])
+        for picture in found
+        if (pixels := read_picture(picture.path, "rgb")) is not None
+    ]
+    if not any(picture.faces for picture in boxed):
+        raise DataError(
+            f"{folder} has no boxed faces; give a folder of pictures with `face cx cy w h` beside each"
+        )
+    return boxed
+
+
+def measure(
+    boxed: Sequence[Boxed],
+    plain: Iterable[Pixels],
+    find: Callable[[Pixels], Sequence[Detection]],
+    reference: Teacher,
+    entry: DetectorEntry,
+) -> dict[str, Any]:
+    """All figures: kinds and heights on the boxed pictures, lightness on them and on plain ones.
+
+    `plain`: pictures of unmasked people without boxes, of which `reference` says where the faces are.
+    """
+    faces, right, everything = faces_of(boxed, find, entry)
+    unmasked = [[box for kind, box in picture.faces if kind == FACE] for picture in boxed]
+    skins = skins_of((picture.pixels for picture in boxed), find, reference, entry, unmasked)
+    skins += skins_of(plain, find, reference, entry)
+    return {
+        "pictures": len(boxed),
+        "precision": round(right / everything, 4) if everything else None,
+        "kinds": by_kind(faces),
+        "lightness": by_lightness(skins),
+    }
 
 
 def faces_of(
@@ -149,13 +198,18 @@ def skins_of(
     find: Callable[[Pixels], Sequence[Detection]],
     reference: Teacher,
     entry: DetectorEntry,
-    sure: float = 0.7,
+    unmasked: Sequence[Sequence[Box]] | None = None,
 ) -> list[Skin]:
-    """The large faces of which the reference is sure: whether we find them, too, and how light they are."""
+    """The large faces of which the reference is sure: whether we find them, too, and how light they are.
+
+    `unmasked`: of each picture, the faces that count; None: all.
+    """
     skins = []
     for number, pixels in enumerate(pictures):
         scale = fit_picture(pixels, entry.input, entry.resize)[1].height * entry.input.height
-        seen = [f for f in reference.find(pixels) if f.score >= sure and f.box.height * scale >= LEAST_SKIN]
+        seen = [f for f in reference.find(pixels) if f.score >= SURE and f.box.height * scale >= LEAST_SKIN]
+        if unmasked is not None:
+            seen = [f for f in seen if any(f.box.iou(box) >= SAME for box in unmasked[number])]
         found = matched([f.box for f in seen], [d for d in find(pixels) if d.label == FACE])
         light = float(_lab(pixels)[..., 0].mean())
         for finding, hit in zip(seen, found, strict=True):
@@ -202,14 +256,19 @@ def by_lightness(skins: Sequence[Skin]) -> dict[str, Any]:
     }
 
 
-def on_card(prefix: str, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """One line per group for a model card: `20-40 px .81 [.75, .86] of 120`."""
-    return {
-        f"{prefix}_{group}_recall": ", ".join(
+def on_card(figures: Mapping[str, Any]) -> dict[str, float | int | str]:
+    """The figures of `measure` for a model card; a group's line reads `20-40 px .81 [.75, .86] of 120`."""
+    lines = {**figures["kinds"], "skin": figures["lightness"]["classes"]}
+    told: dict[str, float | int | str] = {
+        f"boxed_{group}_recall": ", ".join(
             f"{name} {_told(of)}" for name, of in members.items() if of["faces"]
         )
-        for group, members in figures.items()
+        for group, members in lines.items()
     }
+    for name in ("worst_to_best", "share_of_lighting"):
+        if figures["lightness"][name] is not None:
+            told[f"boxed_skin_{name}"] = figures["lightness"][name]
+    return {"boxed_pictures": figures["pictures"], "boxed_precision": figures["precision"] or 0.0, **told}
 
 
 def _told(share: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from oahega_build.detector.examples.augmentation import Augmentation
 from oahega_build.detector.examples.pasting import Pasting
 from oahega_build.detector.targets import Matching
 from oahega_build.models.anchors import Ladder
-from oahega_build.models.ssd import SsdNet
+from oahega_build.models.ssd_net import SsdNet
 from oahega_edge.manifest import InputTensor, Resize
 
 PIXEL_SCALE, PIXEL_OFFSET = 1 / 127.5, -1.0

@@ -106,7 +106,7 @@ class Matcher:
             if len(regions):
                 kind[members[self._inside(members, regions)]] = IGNORED
             things = boxes.edges[of_label & ~boxes.ignore]
-            if len(things):
+            if len(things) and len(members):
                 self._match(members, things, kind, offsets)
         return Targets(kind, offsets)
 

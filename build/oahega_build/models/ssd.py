@@ -10,46 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import keras
 from keras import layers
 
-from oahega_build.models.mobilenet import Trunk, build_trunk, depthwise_layer
+from oahega_build.models.mobilenet import build_trunk, depthwise_layer
+from oahega_build.models.ssd_net import SsdNet
 from oahega_edge.manifest import AnchorLevel
 
 PRIOR = 0.01
 """What every anchor's score starts at (Lin et al. 2017, section 4.1), so that the many negatives do not
 swamp the first steps."""
-
-
-@dataclass(frozen=True, slots=True)
-class SsdNet:
-    """The network's knobs."""
-
-    width: int = 320
-    """Pixels of the input."""
-    height: int = 240
-    trunk: Trunk = field(default_factory=lambda: Trunk(width=0.5, batch_norm=False))
-    trunk_stride: int = 16
-    """The trunk is cut where it would go deeper than this stride; `extras` go on."""
-    extras: tuple[int, ...] = (192, 128)
-    """Channels of the separable blocks of stride 2 behind the trunk, one map each."""
-    neck: int = 64
-    """Channels of the top-down path; 0 leaves it out (the paper's SSD has none)."""
-    neck_until: int = 16
-    """The coarsest stride that the top-down path starts from."""
-    head: int = 0
-    """Channels of a pointwise layer between the depthwise one and the predictions; 0 leaves it out."""
-    finest: int = 8
-    """Stride of the first map with anchors; the paper's SSD starts at 16."""
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Of the maps with anchors, finest first."""
-        strides = [2**n for n in range(1, 10) if self.finest <= 2**n <= self.trunk_stride]
-        strides += [self.trunk_stride * 2 ** (n + 1) for n in range(len(self.extras))]
-        return tuple(strides)
 
 
 def build_ssd(net: SsdNet, levels: Sequence[AnchorLevel]) -> keras.Model:

@@ -12,8 +12,8 @@ with weights that have seen persons. The stem and the first three blocks keep th
 """
 
 from oahega_build.detector.recipe import DetectorRecipe
-from oahega_build.models.mobilenet import Trunk
-from oahega_build.models.ssd import SsdNet
+from oahega_build.models.ssd_net import SsdNet
+from oahega_build.models.trunk import Trunk
 
 DATA_TERMS = (
     "detection/street: Roboflow Universe capston2 (siwookim), CC BY 4.0 as declared by the uploader; "

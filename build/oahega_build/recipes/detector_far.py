@@ -17,7 +17,7 @@ from oahega_build.detector.examples.pasting import Pasting
 from oahega_build.detector.recipe import DetectorRecipe
 from oahega_build.detector.targets import Matching
 from oahega_build.models.anchors import Ladder
-from oahega_build.models.ssd import SsdNet
+from oahega_build.models.ssd_net import SsdNet
 from oahega_build.models.trunk import Trunk
 from oahega_build.recipes.detector_default import DATA_TERMS
 

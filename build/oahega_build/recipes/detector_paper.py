@@ -8,8 +8,8 @@ Faces below 30 px are lost. It was run for a few steps, which shows the sizes, a
 
 from oahega_build.detector.recipe import DetectorRecipe
 from oahega_build.models.anchors import Ladder
-from oahega_build.models.mobilenet import Trunk
-from oahega_build.models.ssd import SsdNet
+from oahega_build.models.ssd_net import SsdNet
+from oahega_build.models.trunk import Trunk
 from oahega_build.recipes.detector_default import DATA_TERMS
 from oahega_build.recipes.detector_default import RECIPE as DEFAULT
 from oahega_edge.manifest import Resize

@@ -7,10 +7,12 @@ Expected: the stock COCO SSD reaches AP50 .48 on the persons of `street` (ten de
 
 from oahega_build.detector.evaluate import Rivals
 from oahega_build.labelling.teachers import TeacherSpec
+from oahega_build.recipes.label_shared import YUNET
 
 RECIPE = Rivals(
     persons=TeacherSpec(
         "tflite", ("teachers/coco_ssd_mobilenet_v1/detect.tflite",), {0: "person"}, least=0.0
     ),
     faces=TeacherSpec("yunet", ("teachers/yunet/yunet_s_640_640.onnx",), {}, least=0.02, side=320),
+    reference=YUNET,
 )

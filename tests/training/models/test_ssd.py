@@ -33,7 +33,8 @@ def levels(*strides: int) -> tuple[AnchorLevel, ...]:
 
 @pytest.mark.parametrize(("width", "height"), [(96, 64), (100, 72), (75, 90)])
 def test_the_heads_have_one_row_per_anchor_of_the_decoder(width: int, height: int) -> None:
-    from oahega_build.models.ssd import SsdNet, build_ssd
+    from oahega_build.models.ssd import build_ssd
+    from oahega_build.models.ssd_net import SsdNet
 
     net = SsdNet(width=width, height=height, trunk=TINY, extras=(16,), neck=8)
     on = levels(*net.strides)
@@ -51,7 +52,8 @@ def test_the_heads_have_one_row_per_anchor_of_the_decoder(width: int, height: in
 
 
 def test_an_output_row_belongs_to_the_cell_of_its_anchor() -> None:
-    from oahega_build.models.ssd import SsdNet, build_ssd
+    from oahega_build.models.ssd import build_ssd
+    from oahega_build.models.ssd_net import SsdNet
 
     net = SsdNet(width=96, height=64, trunk=TINY, extras=(16,), neck=0)
     on = levels(*net.strides)
@@ -73,7 +75,8 @@ def test_an_output_row_belongs_to_the_cell_of_its_anchor() -> None:
 
 
 def test_levels_that_are_not_the_networks_maps_are_refused() -> None:
-    from oahega_build.models.ssd import SsdNet, build_ssd
+    from oahega_build.models.ssd import build_ssd
+    from oahega_build.models.ssd_net import SsdNet
 
     with pytest.raises(ValueError, match=r"\[8, 16\].*\[8, 16, 32\]"):
         build_ssd(SsdNet(width=96, height=64, trunk=TINY, extras=(16,)), levels(8, 16))
@@ -82,7 +85,8 @@ def test_levels_that_are_not_the_networks_maps_are_refused() -> None:
 def test_every_activation_is_relu6() -> None:
     import keras
 
-    from oahega_build.models.ssd import SsdNet, build_ssd
+    from oahega_build.models.ssd import build_ssd
+    from oahega_build.models.ssd_net import SsdNet
 
     net = SsdNet(width=96, height=64, trunk=TINY, extras=(16,), neck=8)
     model = build_ssd(net, levels(*net.strides))
