@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import Queue
 from threading import Thread
+from typing import Any
 
 import cv2
 import numpy as np
@@ -134,7 +135,7 @@ class Augmenter:
         if ranges.zoom_out:
             grow /= rng.uniform(1, 1 + ranges.zoom_out)
         turn = rng.uniform(-1, 1) * ranges.rotation
-        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turn, grow)
+        matrix: NDArray[Any] = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turn, grow)
         matrix[:, 2] += rng.uniform(-1, 1, 2) * ranges.shift * min(width, height)
         if rng.random() < ranges.flip:
             matrix = matrix @ np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1.0]])

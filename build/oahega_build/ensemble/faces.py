@@ -166,7 +166,7 @@ def _votes_by(peer: Peer, pictures: Sequence[Pixels], chosen_on: Source) -> NDAr
 
 
 def _log_answers(peer: Peer, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
-    return np.log(np.maximum(peer.probabilities(pictures, Framing()), 1e-6))
+    return np.asarray(np.log(np.maximum(peer.probabilities(pictures, Framing()), 1e-6)), np.float64)
 
 
 def _inner(picture: Pixels) -> Pixels:

@@ -105,11 +105,11 @@ class YuNet:
         kernel = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
         seen = cv2.cvtColor(cv2.resize(pixels, size, interpolation=kernel), cv2.COLOR_RGB2BGR)
         self._net.setInputSize(size)
-        rows = self._net.detect(seen)[1]
+        rows: NDArray[Any] | None = self._net.detect(seen)[1]
         return [] if rows is None else [found for row in rows if (found := _yunet_finding(row, size))]
 
 
-def _yunet_finding(row: np.ndarray, size: tuple[int, int]) -> Finding | None:
+def _yunet_finding(row: NDArray[Any], size: tuple[int, int]) -> Finding | None:
     x, y, w, h = (float(value) for value in row[:4])
     if w <= 0 or h <= 0:
         return None
@@ -255,7 +255,7 @@ class Darknet:
         return found
 
     @staticmethod
-    def _kept(corners: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def _kept(corners: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.intp]:
         from oahega_edge.chain.detection import non_maximum_suppression
 
         return non_maximum_suppression(corners.astype(np.float64), scores.astype(np.float64), 0.5)

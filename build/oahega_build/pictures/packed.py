@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
 from oahega_build.pictures.readers import LabelledBox
@@ -71,7 +73,7 @@ def read_packed(path: Path) -> Iterator[Record]:
         start = end
 
 
-def _boxes_by_owner(column: dict[str, np.ndarray]) -> dict[int, list[LabelledBox]]:
+def _boxes_by_owner(column: dict[str, NDArray[Any]]) -> dict[int, list[LabelledBox]]:
     boxes: dict[int, list[LabelledBox]] = {}
     for i, owner in enumerate(column["owners"].tolist()):
         points = column["landmarks"][i]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
 from oahega_build.pictures.readers import LABELS, LabelledBox
@@ -160,7 +161,7 @@ def from_example(parsed: Mapping[str, Any]) -> Record:
     )
 
 
-def _values(feature: Any) -> np.ndarray:
+def _values(feature: Any) -> NDArray[Any]:
     return np.asarray(feature.values.numpy())
 
 

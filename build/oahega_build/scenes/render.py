@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -150,7 +151,7 @@ def paste(canvas: Picture, person: Person, scenery: Scenery, t: float, noise: No
     right, bottom = left + 2 * reach, top + 2 * reach
     if right <= 0 or bottom <= 0 or left >= WIDTH or top >= HEIGHT:
         return
-    turn = cv2.getRotationMatrix2D((23.5, 23.5), person.roll.at(t), height / 48)
+    turn: NDArray[Any] = cv2.getRotationMatrix2D((23.5, 23.5), person.roll.at(t), height / 48)
     turn[:, 2] += np.array([x - left - 23.5, y - top - 23.5])
     size = (2 * reach, 2 * reach)
     face = cv2.warpAffine(

@@ -37,7 +37,7 @@ def as_rgb(bgr: Any) -> Pixels:
 @contextmanager
 def _silent_opencv() -> Iterator[None]:
     # OpenCV up to 4.10 has the pair in cv2, later ones in cv2.utils.logging.
-    levels: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+    levels: Any = cv2 if hasattr(cv2, "setLogLevel") else vars(cv2.utils)["logging"]
     before = levels.getLogLevel()
     levels.setLogLevel(0)
     try:

@@ -82,7 +82,7 @@ def non_maximum_suppression(
     for i in range(len(order)):
         if kept[i]:
             kept[i + 1 :] &= ~overlapping[i, i + 1 :]
-    return order[kept]
+    return np.asarray(order[kept], np.intp)
 
 
 NESTED = 0.8

@@ -169,7 +169,7 @@ def _faded(shape: tuple[int, ...], border: float) -> NDArray[np.float32]:
     rows, columns = (
         np.clip(np.minimum(np.arange(n), n - 1 - np.arange(n)) / border, 0, 1) for n in shape[:2]
     )
-    return (rows[:, None] * columns[None, :]).astype(np.float32)
+    return np.asarray(rows[:, None] * columns[None, :], np.float32)
 
 
 def _as_camera_sees(scene: Pixels, time: float, noise: NDArray[np.int16]) -> Pixels:

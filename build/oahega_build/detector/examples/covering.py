@@ -164,7 +164,7 @@ def _fill(
     light = 0.6 + 0.4 * light / max(20.0, float(light.mean()))
     if coarse:
         cells = rng.uniform(0.75, 1.2, (int(rng.integers(2, 9)), int(rng.integers(2, 9)))).astype(np.float32)
-        light *= cv2.resize(cells, part.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        light *= np.asarray(cv2.resize(cells, part.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     if folds:
         rows = np.arange(part.shape[0], dtype=np.float32)[:, None]
         light *= 1 + rng.uniform(0.03, 0.12) * np.sin(rows * rng.uniform(0.2, 1.2) + rng.uniform(0, 6))

@@ -173,11 +173,11 @@ class _Slot:
 
     def __init__(self, source: Source, memories: list[SharedMemory]) -> None:
         self._memories = memories
-        pixels, kind, offsets = (
+        arrays: Iterator[NDArray[Any]] = (
             np.ndarray(shape, dtype, memory.buf)
             for (shape, dtype), memory in zip(_shapes(source), memories, strict=True)
         )
-        self.batch = Batch(pixels, kind, offsets)
+        self.batch = Batch(*arrays)
 
     @classmethod
     def new(cls, source: Source) -> Self:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -185,7 +186,7 @@ class FacePaster:
         """The face (side, side, 3), rotated and tinted, and its opacity (side, side)."""
         scaled = resize_pixels(still, (round(height),) * 2, "area" if height < still.shape[0] else "linear")
         side = math.ceil(1.5 * height)
-        turn = cv2.getRotationMatrix2D(
+        turn: NDArray[Any] = cv2.getRotationMatrix2D(
             ((scaled.shape[1] - 1) / 2, (scaled.shape[0] - 1) / 2), rng.uniform(-1, 1) * self._how.roll, 1.0
         )
         turn[:, 2] += (side - scaled.shape[0]) / 2
