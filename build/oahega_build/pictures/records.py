@@ -18,7 +18,6 @@ from oahega_edge.chain.geometry import Box
 
 CLASS_NUMBERS = {label: number for number, label in enumerate(LABELS, 1)}
 """0 is the background there."""
-LANDMARKS = 5
 
 _STRING = tf.io.VarLenFeature(tf.string)
 _REAL = tf.io.VarLenFeature(tf.float32)
