@@ -28,4 +28,5 @@ long) which="fleet" ;;
 *) echo "usage: $0 [short|long|lint]" >&2; exit 2 ;;
 esac
 export OAHEGA_REQUIRE_FLEET=1
-exec "$run" -m pytest tests/fleet/test_rollout.py -m "$which" -s --durations=0
+# One story: the tests run in their order.
+exec "$run" -m pytest -p no:randomly tests/fleet/test_rollout.py -m "$which" -s --durations=0
