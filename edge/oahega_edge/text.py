@@ -26,6 +26,15 @@ def decode_text(data: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8. One that is not ends the process when it is handed to OpenCV."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _encoding(data: bytes) -> str:
     """By the mark; without one, a zero beside the first letter tells UTF-16."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

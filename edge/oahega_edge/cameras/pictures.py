@@ -17,6 +17,7 @@ from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.endings import PICTURES, ending, is_picture
 from oahega_edge.errors import CameraError, EndOfSource
+from oahega_edge.text import is_text
 
 USUAL_FPS = 5.0
 
@@ -115,7 +116,7 @@ def is_animated(path: Path) -> bool:
         return b"acTL" in head.split(b"IDAT")[0]  # APNG specification: before the first IDAT
     if head[8:16] == b"WEBPVP8X":
         return bool(head[20] & 2)  # WebP container specification: the flag ANIMATION
-    return head[:4] in (b"II*\0", b"MM\0*") and cv2.imcount(str(path)) > 1
+    return head[:4] in (b"II*\0", b"MM\0*") and is_text(str(path)) and cv2.imcount(str(path)) > 1
 
 
 def read_picture(path: Path) -> Pixels | None:

@@ -20,6 +20,7 @@ from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.endings import BARE_STREAMS, ending
 from oahega_edge.errors import CameraError, EndOfSource
+from oahega_edge.text import is_text
 
 USUAL_FPS = 25.0
 
@@ -113,6 +114,8 @@ def _refuse_non_file(path: Path) -> None:
         raise CameraError(
             f"video {path} cannot be opened: {error.strerror}; give the path of a file"
         ) from error
+    if not is_text(str(path)):
+        raise CameraError(f"video {path} has a name that is not UTF-8; rename it")
     if path.is_dir():
         raise CameraError(f"video {path} is a folder; give a file, or a folder that holds pictures")
     if path.is_file() and size == 0:

@@ -410,3 +410,20 @@ def test_end_of_source_is_not_taken_for_a_failure(tmp_path):
 
         with pytest.raises(EndOfSource, match=r"has ended after 6 frames"):
             camera.read(1)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"caf\xe9.tif"])
+def test_a_picture_is_read_whatever_bytes_its_name_has(name, tmp_path):
+    path = tmp_path / os.fsdecode(name)
+    plain = tmp_path / f"a{path.suffix}"
+    cv2.imwrite(str(plain), np.zeros((16, 16, 3), np.uint8))
+    plain.rename(path)
+
+    with open_camera(str(path)) as camera:
+        assert len(read_all(camera)) == 1
+
+
+def test_a_video_whose_name_is_not_text_is_refused_and_ends_nothing(tmp_path):
+    path = write_video(tmp_path / "a.avi", "MJPG").rename(tmp_path / os.fsdecode(b"caf\xe9.avi"))
+
+    assert "not UTF-8; rename it" in failure_of(open_camera(str(path)))
