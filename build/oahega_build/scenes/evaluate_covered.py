@@ -52,7 +52,7 @@ def evaluate(bundle: Path, boxed: Path, artifacts: Path, run: str) -> Path:
 def answered(
     pictures: Sequence[Boxed], classifier: Classifier, threshold: float, detector: DetectorEntry
 ) -> dict[str, Any]:
-    """Of each kind: faces, the share with a probability of at least `threshold`, and which labels they get."""
+    """Of each kind: faces, the share with a probability of at least `threshold`, and their labels."""
     faces: dict[str, list[Face]] = {kind: [] for kind in KINDS}
     labels: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     for number, picture in enumerate(pictures):
