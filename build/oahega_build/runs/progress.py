@@ -15,6 +15,8 @@ from oahega_build.runs.output import say, screen, seconds_since_said
 
 EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
+SILENCE = 40.0
+"""Seconds without a line after which a step says that it is running; above EVERY, so progress comes first."""
 
 Item = TypeVar("Item")
 
@@ -48,16 +50,16 @@ def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterato
 
 
 @contextmanager
-def heartbeat(what: str, every: float = EVERY) -> Iterator[None]:
-    """Without a terminal: a line after every half minute in which a step has said nothing."""
+def heartbeat(what: str, silence: float = SILENCE) -> Iterator[None]:
+    """Without a terminal: a line whenever a step has said nothing for a while."""
     if screen().isatty():
         yield
         return
     done, begun = threading.Event(), time.monotonic()
 
     def beat() -> None:
-        while not done.wait(max(0.1, every - seconds_since_said())):
-            if seconds_since_said() >= every:
+        while not done.wait(max(0.1, silence - seconds_since_said())):
+            if seconds_since_said() >= silence:
                 say(f"  {what}: running for {duration(time.monotonic() - begun)}")
 
     thread = threading.Thread(target=beat, daemon=True)

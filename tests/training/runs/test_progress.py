@@ -60,7 +60,7 @@ def test_tracked_items_come_whole_and_quick_work_prints_nothing(capsys: pytest.C
 def test_a_silent_step_says_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     out = ""
 
-    with heartbeat("prune", every=0.2):
+    with heartbeat("prune", silence=0.2):
         say("[1/1] prune")
         while "running" not in out:
             out += capsys.readouterr().out
