@@ -83,7 +83,7 @@ def test_every_verb_of_the_trainer_explains_itself_without_tensorflow(installed:
     done = python(installed, "-c", script)
 
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^[12]\d verbs$", done.stdout, re.MULTILINE)
+    assert re.search(r"^\d\d verbs$", done.stdout, re.MULTILINE)
 
 
 def test_the_installed_trainer_writes_a_report(installed: Path, tmp_path: Path) -> None:
