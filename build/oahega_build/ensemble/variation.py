@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 from keras import ops, random
+from numpy.typing import NDArray
 
 CANVAS = 64
 """Side of the stored pictures: the device's crop in the middle, what lies around it at the edges."""
@@ -273,7 +274,7 @@ def _gaussian(sigma: keras.KerasTensor) -> keras.KerasTensor:
     return weights / ops.sum(weights, axis=-1, keepdims=True)
 
 
-def _cosines() -> np.ndarray:
+def _cosines() -> NDArray[np.floating]:
     """The orthonormal DCT of eight values."""
     k, i = np.arange(BLOCK)[:, None], np.arange(BLOCK)[None, :]
     waves = np.cos(math.pi * (2 * i + 1) * k / (2 * BLOCK)) * math.sqrt(2 / BLOCK)

@@ -26,7 +26,7 @@ def invocation_times(models: Mapping[str, Path], rounds: int) -> dict[str, NDArr
     for interpreter in interpreters.values():
         given = interpreter.get_input_details()[0]
         interpreter.set_tensor(given["index"], np.zeros(given["shape"], given["dtype"]))
-    times = {name: np.empty(rounds) for name in models}
+    times: dict[str, NDArray[np.float64]] = {name: np.empty(rounds) for name in models}
     for i in range(rounds):
         for name, interpreter in interpreters.items():
             started = time.perf_counter()
