@@ -189,6 +189,24 @@ def export_ensemble(
     print(stage(source, student, pack, elsewhere or (), detector, term or (), artifacts, run))
 
 
+@app.command("fit-operating-point")
+def fit_operating_point(
+    model: Annotated[Path, typer.Argument(help="Folder with entry.json and its .tflite.")],
+    pack: Annotated[list[Path], typer.Option(help="File of `pack-faces`, whose held-out part is used.")],
+    elsewhere: Annotated[
+        list[Path] | None, typer.Option(help="Source whose part `choose` is used as well; repeatable.")
+    ] = None,
+    detector: FaceDetector = EMBEDDED,
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Fit temperature and offsets of an exported emotion model anew; its file stays the same."""
+    with held_back():
+        from oahega_build.ensemble.export import fit_exported as stage
+
+    print(stage(model, pack, elsewhere or (), detector, artifacts, run))
+
+
 @app.command("quantize")
 def quantize(
     source: Annotated[Path, typer.Argument(help="Folder of a train-emotion run, finished or not.")],

@@ -8,7 +8,7 @@ the part `choose` serves choices and the part `report` is looked at seldom, each
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +131,7 @@ class FaceFinder:
         return max(faces, key=lambda face: face.score).box if faces else None
 
 
-def read_source(root: Path, labels: Sequence[str], part: str, find: FaceFinder) -> Source:
+def read_source(root: Path, labels: Sequence[str], part: str, find: Callable[[Pixels], Box | None]) -> Source:
     """The faces of `root` that are of that part (all, without a list). Raises DataError."""
     dataset = read_dataset(root, "rgb")
     missing = sorted(set(dataset.labels) - set(labels))
