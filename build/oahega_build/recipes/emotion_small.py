@@ -1,4 +1,4 @@
-"""The embedded emotion model: 32x32 grey, taught by `identity` of `emotion_world`.
+"""A student of 20 million multiply-adds at 32x32 grey, taught by `identity` of `emotion_world`.
 
 Command:
     python -m oahega_build answer-pack artifacts/train-ensemble/world --teacher identity \
@@ -7,10 +7,10 @@ Command:
     python -m oahega_build train-ensemble --recipe emotion_small \
         --pack artifacts/answer-pack/world/faces.npz \
         --start default=EARLIER
-where EARLIER is `build/weights/emotion_default.npz`, or the emotion.tflite of bundle 0.3.0, with which the
-embedded model began.
-Cost: 5 minutes for the answers and 28 for the training, on two busy cores that have AVX2 alone.
-Expected: EXPECTED
+where EARLIER is the emotion.tflite of bundle 0.3.0. The teacher's weights are `build/weights/identity.npz`.
+Cost: 5 minutes for the answers and 3 to 4 for an epoch, on two busy cores that have AVX2 alone.
+Expected: not measured as a whole. A run that was cut off after 4 of its epochs, its learning rate still high,
+had a held-out accuracy of .814, balanced .819 (float); before it, at 32 px, .805 and .738.
 """
 
 from oahega_build.ensemble.recipe import Course, EnsembleRecipe, Net
