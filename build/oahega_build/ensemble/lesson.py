@@ -227,6 +227,7 @@ def train_lesson(
     optimizer = keras.optimizers.AdamW(course.learning_rate, weight_decay=course.weight_decay, clipnorm=None)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "depthwise"])
     lesson.compile(optimizer=optimizer)
+    lesson(pack.canvas[:1], training=False)  # a model that was never called cannot be restored
     callbacks: list[keras.callbacks.Callback] = [
         Pace(course, seconds),
         Record(lesson, pack.where(pack.held_out), log, folder, every),

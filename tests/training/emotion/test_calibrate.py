@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from oahega_build.emotion.calibrate import (
+    Evidence,
     expected_calibration_error,
+    fit_operating_point,
     fit_prior,
     fit_temperature,
     negative_log_likelihood,
@@ -158,3 +160,28 @@ def test_distillation_gradients_do_not_fade_with_the_temperature() -> None:
         pulls.append(float(tf.norm(tape.gradient(loss, logits))))
 
     assert pulls[0] == pytest.approx(pulls[1], rel=0.1)
+
+
+def test_an_operating_point_takes_back_what_a_label_is_answered_too_often() -> None:
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 3, 3000)
+    logits = np.eye(3)[labels] * 2 + rng.normal(0, 1, (3000, 3)) + np.array([1.5, 0, 0])
+
+    temperature, offsets = fit_operating_point([Evidence(logits, np.eye(3)[labels])])
+
+    answered = softmax(logits / temperature + np.array(offsets)).argmax(axis=1)
+    assert sum(offsets) == pytest.approx(0, abs=1e-3)
+    assert offsets[0] < min(offsets[1:])
+    assert np.bincount(answered) / 3000 == pytest.approx(np.full(3, 1 / 3), abs=0.03)
+
+
+def test_where_every_label_counts_alike_a_rare_one_is_answered_more_readily() -> None:
+    rng = np.random.default_rng(6)
+    labels = (rng.random(3000) < 0.1).astype(int)
+    logits = np.eye(2)[labels] + rng.normal(0, 1, (3000, 2))
+    targets = np.eye(2)[labels]
+
+    _, as_they_come = fit_operating_point([Evidence(logits, targets)])
+    _, alike = fit_operating_point([Evidence(logits, targets, balanced=1.0)])
+
+    assert alike[1] - alike[0] > as_they_come[1] - as_they_come[0] + 1
