@@ -233,8 +233,6 @@ def train_lesson(
         Record(lesson, pack.where(pack.held_out), log, folder, every),
     ]
     if backup is not None:
-        lesson.built = True  # its nets are; the callback asks before the first batch
-        optimizer.build(lesson.trainable_variables)
         callbacks.append(keras.callbacks.BackupAndRestore(backup))
     batches = Batches(pack.where(~pack.held_out), course, lesson._fold)
     lesson.fit(batches, epochs=course.epochs, callbacks=callbacks, verbose=0)
