@@ -40,6 +40,10 @@ ConfigOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override one setting.")
 ]
+InstanceOption = Annotated[
+    str | None,
+    typer.Option("--instance", "-i", metavar="NAME", help="One of several daemons; without it, all."),
+]
 SourceArgument = Annotated[str, typer.Argument(help="A video, GIF, picture, folder, stream or camera.")]
 
 OFFLINE_VERB = "deployment.context=development"
@@ -277,29 +281,37 @@ def listen(
 
 
 @app.command()
-def status() -> None:
-    """Ask the running daemon how it does."""
-    print(json.dumps(_ask("status"), indent=2))
+def status(instance: InstanceOption = None) -> None:
+    """Ask the running daemon how it does; of several, one object with their names as keys."""
+    answers = _ask("status", instance)
+    alone = len(answers) == 1
+    print(json.dumps(next(iter(answers.values())) if alone else answers, indent=2))
 
 
 @app.command()
-def mute() -> None:
+def mute(instance: InstanceOption = None) -> None:
     """Close the camera now; holds over restarts until `unmute`."""
-    _ask("mute")
-    print("muted", file=sys.stderr)
+    _tell("muted", _ask("mute", instance))
 
 
 @app.command()
-def unmute() -> None:
+def unmute(instance: InstanceOption = None) -> None:
     """Open the camera again."""
-    _ask("unmute")
-    print("unmuted", file=sys.stderr)
+    _tell("unmuted", _ask("unmute", instance))
 
 
-def _ask(request: str) -> dict[str, Any]:
-    from oahega_edge.service.control import ask, socket_path
+def _ask(request: str, instance: str | None) -> dict[str, dict[str, Any]]:
+    from oahega_edge.control.client import ask_all
 
-    return ask(socket_path(os.environ), request)
+    return ask_all(os.environ, request, instance)
+
+
+def _tell(done: str, answers: dict[str, dict[str, Any]]) -> None:
+    """One line per daemon, with what it could not remember."""
+    for name, answer in answers.items():
+        whose = f"{name}: " if len(answers) > 1 else ""
+        problem = f"; {answer['problem']}" if "problem" in answer else ""
+        print(f"{whose}{done}{problem}", file=sys.stderr)
 
 
 def _layers(config: Path | None, assignments: list[str] | None, *weaker: str) -> Layers:

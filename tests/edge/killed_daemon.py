@@ -23,9 +23,9 @@ from typing import Self
 from brokers import Ear, Gate, Mosquitto
 from mini_bundle import change, make_bundle
 from noise_clip import make_clip
+from oahega_edge.control.client import ask
 from oahega_edge.errors import EdgeError
 from oahega_edge.publishers.store import Store, StoreOptions, device_clock
-from oahega_edge.service.control import ask
 from waiting import wait_until
 
 DEVICE = "killed"

@@ -101,6 +101,8 @@ class State(Message):
     """People that are seen now, with or without a visible face."""
     muted: bool = False
     """True: the camera is closed and nothing is seen."""
+    mute_problem: str | None = None
+    """Why the next start may be muted or not, other than now; or why this one began muted."""
     camera: Literal["live", "muted", "stalled", "absent"] = "live"
     """Tells `no face` from `no picture`."""
 
@@ -209,6 +211,8 @@ class Health(Message):
     """Per stage of the chain."""
     camera: CameraHealth
     """The camera."""
+    mute_problem: str | None = None
+    """As in `state`."""
     accelerator: AcceleratorHealth
     """What the models run on."""
     delivery: Delivery

@@ -73,4 +73,4 @@ class Announcer:
 
 def _essence(state: State) -> tuple[object, ...]:
     """What makes a new state worth publishing."""
-    return state.emotion, state.faces, state.people, state.camera
+    return state.emotion, state.faces, state.people, state.camera, state.mute_problem

@@ -17,13 +17,14 @@ from oahega_edge.cameras.recovering import RecoveringCamera, RetrySteps
 from oahega_edge.chain.geometry import Box
 from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import COMMANDS
+from oahega_edge.control.folders import SOCKET, claimed, own_folder
+from oahega_edge.control.server import ControlServer
 from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.publishers.store import StoreOptions
 from oahega_edge.service.announcer import Announcer, Metrics, NoMetrics, Rhythm
-from oahega_edge.service.control import ControlServer, socket_path
 from oahega_edge.service.daemon import Daemon
 from oahega_edge.service.engine import SWAP_WAIT_S, Engine
 from oahega_edge.service.engines import Engines, TrialRecord
@@ -36,7 +37,7 @@ from oahega_edge.service.health import (
     time_is_synced,
     utc_now,
 )
-from oahega_edge.service.mute import MuteSwitch
+from oahega_edge.service.mute import MuteSwitch, Shutter
 from oahega_edge.service.settings import Settings, read_password
 from oahega_edge.service.setup import Setup
 from oahega_edge.service.supervisor import find_supervisor
@@ -89,12 +90,15 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
     """The whole service, models open and tested, control socket listening."""
     settings = setup.settings
     folder = state_folder(settings, environment)
+    runtime = own_folder(environment, settings.device.name)
     watch = Stopwatch(monotonic)
     with ExitStack() as stack:
+        stack.enter_context(claimed(filter(None, (folder, runtime))))
         engines = Engines(_opener(setup, watch), setup.place, TrialRecord(folder), monotonic)
         stack.callback(engines.close)
         identity = make_identity(settings)
         camera = _lasting(make_camera(settings), settings)
+        mute = MuteSwitch(folder, runtime)
         reporter = Reporter(
             identity=identity,
             engine=engines.current,
@@ -103,23 +107,24 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
             watch=watch,
             camera=CameraReport(camera, settings.camera.fps),
             board=read_board,
+            mute_problem=lambda: mute.problem,
         )
         publisher = make_publisher(settings, folder, environment)
         metrics = stack.enter_context(_metrics(settings))
         rhythm = Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3)
         daemon = Daemon(
-            camera=camera,
+            camera=Shutter(camera, mute),
             engines=engines,
             stamp=make_stamp(identity, engines.current.bundle),
             publisher=publisher,
             supervisor=find_supervisor(environment),
-            mute=MuteSwitch(folder),
+            mute=mute,
             reporter=reporter,
             announcer=Announcer(publisher, reporter, rhythm, metrics),
             stop=stop,
             time_synced=time_is_synced,
         )
-        stack.enter_context(ControlServer(socket_path(environment), _control(daemon)))
+        stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon)))
         yield daemon
 
 
@@ -216,10 +221,10 @@ def _control(daemon: Daemon) -> Callable[[str], Mapping[str, object]]:
                 return daemon.snapshot()
             case "mute":
                 daemon.mute.mute()
-                return {"muted": True}
+                return daemon.mute.answer()
             case "unmute":
                 daemon.mute.unmute()
-                return {"muted": False}
+                return daemon.mute.answer()
             case _:
                 return {"error": f"unknown request {request!r}; known: status, mute, unmute"}
 

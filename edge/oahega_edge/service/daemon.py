@@ -88,7 +88,8 @@ class Daemon:
                 try:
                     frame = camera.read(TURN)
                 except CameraStalled as stalled:
-                    self._without_picture(stalled)
+                    if not self.mute.muted:
+                        self._without_picture(stalled)
                 except EndOfSource:
                     return False
                 else:
@@ -113,7 +114,10 @@ class Daemon:
         started = self.reporter.clock()
         self.reporter.camera.enter("live")
         self.reporter.camera.saw(frame)
-        self._step = self._process(frame)
+        step = self._process(frame)
+        if self.mute.muted:
+            return  # meanwhile: nothing of this frame is used
+        self._step = step
         exposed = frame.captured_at if self.camera.live else started
         for decision in self._step.decisions:
             self._publish(decision, exposed)
@@ -172,6 +176,7 @@ class Daemon:
 
     def _turn(self) -> None:
         """Do what is due besides frames."""
+        self.mute.look()
         for command in self.publisher.commands():
             self._obey(command)
         before = self.engines.current
@@ -192,10 +197,10 @@ class Daemon:
                 self._set(command)
             case "mute":
                 self.mute.mute()
-                self.publisher.respond(command, command.done({"muted": True}))
+                self.publisher.respond(command, command.done(self.mute.answer()))
             case "unmute":
                 self.mute.unmute()
-                self.publisher.respond(command, command.done({"muted": False}))
+                self.publisher.respond(command, command.done(self.mute.answer()))
             case "snapshot-state":
                 state = self.reporter.state(self._step)
                 self.publisher.state(state)

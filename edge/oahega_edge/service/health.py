@@ -97,6 +97,7 @@ class Reporter:
     watch: Stopwatch
     camera: CameraReport
     board: Callable[[], System]
+    mute_problem: Callable[[], str | None] = lambda: None
     events: int = 0
     _started: float = field(init=False)
     _last: tuple[float, int] = field(init=False)
@@ -149,6 +150,7 @@ class Reporter:
             faces=len(faces),
             people=0 if step is None else step.people,
             muted=self.camera.state == "muted",
+            mute_problem=self.mute_problem(),
             camera=self.camera.state,
         )
 
@@ -175,6 +177,7 @@ class Reporter:
                 for name in self.watch.stages
             },
             camera=self.camera.health(round(fps, 2)),
+            mute_problem=self.mute_problem(),
             accelerator=self.engine.accelerator(),
             delivery=delivery,
             events=self.events,

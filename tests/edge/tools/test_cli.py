@@ -19,8 +19,8 @@ import pytest
 
 from mini_bundle import change, make_bundle
 from noise_clip import make_clip
+from oahega_edge.control.client import ask
 from oahega_edge.errors import EdgeError
-from oahega_edge.service.control import ask
 from waiting import PATIENCE, wait_until
 
 ANSWERED = "--set=deployment.context=development"
@@ -42,7 +42,7 @@ def arguments(*words: str, bundle: Path | None = None) -> list[str]:
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
-    return os.environ | {"XDG_RUNTIME_DIR": str(tmp_path), "NO_COLOR": "1"}
+    return os.environ | {"RUNTIME_DIRECTORY": str(tmp_path), "NO_COLOR": "1"}
 
 
 def call(tmp_path: Path, *words: str, bundle: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -319,6 +319,25 @@ def test_mute_and_unmute_work_without_a_broker_and_survive_a_restart(
     assert call(tmp_path, "unmute").returncode == 0
 
     assert not (state / "muted").exists()
+
+
+def test_a_second_daemon_in_the_same_folders_ends_with_one_sentence_and_leaves_the_first_alone(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    words = ("run", ANSWERED, f"--set=camera.source=loop:{clip}", f"--set=store.path={tmp_path / 'state'}")
+    start(running, tmp_path, *words, bundle=bundle)
+    status_of(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+
+    same_socket = call(tmp_path, *words[:-1], bundle=bundle)
+    same_state = start(running, tmp_path, *words, bundle=bundle, RUNTIME_DIRECTORY=f"{tmp_path}/elsewhere")
+    _, log = same_state.communicate(timeout=PATIENCE)
+
+    assert same_socket.returncode == same_state.returncode == 1
+    assert "another oahega-edge uses" in complaints(same_socket)[0]
+    assert f"another oahega-edge uses {tmp_path / 'state'}" in log
+    assert call(tmp_path, "mute").returncode == 0
+    assert status_of(tmp_path)["state"]["muted"]
 
 
 def test_a_bundle_is_exchanged_while_the_daemon_runs(
