@@ -18,6 +18,7 @@ import typer
 
 import oahega_edge
 from oahega_edge.errors import EdgeError
+from oahega_edge.secret import forbid_dumps, holds_secret, masked
 from oahega_edge.service.settings import Layers, Settings, read_layers, read_password
 
 if TYPE_CHECKING:
@@ -44,7 +45,19 @@ InstanceOption = Annotated[
     str | None,
     typer.Option("--instance", "-i", metavar="NAME", help="One of several daemons; without it, all."),
 ]
-SourceArgument = Annotated[str, typer.Argument(help="A video, GIF, picture, folder, stream or camera.")]
+
+
+def _no_secret(source: str | None) -> str | None:
+    if source and holds_secret(source):
+        raise typer.BadParameter(
+            "a login in a command line can be read by every user; write the address into a settings file"
+        )
+    return source
+
+
+SourceArgument = Annotated[
+    str, typer.Argument(help="A video, GIF, picture, folder, stream or camera.", callback=_no_secret)
+]
 
 OFFLINE_VERB = "deployment.context=development"
 """`replay` and `bench` read files that the user chose; only `run` must say where the device is deployed."""
@@ -56,7 +69,7 @@ def main() -> None:
         app()
     except EdgeError as error:
         for line in str(error).splitlines():
-            print(f"oahega-edge: {line}", file=sys.stderr)
+            print(f"oahega-edge: {masked(line)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more when it flushes.
@@ -80,6 +93,7 @@ def run(config: ConfigOption = None, settings: SetOption = None) -> None:
     from oahega_edge.service.assembly import make_daemon
     from oahega_edge.service.setup import read_setup
 
+    forbid_dumps()
     setup = read_setup(_layers(config, settings))
     _log_to_stderr(setup.settings)
     with make_daemon(setup, os.environ, _stop_on_signals()) as daemon:
@@ -89,7 +103,8 @@ def run(config: ConfigOption = None, settings: SetOption = None) -> None:
 @app.command()
 def demo(
     source: Annotated[
-        str | None, typer.Option(help="A camera (0) or file instead of the drawn clip.")
+        str | None,
+        typer.Option(help="A camera (0) or file instead of the drawn clip.", callback=_no_secret),
     ] = None,
     settings: SetOption = None,
 ) -> None:

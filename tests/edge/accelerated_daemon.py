@@ -43,7 +43,7 @@ class Run:
         command += [f"--set={key}={value}" for key, value in settings.items()]
         self.environment = os.environ | {
             "XDG_RUNTIME_DIR": str(folder),
-            "OAHEGA_FAULT_FILE": str(self._fault),
+            "FAULTY_RUNTIME_FILE": str(self._fault),
         }
         self._log = (folder / "log").open("w+")
         self.process = subprocess.Popen(

@@ -54,7 +54,7 @@ def fall(fault: str) -> str:
     """Milliseconds from the call that meets the fault to its answer, and until the accelerator is back."""
     subject = tiny("tiny_emotion_float")
     now = [0.0]
-    os.environ["OAHEGA_FAULT"] = fault
+    os.environ["FAULTY_RUNTIME"] = fault
     group = Fallback(
         {"model": in_process(subject)},
         lambda: {"model": open_isolated({"model": spec(subject)}, runtime=FAULTY)["model"]},
@@ -67,7 +67,7 @@ def fall(fault: str) -> str:
     model.run(subject.tensor())
     noticed = time.perf_counter() - started
     assert group.degraded
-    os.environ["OAHEGA_FAULT"] = "none"
+    os.environ["FAULTY_RUNTIME"] = "none"
     now[0] += 5
     started = time.perf_counter()
     while group.degraded:

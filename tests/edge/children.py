@@ -1,4 +1,4 @@
-"""Models in a child process, whose runtime fails as OAHEGA_FAULT says."""
+"""Models in a child process, whose runtime fails as FAULTY_RUNTIME says."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """LiteRT with a fault, for the worker: `Worker(runtime=f"file:{__file__}")`.
 
-OAHEGA_FAULT in the environment is WHAT or WHAT@N: from the N-th call on (1 is the first; default 1).
-A fault in the file that OAHEGA_FAULT_FILE names lasts as long as the file is there.
+FAULTY_RUNTIME in the environment is WHAT or WHAT@N: from the N-th call on (1 is the first; default 1).
+A fault in the file that FAULTY_RUNTIME_FILE names lasts as long as the file is there.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
-WHAT, _, FROM = os.environ.get("OAHEGA_FAULT", "none").partition("@")
-FILE = Path(os.environ.get("OAHEGA_FAULT_FILE", "/nonexistent"))
+WHAT, _, FROM = os.environ.get("FAULTY_RUNTIME", "none").partition("@")
+FILE = Path(os.environ.get("FAULTY_RUNTIME_FILE", "/nonexistent"))
 
 if WHAT == "no-runtime":
     raise ImportError("No module named 'tflite_runtime'")

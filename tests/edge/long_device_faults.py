@@ -182,7 +182,7 @@ def test_an_accelerator_that_fails(tmp_path: Path, shared: Path, table: Table, f
 def test_an_accelerator_that_gives_nan(tmp_path: Path, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """Integers are never NaN: the model is the float one."""
     fault = tmp_path / "fault"
-    monkeypatch.setenv("OAHEGA_FAULT_FILE", str(fault))
+    monkeypatch.setenv("FAULTY_RUNTIME_FILE", str(fault))
     model = tiny("tiny_emotion_float")
     group = Fallback(
         {"emotion": open_model(model.path, model.outputs, model.input)},

@@ -51,7 +51,7 @@ def test_settings_and_passwords_from_a_windows_editor_are_read(encoding: str, tm
     layers = read_layers(tmp_path / "edge.toml", {}, ())
 
     assert layers.merged()["deployment"]["context"][0] == "development"
-    assert read_password(tmp_path / "password", "mqtt.password_file") == "geheim "
+    assert read_password(tmp_path / "password", "mqtt.password_file").get_secret_value() == "geheim "
 
 
 def test_settings_in_another_encoding_are_one_sentence(tmp_path: Path) -> None:

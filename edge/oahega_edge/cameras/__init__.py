@@ -8,6 +8,7 @@ from pathlib import Path
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.geometry import Box
 from oahega_edge.errors import CameraError
+from oahega_edge.secret import shown
 
 POSSIBLE_SOURCES = (
     "picamera or picamera:1 (Raspberry Pi camera), 0 or /dev/video0 (USB camera), rtsp://... or http://... "
@@ -77,7 +78,7 @@ def _file(source: str, fps: float | None, started_at: datetime | None) -> Camera
         there = False
     if not there:
         raise CameraError(
-            f"camera source {source!r} is neither a file nor a device; possible: {POSSIBLE_SOURCES}"
+            f"camera source {shown(source)!r} is neither a file nor a device; possible: {POSSIBLE_SOURCES}"
         )
     from oahega_edge.cameras.pictures import Pictures
     from oahega_edge.cameras.video import VideoFile

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
-from urllib.parse import urlsplit
 
 import cv2
 
@@ -21,6 +20,7 @@ from oahega_edge.cameras.port import Camera
 from oahega_edge.cameras.usb import UsbPorts
 from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, CameraStalled
+from oahega_edge.secret import shown
 
 OPEN_SECONDS = 10.0
 """How long opening may take; RTSP cameras answer within 1-3 s."""
@@ -63,8 +63,8 @@ class OpenCvCamera(Camera):
 
     @property
     def name(self) -> str:
-        """The source without a password in it, for logs."""
-        return without_password(str(self._source))
+        """The source as it may be shown, for logs."""
+        return shown(str(self._source))
 
     @property
     def dropped(self) -> int:
@@ -225,15 +225,6 @@ def _decoded(capture: cv2.VideoCapture) -> Any:
     except cv2.error:
         return None
     return bgr if ok else None
-
-
-def without_password(source: str) -> str:
-    """`rtsp://user:secret@host/x` -> `rtsp://user:***@host/x`."""
-    try:
-        password = urlsplit(source).password
-    except ValueError:
-        return source
-    return source.replace(f":{password}@", ":***@") if password else source
 
 
 class Latest(Generic[Item]):

@@ -167,7 +167,8 @@ class Attempt:
         # write to the socket on the publishing thread.
         client.on_socket_register_write = lambda client, userdata, sock: None
         if options.username is not None:
-            client.username_pw_set(options.username, options.password)
+            password = None if options.password is None else options.password.get_secret_value()
+            client.username_pw_set(options.username, password)
         if tls is not None:
             client.tls_set_context(tls)
         session = self._session

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from oahega_edge.contract import defaults
 from oahega_edge.contract.topics import Topics
 from oahega_edge.errors import SettingsError
+from oahega_edge.secret import Hidden
 
 MQTTS_PORT = 8883
 
@@ -22,7 +23,7 @@ class BrokerOptions:
     port: int = 1883
     client_id: str = ""
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: Hidden | None = None
     tls: Literal["auto", "on", "off"] = "auto"
     """auto: on when the port is 8883. Certificates are always verified."""
     ca_file: str | None = None

@@ -20,6 +20,8 @@ _WORKER = Path(__file__).with_name("worker.py")
 _LONGEST_MESSAGE = 65536
 """Bytes; what is longer is not a message."""
 _NONSENSE = "wrote something else than messages"
+_SETTINGS = "OAHEGA_"
+"""Beginning of environment variables that are settings, of which some hold secrets."""
 _NOT_FOR_THE_WORKER = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY"}
 _unreaped: list[subprocess.Popen[bytes]] = []
 """Killed processes that had not gone yet: one in an uninterruptible USB call goes when the kernel lets it."""
@@ -47,7 +49,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # the daemon's stdout is for machines
                 pass_fds=handed_over,
-                env={name: value for name, value in os.environ.items() if name not in _NOT_FOR_THE_WORKER},
+                env=_environment(),
             )
         except OSError as error:
             self._release()
@@ -153,6 +155,14 @@ class Child:
         self._socket.close()
         os.close(self._lifeline)
         os.close(self._memory)
+
+
+def _environment() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _NOT_FOR_THE_WORKER and not name.startswith(_SETTINGS)
+    }
 
 
 def _signal_name(number: int) -> str:

@@ -24,6 +24,7 @@ from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.publishers.store import StoreOptions
+from oahega_edge.secret import Hidden, with_login
 from oahega_edge.service.announcer import Announcer, Metrics, NoMetrics, Rhythm
 from oahega_edge.service.daemon import Daemon
 from oahega_edge.service.engine import SWAP_WAIT_S, Engine
@@ -48,7 +49,7 @@ def make_camera(settings: Settings, source: str | None = None) -> Camera:
     """The camera of the settings, or another source with the same orientation."""
     camera = settings.camera
     return open_camera(
-        source or camera.source,
+        source or camera_address(settings, os.environ),
         rotate=camera.rotate,
         mirror=camera.mirror,
         width=camera.width,
@@ -56,6 +57,16 @@ def make_camera(settings: Settings, source: str | None = None) -> Camera:
         fps=camera.fps,
         roi=Box(*camera.roi),
     )
+
+
+def camera_address(settings: Settings, environment: Mapping[str, str]) -> str:
+    """`camera.source`, with `camera.user` and the password of its file or systemd's credential in it."""
+    camera = settings.camera
+    source, user = camera.source.get_secret_value(), camera.user.get_secret_value()
+    if not user:
+        return source
+    password = _password(camera.password_file, "camera.password_file", "camera-password", environment)
+    return with_login(source, user, password.get_secret_value() if password else "")
 
 
 def make_identity(settings: Settings) -> Identity:
@@ -153,8 +164,8 @@ def mqtt_options(settings: Settings, environment: Mapping[str, str]) -> MqttOpti
         host=mqtt.host,
         port=mqtt.port,
         client_id=f"oahega-{settings.device.name}",
-        username=mqtt.username or None,
-        password=_password(settings, environment),
+        username=mqtt.username.get_secret_value() or None,
+        password=_password(mqtt.password_file, "mqtt.password_file", "mqtt-password", environment),
         tls=mqtt.tls,
         ca_file=mqtt.ca_file or None,
         cert_file=mqtt.cert_file or None,
@@ -181,14 +192,13 @@ def store_options(settings: Settings, folder: Path | None) -> StoreOptions:
     )
 
 
-def _password(settings: Settings, environment: Mapping[str, str]) -> str | None:
+def _password(named: str, setting: str, credential: str, environment: Mapping[str, str]) -> Hidden | None:
     """From the file that the settings name, else from systemd's credential."""
-    named = settings.mqtt.password_file
     credentials = environment.get("CREDENTIALS_DIRECTORY", "")
-    file = Path(named) if named else Path(credentials) / "mqtt-password" if credentials else None
+    file = Path(named) if named else Path(credentials) / credential if credentials else None
     if file is None or (not named and not file.exists()):
         return None
-    return read_password(file, "mqtt.password_file")
+    return read_password(file, setting)
 
 
 @contextmanager

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Mapping
+
+from oahega_edge.secret import masked
+
+_log = logging.getLogger(__name__)
+_PLAIN = logging.Formatter()
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 """sd-daemon(3): a line that begins with <3> is an error to the journal."""
 
 
 def configure(level: str, environment: Mapping[str, str]) -> None:
-    """Send all records to standard error, or to the journal where systemd started this process."""
-    logging.basicConfig(level=level.upper(), handlers=[_handler(environment)], force=True)
+    """Send all records to standard error, or to the journal where systemd started this process.
+
+    What ends a thread or the process unforeseen becomes a record, too. Secrets in addresses are hidden.
+    """
+    handler = _handler(environment)
+    handler.addFilter(_without_secrets)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    sys.excepthook = lambda *error: _log.critical("the process ends", exc_info=error)
+    threading.excepthook = lambda args: _log.critical(
+        "a thread ends",
+        exc_info=(args.exc_type, args.exc_value, args.exc_traceback),  # type: ignore[arg-type]
+    )
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    record.msg, record.args = masked(record.getMessage()), ()
+    if record.exc_info and not record.exc_text:
+        record.exc_text = masked(_PLAIN.formatException(record.exc_info))
+    return True
 
 
 def _handler(environment: Mapping[str, str]) -> logging.Handler:

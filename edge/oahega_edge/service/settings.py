@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Secret, ValidationError, ValidationInfo, field_validator
 
 from oahega_edge.errors import SettingsError, plain
 from oahega_edge.manifest import Manifest
+from oahega_edge.secret import HIDDEN, Hidden, Source, holds_secret, masked, shown
 from oahega_edge.text import read_text
 
 PACKAGED = Path(__file__).parents[1] / "default.toml"
@@ -36,7 +37,18 @@ Region = tuple[Share, Share, Share, Share]
 class Section(BaseModel):
     """Frozen, closed, and with each field's docstring as its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _without_login(cls, value: object) -> object:
+        """Only a `Source` may hold one, because it is never shown whole."""
+        texts = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(text, str) and "://" in text and holds_secret(text) for text in texts):
+            raise ValueError("must not hold a login; name user and password file in their own settings")
+        return value
 
 
 class Deployment(Section):
@@ -71,7 +83,9 @@ class Device(Section):
 class Camera(Section):
     """The source of frames; see default.toml."""
 
-    source: Annotated[str, Field(min_length=1)]
+    source: Source
+    user: Hidden
+    password_file: str
     rotate: Literal[0, 90, 180, 270]
     mirror: bool
     width: Annotated[int, Field(ge=64, le=8192)]
@@ -80,6 +94,28 @@ class Camera(Section):
     roi: Region
     stall_s: Annotated[float, Field(ge=0.2, le=600, allow_inf_nan=False)]
     attempts: Annotated[int, Field(ge=1)]
+
+    @field_validator("source")
+    @classmethod
+    def _named(cls, value: Source) -> Source:
+        if not value.get_secret_value():
+            raise ValueError("names no camera; see default.toml")
+        return value
+
+    @field_validator("user")
+    @classmethod
+    def _of_a_network_camera(cls, value: Hidden, info: ValidationInfo) -> Hidden:
+        source = info.data["source"].get_secret_value() if "source" in info.data else "rtsp://"
+        if value.get_secret_value() and ("://" not in source or "@" in source):
+            raise ValueError("is for a network camera whose camera.source names no user; remove one of them")
+        return value
+
+    @field_validator("password_file")
+    @classmethod
+    def _of_a_user(cls, value: str, info: ValidationInfo) -> str:
+        if value and "user" in info.data and not info.data["user"].get_secret_value():
+            raise ValueError("needs camera.user")
+        return value
 
     @field_validator("roi")
     @classmethod
@@ -181,7 +217,7 @@ class Mqtt(Section):
     host: str
     port: Annotated[int, Field(ge=1, le=65535)]
     root: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*$")]
-    username: str
+    username: Hidden
     password_file: str
     tls: Literal["auto", "on", "off"]
     ca_file: str
@@ -331,10 +367,10 @@ def read_layers(file: Path | None, environment: Mapping[str, str], assignments: 
     return Layers(layers)
 
 
-def read_password(file: Path, name: str) -> str:
+def read_password(file: Path, name: str) -> Hidden:
     """A file's one line. SettingsError, which names the setting or option, when it cannot be read."""
     try:
-        return read_text(file).rstrip("\n")
+        return Hidden(read_text(file).rstrip("\n"))
     except (OSError, ValueError) as error:
         raise SettingsError(f"{name} = {str(file)!r}: cannot be read ({error})") from error
 
@@ -374,7 +410,12 @@ def _from_assignments(assignments: Iterable[str]) -> Tree:
         section, dot, key = path.strip().partition(".")
         if not (equals and dot and key):
             raise SettingsError(
-                f"--set {plain(assignment)}: write section.key=value, as in --set camera.fps=10"
+                f"--set {plain(masked(assignment))}: write section.key=value, as in --set camera.fps=10"
+            )
+        if holds_secret(text):
+            raise SettingsError(
+                f"--set {plain(path.strip())}: a login in a command line can be read by every user; write it "
+                "into edge.toml, or use camera.user and camera.password_file"
             )
         tree.setdefault(section, {})[key] = _literal(text.strip())
     return tree
@@ -406,7 +447,18 @@ def _problem(item: Any, merged: Mapping[str, Mapping[str, tuple[Any, str]]]) -> 
     if item["type"] == "missing":
         return f"{path}: is not set; {_remedy(path)}"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{path} = {plain(repr(item['input']))}{place}: {message}"
+    return f"{path} = {_shown(item)}{place}: {message}"
+
+
+def _shown(item: Any) -> str:
+    """The value that is wrong, without what may be secret in it."""
+    section, *keys = map(str, item["loc"])
+    model: Any = Settings.model_fields[section].annotation
+    kind: Any = model.model_fields[keys[0]].annotation if keys else None
+    if not (isinstance(kind, type) and issubclass(kind, Secret)):
+        return plain(masked(repr(item["input"])))
+    is_source = kind is Source and isinstance(item["input"], str)
+    return plain(repr(shown(item["input"]))) if is_source else HIDDEN
 
 
 def _remedy(path: str) -> str:

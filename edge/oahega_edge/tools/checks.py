@@ -88,7 +88,7 @@ def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterato
     Raises CameraStalled when it opens and gives nothing.
     """
     stall = setup.settings.camera.stall_s
-    setup = judging(setup, setup.settings.camera.source)
+    setup = judging(setup, setup.settings.camera.source.get_secret_value())
     with Engine(setup, Stopwatch()) as engine, make_camera(setup.settings) as camera:
         started, shown = monotonic(), float("-inf")
         while not stop.is_set() and monotonic() - started < seconds:

@@ -18,6 +18,7 @@ from oahega_edge.contract.events import Event
 from oahega_edge.errors import SettingsError
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.store import StoreOptions
+from oahega_edge.secret import Hidden
 from oahega_edge.tools.broker import EmbeddedBroker
 from processes import environment
 from waiting import wait_until
@@ -198,14 +199,14 @@ def test_username_and_password_let_in(tmp_path: Path) -> None:
 
     with (
         Mosquitto(tmp_path, extra=f"allow_anonymous false\npassword_file {passwords}") as broker,
-        MqttPublisher(options(broker.port, username="kiosk", password="secret")) as publisher,
+        MqttPublisher(options(broker.port, username="kiosk", password=Hidden("secret"))) as publisher,
     ):
         assert wait_until(lambda: publisher.connected)
 
 
 def test_a_password_without_a_user_is_refused() -> None:
     with pytest.raises(SettingsError, match="username is empty"):
-        MqttPublisher(options(1883, password="secret"))
+        MqttPublisher(options(1883, password=Hidden("secret")))
 
 
 @pytest.fixture

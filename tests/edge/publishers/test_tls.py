@@ -13,6 +13,7 @@ from edge.mqtt_samples import QUICK, options
 from oahega_edge.errors import SettingsError
 from oahega_edge.publishers.broker import BrokerOptions
 from oahega_edge.publishers.mqtt import MqttPublisher
+from oahega_edge.secret import Hidden
 from waiting import wait_until
 
 
@@ -112,11 +113,11 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
 
 def test_a_password_that_goes_unencrypted_is_said(caplog: pytest.LogCaptureFixture) -> None:
     for host in ("broker.example", "localhost"):
-        MqttPublisher(options(1883, host=host, username="kiosk", password="secret"))
+        MqttPublisher(options(1883, host=host, username="kiosk", password=Hidden("secret")))
 
     said = [each.getMessage() for each in caplog.records]
     assert said == ["MQTT: the password for broker.example:1883 goes unencrypted; set mqtt.tls."]
 
 
 def test_the_password_is_not_in_the_options_text() -> None:
-    assert "secret" not in repr(options(1883, username="kiosk", password="secret"))
+    assert "secret" not in repr(options(1883, username="kiosk", password=Hidden("secret")))

@@ -278,7 +278,7 @@ def test_loss_and_return_are_logged_once_each(caplog):
 )
 def test_no_call_is_lost_when_a_real_child_fails_and_it_returns_once_it_is_healthy(monkeypatch, fault, said):
     """The self-test is each model's first call; the fault comes at the daemon's second frame."""
-    monkeypatch.setenv("OAHEGA_FAULT", fault)
+    monkeypatch.setenv("FAULTY_RUNTIME", fault)
     children, clock = living_children(), Clock()
     subjects = {name: tiny(name) for name in NAMES}
     specs = {name: ModelSpec(one.path, one.outputs, one.input) for name, one in subjects.items()}
@@ -308,7 +308,7 @@ def test_no_call_is_lost_when_a_real_child_fails_and_it_returns_once_it_is_healt
     assert fallback.degraded
     assert said in fallback.reason
 
-    monkeypatch.delenv("OAHEGA_FAULT")
+    monkeypatch.delenv("FAULTY_RUNTIME")
     clock.now += 5
     fallback.models[NAMES[0]].run(subjects[NAMES[0]].tensor())
     for thread in threading.enumerate():
@@ -323,7 +323,7 @@ def test_no_call_is_lost_when_a_real_child_fails_and_it_returns_once_it_is_healt
 
 
 def test_a_child_that_answers_wrongly_is_not_taken(monkeypatch):
-    monkeypatch.setenv("OAHEGA_FAULT", "zeros")
+    monkeypatch.setenv("FAULTY_RUNTIME", "zeros")
     children = living_children()
     subject = tiny("tiny_emotion_float")
     cpu = open_model(subject.path, subject.outputs, subject.input)

@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[3]
     ],
 )
 def test_a_child_that_fails_in_a_call_is_gone_and_the_call_says_why(monkeypatch, fault, said):
-    monkeypatch.setenv("OAHEGA_FAULT", fault)
+    monkeypatch.setenv("FAULTY_RUNTIME", fault)
     worker = Worker(runtime=FAULTY, deadlines=QUICK if "gave no answer" in said else PATIENT)
     subject = tiny("tiny_emotion_float")
     model = worker.open(subject.path, subject.outputs, subject.input)
@@ -66,7 +66,7 @@ def test_a_child_that_fails_in_a_call_is_gone_and_the_call_says_why(monkeypatch,
     ],
 )
 def test_a_child_that_fails_before_it_ever_answered_is_gone_and_says_why(monkeypatch, fault, first, said):
-    monkeypatch.setenv("OAHEGA_FAULT", fault)
+    monkeypatch.setenv("FAULTY_RUNTIME", fault)
     children = len(psutil.Process().children())
 
     with pytest.raises(AcceleratorError) as caught:
@@ -96,7 +96,7 @@ def test_an_edge_tpu_that_cannot_be_had_is_named_with_its_remedy(edgetpu_spec, l
 
 
 def test_the_first_call_may_take_longer(monkeypatch):
-    monkeypatch.setenv("OAHEGA_FAULT", "slow")
+    monkeypatch.setenv("FAULTY_RUNTIME", "slow")
     model = opened(runtime=FAULTY, deadlines=QUICK)
 
     outputs = model.run(tiny("tiny_emotion_float").tensor())
@@ -106,7 +106,7 @@ def test_the_first_call_may_take_longer(monkeypatch):
 
 
 def test_after_a_failure_every_model_of_the_child_fails_at_once_with_the_reason(monkeypatch):
-    monkeypatch.setenv("OAHEGA_FAULT", "abort@1")
+    monkeypatch.setenv("FAULTY_RUNTIME", "abort@1")
     models = open_isolated({name: spec(name) for name in NAMES}, runtime=FAULTY, deadlines=PATIENT)
     with pytest.raises(AcceleratorError):
         models["tiny_detector"].run(tiny("tiny_detector").tensor())
@@ -185,7 +185,7 @@ def test_an_interpreter_that_is_something_else_is_named(tmp_path):
 
 
 def test_failures_leave_no_descriptors_open(monkeypatch):
-    monkeypatch.setenv("OAHEGA_FAULT", "abort")
+    monkeypatch.setenv("FAULTY_RUNTIME", "abort")
     before = psutil.Process().num_fds()
 
     for _ in range(3):
@@ -211,7 +211,7 @@ def test_the_child_ends_with_the_daemon_even_when_it_hangs_in_native_code(fault)
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],
-        env=environment(OAHEGA_FAULT=fault),
+        env=environment(FAULTY_RUNTIME=fault),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as daemon:
