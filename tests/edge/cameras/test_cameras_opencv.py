@@ -34,7 +34,7 @@ def test_a_number_means_the_v4l2_device():
 
 
 def test_a_stream_that_is_not_there_is_refused_without_its_password():
-    with pytest.raises(CameraError, match=r"rtsp://me:\*\*\*@127\.0\.0\.1:9/x cannot be opened") as caught:
+    with pytest.raises(CameraError, match=r"rtsp://\*\*\*@127\.0\.0\.1:9/\*\*\* cannot be opened") as caught:
         open_camera("rtsp://me:secret@127.0.0.1:9/x").__enter__()
 
     assert "secret" not in str(caught.value)
@@ -97,11 +97,11 @@ def test_closing_ends_the_thread():
         with OpenCvCamera(device.url) as camera:
             camera.read(PATIENCE)
             names = [thread.name for thread in threading.enumerate()]
-            assert f"camera {device.url}" in names
+            assert f"camera {camera.name}" in names
 
         names = [thread.name for thread in threading.enumerate()]
 
-    assert f"camera {device.url}" not in names
+    assert f"camera {camera.name}" not in names
 
 
 def test_the_mailbox_gives_the_newest_once():
@@ -141,7 +141,7 @@ def test_an_rtsp_camera_is_read_over_tcp_and_its_password_stays_out_of_errors():
 
         error = read_until_error_but_stalls(camera)
 
-    assert "rtsp://me:***@127.0.0.1" in str(error)
+    assert "rtsp://***@127.0.0.1" in str(error)
     assert "secret" not in str(error)
 
 
