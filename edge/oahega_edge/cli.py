@@ -41,6 +41,15 @@ ConfigOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override one setting.")
 ]
+OwnInstanceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--instance",
+        "-i",
+        metavar="NAME",
+        help="One of several daemons on this device; it also reads /etc/oahega-edge/NAME.toml.",
+    ),
+]
 InstanceOption = Annotated[
     str | None,
     typer.Option("--instance", "-i", metavar="NAME", help="One of several daemons; without it, all."),
@@ -88,15 +97,15 @@ def version(
 
 
 @app.command()
-def run(config: ConfigOption = None, settings: SetOption = None) -> None:
+def run(config: ConfigOption = None, settings: SetOption = None, instance: OwnInstanceOption = None) -> None:
     """Watch the camera and publish events until stopped."""
     from oahega_edge.service.assembly import make_daemon
     from oahega_edge.service.setup import read_setup
 
     forbid_dumps()
-    setup = read_setup(_layers(config, settings))
+    setup = read_setup(_layers(config, settings, instance=instance))
     _log_to_stderr(setup.settings)
-    with make_daemon(setup, os.environ, _stop_on_signals()) as daemon:
+    with make_daemon(setup, os.environ, _stop_on_signals(), instance) as daemon:
         daemon.run()
 
 
@@ -229,12 +238,13 @@ def check(
     seconds: Annotated[float, typer.Option(min=0, help="End --camera after this long; 0: never.")] = 0,
     config: ConfigOption = None,
     settings: SetOption = None,
+    instance: OwnInstanceOption = None,
 ) -> None:
     """Check settings, bundle and models, without publishing anything."""
     from oahega_edge.service.setup import read_setup
     from oahega_edge.tools.checks import check_camera, check_models
 
-    setup = read_setup(_layers(config, settings))
+    setup = read_setup(_layers(config, settings, instance=instance))
     _log_to_stderr(setup.settings)
     for line in check_models(setup):
         print(line, file=sys.stderr)
@@ -247,11 +257,13 @@ def check(
 
 
 @app.command(name="config")
-def show_config(config: ConfigOption = None, settings: SetOption = None) -> None:
+def show_config(
+    config: ConfigOption = None, settings: SetOption = None, instance: OwnInstanceOption = None
+) -> None:
     """Print every setting as JSON with where it comes from."""
     from oahega_edge.service.setup import read_setup
 
-    setup = read_setup(_layers(config, settings))
+    setup = read_setup(_layers(config, settings, instance=instance))
     values = setup.settings.model_dump(mode="json")
     origins = setup.layers.with_suggestions(setup.bundle.manifest).merged()
     described = {
@@ -329,9 +341,11 @@ def _tell(done: str, answers: dict[str, dict[str, Any]]) -> None:
         print(f"{whose}{done}{problem}", file=sys.stderr)
 
 
-def _layers(config: Path | None, assignments: list[str] | None, *weaker: str) -> Layers:
+def _layers(
+    config: Path | None, assignments: list[str] | None, *weaker: str, instance: str | None = None
+) -> Layers:
     """`weaker` assignments give way to the user's own."""
-    return read_layers(config, os.environ, [*weaker, *(assignments or [])])
+    return read_layers(config, os.environ, [*weaker, *(assignments or [])], instance=instance)
 
 
 def _size(text: str) -> tuple[int, int] | None:

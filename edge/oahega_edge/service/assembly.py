@@ -97,11 +97,13 @@ def state_folder(settings: Settings, environment: Mapping[str, str]) -> Path | N
 
 
 @contextmanager
-def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Event) -> Iterator[Daemon]:
+def make_daemon(
+    setup: Setup, environment: Mapping[str, str], stop: threading.Event, instance: str | None = None
+) -> Iterator[Daemon]:
     """The whole service, models open and tested, control socket listening."""
     settings = setup.settings
     folder = state_folder(settings, environment)
-    runtime = own_folder(environment, settings.device.name)
+    runtime = own_folder(environment, instance or settings.device.name)
     watch = Stopwatch(monotonic)
     with ExitStack() as stack:
         stack.enter_context(claimed(filter(None, (folder, runtime))))

@@ -20,9 +20,12 @@ from oahega_edge.secret import HIDDEN, Hidden, Source, holds_secret, masked, sho
 from oahega_edge.text import read_text
 
 PACKAGED = Path(__file__).parents[1] / "default.toml"
-DEVICE_FILE = Path("/etc/oahega-edge/edge.toml")
+DEVICE_FOLDER = Path("/etc/oahega-edge")
+"""Of `edge.toml`, and of one file per instance where several daemons run on the device."""
 ENVIRONMENT_PREFIX = "OAHEGA_"
 
+INSTANCE = "[a-z0-9][a-z0-9-]{0,62}"
+"""Pattern of the names of devices and instances."""
 REFUSED_CONTEXTS = {
     "workplace": "inferring emotions of people at work",
     "education": "inferring emotions of people in schools and universities",
@@ -71,7 +74,7 @@ class Deployment(Section):
 class Device(Section):
     """Who this device is."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    name: Annotated[str, Field(pattern=f"^{INSTANCE}$")]
     """In topics and events."""
 
     @field_validator("name", mode="before")
@@ -353,15 +356,24 @@ def suggestions(manifest: Manifest) -> Tree:
     }
 
 
-def read_layers(file: Path | None, environment: Mapping[str, str], assignments: Iterable[str]) -> Layers:
-    """Packaged defaults, the device's file, the environment and `key=value` assignments.
+def read_layers(
+    file: Path | None,
+    environment: Mapping[str, str],
+    assignments: Iterable[str],
+    *,
+    instance: str | None = None,
+    folder: Path = DEVICE_FOLDER,
+) -> Layers:
+    """Packaged defaults, the device's file, the instance's, the environment and `key=value` assignments.
 
-    Without `file` the device's file is read if it exists. SettingsError names all that cannot be parsed.
+    `file` takes the place of the device's, which need not exist. SettingsError names what cannot be parsed.
     """
     layers = [Layer("packaged default", _parse(PACKAGED))]
-    if file is not None or DEVICE_FILE.exists():
-        path = file or DEVICE_FILE
+    if file is not None or (folder / "edge.toml").exists():
+        path = file or folder / "edge.toml"
         layers.append(Layer(str(path), _parse(path)))
+    if instance is not None:
+        layers += _of_instance(instance, Layers(layers), folder / f"{instance}.toml")
     layers.append(Layer("environment", _from_environment(environment)))
     layers.append(Layer("--set", _from_assignments(assignments)))
     return Layers(layers)
@@ -378,6 +390,15 @@ def read_password(file: Path, name: str) -> Hidden:
 def host_name(host: str) -> str:
     """A device name from a host name: lower case, a-z, 0-9 and -."""
     return re.sub(r"[^a-z0-9]+", "-", host.lower().split(".")[0]).strip("-")[:63] or "oahega-edge"
+
+
+def _of_instance(name: str, common: Layers, file: Path) -> list[Layer]:
+    """The device's name with the instance's behind it, and the instance's own file if it exists."""
+    if not re.fullmatch(INSTANCE, name):
+        raise SettingsError(f"--instance {plain(name)}: an instance is called by a-z, 0-9 and -, as in left")
+    host = common.merged().get("device", {}).get("name", ("", ""))[0] or host_name(socket.gethostname())
+    named = Layer(f"instance {name}", {"device": {"name": f"{host}-{name}"}})
+    return [named, Layer(str(file), _parse(file))] if file.exists() else [named]
 
 
 def _parse(path: Path) -> Tree:
@@ -414,8 +435,8 @@ def _from_assignments(assignments: Iterable[str]) -> Tree:
             )
         if holds_secret(text):
             raise SettingsError(
-                f"--set {plain(path.strip())}: a login in a command line can be read by every user; write it "
-                "into edge.toml, or use camera.user and camera.password_file"
+                f"--set {plain(path.strip())}: a login in a command line can be read by every user; use "
+                "camera.user and camera.password_file, or mqtt.username and mqtt.password_file"
             )
         tree.setdefault(section, {})[key] = _literal(text.strip())
     return tree

@@ -130,3 +130,25 @@ def test_a_device_is_named_after_its_host(host: str, name: str) -> None:
 @pytest.mark.parametrize("roi", ["[0.5, 0, 0.5, 1]", "[0, 0, 1]", "[0, 0, 1, 2]"])
 def test_a_region_must_not_be_empty_or_outside(tmp_path: Path, roi: str) -> None:
     assert problems(tmp_path, f"[camera]\nroi = {roi}")[0].startswith("camera.roi")
+
+
+def test_an_instance_has_its_own_file_over_the_common_one_and_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "edge.toml").write_text('[device]\nname = "hall"\n[camera]\nsource = "0"\nfps = 7.0\n')
+    (tmp_path / "left.toml").write_text('[camera]\nsource = "/dev/video2"\n')
+    (tmp_path / "right.toml").write_text('[device]\nname = "door"\n')
+
+    def of(instance: str | None) -> tuple[str, str, float]:
+        layers = read_layers(None, SUGGESTED, ANSWERED[:1], instance=instance, folder=tmp_path)
+        settings = layers.resolve()
+        return settings.device.name, settings.camera.source.get_secret_value(), settings.camera.fps
+
+    assert of(None) == ("hall", "0", 7.0)
+    assert of("left") == ("hall-left", "/dev/video2", 7.0)
+    assert of("right") == ("door", "0", 7.0)
+    assert of("middle") == ("hall-middle", "0", 7.0)
+
+
+@pytest.mark.parametrize("name", ["", "../edge", "Left", "a b", "-left", "x" * 64])
+def test_the_name_of_an_instance_is_a_plain_word(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="an instance is called by"):
+        read_layers(None, {}, [], instance=name, folder=tmp_path)

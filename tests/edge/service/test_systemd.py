@@ -60,8 +60,27 @@ def test_a_misspelt_directive_would_be_noticed(root):
 
 
 @needs_analyze
-def test_the_exposure_stays_low():
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNIT)]
+def test_nor_about_the_template_for_several_cameras(root):
+    folder = root / "etc/systemd/system"
+    (folder / "oahega-edge@.service.d").mkdir(parents=True)
+    shutil.copy(UNIT, folder / "oahega-edge@.service")
+    shutil.copy(SYSTEMD / "instance.conf", folder / "oahega-edge@.service.d")
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", f"--root={root}", "oahega-edge@left.service"],
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout + done.stderr == ""
+
+
+@needs_analyze
+@pytest.mark.parametrize("several", [False, True], ids=["the unit", "an instance"])
+def test_the_exposure_stays_low(several, tmp_path):
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text() + ((SYSTEMD / "instance.conf").read_text() if several else ""))
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
 
     report = subprocess.run(command, capture_output=True, text=True, check=False).stdout
 

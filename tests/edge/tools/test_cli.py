@@ -340,6 +340,42 @@ def test_a_second_daemon_in_the_same_folders_ends_with_one_sentence_and_leaves_t
     assert status_of(tmp_path)["state"]["muted"]
 
 
+def test_several_daemons_are_muted_together_or_one_by_its_name(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    own = {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    for name in ("left", "right"):
+        words = ("run", f"--instance={name}", ANSWERED, f"--set=camera.source=loop:{clip}")
+        start(running, tmp_path, *words, bundle=bundle, RUNTIME_DIRECTORY="", **own)
+
+    def verb(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            arguments(*words),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment(tmp_path) | own | {"RUNTIME_DIRECTORY": ""},
+        )
+
+    def muted() -> dict[str, bool]:
+        return {
+            name: ask(tmp_path / f"oahega-edge-{name}" / "control.sock", "status")["state"]["muted"]
+            for name in ("left", "right")
+        }
+
+    for name in ("left", "right"):
+        wait_until((tmp_path / f"oahega-edge-{name}" / "control.sock").exists)
+    one = verb("mute", "--instance=right")
+    wait_until(lambda: muted() == {"left": False, "right": True})
+    both = verb("mute")
+    wait_until(lambda: muted() == {"left": True, "right": True})
+    names = [status["state"]["device"] for status in json.loads(verb("status").stdout).values()]
+
+    assert (one.returncode, both.returncode) == (0, 0)
+    assert [line.partition(":")[0] for line in both.stderr.splitlines()] == ["left", "right"]
+    assert [name.rpartition("-")[2] for name in names] == ["left", "right"]
+
+
 def test_a_bundle_is_exchanged_while_the_daemon_runs(
     tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
 ) -> None:
