@@ -10,10 +10,10 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from oahega_edge.bundles.load import LARGEST_SIGNATURE, SIGNATURE
 from oahega_edge.errors import BundleError, SettingsError
+from oahega_edge.files import read_file
 
-SIGNATURE = "SHA256SUMS.sig"
-"""64 bytes in base64, one line."""
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
@@ -37,9 +37,9 @@ def verify(folder: Path, sums: bytes, keys: Sequence[Ed25519PublicKey]) -> None:
 
     Two keys are given while one replaces the other.
     """
-    file = folder / SIGNATURE
     try:
-        signature = base64.b64decode(file.read_bytes().strip(), validate=True)
+        text = read_file(folder / SIGNATURE, LARGEST_SIGNATURE, folder)
+        signature = base64.b64decode(text.strip(), validate=True)
     except OSError as error:
         raise BundleError(
             f"bundle {folder} is not signed ({SIGNATURE}: {error.strerror}) and bundle.public_keys "

@@ -21,6 +21,9 @@ from oahega_edge.text import read_text
 PACKAGED = Path(__file__).parents[1] / "default.toml"
 DEVICE_FILE = Path("/etc/oahega-edge/edge.toml")
 ENVIRONMENT_PREFIX = "OAHEGA_"
+LARGEST_SETTINGS = 1 << 20
+LARGEST_PASSWORD = 4096
+"""Bytes of a file."""
 
 REFUSED_CONTEXTS = {
     "workplace": "inferring emotions of people at work",
@@ -277,6 +280,11 @@ class Layers:
         path = self.merged().get("bundle", {}).get("path", ("", ""))[0]
         return Path(path) if isinstance(path, str) and path else None
 
+    def store_path(self) -> str:
+        """The state folder that the settings name; empty: none."""
+        path = self.merged().get("store", {}).get("path", ("", ""))[0]
+        return path if isinstance(path, str) else ""
+
     def bundle_keys(self) -> tuple[str, ...]:
         """The keys of which one must have signed the bundle; empty: it need not be signed."""
         keys = self.merged().get("bundle", {}).get("public_keys", ((), ""))[0]
@@ -334,8 +342,10 @@ def read_layers(file: Path | None, environment: Mapping[str, str], assignments: 
 def read_password(file: Path, name: str) -> str:
     """A file's one line. SettingsError, which names the setting or option, when it cannot be read."""
     try:
-        return read_text(file).rstrip("\n")
-    except (OSError, ValueError) as error:
+        return read_text(file, LARGEST_PASSWORD).rstrip("\n")
+    except OSError as error:
+        raise SettingsError(f"{name} = {str(file)!r}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
         raise SettingsError(f"{name} = {str(file)!r}: cannot be read ({error})") from error
 
 
@@ -346,7 +356,7 @@ def host_name(host: str) -> str:
 
 def _parse(path: Path) -> Tree:
     try:
-        tree = tomllib.loads(read_text(path))
+        tree = tomllib.loads(read_text(path, LARGEST_SETTINGS))
     except OSError as error:
         raise SettingsError(f"settings file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:

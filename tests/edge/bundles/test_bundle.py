@@ -59,7 +59,7 @@ def test_a_sound_bundle_loads_and_passes_its_self_test(folder: Path) -> None:
 def test_a_missing_model_is_named(folder: Path) -> None:
     (folder / "emotion.tflite").unlink()
 
-    assert "emotion.tflite cannot be read" in refusal(folder)
+    assert "has no readable emotion.tflite" in refusal(folder)
 
 
 def test_an_empty_model_is_named(folder: Path) -> None:
