@@ -55,7 +55,7 @@ def rows_by_sqlite(path: Path) -> dict[int, Row]:
 
 def _read_around_damage(read: Callable[[int, int], Iterator[Row]], found: dict[int, Row]) -> None:
     """Halve each range of keys that cannot be read, until what is left is the damage."""
-    ranges = [(-(1 << 62), (1 << 63) - 1)]
+    ranges = [(-(1 << 63), (1 << 63) - 1)]
     for _ in range(MOST_QUERIES):
         if not ranges:
             return
