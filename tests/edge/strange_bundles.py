@@ -74,7 +74,9 @@ def inside(path: Path, rng: random.Random) -> None:
 
 def huge(path: Path, rng: random.Random) -> None:
     with path.open("wb") as file:
-        file.truncate(rng.choice([1 << 16, (1 << 16) + 1, 1 << 20, (1 << 20) + 1, 64 << 20, (64 << 20) + 1, 8 << 30]))
+        file.truncate(
+            rng.choice([1 << 16, (1 << 16) + 1, 1 << 20, (1 << 20) + 1, 64 << 20, (64 << 20) + 1, 8 << 30])
+        )
 
 
 def random_bytes(path: Path, rng: random.Random) -> None:
@@ -82,7 +84,9 @@ def random_bytes(path: Path, rng: random.Random) -> None:
 
 
 def text(path: Path, rng: random.Random) -> None:
-    path.write_text(rng.choice(["[" * 500_000, '{"a":' * 150_000, "{}", "null", "é" * 1000, "a  b\n" * 10_000]))
+    path.write_text(
+        rng.choice(["[" * 500_000, '{"a":' * 150_000, "{}", "null", "é" * 1000, "a  b\n" * 10_000])
+    )
 
 
 KINDS: tuple[Callable[[Path, random.Random], None], ...] = (
@@ -132,7 +136,8 @@ def made(strange: Strange, sound: Path, target: Path) -> Path:
         _flip(target, manifest, strange.flipped, rng)
     for place, value in strange.values:
         _put(manifest, place, value)
-    (target / MANIFEST).write_text(json.dumps(manifest))
+    if strange.values or strange.flipped:
+        (target / MANIFEST).write_text(json.dumps(manifest))
     if strange.sealed:
         seal(target)
     if strange.signed:

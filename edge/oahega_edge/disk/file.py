@@ -298,7 +298,10 @@ def _companions(path: Path) -> tuple[Path, Path]:
 
 def _set_aside(path: Path) -> Path:
     """Move the file and its log out of the way; where they are now."""
-    names = [path.with_suffix(".broken"), *(path.with_suffix(f".broken-{n}") for n in range(2, MOST_ASIDE + 1))]
+    names = [
+        path.with_suffix(".broken"),
+        *(path.with_suffix(f".broken-{n}") for n in range(2, MOST_ASIDE + 1)),
+    ]
     aside = next((name for name in names if not os.path.lexists(name)), names[-1])
     for source, target in zip((path, *_companions(path)), (aside, *_companions(aside)), strict=True):
         with contextlib.suppress(FileNotFoundError):

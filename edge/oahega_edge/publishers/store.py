@@ -175,9 +175,7 @@ class Store:
                 replaced += [key for key in self._file.keys_of(latest) if key not in self._gone]
         replaced = [key for key in replaced if key not in kept]
         self._give_up(replaced, "store.policy = latest: later ones of the same face replaced them")
-        self._drop(
-            len(new) - len(latest), "store.policy = latest: later ones of the same face replaced them"
-        )
+        self._drop(len(new) - len(latest), "store.policy = latest: later ones of the same face replaced them")
         return [each for each in new if latest[each.face] is each]
 
     def _oldest(self) -> Iterator[tuple[int, Instant | None]]:

@@ -154,9 +154,7 @@ def test_a_newer_store_is_not_touched_and_its_release_is_named(tmp_path: Path, c
 
 
 @pytest.mark.parametrize("how", ["cut off", "garbled", "gone"])
-def test_a_log_that_sqlite_passes_over_is_read_from_its_pages(
-    tmp_path: Path, clock: Clock, how: str
-) -> None:
+def test_a_log_that_sqlite_passes_over_is_read_from_its_pages(tmp_path: Path, clock: Clock, how: str) -> None:
     file, log = filled(tmp_path, clock)
     (tmp_path / FILE_NAME).write_bytes(file)
     kept = {"cut off": log[: len(log) // 2], "gone": b""}.get(how, log[:9000] + bytes(9000) + log[18_000:])
@@ -221,7 +219,10 @@ NONSENSE = {
     "no text": (["UPDATE waiting SET event = CAST(x'ff00fe' AS TEXT) WHERE key = 3"], 1),
     "NULL": ([*LOOSE, "UPDATE waiting SET event = NULL WHERE key = 7"], 1),
     "NULL for a time": ([*LOOSE, "UPDATE waiting SET wall = NULL WHERE key = 7"], 0),
-    "other types": ([*LOOSE, "UPDATE waiting SET event = x'7b', wall = 'noon', steady = '' WHERE key = 7"], 1),
+    "other types": (
+        [*LOOSE, "UPDATE waiting SET event = x'7b', wall = 'noon', steady = '' WHERE key = 7"],
+        1,
+    ),
     "a number for an event": ([*LOOSE, "UPDATE waiting SET event = 7 WHERE key < 3"], 2),
 }
 
