@@ -25,8 +25,10 @@ MODELS = ("detector.tflite", "emotion.tflite")
 NAMES = (SUMS, SIGNATURE, MANIFEST, *MODELS, "MODEL_CARD.md", "more")
 
 VALUES: tuple[Any, ...] = (
-    5e-324, 1e308, -1e308, float("nan"), float("inf"), 0, -1, 1, 0.05, 20, 20.1, 1 << 63, -(1 << 70), 10**4000,
-    True, None, "", "x", "a/b", "happy\nsad", "x" * 65, "ä" * 3_000_000, [], [None], [0] * 200_000, {}, {"a": {}},
+    5e-324, 1e308, -1e308, float("nan"), float("inf"), 0, -1, 1, 0.05, 20, 20.1, 1 << 63, -(1 << 70),
+    10**4000, True, None, "", "x", "a/b", "happy\nsad", "x" * 65, "ä" * 3_000_000, [], [None],
+    [0] * 200_000, {},
+    {"a": {}},
 )  # fmt: skip
 """Put in the place of anything in the manifest."""
 

@@ -15,7 +15,7 @@ from oahega_edge.service.settings import read_layers, read_password
 
 
 def refusal(path: Path, most: int = 100, folder: Path | None = None) -> str:
-    with pytest.raises(OSError, match=".") as caught:
+    with pytest.raises(OSError, match=r".") as caught:
         read_file(path, most, folder)
     assert caught.value.filename == str(path)
     return str(caught.value.strerror)

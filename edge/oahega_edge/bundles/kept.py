@@ -1,7 +1,7 @@
 """The last bundle that worked, kept as a copy in the state folder.
 
-With it the device goes on when the bundle in its place does not fit: cut off while it was copied, overwritten,
-deleted, or a link to nowhere. The copy's folder is named after the digest of its manifest.
+With it the device goes on when the bundle in its place does not fit: cut off while it was copied,
+overwritten, deleted, or a link to nowhere. The copy's folder is named after the digest of its manifest.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class KeptBundle:
         return found[-1].name if found else None
 
     def keep(self, path: Path, sha256: str) -> None:
-        """Copy the bundle at `path` in place of the one that is kept; a folder that refuses is only logged."""
+        """Copy the bundle at `path` in place of the one that is kept; a failure is only logged."""
         if self._folder is None or self.sha256 == sha256:
             return
         try:
@@ -60,7 +60,7 @@ class KeptBundle:
         except (OSError, EdgeError) as error:
             if not self._warned:
                 _log.warning(
-                    "bundle %s cannot be kept in %s (%s); without the copy, the next start needs it in its place",
+                    "bundle %s cannot be kept in %s (%s); the next start needs it in its place",
                     path,
                     self._folder,
                     error,

@@ -170,8 +170,8 @@ def _check_signature(path: Path, sums: bytes, public_keys: Sequence[str]) -> Non
         signature = read_file(path / SIGNATURE, LARGEST_SIGNATURE, path)
     except OSError as error:
         raise BundleError(
-            f"bundle {path} is not signed ({SIGNATURE}: {error.strerror}) and bundle.public_keys asks for it; "
-            "sign it with `python -m oahega_build sign`"
+            f"bundle {path} is not signed ({SIGNATURE}: {error.strerror}) and bundle.public_keys asks "
+            "for it; sign it with `python -m oahega_build sign`"
         ) from error
     verify(path, sums, signature, [parse_public_key(text) for text in public_keys])
 

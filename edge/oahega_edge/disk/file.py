@@ -230,8 +230,8 @@ class EventFile:
         self._last = note.last
         self.lost = max(0, missing - len(found))
         self.reason = (
-            f"the log of {self._path} was cut off or garbled: {len(found)} events that stood in it were taken "
-            f"over, {self.lost} are lost"
+            f"the log of {self._path} was cut off or garbled: {len(found)} events that stood in it were "
+            f"taken over, {self.lost} are lost"
         )
         log.warning("Store: %s.", self.reason)
 
@@ -324,7 +324,7 @@ def _read_note(path: Path) -> Note | None:
     except (OSError, ValueError, TypeError):
         return None
     whole = all(type(value) is int for value in asdict(note).values())
-    return note if whole and -FAR < note.first and note.last < FAR and 0 <= note.waiting < FAR else None
+    return note if whole and note.first > -FAR and note.last < FAR and 0 <= note.waiting < FAR else None
 
 
 def _write_note(path: Path, note: Note) -> None:

@@ -1,4 +1,4 @@
-"""What can still be read of a damaged store: the rows that SQLite reads, then those on pages that it does not reach.
+"""What can still be read of a damaged store: the rows that SQLite reads, and those on pages beyond its reach.
 
 Layout of pages and records: https://www.sqlite.org/fileformat2.html
 """

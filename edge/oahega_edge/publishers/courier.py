@@ -230,7 +230,7 @@ class _Delivery:
         return f"{overflow} events were given up: the disk takes too long." if overflow else None
 
     def _read_again(self) -> None:
-        """From the beginning: there are events in the store that were not sent, or are not known to have arrived."""
+        """From the beginning: the store has events that were not sent, or are not known to have arrived."""
         self._ahead.clear()
         self._sent_up_to = LOWEST
 

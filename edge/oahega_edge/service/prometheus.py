@@ -172,7 +172,7 @@ class _Handler(WSGIRequestHandler):
             self.server.answering(self.connection)
         return whole
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Requests are not logged."""
 
 

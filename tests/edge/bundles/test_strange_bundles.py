@@ -1,4 +1,4 @@
-"""Whatever lies in the place of a bundle, `check` ends with 0 or 78, one sentence, in bounded time and memory."""
+"""Whatever lies in a bundle's place, `check` ends with 0 or 78, one sentence, in bounded time and memory."""
 
 from __future__ import annotations
 

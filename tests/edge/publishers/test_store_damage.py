@@ -278,7 +278,7 @@ def test_memory_is_bounded_like_the_disk(tmp_path: Path, clock: Clock) -> None:
 
         assert [each.key for each in store.after(LOWEST, 99)] == list(range(91, 101))
         assert store.dropped == 90
-        assert "90 events were given up: more than store.max_events = 10 waited." == store.reason
+        assert store.reason == "90 events were given up: more than store.max_events = 10 waited."
 
 
 FULL_DISK = """

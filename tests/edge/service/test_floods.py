@@ -1,4 +1,4 @@
-"""Whoever reaches the daemon's ports and topics may ask too much of it: frames and events go on, within bounds."""
+"""Whoever reaches the daemon's ports and topics may ask too much of it: frames go on, within bounds."""
 
 from __future__ import annotations
 
