@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +86,8 @@ def load_bundle(path: Path, public_keys: Sequence[str] = ()) -> Bundle:
     With `public_keys` (base64) it must be signed by one of them, and SettingsError says if that cannot be
     checked. Nothing is parsed before the signature and the digest of what is parsed are known to be right.
     """
-    if not path.is_dir():
-        raise BundleError(f"bundle {path} is not a folder; set bundle.path to one that `bundle` made")
+    if not os.path.isdir(path):  # False, too, where nobody may look
+        raise BundleError(f"bundle {plain(path)} is not a folder; set bundle.path to one that `bundle` made")
     sums = _read(path / SUMS, LARGEST_SUMS)
     if public_keys:
         _check_signature(path, sums, public_keys)

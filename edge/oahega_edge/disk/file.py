@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -104,7 +104,7 @@ class EventFile:
         """The highest key that was ever written, 0 for a new file."""
         return self._last
 
-    def after(self, key: int) -> Iterator[Row]:
+    def after(self, key: int) -> Generator[Row, None, None]:
         """Rows behind this key, oldest first."""
         with contextlib.closing(self._disk.execute(_READ, (key,))) as rows:
             yield from rows
@@ -115,12 +115,10 @@ class EventFile:
         query = f"SELECT key FROM waiting WHERE face IN ({marks})"
         return [key for (key,) in self._disk.execute(query, tuple(faces))]
 
-    def write(self, events: Iterable[Waiting], done: Collection[int]) -> int:
+    def write(self, events: Sequence[Waiting], done: Collection[int]) -> int:
         """Add these and delete `done` in one transaction; the number of rows that were deleted."""
-        rows = [
-            (e.key, e.face, e.since.wall, e.since.steady, e.since.origin, e.event.to_json()) for e in events
-        ]
-        last = max([self._last, *(row[0] for row in rows)])
+        rows = [_as_row(each.key, each) for each in events]
+        last = max([self._last, *(each.key for each in events)])
         with self._disk:
             _insert(self._disk, rows)
             deleted = self._disk.executemany(

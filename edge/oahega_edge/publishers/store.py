@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Literal
 
 from oahega_edge.disk.file import FILE_NAME, EventFile, is_damage
-from oahega_edge.disk.waiting import Instant, Waiting, device_clock, instant_of, waiting_of
+from oahega_edge.disk.waiting import Instant, Row, Waiting, device_clock, instant_of, waiting_of
 
 __all__ = ["FILE_NAME", "LOWEST", "Instant", "Policy", "Store", "StoreOptions", "Waiting", "device_clock"]
 
@@ -185,7 +185,7 @@ class Store:
         for each in list(self._memory.values()):
             yield each.key, each.since
 
-    def _rows(self, key: int) -> Iterator[tuple[int, object, object, object, object]]:
+    def _rows(self, key: int) -> Iterator[Row]:
         """Of the file, without those that are done."""
         if self._file is not None:
             with contextlib.closing(self._file.after(key)) as rows:

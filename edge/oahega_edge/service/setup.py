@@ -65,4 +65,4 @@ def _place(named: Path | None) -> Path:
     if named is None:
         return DEFAULT_BUNDLE
     embedded = EMBEDDED / named
-    return embedded if named.parent == Path() and embedded.is_dir() else named
+    return embedded if named.parent == Path() and os.path.isdir(embedded) else named
