@@ -15,7 +15,7 @@ PYTEST = $(BIN)/python -m pytest
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults arm64-test clean
+.PHONY: help demo test quick test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults strange-bundles arm64-test clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -29,6 +29,7 @@ help:
 	@echo "make fleet-test [FORM=short]   test Ansible on booted systemd hosts (root, Debian)"
 	@echo "make soak                      run the long tests: soak, outage, fuzzing"
 	@echo "make faults                    cause faults and print a table: noticed, recovered, lost"
+	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
 	@echo "make arm64-test                test the release on emulated aarch64, Bookworm and Trixie (root, Debian)"
 	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   collect the wheels for devices without internet"
 	@echo "make requirements              compile the pinned environments"
@@ -89,6 +90,9 @@ soak: $(VENV)/dev
 
 faults: $(VENV)/dev
 	$(PYTEST) -s -p no:randomly -m long tests/edge/long_device_faults.py
+
+strange-bundles: $(VENV)/dev
+	$(PYTEST) -s -p no:randomly -m long tests/edge/long_strange_bundles.py
 
 arm64-test: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" tests/aarch64/run.sh

@@ -99,11 +99,10 @@ def version(
 @app.command()
 def run(config: ConfigOption = None, settings: SetOption = None, instance: OwnInstanceOption = None) -> None:
     """Watch the camera and publish events until stopped."""
-    from oahega_edge.service.assembly import make_daemon
-    from oahega_edge.service.setup import read_setup
+    from oahega_edge.service.assembly import make_daemon, read_lasting_setup
 
     forbid_dumps()
-    setup = read_setup(_layers(config, settings, instance=instance))
+    setup = read_lasting_setup(_layers(config, settings, instance=instance), os.environ)
     _log_to_stderr(setup.settings)
     with make_daemon(setup, os.environ, _stop_on_signals(), instance) as daemon:
         daemon.run()

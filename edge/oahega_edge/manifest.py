@@ -12,14 +12,31 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FORMAT_VERSION = 1
+MOST_LABELS = 64
+MOST_SAMPLES = 16_384
+"""Values of one output in a golden answer; the embedded detector's has 2,048."""
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Factor = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]
+"""A positive number that arithmetic in float32 survives."""
+Offset = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(ge=0.05, le=20, allow_inf_nan=False)]
+Prior = Annotated[float, Field(ge=1e-9, le=1, allow_inf_nan=False)]
+LogOdds = Annotated[float, Field(ge=-20, le=20, allow_inf_nan=False)]
+Pixels = Annotated[float, Field(ge=0.01, le=10_000, allow_inf_nan=False)]
+Variance = Annotated[float, Field(ge=0.001, le=10, allow_inf_nan=False)]
+Stored = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+"""A value of an output as the file stores it."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+FileName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name inside the bundle's folder: no separator, so that no manifest can point outside it."""
-Label = Annotated[str, Field(pattern=r"^[^\x00-,\-./-`{-\x7f\s][^\x00-,./:-^`{-\x7f\s]*$")]
+Word = Annotated[str, Field(max_length=128)]
+Sentence = Annotated[str, Field(max_length=2000)]
+Metric = (
+    Annotated[float, Field(allow_inf_nan=False)] | Annotated[int, Field(ge=-(10**18), le=10**18)] | Sentence
+)
+Role = Annotated[str, Field(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
+Label = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-,\-./-`{-\x7f\s][^\x00-,./:-^`{-\x7f\s]*$")]
 """A word of any script, in lower case, with digits, - and _. The pattern, which JavaScript, Python and Rust
 read alike, bars white space and the rest of ASCII: no label needs quoting in a topic, a URL or a page."""
 
@@ -33,7 +50,7 @@ class Value(BaseModel):
 class Quantization(Value):
     """real = scale * (stored - zero_point), per tensor."""
 
-    scale: Positive
+    scale: Factor
     zero_point: Annotated[int, Field(ge=-128, le=255)]
 
 
@@ -47,8 +64,8 @@ class InputTensor(Value):
     dtype: Literal["int8", "uint8", "float32"]
     quantization: Quantization | None = None
     """None for float32 only."""
-    pixel_scale: Positive
-    pixel_offset: Finite
+    pixel_scale: Factor
+    pixel_offset: Offset
     """The network's real input is pixel * pixel_scale + pixel_offset, pixel 0..255."""
 
     @model_validator(mode="after")
@@ -71,10 +88,10 @@ class InputTensor(Value):
 class OutputTensor(Value):
     """One output, found in the file by its name and used by its role."""
 
-    role: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    tensor: str
+    role: Role
+    tensor: Annotated[str, Field(max_length=256)]
     """Name of the output in the file's signature `serving_default`, or of the tensor itself."""
-    shape: tuple[Annotated[int, Field(ge=1)], ...]
+    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=10_000_000)], ...], Field(max_length=8)]
     dtype: Literal["int8", "uint8", "float32"]
     quantization: Quantization | None = None
 
@@ -95,9 +112,11 @@ class ModelFile(Value):
 class GoldenSample(Value):
     """Expected stored values at some flat indices of one output."""
 
-    role: str
-    index: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    value: tuple[Finite, ...]
+    role: Role
+    index: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=100_000_000)], ...], Field(min_length=1, max_length=MOST_SAMPLES)
+    ]
+    value: Annotated[tuple[Stored, ...], Field(max_length=MOST_SAMPLES)]
 
     @model_validator(mode="after")
     def _as_many(self) -> Self:
@@ -109,11 +128,11 @@ class GoldenSample(Value):
 class Golden(Value):
     """The self-test: a seeded pattern (`preprocess.golden_pixels`) and what the model makes of it."""
 
-    seed: Annotated[int, Field(ge=0)]
-    tolerance: Positive
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)]
+    tolerance: Annotated[float, Field(ge=1e-9, le=255, allow_inf_nan=False)]
     """Largest allowed difference: quantization steps for integer outputs (runtimes differ by up to 9 on
     one file), units of the output for float32."""
-    samples: Annotated[tuple[GoldenSample, ...], Field(min_length=1)]
+    samples: Annotated[tuple[GoldenSample, ...], Field(min_length=1, max_length=16)]
 
 
 class Resize(Value):
@@ -129,9 +148,9 @@ class Resize(Value):
 class Crop(Value):
     """How a face is cut from the full frame: a square around the box's middle."""
 
-    scale: Positive
+    scale: Annotated[float, Field(ge=0.1, le=10, allow_inf_nan=False)]
     """Side of the square in units of the box's longer side; 1.2 is a margin of a tenth on each side."""
-    shift: Finite = 0.0
+    shift: Annotated[float, Field(ge=-5, le=5, allow_inf_nan=False)] = 0.0
     """The square's middle is moved down by this share of the longer side (up when negative)."""
     kernel: Literal["area", "linear"]
     border: Literal["replicate"] = "replicate"
@@ -142,8 +161,8 @@ class Anchor(Value):
     """One anchor shape of a level; it answers for one label only."""
 
     label: Label
-    width: Positive
-    height: Positive
+    width: Pixels
+    height: Pixels
     """Pixels of the detector's input."""
 
 
@@ -151,7 +170,7 @@ class AnchorLevel(Value):
     """One feature map: ceil(height / stride) x ceil(width / stride) cells, middle at (i + 0.5) * stride."""
 
     stride: Annotated[int, Field(ge=2, le=512)]
-    anchors: Annotated[tuple[Anchor, ...], Field(min_length=1)]
+    anchors: Annotated[tuple[Anchor, ...], Field(min_length=1, max_length=64)]
 
 
 class SsdDecoder(Value):
@@ -162,15 +181,15 @@ class SsdDecoder(Value):
     """
 
     kind: Literal["ssd"] = "ssd"
-    levels: Annotated[tuple[AnchorLevel, ...], Field(min_length=1)]
-    center_variance: Positive
-    size_variance: Positive
+    levels: Annotated[tuple[AnchorLevel, ...], Field(min_length=1, max_length=16)]
+    center_variance: Variance
+    size_variance: Variance
 
 
 class SuggestedDetection(Value):
     """Defaults that the settings may override."""
 
-    score: dict[Label, Share]
+    score: Annotated[dict[Label, Share], Field(max_length=MOST_LABELS)]
     """Smallest score per label."""
     nms_iou: Share
 
@@ -185,13 +204,13 @@ class SuggestedDecision(Value):
 class ModelCard(Value):
     """Where a model comes from and what it reached, measured on the exported file."""
 
-    recipe: str
-    commit: str
-    created: str
-    data: tuple[str, ...]
+    recipe: Word
+    commit: Word
+    created: Word
+    data: Annotated[tuple[Sentence, ...], Field(max_length=256)]
     """Each set with its terms, in one sentence."""
-    metrics: dict[str, float | int | str]
-    weights: str | None = None
+    metrics: Annotated[dict[Word, Metric], Field(max_length=1000)]
+    weights: Word | None = None
     """SHA-256 of the float weights that the file was made from, where they are kept."""
 
 
@@ -202,8 +221,8 @@ class DetectorEntry(Value):
     edgetpu: ModelFile | None = None
     input: InputTensor
     resize: Resize
-    outputs: tuple[OutputTensor, ...]
-    labels: Annotated[tuple[Label, ...], Field(min_length=1)]
+    outputs: Annotated[tuple[OutputTensor, ...], Field(max_length=16)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=MOST_LABELS)]
     decoder: SsdDecoder
     suggested: SuggestedDetection
     golden: Golden
@@ -246,14 +265,14 @@ class EmotionEntry(Value):
     edgetpu: ModelFile | None = None
     input: InputTensor
     crop: Crop
-    outputs: tuple[OutputTensor, ...]
-    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
-    temperature: Positive
+    outputs: Annotated[tuple[OutputTensor, ...], Field(max_length=16)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MOST_LABELS)]
+    temperature: Temperature
     """Probabilities are softmax(logits / temperature + offsets); fitted on the exported file."""
-    offsets: tuple[Finite, ...] | None = None
+    offsets: Annotated[tuple[LogOdds, ...], Field(max_length=MOST_LABELS)] | None = None
     """The operating point, one number per label: how much more (or less) readily than its training data
     suggests the label is answered. 0.7 doubles its odds; absent in bundles before 0.4.0, which means 0."""
-    prior: tuple[Positive, ...] | None = None
+    prior: Annotated[tuple[Prior, ...], Field(max_length=MOST_LABELS)] | None = None
     """Share of each label that the probabilities take for granted; fitted like the temperature."""
     suggested: SuggestedDecision
     golden: Golden
@@ -278,14 +297,21 @@ class Manifest(Value):
     """`manifest.json`: the bundle in one page."""
 
     format_version: Literal[1]
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")]
-    created: str
+    name: Annotated[str, Field(max_length=128, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    version: Annotated[str, Field(max_length=128, pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")]
+    created: Word
     """UTC, RFC 3339."""
-    terms: tuple[str, ...]
+    terms: Annotated[tuple[Sentence, ...], Field(max_length=256)]
     """Terms of the training data, for `check` and `info`."""
     detector: DetectorEntry
     emotion: EmotionEntry
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """Every model of the bundle."""
+        entries = (self.detector, self.emotion)
+        models = (model for entry in entries for model in (entry.cpu, entry.edgetpu))
+        return tuple(model for model in models if model is not None)
 
 
 def _role(outputs: tuple[OutputTensor, ...], role: str) -> OutputTensor:

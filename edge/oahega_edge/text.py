@@ -5,13 +5,15 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
+from oahega_edge.files import read_file
 
-def read_text(path: Path) -> str:
-    """The file's text without its mark, each line ending in `\\n`.
+
+def read_text(path: Path, most: int) -> str:
+    """The file's text without its mark, each line ending in `\\n`; at most `most` bytes.
 
     Raises OSError, and ValueError for another encoding.
     """
-    return decode_text(path.read_bytes())
+    return decode_text(read_file(path, most))
 
 
 def decode_text(data: bytes) -> str:

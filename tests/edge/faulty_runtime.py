@@ -32,10 +32,10 @@ def load_delegate(library, options):
 class Interpreter:
     """LiteRT's until the fault begins."""
 
-    def __init__(self, model_path, num_threads=1, experimental_delegates=()):
+    def __init__(self, model_content, num_threads=1, experimental_delegates=()):
         if WHAT == "hang-at-open":
             time.sleep(3600)
-        self._real = litert.Interpreter(model_path, num_threads=num_threads)
+        self._real = litert.Interpreter(model_content=model_content, num_threads=num_threads)
         self._calls = 0
 
     def __getattr__(self, name):

@@ -18,7 +18,7 @@ class FakeEngine:
     """What the daemon needs of an `Engine`."""
 
     def __init__(self, name: str = "tiny") -> None:
-        self.bundle = MODEL.model_copy(update={"name": name})
+        self.bundle = MODEL.model_copy(update={"name": name, "sha256": name.encode().hex().ljust(64, "0")})
         self.labels = LABELS
         self.terms = ("drawn",)
         self.pipeline = pipeline(lambda i: [face(LEFT)])

@@ -26,21 +26,21 @@ SAVED_BY = {
 def test_marks_encodings_and_line_ends_are_not_part_of_the_text(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(data)
 
-    assert read_text(tmp_path / "file") == TEXT
+    assert read_text(tmp_path / "file", 100) == TEXT
 
 
 @pytest.mark.parametrize("data", [b"", b"a", b"\n"])
 def test_short_files_are_text(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(data)
 
-    assert read_text(tmp_path / "file") == data.decode()
+    assert read_text(tmp_path / "file", 100) == data.decode()
 
 
 def test_another_encoding_is_refused_with_the_place_and_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(TEXT.encode("cp1252"))
 
     with pytest.raises(ValueError, match="not UTF-8 at byte 12; save it as UTF-8"):
-        read_text(tmp_path / "file")
+        read_text(tmp_path / "file", 100)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

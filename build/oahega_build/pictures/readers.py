@@ -20,12 +20,15 @@ import cv2
 from oahega_build.errors import DataError
 from oahega_build.pictures.folders import subfolders, usable
 from oahega_build.pictures.problems import Problems
+from oahega_build.pictures.tables import LARGEST_TABLE
 from oahega_edge.cameras.pictures import natural
 from oahega_edge.chain.geometry import Box
 from oahega_edge.endings import PICTURES, ending, is_picture
 from oahega_edge.text import read_text
 
 LABELS = ("face", "person")
+LARGEST_NOTES = 1 << 20
+"""Bytes of a text file with the boxes of one picture."""
 """What the detector knows."""
 OWN_NAMES: Mapping[str, str] = {label: label for label in LABELS}
 
@@ -113,8 +116,8 @@ def _text_boxes(notes: Path, names: Mapping[str, str], problems: Problems) -> tu
     if not notes.exists():
         return ()
     try:
-        lines = read_text(notes).split("\n")
-    except ValueError as error:
+        lines = read_text(notes, LARGEST_NOTES).split("\n")
+    except (OSError, ValueError) as error:
         problems.add("annotation file that cannot be read, picture left out", f"{notes.name} ({error})")
         return None
     if not any(line.strip() for line in lines):
@@ -322,7 +325,7 @@ def _numbers(values: Iterable[Any]) -> list[float]:
 
 def _text_of(annotations: Path) -> str:
     try:
-        return read_text(annotations)
+        return read_text(annotations, LARGEST_TABLE)
     except OSError as error:
         raise DataError(f"{annotations} cannot be read: {error.strerror}; check the path") from error
     except ValueError as error:

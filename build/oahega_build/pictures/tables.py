@@ -11,6 +11,8 @@ from oahega_build.errors import DataError
 from oahega_edge.text import read_text
 
 DELIMITERS = ",;\t"
+LARGEST_TABLE = 1 << 30
+"""Bytes; the annotations of COCO's training part have 448 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def read_table(path: Path, needed: Iterable[str]) -> Table:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [*read_text(path).split("\n"), ""]
+        return [*read_text(path, LARGEST_TABLE).split("\n"), ""]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check the path") from error
     except ValueError as error:

@@ -14,8 +14,11 @@ from typing import TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from oahega_build.errors import RecipeError
+from oahega_edge.files import read_file
 
 PACKAGED = "oahega_build.recipes"
+LARGEST_RECIPE = 1 << 20
+"""Bytes of a file."""
 
 R = TypeVar("R")
 
@@ -50,11 +53,13 @@ def _module(name: str) -> types.ModuleType:
 
 
 def _module_from_file(path: Path) -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise RecipeError(f"there is no recipe file {path}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        source = read_file(path, LARGEST_RECIPE)
+    except OSError as error:
+        raise RecipeError(f"there is no recipe file {path} ({error.strerror})") from error
+    module = types.ModuleType(path.stem)
+    module.__file__ = str(path)
+    exec(compile(source, str(path), "exec"), module.__dict__)
     return module
 
 

@@ -9,8 +9,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from oahega_build.errors import BuildError
-from oahega_edge.bundles.load import SUMS, load_bundle
-from oahega_edge.bundles.signature import KEY_BYTES, SIGNATURE
+from oahega_edge.bundles.load import LARGEST_SUMS, SIGNATURE, SUMS, load_bundle
+from oahega_edge.bundles.signature import KEY_BYTES
+from oahega_edge.files import read_file
+
+LARGEST_KEY = 1024
+"""Bytes of a file."""
 
 
 def make_key(private: Path) -> str:
@@ -32,7 +36,7 @@ def sign_bundle(folder: Path, private: Path) -> str:
     """Check and sign a sealed bundle; returns the public key."""
     key = _read_key(private)
     load_bundle(folder)
-    signature = base64.b64encode(key.sign((folder / SUMS).read_bytes())) + b"\n"
+    signature = base64.b64encode(key.sign(read_file(folder / SUMS, LARGEST_SUMS, folder))) + b"\n"
     temporary = folder / f"{SIGNATURE}.new"
     temporary.write_bytes(signature)
     temporary.replace(folder / SIGNATURE)
@@ -41,7 +45,7 @@ def sign_bundle(folder: Path, private: Path) -> str:
 
 def _read_key(private: Path) -> Ed25519PrivateKey:
     try:
-        raw = base64.b64decode(private.read_bytes().strip(), validate=True)
+        raw = base64.b64decode(read_file(private, LARGEST_KEY).strip(), validate=True)
     except (OSError, ValueError) as error:
         raise BuildError(f"the key {private} cannot be read ({error}); make one with `keygen`") from error
     if len(raw) != KEY_BYTES:

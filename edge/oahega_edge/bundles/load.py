@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from oahega_edge.chain.preprocess import Quantizer, golden_pixels
 from oahega_edge.errors import BundleError, SettingsError, plain
+from oahega_edge.files import read_file
 from oahega_edge.manifest import FORMAT_VERSION, DetectorEntry, EmotionEntry, Manifest, ModelFile
 from oahega_edge.runtimes.port import Model
 
@@ -28,8 +30,14 @@ EMBEDDED = Path(__file__).parent
 DEFAULT_BUNDLE = EMBEDDED / "default"
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
-LARGEST_MANIFEST = 4 << 20
-"""Bytes; a manifest is some 20 kB."""
+SIGNATURE = f"{SUMS}.sig"
+"""64 bytes in base64, one line."""
+LARGEST_SUMS = 64 << 10
+LARGEST_SIGNATURE = 1024
+LARGEST_MANIFEST = 1 << 20
+"""Bytes; the embedded bundles' has 162 kB, most of it the golden answer."""
+LARGEST_MODEL = 64 << 20
+"""Bytes; the embedded bundles' largest has 2 MB."""
 NAMED_ERRORS = 3
 """Number of wrong keys that one error names; the JSON Schema finds the others."""
 
@@ -52,6 +60,20 @@ class Bundle:
         """Where a model lies."""
         return self.path / entry.file
 
+    def content(self, entry: ModelFile) -> bytes:
+        """A model, read and verified now: what is used is what the digest was taken of."""
+        file = self.file(entry)
+        content = _read(file, LARGEST_MODEL)
+        if not content:
+            raise BundleError(f"bundle file {file} is empty; copy the bundle again")
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != entry.sha256:
+            raise BundleError(
+                f"bundle file {file} is not the one the manifest names (sha256 {digest[:12]}..., expected "
+                f"{entry.sha256[:12]}..., {len(content)} bytes); copy the bundle again"
+            )
+        return content
+
 
 def is_embedded(path: Path) -> bool:
     """Whether a resolved path is one of the package's own bundles, which need no signature."""
@@ -62,20 +84,19 @@ def load_bundle(path: Path, public_keys: Sequence[str] = ()) -> Bundle:
     """Read and check a bundle; BundleError names the first thing that does not fit.
 
     With `public_keys` (base64) it must be signed by one of them, and SettingsError says if that cannot be
-    checked.
+    checked. Nothing is parsed before the signature and the digest of what is parsed are known to be right.
     """
-    text = _read_manifest(path)
-    digest = hashlib.sha256(text).hexdigest()
-    sums = _read_sums(path)
+    if not os.path.isdir(path):  # False, too, where nobody may look
+        raise BundleError(f"bundle {plain(path)} is not a folder; set bundle.path to one that `bundle` made")
+    sums = _read(path / SUMS, LARGEST_SUMS)
     if public_keys:
         _check_signature(path, sums, public_keys)
+    text = _read(path / MANIFEST, LARGEST_MANIFEST)
+    digest = hashlib.sha256(text).hexdigest()
     _check_sums(path, sums, digest)
-    manifest = parse_manifest(text, str(path / MANIFEST))
-    bundle = Bundle(path, manifest, digest)
-    for entry in (manifest.detector, manifest.emotion):
-        for model in (entry.cpu, entry.edgetpu):
-            if model is not None:
-                _check_file(bundle.file(model), model.sha256)
+    bundle = Bundle(path, parse_manifest(text, str(path / MANIFEST)), digest)
+    for model in bundle.manifest.files:
+        bundle.content(model)
     return bundle
 
 
@@ -129,25 +150,12 @@ def self_test(entry: DetectorEntry | EmotionEntry, model: Model) -> float:
     return worst
 
 
-def _read_manifest(path: Path) -> bytes:
-    if not path.is_dir():
-        raise BundleError(f"bundle {path} is not a folder; set bundle.path to one that `bundle` made")
+def _read(file: Path, most: int) -> bytes:
     try:
-        if (path / MANIFEST).stat().st_size > LARGEST_MANIFEST:
-            raise BundleError(f"{path / MANIFEST} is larger than {LARGEST_MANIFEST} bytes; copy it again")
-        return (path / MANIFEST).read_bytes()
+        return read_file(file, most, file.parent)
     except OSError as error:
         raise BundleError(
-            f"bundle {path} has no readable {MANIFEST} ({error.strerror}); copy it again"
-        ) from error
-
-
-def _read_sums(path: Path) -> bytes:
-    try:
-        return (path / SUMS).read_bytes()
-    except OSError as error:
-        raise BundleError(
-            f"bundle {path} has no readable {SUMS} ({error.strerror}); copy the bundle again"
+            f"bundle {file.parent} has no readable {file.name} ({error.strerror}); copy the bundle again"
         ) from error
 
 
@@ -159,7 +167,14 @@ def _check_signature(path: Path, sums: bytes, public_keys: Sequence[str]) -> Non
             f"bundle.public_keys asks for signed bundles, and cryptography cannot be imported ({error}); "
             "pip install 'oahega-edge[signed]'"
         ) from error
-    verify(path, sums, [parse_public_key(text) for text in public_keys])
+    try:
+        signature = read_file(path / SIGNATURE, LARGEST_SIGNATURE, path)
+    except OSError as error:
+        raise BundleError(
+            f"bundle {path} is not signed ({SIGNATURE}: {error.strerror}) and bundle.public_keys asks "
+            "for it; sign it with `python -m oahega_build sign`"
+        ) from error
+    verify(path, sums, signature, [parse_public_key(text) for text in public_keys])
 
 
 def _check_sums(path: Path, text: bytes, manifest_digest: str) -> None:
@@ -170,23 +185,6 @@ def _check_sums(path: Path, text: bytes, manifest_digest: str) -> None:
             f"{path / MANIFEST} was changed after the bundle was made (sha256 {manifest_digest[:12]}..., "
             f"{SUMS} says {str(sums.get(MANIFEST))[:12]}...); change settings in edge.toml, "
             "or make the bundle again"
-        )
-
-
-def _check_file(file: Path, expected: str) -> None:
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise BundleError(
-            f"bundle file {file} cannot be read ({error.strerror}); copy the bundle again"
-        ) from error
-    if not data:
-        raise BundleError(f"bundle file {file} is empty; copy the bundle again")
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != expected:
-        raise BundleError(
-            f"bundle file {file} is not the one the manifest names (sha256 {digest[:12]}..., expected "
-            f"{expected[:12]}..., {len(data)} bytes); copy the bundle again"
         )
 
 

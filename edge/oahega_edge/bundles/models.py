@@ -109,6 +109,7 @@ class Models:
                     self._bundle.file(entry.cpu),
                     entry.outputs,
                     entry.input,
+                    content=self._bundle.content(entry.cpu),
                     runtime=self._options.library,
                     threads=self._options.threads,
                 )
@@ -122,7 +123,12 @@ class Models:
     def _open_on_accelerator(self) -> Mapping[str, Model]:
         """Both in one child process, which owns the device."""
         specs = {
-            name: ModelSpec(self._bundle.file(entry.edgetpu), entry.outputs, entry.input)
+            name: ModelSpec(
+                self._bundle.file(entry.edgetpu),
+                entry.outputs,
+                entry.input,
+                self._bundle.content(entry.edgetpu),
+            )
             for name, entry in self._entries.items()
             if entry.edgetpu is not None
         }

@@ -12,8 +12,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from oahega_edge.errors import BundleError, SettingsError
 
-SIGNATURE = "SHA256SUMS.sig"
-"""64 bytes in base64, one line."""
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
@@ -32,20 +30,13 @@ def parse_public_key(text: str) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(raw)
 
 
-def verify(folder: Path, sums: bytes, keys: Sequence[Ed25519PublicKey]) -> None:
-    """BundleError unless one of `keys` signed `sums`, the content of the folder's SHA256SUMS.
+def verify(folder: Path, sums: bytes, text: bytes, keys: Sequence[Ed25519PublicKey]) -> None:
+    """BundleError unless `text`, 64 bytes in base64, is a signature of `sums` by one of `keys`.
 
     Two keys are given while one replaces the other.
     """
-    file = folder / SIGNATURE
     try:
-        signature = base64.b64decode(file.read_bytes().strip(), validate=True)
-    except OSError as error:
-        raise BundleError(
-            f"bundle {folder} is not signed ({SIGNATURE}: {error.strerror}) and bundle.public_keys "
-            "asks for it; "
-            "sign it with `python -m oahega_build sign`"
-        ) from error
+        signature = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
         signature = b""
     if len(signature) == SIGNATURE_BYTES:

@@ -60,6 +60,8 @@ class Info(Message):
     """Emotions that the events can name, besides `uncertain`."""
     bundle: ModelIdentity
     """The models in use."""
+    bundle_problem: str | None = None
+    """Why a bundle that was put in place is not in use."""
     terms: tuple[str, ...] = ()
     """Terms of the models' training data."""
     accelerator: Accelerator
@@ -162,7 +164,9 @@ class Delivery(Message):
     queued: Count = 0
     """Events that wait now, those of earlier starts included."""
     dropped: Count = 0
-    """Events that were given up: too many, too old, or refused by the broker."""
+    """Events that were given up: too many, too old, lost with a damaged file, or refused by the broker."""
+    dropped_reason: str | None = None
+    """Why events were given up last, in one sentence."""
     connects: Count = 0
     """Connections that the broker accepted."""
     ignored_commands: Count = 0

@@ -5,14 +5,18 @@ from __future__ import annotations
 import socket
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from oahega_edge.contract import defaults
 from oahega_edge.contract.topics import Topics
 from oahega_edge.errors import SettingsError
+from oahega_edge.files import read_file
 from oahega_edge.secret import Hidden
 
 MQTTS_PORT = 8883
+LARGEST_CERTIFICATE = 4 << 20
+"""Bytes; the bundle of all authorities of Debian has 220 kB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,9 @@ def tls_context(options: BrokerOptions) -> TlsContext:
     context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)  # which demands certificate and host name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
+        for file in (options.ca_file, options.cert_file, options.key_file):
+            if file is not None:
+                read_file(Path(file), LARGEST_CERTIFICATE)  # before OpenSSL waits for a pipe
         if options.ca_file is None:
             context.load_default_certs()
         else:

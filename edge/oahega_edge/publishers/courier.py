@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from oahega_edge.contract.events import Event
-from oahega_edge.publishers.store import Instant, Store, StoreOptions, Waiting
+from oahega_edge.publishers.store import LOWEST, Instant, Store, StoreOptions, Waiting
 from oahega_edge.publishers.wire import Token
 
 WINDOW = 8
@@ -46,6 +46,7 @@ class CourierStatistics:
     dropped: int = 0
     place: Literal["disk", "memory", "none"] = "none"
     problem: str | None = None
+    dropped_reason: str | None = None
 
 
 class Sender(Protocol):
@@ -159,7 +160,8 @@ class _Delivery:
         self._connected = False
         self._next_key = self._store.last_key() + 1
         self._missed_up_to = self._next_key - 1
-        self._sent_up_to = 0
+        self._sent_up_to = LOWEST
+        self._openings = self._store.openings
         self._trimmed_at = float("-inf")
         self._taken = self._accepted = self._published = self._refused = self._dropped = 0
 
@@ -175,14 +177,17 @@ class _Delivery:
         elif note == "down":
             self._connected = False
             self._in_flight.clear()
-            self._ahead.clear()
-            self._sent_up_to = 0
+            self._read_again()
             if self._options.policy == "none":
                 self._dropped += len(self._fresh)
                 self._fresh.clear()
 
     def advance(self) -> float | None:
         """Send, commit, sync and trim what is due; seconds until something will be due, None for never."""
+        self._accepted += self._store.tend()
+        if self._openings != self._store.openings:
+            self._openings = self._store.openings
+            self._read_again()
         self._send_some()
         self._commit_some()
         self._trim()
@@ -210,8 +215,24 @@ class _Delivery:
             queued=len(self._store) - len(self._arrived) + len(self._fresh),
             dropped=self._dropped + self._store.dropped + self._refused + overflow,
             place=self._store.place,
-            problem=self._store.problem,
+            problem=self._store.problem or self._store.damage,
+            dropped_reason=self._dropped_reason(overflow),
         )
+
+    def _dropped_reason(self, overflow: int) -> str | None:
+        """The store's word first: it knows what was lost and not only refused."""
+        if self._store.reason is not None:
+            return self._store.reason
+        if self._refused:
+            return f"{self._refused} events were refused by the broker: check its access rules."
+        if self._dropped:
+            return f"{self._dropped} events were given up: store.policy = none keeps none for later."
+        return f"{overflow} events were given up: the disk takes too long." if overflow else None
+
+    def _read_again(self) -> None:
+        """From the beginning: the store has events that were not sent, or are not known to have arrived."""
+        self._ahead.clear()
+        self._sent_up_to = LOWEST
 
     def _take_event(self, event: Event) -> None:
         self._taken += 1
@@ -248,11 +269,20 @@ class _Delivery:
                 self._ahead.popleft()
 
     def _next_to_send(self) -> Waiting | None:
-        if not self._ahead and len(self._store) > len(self._arrived):
-            self._ahead.extend(self._store.after(self._sent_up_to, 4 * WINDOW))
+        while not self._ahead and len(self._store) > len(self._arrived):
+            found = self._store.after(self._sent_up_to, 4 * WINDOW)
+            if not found:
+                break
+            busy = self._on_their_way()
+            self._ahead.extend(each for each in found if each.key not in busy)
+            if not self._ahead:
+                self._sent_up_to = found[-1].key
         if self._ahead:
             return self._ahead[0]
-        return next((each for key, each in self._fresh.items() if key > self._sent_up_to), None)
+        sent = self._in_flight.values()
+        return next(
+            (each for key, each in self._fresh.items() if key > self._sent_up_to and key not in sent), None
+        )
 
     def _marked(self, waiting: Waiting) -> Event:
         waited = self._clock().since(waiting.since)

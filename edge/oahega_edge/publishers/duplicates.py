@@ -10,6 +10,9 @@ from oahega_edge.publishers.wire import Incoming
 
 log = logging.getLogger(__name__)
 
+LARGEST_INFO = 256 << 10
+"""Bytes; ours has some 10 kB."""
+
 
 class DuplicateIdGuard:
     """Notices infos of another boot on our own topic.
@@ -33,6 +36,8 @@ class DuplicateIdGuard:
 
     def sees(self, message: Incoming, ours: Info | None) -> bool:
         """Whether this info is another device's."""
+        if len(message.payload) > LARGEST_INFO:
+            return False
         try:
             boot_id = json.loads(message.payload)["boot_id"]
         except (ValueError, TypeError, KeyError, RecursionError):
@@ -40,9 +45,11 @@ class DuplicateIdGuard:
         old = message.retained and not self._introduced_before
         if ours is None or old or boot_id == ours.boot_id:
             return False
+        known = self.problem is not None
         self.problem = (
             f"another device with the name {ours.device!r} is connected: a cloned SD card? "
             "Give each device its own device.name."
         )
-        log.warning("MQTT: %s", self.problem)
+        if not known:
+            log.warning("MQTT: %s", self.problem)
         return True

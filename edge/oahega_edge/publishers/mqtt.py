@@ -26,6 +26,8 @@ from oahega_edge.publishers.wire import Incoming, Outgoing, ProtocolVersion, Ses
 log = logging.getLogger(__name__)
 
 FAREWELL_S = 2.0
+WELCOME_S = 5.0
+"""Least time between two answers to Home Assistant's births."""
 
 
 class MqttPublisher:
@@ -64,7 +66,8 @@ class MqttPublisher:
         self._commands = CommandQueue(self._topics)
         self._duplicates = DuplicateIdGuard()
         self._birth_pause = birth_pause
-        self._births: list[threading.Timer] = []
+        self._welcome: threading.Timer | None = None
+        self._welcomed_at = float("-inf")
         self._discovered: Outgoing | None = None
         self._protocol: ProtocolVersion | None = None
         self._note: str | None = None
@@ -87,8 +90,8 @@ class MqttPublisher:
         if self._closed:
             return
         self._closed = True
-        for timer in self._births:
-            timer.cancel()
+        if self._welcome is not None:
+            self._welcome.cancel()
         self._await_delivery(FAREWELL_S)
         self._connection.stop(self._envelopes.availability(OFFLINE), FAREWELL_S)
         self._courier.stop()
@@ -129,8 +132,9 @@ class MqttPublisher:
             protocol=self._protocol if connected else None,
             accepted=events.accepted,
             published=events.published,
-            queued=events.queued,
+            queued=max(0, events.queued),
             dropped=events.dropped,
+            dropped_reason=events.dropped_reason,
             connects=self._connects,
             ignored_commands=self._commands.ignored,
             store=events.place,
@@ -202,11 +206,16 @@ class MqttPublisher:
                 self._discovered = config
 
     def _welcome_home_assistant(self, message: Incoming) -> None:
-        if message.payload == BIRTH.encode() and not message.retained and not self._closed:
-            timer = threading.Timer(self._birth_pause(), self._publish_all)
-            timer.daemon = True
-            self._births = [each for each in self._births if each.is_alive()] + [timer]
-            timer.start()
+        """Once for all births that come while an answer is due, and not more often than `WELCOME_S`."""
+        if message.payload != BIRTH.encode() or message.retained or self._closed:
+            return
+        if self._welcome is not None and self._welcome.is_alive():
+            return
+        now = time.monotonic()
+        self._welcomed_at = max(now + self._birth_pause(), self._welcomed_at + WELCOME_S)
+        self._welcome = threading.Timer(self._welcomed_at - now, self._publish_all)
+        self._welcome.daemon = True
+        self._welcome.start()
 
     def _send_event(self, event: Event) -> Token | None:
         return self._connection.publish(self._envelopes.event(event))

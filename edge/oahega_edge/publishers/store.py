@@ -10,36 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
-import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from oahega_edge.contract.events import Event
+from oahega_edge.disk.file import FILE_NAME, EventFile, is_damage
+from oahega_edge.disk.waiting import Instant, Row, Waiting, device_clock, instant_of, waiting_of
+
+__all__ = ["FILE_NAME", "LOWEST", "Instant", "Policy", "Store", "StoreOptions", "Waiting", "device_clock"]
 
 log = logging.getLogger(__name__)
 
 Policy = Literal["all", "latest", "none"]
-FILE_NAME = "events.sqlite"
-FORMAT = 1
 RETRY_DISK_S = 30.0
-
-_LAYOUT = """
-CREATE TABLE waiting (
-    key INTEGER PRIMARY KEY,
-    face TEXT NOT NULL,
-    wall REAL NOT NULL,
-    steady REAL NOT NULL,
-    steady_origin TEXT NOT NULL,
-    event TEXT NOT NULL
-) STRICT;
-"""
-
-_READ = "SELECT key, wall, steady, steady_origin, event FROM waiting WHERE key > ? ORDER BY key"
+LOWEST = -(1 << 62)
+"""Below every key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,50 +47,6 @@ class StoreOptions:
     """What a power cut can cost; at most 1 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
-    """A moment on the wall clock and on one that is never set (a Pi without network starts in the past)."""
-
-    wall: float
-    """Seconds since 1970."""
-    steady: float
-    """Seconds since the board started."""
-    origin: str
-    """Which start of the board; steady times of two starts cannot be compared."""
-
-    def since(self, earlier: Instant) -> float:
-        """Seconds from `earlier` to here, never negative."""
-        if self.origin == earlier.origin:
-            return max(0.0, self.steady - earlier.steady)
-        return max(0.0, self.wall - earlier.wall)
-
-
-def device_clock() -> Callable[[], Instant]:
-    """The clocks of this machine."""
-    try:
-        origin = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        origin = f"process-{os.getpid()}-{time.time()}"
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return lambda: Instant(time.time(), time.clock_gettime(clock), origin)
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One event on its way."""
-
-    key: int
-    """Rises with every event, also over restarts."""
-    event: Event
-    since: Instant
-    """When it was handed over."""
-
-    @property
-    def face(self) -> str:
-        """Whose latest event the policy `latest` keeps."""
-        return f"{self.event.boot_id}/{self.event.track}"
-
-
 class Store:
     """Used by one thread. Never raises for a disk that cannot be written: goes on in memory and says so."""
 
@@ -109,37 +54,44 @@ class Store:
         self.options = options
         self.problem: str | None = None
         """What is wrong with the disk, in one sentence."""
+        self.damage: str | None = None
+        """What was wrong with the file that was found, in one sentence."""
         self.dropped = 0
-        """Events that were given up: too many, too old, or replaced by a later one of their face."""
+        """Events that were given up."""
+        self.reason: str | None = None
+        """Why events were given up last."""
+        self.openings = 0
+        """Of the file: at each one, events may lie in it that are older than what was read before."""
         self._clock = clock
-        self._disk: sqlite3.Connection | None = None
+        self._file: EventFile | None = None
         self._count = 0
+        """Rows in the file."""
         self._memory: dict[int, Waiting] = {}
         self._gone: set[int] = set()
-        """Keys that are done but that a full disk does not let us delete."""
+        """Keys of rows that are done but that a full disk does not let us delete."""
         self._tried_at = float("-inf")
         self._synced_at = float("-inf")
         self._dirty = False
+        self._drops: Counter[str] = Counter()
+        self._first: int | None = None
+        """The first key of this start; None until it is known."""
         if options.folder is not None and options.policy != "none":
-            self._open_disk()
+            self._open()
+        self._first = self.last_key() + 1
 
     @property
     def place(self) -> Literal["disk", "memory", "none"]:
         """Where new events wait."""
         if self.options.policy == "none":
             return "none"
-        return "memory" if self._disk is None or self.problem is not None else "disk"
+        return "memory" if self._file is None or self.problem is not None else "disk"
 
     def __len__(self) -> int:
-        return self._count - len(self._gone) + len(self._memory)
+        return max(0, self._count - len(self._gone)) + len(self._memory)
 
     def last_key(self) -> int:
-        """The highest key, 0 when empty."""
-        on_disk = 0
-        if self._disk is not None:
-            with self._guarded("read"):
-                on_disk = self._disk.execute("SELECT coalesce(max(key), 0) FROM waiting").fetchone()[0]
-        return max([on_disk, *self._memory])
+        """The highest key that was given, 0 for a new store."""
+        return max([0 if self._file is None else self._file.last, *self._memory])
 
     def append(self, events: Iterable[Waiting], kept: Collection[int] = ()) -> int:
         """Put these behind all others; the number of events that are safe on disk now and were not before.
@@ -159,116 +111,108 @@ class Store:
     def after(self, key: int, limit: int) -> list[Waiting]:
         """The next events behind this key, oldest first."""
         found: list[Waiting] = []
-        if self._disk is not None:
-            with self._guarded("read"), contextlib.closing(self._disk.execute(_READ, (key,))) as rows:
-                for row in rows:
-                    waiting = self._read(row)
-                    if waiting is not None:
-                        found.append(waiting)
-                    if len(found) >= limit:
-                        return found
+        with self._guarded("read"):
+            for row in self._rows(key):
+                waiting = waiting_of(row)
+                if waiting is None:
+                    self._drop(1, "they cannot be read: another release wrote them, or they are damaged")
+                    self._gone.add(row[0])
+                else:
+                    found.append(waiting)
+                if len(found) >= limit:
+                    return found
         found += [each for each in self._memory.values() if each.key > key]
         return found[:limit]
 
     def remove(self, keys: Collection[int]) -> int:
         """These are done; the number of them that had not been on disk."""
         on_disk = [key for key in keys if self._memory.pop(key, None) is None]
-        if self._disk is not None and on_disk:
+        if self._file is not None and on_disk:
             self._gone.update(on_disk)
-            with self._guarded("write"), self._disk:
-                self._count -= self._delete(self._gone)
-                self._gone.clear()
-                self._dirty = True
+            self._write([])
         return len(keys) - len(on_disk)
 
     def trim(self, kept: Collection[int]) -> None:
         """Give up what is too old or too much, oldest first, except `kept`: those are being sent."""
         now = self._clock()
-        doomed: list[int] = []
-        excess = len(self) - self.options.max_events
+        old: list[int] = []
+        excess: list[int] = []
+        too_many = len(self) - self.options.max_events
         for key, since in self._oldest():
-            too_old = now.since(since) > self.options.max_age_s
-            if not too_old and excess <= 0:
+            too_old = since is not None and now.since(since) > self.options.max_age_s
+            if not too_old and too_many <= 0:
                 break
-            excess -= 1
+            too_many -= 1
             if key not in kept:
-                doomed.append(key)
-        if doomed:
-            self.dropped += len(doomed)
-            self.remove(doomed)
+                (old if too_old else excess).append(key)
+        self._give_up(old, f"they waited longer than store.max_age_s = {self.options.max_age_s:g}")
+        self._give_up(excess, f"more than store.max_events = {self.options.max_events} waited")
+
+    def tend(self) -> int:
+        """What waits in memory goes to a disk that is well again; as `append`."""
+        return self.append(()) if self._memory or self._gone else 0
 
     def sync(self) -> None:
         """Wait for the card, at most once per sync interval."""
         now = self._clock().steady
-        if self._dirty and self._disk is not None and now - self._synced_at >= self.options.sync_interval_s:
-            self._sync_disk()
+        if self._dirty and self._file is not None and now - self._synced_at >= self.options.sync_interval_s:
+            self._sync()
             self._synced_at, self._dirty = now, False
 
     def close(self) -> None:
         """Write what is left and let go of the file."""
         if self._memory and self._try_disk(at_once=True):
             self.append(())
-        if self._disk is not None:
-            self._sync_disk()
-            with contextlib.suppress(sqlite3.Error):
-                self._disk.close()
-            self._disk = None
+        if self._file is not None:
+            self._sync()
+        self._let_go()
 
     def _only_latest(self, new: list[Waiting], kept: Collection[int]) -> list[Waiting]:
         latest = {each.face: each for each in new}
         replaced = [each.key for each in self._memory.values() if each.face in latest]
-        if self._disk is not None:
-            marks = ",".join("?" * len(latest))
+        if self._file is not None and latest:
             with self._guarded("read"):
-                rows = self._disk.execute(f"SELECT key FROM waiting WHERE face IN ({marks})", tuple(latest))
-                replaced += [key for (key,) in rows if key not in self._gone]
+                replaced += [key for key in self._file.keys_of(latest) if key not in self._gone]
         replaced = [key for key in replaced if key not in kept]
-        self.dropped += len(new) - len(latest) + len(replaced)
-        self.remove(replaced)
+        self._give_up(replaced, "store.policy = latest: later ones of the same face replaced them")
+        self._drop(len(new) - len(latest), "store.policy = latest: later ones of the same face replaced them")
         return [each for each in new if latest[each.face] is each]
 
-    def _oldest(self) -> Iterator[tuple[int, Instant]]:
-        if self._disk is not None:
-            with self._guarded("read"):
-                rows = self._disk.execute("SELECT key, wall, steady, steady_origin FROM waiting ORDER BY key")
-                for key, wall, steady, origin in rows:
-                    if key not in self._gone:
-                        yield key, Instant(wall, steady, origin)
+    def _oldest(self) -> Iterator[tuple[int, Instant | None]]:
+        with self._guarded("read"):
+            for key, wall, steady, origin, _ in self._rows(LOWEST):
+                yield key, instant_of(wall, steady, origin)
         for each in list(self._memory.values()):
             yield each.key, each.since
 
-    def _read(self, row: tuple[int, float, float, str, str]) -> Waiting | None:
-        key, wall, steady, origin, text = row
-        if key in self._gone:
-            return None
-        try:
-            event = Event.model_validate_json(text)
-        except ValueError:  # written by another release
-            log.warning("Store: event %s cannot be read and is dropped.", key)
-            self.dropped += 1
-            self._gone.add(key)
-            return None
-        return Waiting(key, event, Instant(wall, steady, origin))
+    def _rows(self, key: int) -> Iterator[Row]:
+        """Of the file, without those that are done."""
+        if self._file is not None:
+            with contextlib.closing(self._file.after(key)) as rows:
+                yield from (row for row in rows if row[0] not in self._gone)
+
+    def _give_up(self, keys: list[int], reason: str) -> None:
+        if keys:
+            self._drop(len(keys), reason)
+            self.remove(keys)
+
+    def _drop(self, number: int, reason: str) -> None:
+        if number > 0:
+            self.dropped += number
+            self._drops[reason] += number
+            self.reason = f"{self._drops[reason]} events were given up: {reason}."
 
     def _write(self, events: list[Waiting]) -> bool:
-        assert self._disk is not None
-        rows = [
-            (e.key, e.face, e.since.wall, e.since.steady, e.since.origin, e.event.to_json()) for e in events
-        ]
+        """Add these and delete what is done; False, and nothing has changed, where the disk refuses."""
+        assert self._file is not None
         with self._guarded("write"):
-            with self._disk:
-                self._disk.executemany("INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?)", rows)
-                deleted = self._delete(self._gone)
-            self._count += len(rows) - deleted
+            deleted = self._file.write(events, self._gone)
+            self._count = max(0, self._count + len(events) - deleted)
             self._gone.clear()
-            self._dirty = self._dirty or bool(rows)
+            self._dirty = True
             self._recovered()
             return True
         return False
-
-    def _delete(self, keys: Collection[int]) -> int:
-        assert self._disk is not None
-        return self._disk.executemany("DELETE FROM waiting WHERE key = ?", [(key,) for key in keys]).rowcount
 
     def _try_disk(self, at_once: bool = False) -> bool:
         """Whether the disk is worth a try: always while it is well, else from time to time."""
@@ -279,51 +223,51 @@ class Store:
             if not at_once and now - self._tried_at < RETRY_DISK_S:
                 return False
             self._tried_at = now
-        return self._disk is not None or self._open_disk()
+        return self._file is not None or self._open()
 
-    def _open_disk(self) -> bool:
+    def _open(self) -> bool:
+        """Open the file; what lies in it is older than all that this start has made."""
         assert self.options.folder is not None
-        path = self.options.folder / FILE_NAME
         with self._guarded("open"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            opened = EventFile(self.options.folder)
             try:
-                self._disk = _opened(path)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                self._put_aside(path, error)
-                self._disk = _opened(path)
-            self._count = self._disk.execute("SELECT count(*) FROM waiting").fetchone()[0]
+                if self._first is not None:
+                    opened.move_below(self._first)
+                self._count = len(opened)
+            except BaseException:
+                opened.close()
+                raise
+            self._file = opened
+            self._gone.clear()
+            self.openings += 1
+            if opened.reason is not None:
+                self.damage = f"{opened.reason}."
+                self.dropped += opened.lost
+                self.reason = self.damage if opened.lost else self.reason
             return True
         return False
 
-    def _put_aside(self, path: Path, error: Exception) -> None:
-        """Move a broken file aside: the device goes on, and the file can still be examined."""
-        aside = path.with_suffix(".broken")
-        log.warning("Store: %s is broken (%s); moved to %s, starting anew.", path, error, aside.name)
-        path.replace(aside)
-        for tail in ("-wal", "-shm"):
-            path.with_name(path.name + tail).unlink(missing_ok=True)
+    def _sync(self) -> None:
+        with self._guarded("write"):
+            if self._file is not None:
+                self._file.sync()
 
-    def _sync_disk(self) -> None:
-        """SQLite's commits in WAL mode do not wait for the card; this does, for all of them at once.
-
-        Closing this second descriptor is harmless: SQLite's locks are on the other two files.
-        """
-        assert self.options.folder is not None
-        with self._guarded("write"), contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(self.options.folder / f"{FILE_NAME}-wal", os.O_RDONLY)
-            try:
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
+    def _let_go(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._file.close()
+            self._file = None
+            self._count = 0
+            self._gone.clear()
 
     def _guarded(self, doing: str) -> _Guard:
         return _Guard(lambda error: self._fell_ill(doing, error))
 
     def _fell_ill(self, doing: str, error: Exception) -> None:
+        if is_damage(error):
+            self._let_go()  # it is set aside when it is opened again
         if self.problem is None:
-            self._tried_at = self._clock().steady
+            self._tried_at = float("-inf") if is_damage(error) else self._clock().steady
             self.problem = (
                 f"store.path {self.options.folder}: cannot {doing} ({error}); "
                 "events wait in memory and a restart loses them: make room or make it writable."
@@ -352,22 +296,3 @@ class _Guard:
             self._note(error)
             return True
         return False
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    disk = sqlite3.connect(path, timeout=1.0)
-    try:
-        disk.execute("PRAGMA journal_mode = WAL")
-        disk.execute("PRAGMA synchronous = NORMAL")
-        if disk.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-            raise sqlite3.DatabaseError("quick_check failed")
-        version = disk.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            disk.executescript(f"BEGIN; {_LAYOUT} PRAGMA user_version = {FORMAT}; COMMIT;")
-        elif version != FORMAT:
-            raise sqlite3.DatabaseError(f"format {version} is not {FORMAT}")
-        disk.execute("UPDATE waiting SET key = key WHERE 0")  # a read-only disk is found here, not later
-    except BaseException:
-        disk.close()
-        raise
-    return disk

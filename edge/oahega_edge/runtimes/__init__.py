@@ -19,32 +19,37 @@ def open_model(
     outputs: tuple[OutputTensor, ...],
     input_: InputTensor,
     *,
+    content: bytes | None = None,
     runtime: str = "auto",
     threads: int = 1,
     accelerator: str = "cpu",
 ) -> Model:
-    """Open one file of a bundle in this process.
+    """Open one file of a bundle in this process; `content`: what it holds, where that was read already.
 
     `runtime`: auto (LiteRT, else tflite-runtime), litert or tflite. `accelerator`: cpu, usb, pci, or with
     the number of the device, usb:0. Raises BundleError where the file is broken, disagrees with the
     manifest or is compiled for something else; RuntimeMissing; AcceleratorError where there is none.
     """
-    wiring = checked_wiring(path, outputs, input_, accelerator)
+    from oahega_edge.runtimes.tflite_file import read_tflite
+
+    if content is None:
+        content = read_tflite(path)
+    wiring = checked_wiring(path, content, outputs, input_, accelerator)
     if accelerator != "cpu":
         from oahega_edge.runtimes.edgetpu import open_edgetpu
 
-        return open_edgetpu(path, wiring, accelerator, runtime=runtime)
-    return _open_cpu(path, wiring, runtime, threads)
+        return open_edgetpu(content, wiring, accelerator, runtime=runtime)
+    return _open_cpu(path, content, wiring, runtime, threads)
 
 
 def checked_wiring(
-    path: Path, outputs: tuple[OutputTensor, ...], input_: InputTensor, accelerator: str
+    path: Path, content: bytes, outputs: tuple[OutputTensor, ...], input_: InputTensor, accelerator: str
 ) -> Wiring:
-    """The file's tensors by role, once file, manifest and accelerator are known to belong together."""
-    from oahega_edge.runtimes.tflite_file import read_tflite
+    """The file's tensors by role, once content, manifest and accelerator are known to belong together."""
+    from oahega_edge.runtimes.tflite_file import tflite_facts
     from oahega_edge.runtimes.wiring import wire
 
-    facts = read_tflite(path)
+    facts = tflite_facts(path, content)
     _check_target(path, facts.compiled_for_edgetpu, accelerator)
     return wire(path, facts, input_, outputs)
 
@@ -64,27 +69,27 @@ def _check_target(path: Path, for_edgetpu: bool, accelerator: str) -> None:
         )
 
 
-def _open_cpu(path: Path, wiring: Wiring, runtime: str, threads: int) -> Model:
+def _open_cpu(path: Path, content: bytes, wiring: Wiring, runtime: str, threads: int) -> Model:
     match runtime:
         case "litert":
             from oahega_edge.runtimes.litert import open_litert
 
-            return open_litert(path, wiring, threads)
+            return open_litert(path, content, wiring, threads)
         case "tflite":
             from oahega_edge.runtimes.tflite import open_tflite
 
-            return open_tflite(path, wiring, threads)
+            return open_tflite(path, content, wiring, threads)
         case "auto":
-            return _open_first(path, wiring, threads)
+            return _open_first(path, content, wiring, threads)
         case _:
             raise SettingsError(f"runtime {runtime!r} is unknown; choose auto, litert or tflite")
 
 
-def _open_first(path: Path, wiring: Wiring, threads: int) -> Model:
+def _open_first(path: Path, content: bytes, wiring: Wiring, threads: int) -> Model:
     reasons = []
     for runtime in ("litert", "tflite"):
         try:
-            return _open_cpu(path, wiring, runtime, threads)
+            return _open_cpu(path, content, wiring, runtime, threads)
         except RuntimeMissing as missing:
             reasons.append(str(missing))
     raise RuntimeMissing(

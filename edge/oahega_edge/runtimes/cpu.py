@@ -12,14 +12,16 @@ from oahega_edge.runtimes.interpreter import Session, load_runtime
 from oahega_edge.runtimes.wiring import Wiring
 
 
-def open_on_cpu(choice: str, remedy: str, path: Path, wiring: Wiring, threads: int) -> InProcessModel:
+def open_on_cpu(
+    choice: str, remedy: str, path: Path, content: bytes, wiring: Wiring, threads: int
+) -> InProcessModel:
     """`choice`: a runtime's name in interpreter.py; `remedy`: what to type where it is not installed."""
     try:
         runtime = load_runtime(choice)
     except ImportError as error:
         raise RuntimeMissing(f"the runtime {choice} cannot be imported ({error}); {remedy}") from None
     try:
-        interpreter = runtime.open(str(path), threads=threads)
+        interpreter = runtime.open(content, threads=threads)
         session = Session(interpreter, wiring.input.index, wiring.output_indices)
     except (ValueError, RuntimeError) as error:
         raise BundleError(

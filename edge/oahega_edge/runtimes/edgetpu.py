@@ -26,7 +26,7 @@ _LAST_FOR_GOOGLES = (2, 11)
 
 
 def open_edgetpu(
-    path: Path, wiring: Wiring, device: str, *, runtime: str = "auto", library: str = EDGETPU_LIBRARY
+    content: bytes, wiring: Wiring, device: str, *, runtime: str = "auto", library: str = EDGETPU_LIBRARY
 ) -> InProcessModel:
     """Open on `device` (usb, pci, usb:0, pci:1); AcceleratorError with the remedy when that fails."""
     try:
@@ -39,7 +39,7 @@ def open_edgetpu(
     if doubt := check_pair(loaded.package, loaded.version, installed_libedgetpu()):
         log.warning("%s", doubt)
     try:
-        interpreter = loaded.open(str(path), device=device, library=library)
+        interpreter = loaded.open(content, device=device, library=library)
         session = Session(interpreter, wiring.input.index, wiring.output_indices)
     except OSError as error:
         raise AcceleratorError(without_library(library, error)) from None

@@ -37,17 +37,17 @@ class Runtime:
         self.version = version
 
     def open(
-        self, path: str, *, threads: int = 1, device: str = "cpu", library: str = EDGETPU_LIBRARY
+        self, content: bytes, *, threads: int = 1, device: str = "cpu", library: str = EDGETPU_LIBRARY
     ) -> Any:
-        """An interpreter; `device` is cpu, or what libedgetpu takes: usb, pci, usb:0."""
+        """An interpreter of a model's content; `device` is cpu, or what libedgetpu takes: usb, pci, usb:0."""
         if device == "cpu":
-            return self._module.Interpreter(model_path=path, num_threads=threads)
+            return self._module.Interpreter(model_content=content, num_threads=threads)
         if self._coral is not None:
-            return self._coral.make_interpreter(path, device=device)
+            return self._coral.make_interpreter(content, device=device)
         # The runtime loads it, too, but when that fails its half-made Delegate complains on its own.
         ctypes.CDLL(library)
         delegate = self._module.load_delegate(library, {"device": device})
-        return self._module.Interpreter(model_path=path, experimental_delegates=[delegate])
+        return self._module.Interpreter(model_content=content, experimental_delegates=[delegate])
 
 
 def load_runtime(choice: str) -> Runtime:

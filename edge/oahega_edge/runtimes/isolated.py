@@ -11,7 +11,7 @@ import mmap
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from oahega_edge.runtimes.edgetpu import (
     without_library,
 )
 from oahega_edge.runtimes.interpreter import EDGETPU_LIBRARY
+from oahega_edge.runtimes.tflite_file import read_tflite
 from oahega_edge.runtimes.wiring import Wire, Wiring
 
 if TYPE_CHECKING:
@@ -86,13 +87,21 @@ class Worker:
         """Of the child."""
         return self._child.pid
 
-    def open(self, path: Path, outputs: tuple[OutputTensor, ...], input_: InputTensor) -> IsolatedModel:
-        """Open one file in the child; its errors are those of `open_model`."""
+    def open(
+        self,
+        path: Path,
+        outputs: tuple[OutputTensor, ...],
+        input_: InputTensor,
+        content: bytes | None = None,
+    ) -> IsolatedModel:
+        """Open one file in the child; arguments and errors are those of `open_model`."""
         self._child.check_running()
-        wiring = checked_wiring(path, outputs, input_, self._device)
+        if content is None:
+            content = read_tflite(path)
+        wiring = checked_wiring(path, content, outputs, input_, self._device)
         offset, size = self._memory.reserve(sum(_aligned(wire.size) for wire in wiring.all))
         order = {
-            "path": str(path.absolute()),
+            "content": self._memory.hold(content),
             "device": self._device,
             "library": self._library,
             "threads": self._threads,
@@ -171,6 +180,13 @@ class SharedMemory:
         os.ftruncate(self.descriptor, self._size)
         return offset, size
 
+    def hold(self, content: bytes) -> dict[str, int]:
+        """Where a copy of these bytes lies."""
+        offset, size = self.reserve(len(content))
+        with self.map(offset, size) as part:
+            part[: len(content)] = content
+        return {"offset": offset, "size": size, "length": len(content)}
+
     def map(self, offset: int, size: int) -> mmap.mmap:
         """One part."""
         return mmap.mmap(self.descriptor, size, offset=offset)
@@ -218,6 +234,8 @@ class ModelSpec:
     path: Path
     outputs: tuple[OutputTensor, ...]
     input: InputTensor
+    content: bytes | None = field(default=None, repr=False)
+    """What the file holds; None: it is read when it is opened."""
 
 
 def open_isolated(
@@ -232,7 +250,10 @@ def open_isolated(
     """All models of one accelerator in one new child; all or none. Arguments and errors: `Worker`."""
     worker = Worker(runtime=runtime, device=device, python=python, threads=threads, deadlines=deadlines)
     try:
-        return {name: worker.open(spec.path, spec.outputs, spec.input) for name, spec in specs.items()}
+        return {
+            name: worker.open(spec.path, spec.outputs, spec.input, spec.content)
+            for name, spec in specs.items()
+        }
     except BaseException:
         worker.close()
         raise

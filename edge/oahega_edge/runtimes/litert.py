@@ -9,6 +9,6 @@ from oahega_edge.runtimes.inprocess import InProcessModel
 from oahega_edge.runtimes.wiring import Wiring
 
 
-def open_litert(path: Path, wiring: Wiring, threads: int) -> InProcessModel:
+def open_litert(path: Path, content: bytes, wiring: Wiring, threads: int) -> InProcessModel:
     """Open on the CPU; RuntimeMissing where the package is not installed."""
-    return open_on_cpu("litert", "pip install 'oahega-edge[litert]'", path, wiring, threads)
+    return open_on_cpu("litert", "pip install 'oahega-edge[litert]'", path, content, wiring, threads)

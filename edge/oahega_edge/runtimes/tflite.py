@@ -12,7 +12,7 @@ from oahega_edge.runtimes.inprocess import InProcessModel
 from oahega_edge.runtimes.wiring import Wiring
 
 
-def open_tflite(path: Path, wiring: Wiring, threads: int) -> InProcessModel:
+def open_tflite(path: Path, content: bytes, wiring: Wiring, threads: int) -> InProcessModel:
     """Open on the CPU; RuntimeMissing where the package is not installed or numpy is too new for it."""
     remedy = "pip install 'oahega-edge[tflite]' (Python 3.11), or 'oahega-edge[litert]'"
-    return open_on_cpu("tflite", remedy, path, wiring, threads)
+    return open_on_cpu("tflite", remedy, path, content, wiring, threads)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from oahega_edge.errors import BundleError
+from oahega_edge.files import read_file
 
 EDGETPU_OP = "edgetpu-custom-op"
 """What the Edge TPU compiler leaves of a network; only libedgetpu can run it."""
@@ -100,19 +101,18 @@ class TfliteFacts:
         return None
 
 
-def read_tflite(path: Path) -> TfliteFacts:
-    """Check the file and tell its facts; BundleError where it cannot be a model."""
+def read_tflite(path: Path) -> bytes:
+    """The file's content; BundleError where it cannot be read."""
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise BundleError(
-                f"model {path} has {size} bytes; more than {MOST_BYTES} cannot be a model for this"
-            )
-        content = path.read_bytes()
+        return read_file(path, MOST_BYTES)
     except OSError as error:
         raise BundleError(
             f"model {path} cannot be read: {error.strerror}; install the bundle again"
         ) from None
+
+
+def tflite_facts(path: Path, content: bytes) -> TfliteFacts:
+    """The facts of a model's content; BundleError, which names `path`, where it cannot be a model."""
     try:
         return parse_tflite(content)
     except _Broken as problem:
@@ -122,7 +122,7 @@ def read_tflite(path: Path) -> TfliteFacts:
 
 
 def parse_tflite(content: bytes) -> TfliteFacts:
-    """As `read_tflite`, from bytes; ValueError where they are not a model."""
+    """As `tflite_facts`; ValueError where the bytes are not a model."""
     if not content:
         raise _Broken("it is empty")
     if len(content) < 8 or content[4:8] != b"TFL3":

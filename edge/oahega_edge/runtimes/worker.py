@@ -3,10 +3,10 @@
 Executed by its path with `python -I`, possibly by the interpreter of an old environment: Python 3.8
 upwards, standard library, numpy and a TFLite runtime, nothing of the package but interpreter.py beside it.
 
-Messages are JSON behind four bytes of length, over a socket pair; tensors lie in shared memory.
+Messages are JSON behind four bytes of length, over a socket pair; models and tensors lie in shared memory.
 
     worker  {"hello": {...}}                      once the runtime is imported
-    daemon  {"open": {path, device, library, threads, input, outputs, offset, size}}
+    daemon  {"open": {content, device, library, threads, input, outputs, offset, size}}
     worker  {"opened": n}                         models count from 0
     daemon  {"run": n, "call": k}
     worker  {"done": k}
@@ -124,12 +124,20 @@ def serve(stream: Any, memory: int, interpreters: Any, loaded: Any) -> None:
 
 def _opened(order: dict[str, Any], memory: int, interpreters: Any, loaded: Any) -> Hosted:
     interpreter = loaded.open(
-        order["path"], threads=order["threads"], device=order["device"], library=order["library"]
+        _content(memory, order["content"]),
+        threads=order["threads"],
+        device=order["device"],
+        library=order["library"],
     )
     session = interpreters.Session(
         interpreter, order["input"]["index"], [output["index"] for output in order["outputs"]]
     )
     return Hosted(session, mmap.mmap(memory, order["size"], offset=order["offset"]), order)
+
+
+def _content(memory: int, place: dict[str, int]) -> bytes:
+    with mmap.mmap(memory, place["size"], offset=place["offset"]) as part:
+        return part[: place["length"]]
 
 
 def _failure(error: Exception) -> dict[str, str]:

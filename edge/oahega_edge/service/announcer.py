@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,6 +10,8 @@ from oahega_edge.chain.pipeline import Step
 from oahega_edge.contract.messages import Adjustable, Health, State
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.service.health import Reporter
+
+_log = logging.getLogger(__name__)
 
 
 class Metrics(Protocol):
@@ -53,15 +56,23 @@ class Announcer:
         """Publish the description of the device."""
         self.publisher.info(self.reporter.info(adjustable, volatile, muted))
 
-    def due(self, step: Step | None, bundle_problem: str | None) -> None:
+    def due(self, step: Step | None) -> None:
         """Publish the state and the health if it is time."""
         now = self.reporter.clock()
         self._state_if_due(self.reporter.state(step), now)
         if now - self._health_at >= self.rhythm.health:
             self._health_at = now
-            health = self.reporter.health(self.publisher.statistics(), bundle_problem)
-            self.publisher.health(health)
-            self.metrics.update(health)
+            self._health()
+
+    def _health(self) -> None:
+        """What cannot be said of the device must not end it."""
+        try:
+            health = self.reporter.health(self.publisher.statistics())
+        except (ValueError, OSError) as error:
+            _log.warning("the health message cannot be made (%s)", error)
+            return
+        self.publisher.health(health)
+        self.metrics.update(health)
 
     def _state_if_due(self, state: State, now: float) -> None:
         changed = self._state is None or _essence(state) != _essence(self._state)

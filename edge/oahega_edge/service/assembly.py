@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import oahega_edge
+from oahega_edge.bundles.kept import KeptBundle
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.port import Camera
 from oahega_edge.cameras.recovering import RecoveringCamera, RetrySteps
@@ -39,8 +40,8 @@ from oahega_edge.service.health import (
     utc_now,
 )
 from oahega_edge.service.mute import MuteSwitch, Shutter
-from oahega_edge.service.settings import Settings, read_password
-from oahega_edge.service.setup import Setup
+from oahega_edge.service.settings import Layers, Settings, read_password
+from oahega_edge.service.setup import Setup, read_setup
 from oahega_edge.service.supervisor import find_supervisor
 from oahega_edge.stopwatch import Stopwatch
 
@@ -88,10 +89,19 @@ def make_stamp(identity: Identity, model: ModelIdentity) -> EventStamp:
     return EventStamp(identity.device, identity.boot_id, model, clocks)
 
 
+def read_lasting_setup(layers: Layers, environment: Mapping[str, str]) -> Setup:
+    """The setup of a daemon that goes on with its last good bundle when another one does not fit."""
+    return read_setup(layers, KeptBundle(_state_folder(layers.store_path(), environment)).path)
+
+
 def state_folder(settings: Settings, environment: Mapping[str, str]) -> Path | None:
     """Where the daemon may write: the settings', systemd's, or nowhere."""
-    if settings.store.path:
-        return Path(settings.store.path)
+    return _state_folder(settings.store.path, environment)
+
+
+def _state_folder(named: str, environment: Mapping[str, str]) -> Path | None:
+    if named:
+        return Path(named)
     given = environment.get("STATE_DIRECTORY", "").split(":")[0]
     return Path(given) if given else None
 
@@ -107,7 +117,9 @@ def make_daemon(
     watch = Stopwatch(monotonic)
     with ExitStack() as stack:
         stack.enter_context(claimed(filter(None, (folder, runtime))))
-        engines = Engines(_opener(setup, watch), setup.place, TrialRecord(folder), monotonic)
+        engines = Engines(
+            _opener(setup, watch), setup.place, TrialRecord(folder), KeptBundle(folder), monotonic
+        )
         stack.callback(engines.close)
         identity = make_identity(settings)
         camera = _lasting(make_camera(settings), settings)

@@ -184,9 +184,12 @@ class Daemon:
             for decision in before.pipeline.finish():
                 self._publish(decision, self.reporter.clock())
             self._adopt()
-        self.announcer.due(self._step, self.engines.problem)
+        elif self.engines.problem != self.reporter.bundle_problem:
+            self._publish_info()
+        self.announcer.due(self._step)
 
     def _publish_info(self) -> None:
+        self.reporter.bundle_problem = self.engines.problem
         self.announcer.info(self.adjustable, tuple(sorted(self._volatile)), self.mute.muted)
 
     def _obey(self, command: Command) -> None:

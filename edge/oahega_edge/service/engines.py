@@ -2,24 +2,51 @@
 
 `bundle.path` may be a link, `bundles/current`. When it points elsewhere, the new bundle is opened and
 tested; from then on it is on trial for a minute. A bundle that fails, or takes the whole process with it,
-gives way to the one before, and is not tried again until the link changes, over restarts too. An accelerator
-that only one can hold is the new one's from the beginning, and the old one's again if the new one fails.
+gives way to the one before, and is not tried again until the link or its files change, over restarts until
+the link does. A bundle that
+does not fit at the start gives way to the copy of the last one that worked. An accelerator that only one can
+hold is the new one's from the beginning, and the old one's again if the new one fails.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
-from oahega_edge.errors import EdgeError
+from oahega_edge.files import read_file
 from oahega_edge.service.engine import Engine
+from oahega_edge.service.setup import place_of
 
 _log = logging.getLogger(__name__)
 
 TRIAL_S = 60.0
+LARGEST_RECORD = 64 << 10
+"""Bytes."""
 LOOK_EVERY_S = 2.0
+FAILED_BEFORE = "it failed on trial, or the daemon crashed during the trial"
+
+
+class Kept(Protocol):
+    """Where the last bundle that worked is kept."""
+
+    @property
+    def path(self) -> Path | None:
+        """None while there is none."""
+        ...
+
+    @property
+    def sha256(self) -> str | None:
+        """Which bundle it is."""
+        ...
+
+    def keep(self, path: Path, sha256: str) -> None:
+        """This one from now on. Never raises."""
+        ...
 
 
 class TrialRecord:
@@ -33,7 +60,7 @@ class TrialRecord:
         if self._file is None:
             return None
         try:
-            trial = json.loads(self._file.read_text())
+            trial = json.loads(read_file(self._file, LARGEST_RECORD))
             return Path(trial["on_trial"]), Path(trial["before"])
         except FileNotFoundError:
             return None
@@ -75,24 +102,26 @@ class Engines:
         open_engine: Callable[[Path], Engine],
         link: Path,
         record: TrialRecord,
+        kept: Kept,
         clock: Callable[[], float],
     ) -> None:
-        """Opens the bundle at `link`, or the one before when that crashed on trial; EdgeError when it cannot.
+        """Opens the bundle at `link`, or the last good one when that does not fit; EdgeError when none does.
 
         `open_engine` opens and self-tests a bundle; `clock` in monotonic seconds.
         """
         self._open = open_engine
         self._link = link
         self._record = record
+        self._kept = kept
         self._clock = clock
         self._looked_at = clock()
         self._before: tuple[Engine, Path] | None = None
-        self._trial_since = 0.0
+        """Open beside a bundle on trial that replaced it."""
+        self._trial_since: float | None = None
         self.problem: str | None = None
         """Why the bundle at the link is not the one in use."""
-        self._refused: Path | None = None
-        self._path = self._first_path()
-        self.current = open_engine(self._path)
+        self._refused: tuple[Path, _Appearance] | None = None
+        self.current, self._path = self._open_first()
 
     def look(self) -> bool:
         """Check every two seconds whether the link moved or a trial ended; True when `current` changed."""
@@ -100,14 +129,15 @@ class Engines:
         if now - self._looked_at < LOOK_EVERY_S:
             return False
         self._looked_at = now
-        if self._before is not None and now - self._trial_since >= TRIAL_S:
+        if self._trial_since is not None and now - self._trial_since >= TRIAL_S:
             self._end_trial()
+            self._kept.keep(self._path, self.current.bundle.sha256)
             _log.info("bundle %s has passed its first minute", self._path)
-        target = self._link.resolve()
+        target = place_of(self._link)
         if target == self._path:
             self._forgive()
             return False
-        return target != self._refused and self._try(target, now)
+        return (target, _appearance(target)) != self._refused and self._try(target, now)
 
     def failed(self, error: Exception) -> bool:
         """The current engine failed; if it is on trial, the one before comes back, and this is True."""
@@ -116,6 +146,7 @@ class Engines:
         self._refuse(self._path, f"it failed on trial: {error}")
         self.current.close()
         (self.current, self._path), self._before = self._before, None
+        self._trial_since = None
         self.current.reclaim()
         return True
 
@@ -124,26 +155,60 @@ class Engines:
         self._end_trial()
         self.current.close()
 
-    def _first_path(self) -> Path:
-        target = self._link.resolve()
+    def _open_first(self) -> tuple[Engine, Path]:
+        """The bundle at the link; else the one before, else the copy of the last good one."""
+        target = place_of(self._link)
+        before = self._refused_by_record(target)
+        places = [target, self._kept.path] if before is None else [before, self._kept.path, target]
+        errors: list[Exception] = []
+        for path in filter(None, places):
+            try:
+                engine = self._open_at_start(path, target, refused=before is not None)
+            except Exception as error:  # of any kind: another one may work
+                errors.append(error)
+                continue
+            if path != target:
+                self._refuse(target, FAILED_BEFORE if before is not None else _said(errors[0]))
+            return engine, path
+        raise errors[0 if before is None else -1]
+
+    def _refused_by_record(self, target: Path) -> Path | None:
+        """The bundle before, when the one at the link is on record as refused; else the record is over."""
         trial = self._record.read()
-        if trial is None:
-            return target
-        on_trial, before = trial
-        if on_trial != target or not before.is_dir():
+        if trial is not None and trial[0] == target:
+            return trial[1]
+        if trial is not None:
             self._record.clear()
-            return target
-        self._refuse(target, "it failed on trial, or the daemon crashed during the trial")
-        return before
+        return None
+
+    def _open_at_start(self, path: Path, target: Path, refused: bool) -> Engine:
+        """One that is not known to work is on trial where there is another one to go back to."""
+        kept = self._kept.path
+        if path != target or kept is None:
+            engine = self._open(path)
+            self._kept.keep(path, engine.bundle.sha256)
+            return engine
+        self._record.write(target, kept)
+        try:
+            engine = self._open(path)
+        except Exception:
+            if not refused:
+                self._record.clear()  # the process survived it: it may be tried again at the next start
+            raise
+        if engine.bundle.sha256 == self._kept.sha256:
+            self._record.clear()
+        else:
+            self._trial_since = self._clock()
+        return engine
 
     def _try(self, target: Path, now: float) -> bool:
         self._record.write(target, self._path)
         self.current.release()
         try:
             engine = self._open(target)
-        except EdgeError as error:
+        except Exception as error:  # of any kind: the one in use goes on
             self.current.reclaim()
-            self._refuse(target, str(error))
+            self._refuse(target, _said(error))
             if self._before is not None:
                 self._record.write(self._path, self._before[1])  # whose own trial goes on
             return False
@@ -156,7 +221,7 @@ class Engines:
         return True
 
     def _refuse(self, path: Path, reason: str) -> None:
-        self._refused = path
+        self._refused = path, _appearance(path)
         self.problem = f"bundle {path} is not used: {reason}"
         _log.error("%s", self.problem)
 
@@ -170,4 +235,23 @@ class Engines:
         if self._before is not None:
             self._before[0].close()
             self._before = None
+        if self._trial_since is not None:
+            self._trial_since = None
             self._record.clear()
+
+
+_Appearance = tuple[tuple[str, int, int], ...]
+
+
+def _appearance(folder: Path) -> _Appearance:
+    """Name, size and time of each file: a copy that is still arriving is tried again."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(each.name, each.stat(follow_symlinks=False)) for each in islice(entries, 64)]
+    except OSError:
+        return ()
+    return tuple(sorted((name, about.st_size, about.st_mtime_ns) for name, about in found))
+
+
+def _said(error: Exception) -> str:
+    return str(error) or repr(error)

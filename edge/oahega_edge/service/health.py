@@ -98,6 +98,8 @@ class Reporter:
     camera: CameraReport
     board: Callable[[], System]
     mute_problem: Callable[[], str | None] = lambda: None
+    bundle_problem: str | None = None
+    """Why the bundle that was put in place is not the one in use."""
     events: int = 0
     _started: float = field(init=False)
     _last: tuple[float, int] = field(init=False)
@@ -123,6 +125,7 @@ class Reporter:
             started=identity.started,
             labels=engine.labels,
             bundle=engine.bundle,
+            bundle_problem=self.bundle_problem,
             terms=engine.terms,
             accelerator=engine.accelerator().active,
             context=identity.context,
@@ -154,7 +157,7 @@ class Reporter:
             camera=self.camera.state,
         )
 
-    def health(self, delivery: Delivery, bundle_problem: str | None) -> Health:
+    def health(self, delivery: Delivery) -> Health:
         """The health message, with rates since the last call."""
         now = self.clock()
         before, frames = self._last
@@ -166,7 +169,7 @@ class Reporter:
             device=self.identity.device,
             release=self.identity.release,
             bundle_sha256=self.engine.bundle.sha256,
-            bundle_problem=bundle_problem,
+            bundle_problem=self.bundle_problem,
             uptime_s=round(now - self._started, 1),
             fps=round(fps, 2),
             stages_ms={

@@ -1,15 +1,23 @@
-"""The figures of `health` for Prometheus, as OpenMetrics over HTTP. Off unless a port is set."""
+"""The figures of `health` for Prometheus, as OpenMetrics over HTTP. Off unless a port is set.
+
+Anybody who reaches the port may ask, so a request is bounded in size and time, and requests in number.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator
+from socketserver import ThreadingMixIn
 from types import TracebackType
-from typing import Self
-from wsgiref.simple_server import WSGIServer
+from typing import Any, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -19,6 +27,12 @@ from oahega_edge.errors import SettingsError
 _log = logging.getLogger(__name__)
 
 PREFIX = "oahega_edge"
+MOST_REQUESTS = 4
+"""Requests that are read or answered at a time."""
+LARGEST_REQUEST = 16 << 10
+"""Bytes that are read of one."""
+PATIENCE_S = 5.0
+"""From the connection to the end of the answer."""
 
 
 class MetricsEndpoint:
@@ -28,19 +42,23 @@ class MetricsEndpoint:
         self._host = host
         self._port = port
         self._figures = _Figures()
-        self._server: tuple[WSGIServer, threading.Thread] | None = None
+        self._server: tuple[_Server, threading.Thread] | None = None
 
     def __enter__(self) -> Self:
         """SettingsError when the address cannot be listened on."""
         registry = CollectorRegistry()
         registry.register(self._figures)
         try:
-            self._server = start_http_server(self._port, self._host, registry)
+            server = _Server(self._host, self._port)
         except OSError as error:
             raise SettingsError(
                 f"metrics.port = {self._port}: {self._host} cannot be listened on ({error.strerror}); "
                 "choose another port, or 0 for none"
             ) from error
+        server.set_app(make_wsgi_app(registry))
+        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
+        self._server = server, thread
         _log.info("metrics at http://%s:%d/metrics", self._host, self.port)
         return self
 
@@ -62,6 +80,119 @@ class MetricsEndpoint:
     def update(self, health: Health) -> None:
         """See `Metrics.update`."""
         self._figures.health = health
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each of a few requests. One that is still not sent gives way to a newer one."""
+
+    daemon_threads = True
+    request_queue_size = 16
+
+    def __init__(self, host: str, port: int) -> None:
+        """OSError when the address cannot be listened on."""
+        (self.address_family, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        self._lock = threading.Lock()
+        self._since: dict[socket.socket, float] = {}
+        self._answered: set[socket.socket] = set()
+        self._free = threading.BoundedSemaphore(MOST_REQUESTS)
+        super().__init__((str(address[0]), port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own, when one is free."""
+        if not self._free.acquire(blocking=False):
+            self._cut_oldest_unsent()
+            if not self._free.acquire(timeout=1.0):
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._since[request] = time.monotonic()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._forget(request)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Read and answer one."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._forget(request)
+
+    def service_actions(self) -> None:
+        """Twice a second: end what takes too long."""
+        now = time.monotonic()
+        with self._lock:
+            late = [request for request, since in self._since.items() if now - since > PATIENCE_S]
+        for request in late:
+            _cut(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """The other side went, or was cut off."""
+        _log.debug("metrics: a request ended", exc_info=True)
+
+    def answering(self, request: socket.socket) -> None:
+        """It was read whole."""
+        with self._lock:
+            self._answered.add(request)
+
+    def _cut_oldest_unsent(self) -> None:
+        with self._lock:
+            unsent = [request for request in self._since if request not in self._answered]
+        if unsent:
+            _cut(unsent[0])
+
+    def _forget(self, request: socket.socket) -> None:
+        with self._lock:
+            del self._since[request]
+            self._answered.discard(request)
+        self._free.release()
+
+
+def _cut(request: socket.socket) -> None:
+    """Its thread finds the end of the stream and closes it."""
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(WSGIRequestHandler):
+    """Reads no more than a request may have."""
+
+    timeout = PATIENCE_S
+
+    def setup(self) -> None:
+        """Put the bound before the reader."""
+        super().setup()
+        self.rfile = io.BufferedReader(_First(LARGEST_REQUEST, self.rfile))
+
+    def parse_request(self) -> bool:
+        """Tell the server when the request is whole."""
+        whole = super().parse_request()
+        if whole and isinstance(self.server, _Server):
+            self.server.answering(self.connection)
+        return whole
+
+    def log_message(self, *args: Any) -> None:
+        """Requests are not logged."""
+
+
+class _First(io.RawIOBase):
+    """The first bytes of a stream, as if it ended there."""
+
+    def __init__(self, most: int, stream: io.BufferedIOBase) -> None:
+        self._left = most
+        self._stream = stream
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """What is there, within the bound."""
+        data = self._stream.read1(min(len(buffer), self._left))
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class _Figures(Collector):

@@ -23,6 +23,9 @@ PACKAGED = Path(__file__).parents[1] / "default.toml"
 DEVICE_FOLDER = Path("/etc/oahega-edge")
 """Of `edge.toml`, and of one file per instance where several daemons run on the device."""
 ENVIRONMENT_PREFIX = "OAHEGA_"
+LARGEST_SETTINGS = 1 << 20
+LARGEST_PASSWORD = 4096
+"""Bytes of a file."""
 
 INSTANCE = "[a-z0-9][a-z0-9-]{0,62}"
 """Pattern of the names of devices and instances."""
@@ -316,6 +319,11 @@ class Layers:
         path = self.merged().get("bundle", {}).get("path", ("", ""))[0]
         return Path(path) if isinstance(path, str) and path else None
 
+    def store_path(self) -> str:
+        """The state folder that the settings name; empty: none."""
+        path = self.merged().get("store", {}).get("path", ("", ""))[0]
+        return path if isinstance(path, str) else ""
+
     def bundle_keys(self) -> tuple[str, ...]:
         """The keys of which one must have signed the bundle; empty: it need not be signed."""
         keys = self.merged().get("bundle", {}).get("public_keys", ((), ""))[0]
@@ -382,8 +390,10 @@ def read_layers(
 def read_password(file: Path, name: str) -> Hidden:
     """A file's one line. SettingsError, which names the setting or option, when it cannot be read."""
     try:
-        return Hidden(read_text(file).rstrip("\n"))
-    except (OSError, ValueError) as error:
+        return Hidden(read_text(file, LARGEST_PASSWORD).rstrip("\n"))
+    except OSError as error:
+        raise SettingsError(f"{name} = {str(file)!r}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
         raise SettingsError(f"{name} = {str(file)!r}: cannot be read ({error})") from error
 
 
@@ -403,7 +413,7 @@ def _of_instance(name: str, common: Layers, file: Path) -> list[Layer]:
 
 def _parse(path: Path) -> Tree:
     try:
-        tree = tomllib.loads(read_text(path))
+        tree = tomllib.loads(read_text(path, LARGEST_SETTINGS))
     except OSError as error:
         raise SettingsError(f"settings file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, EMBEDDED, Bundle, is_embedded, load_bundle
+from oahega_edge.errors import EdgeError
 from oahega_edge.service.settings import Layers, Settings
 
 
@@ -24,10 +27,20 @@ class Setup:
         return self if path == self.bundle.path else _complete(self.layers, self.place, path)
 
 
-def read_setup(layers: Layers) -> Setup:
-    """Load the bundle that the layers name, take its suggestions, check everything."""
+def read_setup(layers: Layers, last_good: Path | None = None) -> Setup:
+    """Load the bundle that the layers name, take its suggestions, check everything.
+
+    Where it does not fit and `last_good` does, it is that one's setup: `Engines` tries both again.
+    """
     place = _place(layers.bundle_path())
-    return _complete(layers, place, place.resolve())
+    try:
+        return _complete(layers, place, place_of(place))
+    except EdgeError:
+        if last_good is None:
+            raise
+        with contextlib.suppress(EdgeError):
+            return _complete(layers, place, last_good)
+        raise
 
 
 def _complete(layers: Layers, place: Path, path: Path) -> Setup:
@@ -39,9 +52,17 @@ def _complete(layers: Layers, place: Path, path: Path) -> Setup:
     return Setup(bundle, place, layers, layers.with_suggestions(bundle.manifest).resolve())
 
 
+def place_of(link: Path) -> Path:
+    """Where a link leads; one that leads to itself is itself."""
+    try:
+        return Path(os.path.realpath(link))
+    except ValueError:  # a zero byte in its name
+        return link
+
+
 def _place(named: Path | None) -> Path:
     """Where the bundle lies that the settings name; a bare name may be one inside the package."""
     if named is None:
         return DEFAULT_BUNDLE
     embedded = EMBEDDED / named
-    return embedded if named.parent == Path() and embedded.is_dir() else named
+    return embedded if named.parent == Path() and os.path.isdir(embedded) else named

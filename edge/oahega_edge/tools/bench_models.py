@@ -80,8 +80,14 @@ def _timed(
     threads: int,
     runs: int,
 ) -> ModelTimes:
-    path = bundle.file(file)
-    model = open_model(path, entry.outputs, entry.input, threads=threads, accelerator=accelerator)
+    model = open_model(
+        bundle.file(file),
+        entry.outputs,
+        entry.input,
+        content=bundle.content(file),
+        threads=threads,
+        accelerator=accelerator,
+    )
     try:
         tensor = Quantizer(entry.input)(golden_pixels(entry.input, entry.golden.seed))
         milliseconds = list(_invocations(model, tensor, runs))

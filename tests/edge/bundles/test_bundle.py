@@ -1,6 +1,7 @@
 import base64
 import contextlib
 import json
+import os
 import random
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from oahega_edge.bundles.load import (
     seal,
     self_test,
 )
+from oahega_edge.bundles.models import Models, RuntimeOptions
 from oahega_edge.errors import BundleError
 from oahega_edge.manifest import DetectorEntry
 from oahega_edge.runtimes import open_model
@@ -59,7 +61,7 @@ def test_a_sound_bundle_loads_and_passes_its_self_test(folder: Path) -> None:
 def test_a_missing_model_is_named(folder: Path) -> None:
     (folder / "emotion.tflite").unlink()
 
-    assert "emotion.tflite cannot be read" in refusal(folder)
+    assert "has no readable emotion.tflite" in refusal(folder)
 
 
 def test_an_empty_model_is_named(folder: Path) -> None:
@@ -96,6 +98,20 @@ def test_a_manifest_edited_by_hand_is_refused(folder: Path) -> None:
         ("detector.input.width", 128, "the anchors need"),
         ("detector.resize.kernel", "lanczos", "detector.resize.kernel"),
         ("surprise", 1, "surprise"),
+        ("emotion.temperature", 0.049, "emotion.temperature"),
+        ("emotion.temperature", 20.1, "emotion.temperature"),
+        ("emotion.temperature", 5e-324, "emotion.temperature"),
+        ("emotion.labels", ["happy", "sad", "x" * 65], "emotion.labels.2"),
+        ("emotion.labels", [f"l{n}" for n in range(65)], "emotion.labels"),
+        ("emotion.crop.scale", 1e6, "emotion.crop.scale"),
+        ("emotion.golden.seed", 1 << 63, "emotion.golden.seed"),
+        ("emotion.golden.tolerance", 1e9, "emotion.golden.tolerance"),
+        ("emotion.card.recipe", "x" * 129, "emotion.card.recipe"),
+        ("emotion.card.metrics", {"accuracy": float("inf")}, "emotion.card.metrics"),
+        ("detector.decoder.size_variance", 1e30, "detector.decoder.size_variance"),
+        ("terms", ["x"] * 257, "terms"),
+        ("terms", ["x" * 2001], "terms.0"),
+        ("created", "x" * 200, "created"),
         ("emotion.golden.samples", [{"role": "boxes", "index": [0], "value": [1]}], "role 'boxes'"),
         ("emotion.golden.samples", [{"role": "logits", "index": [5], "value": [1]}], "index 5 is outside"),
         ("emotion.golden.samples", [{"role": "logits", "index": [], "value": []}], "index"),
@@ -113,6 +129,40 @@ def test_what_is_no_manifest_is_refused(folder: Path, text: str) -> None:
     seal(folder)
 
     assert "manifest.json" in refusal(folder)
+
+
+def test_the_signature_comes_before_anything_is_read_that_it_covers(folder: Path) -> None:
+    for name in ("manifest.json", "detector.tflite"):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    with pytest.raises(BundleError, match="is not signed"):
+        load_bundle(folder, [KEY])
+    (folder / "SHA256SUMS.sig").write_text(base64.b64encode(bytes(64)).decode())
+    with pytest.raises(BundleError, match="fits none of the 1 keys"):
+        load_bundle(folder, [KEY])
+
+
+def test_what_is_used_is_what_was_verified(folder: Path) -> None:
+    """A file that is exchanged after the check is found when it is opened."""
+    bundle = load_bundle(folder)
+    (folder / "detector.tflite").write_bytes((folder / "emotion.tflite").read_bytes())
+
+    with pytest.raises(BundleError, match=r"detector\.tflite is not the one the manifest names"):
+        Models(bundle, RuntimeOptions())
+
+
+def test_a_model_is_kept_in_memory_as_it_was_verified(folder: Path) -> None:
+    """A file that is overwritten in place while its model runs changes nothing."""
+    bundle = load_bundle(folder)
+    with Models(bundle, RuntimeOptions()) as models:
+        for name in ("detector.tflite", "emotion.tflite"):
+            size = (folder / name).stat().st_size
+            with (folder / name).open("r+b") as file:
+                file.write(bytes(size))
+
+        assert self_test(bundle.manifest.emotion, models.emotion) <= 1
+        assert self_test(bundle.manifest.detector, models.detector) <= 1
 
 
 def test_a_folder_without_digests_is_refused(folder: Path) -> None:

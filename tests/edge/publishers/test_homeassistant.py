@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -135,6 +136,27 @@ def test_everything_is_said_again_when_home_assistant_starts(mosquitto: Mosquitt
             lambda: ear.on("/config") and ear.on("/availability") and ear.on("/info") and ear.on("/state")
         )
     assert ear.on("/availability")[0].text == "online"
+
+
+@pytest.mark.broker
+def test_a_flood_of_births_gets_one_answer_and_one_thread(mosquitto: Mosquitto, ear: Ear) -> None:
+    pauses = iter([1.0])  # a second answer would ask for a second pause
+    with MqttPublisher(
+        options(mosquitto.port, discovery=True), pauses=QUICK, birth_pause=lambda: next(pauses)
+    ) as publisher:
+        publisher.info(info())
+        wait_until(lambda: publisher.connected and ear.on("/config"))
+        ear.heard.clear()
+        before = threading.active_count()
+
+        for _ in range(500):
+            ear.say("homeassistant/status", b"online")
+        wait_until(lambda: threading.active_count() > before)
+
+        assert threading.active_count() <= before + 1
+        wait_until(lambda: ear.on("/config"))
+        wait_until(lambda: threading.active_count() <= before)
+    assert len(ear.on("/config")) == 1
 
 
 @pytest.mark.broker

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oahega_edge.bundles.kept import KeptBundle
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.port import Camera
 from oahega_edge.contract.events import EventStamp, StampClocks
@@ -63,7 +64,7 @@ class Bench:
         self.stop = threading.Event()
         self.mute = MuteSwitch(folder)
         clock = self.clock = Ticking()
-        engines = Engines(lambda path: FakeEngine(), folder, TrialRecord(None), clock)  # type: ignore[arg-type, return-value]
+        engines = Engines(lambda path: FakeEngine(), folder, TrialRecord(None), KeptBundle(None), clock)  # type: ignore[arg-type, return-value]
         reporter = Reporter(
             identity=Identity("kiosk", "0.1", "boot", NOON, "development", {}, ()),
             engine=engines.current,
@@ -261,10 +262,10 @@ def test_health_tells_how_long_ago_the_last_event_was_made(tmp_path: Path) -> No
     bench = Bench(film(120), tmp_path)
     reporter, clock = bench.daemon.reporter, bench.clock
 
-    before = reporter.health(bench.publisher.statistics(), None)
+    before = reporter.health(bench.publisher.statistics())
     reporter.event_made()
     clock.now += 60
-    after = reporter.health(bench.publisher.statistics(), None)
+    after = reporter.health(bench.publisher.statistics())
 
     assert before.last_event is None
     assert after.last_event is not None
@@ -277,7 +278,7 @@ def test_every_event_counts_in_health(tmp_path: Path) -> None:
 
     bench.daemon.run()
 
-    last = bench.daemon.reporter.health(bench.publisher.statistics(), None)
+    last = bench.daemon.reporter.health(bench.publisher.statistics())
     assert last.events == len(bench.publisher.events) > 0
     assert last.last_event is not None
 
@@ -301,5 +302,5 @@ def test_health_says_how_often_the_camera_was_lost(tmp_path: Path) -> None:
 
     bench.daemon.run()
 
-    health = bench.daemon.reporter.health(bench.publisher.statistics(), None)
+    health = bench.daemon.reporter.health(bench.publisher.statistics())
     assert (health.camera.stalls, health.camera.reopens) == (3, 4)

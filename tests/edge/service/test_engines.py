@@ -20,6 +20,17 @@ class Clock:
         return self.now
 
 
+class Kept:
+    """Remembers without copying."""
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self.sha256: str | None = None
+
+    def keep(self, path: Path, sha256: str) -> None:
+        self.path, self.sha256 = path, sha256
+
+
 class House:
     """A folder of bundles with a link, and what was opened and closed."""
 
@@ -27,6 +38,9 @@ class House:
         self.folder = folder
         self.link = folder / "current"
         self.clock = Clock()
+        self.kept = Kept()
+        self.broken = {"bad"}
+        self.unforeseen = False
         self.opened: list[FakeEngine] = []
         for name in ("one", "two", "bad"):
             (folder / name).mkdir()
@@ -37,8 +51,10 @@ class House:
         self.link.symlink_to(self.folder / name)
 
     def open(self, path: Path) -> FakeEngine:
-        if path.name == "bad":
-            raise BundleError("bad fails its self-test; copy it again")
+        if self.unforeseen:
+            raise IndexError
+        if not path.is_dir() or path.name in self.broken:
+            raise BundleError(f"{path.name} fails its self-test; copy it again")
         self.opened.append(self.engine(path.name))
         return self.opened[-1]
 
@@ -51,7 +67,7 @@ class House:
         return [engine.bundle.name for engine in self.opened if engine.closed]
 
     def start(self) -> Engines:
-        return Engines(self.open, self.link, TrialRecord(self.folder), self.clock)  # type: ignore[arg-type]
+        return Engines(self.open, self.link, TrialRecord(self.folder), self.kept, self.clock)  # type: ignore[arg-type]
 
     def look(self, engines: Engines, after: float = 3.0) -> bool:
         self.clock.now += after
@@ -296,3 +312,89 @@ def test_the_accelerator_comes_back_from_a_bundle_that_cannot_be_opened(with_dev
     assert not with_device.look(engines)
 
     assert with_device.runs_on("one") == "edgetpu-usb"
+
+
+def test_a_bundle_that_does_not_fit_at_the_start_gives_way_to_the_last_good_one(house: House) -> None:
+    house.start().close()
+    house.point("bad")
+
+    engines = house.start()
+
+    assert name(engines) == "one"
+    assert "bad is not used: bad fails its self-test" in str(engines.problem)
+    assert not house.look(engines)
+    house.point("two")
+    assert house.look(engines)
+
+
+def test_without_a_good_one_a_bundle_that_does_not_fit_ends_the_start(house: House) -> None:
+    house.point("bad")
+
+    with pytest.raises(BundleError, match="fails its self-test"):
+        house.start()
+
+
+@pytest.mark.parametrize("how", ["itself", "a circle", "nowhere", "a file"])
+def test_a_link_that_leads_to_no_bundle_changes_nothing(house: House, how: str) -> None:
+    house.start().close()
+    engines = house.start()
+    house.link.unlink()
+    (house.folder / "file").write_text("")
+    (house.folder / "other").symlink_to(house.link)
+    leads_to = {"itself": house.link, "a circle": house.folder / "other", "a file": house.folder / "file"}
+    house.link.symlink_to(leads_to.get(how, house.folder / "nowhere"))
+
+    assert not house.look(engines)
+
+    assert name(engines) == "one"
+    assert engines.problem is not None
+    engines.close()
+    assert name(house.start()) == "one"
+
+
+def test_a_bundle_that_arrives_late_is_tried_again(house: House) -> None:
+    """The link was moved before the copy had ended."""
+    house.start().close()
+    house.point("bad")
+    engines = house.start()
+    house.broken.clear()
+    (house.folder / "bad" / "emotion.tflite").write_text("the last file")
+
+    assert house.look(engines)
+
+    assert (name(engines), engines.problem) == ("bad", None)
+
+
+def test_a_new_bundle_that_ends_the_process_after_the_start_gives_way_at_the_next(house: House) -> None:
+    """The link was moved while the device was off."""
+    house.start().close()
+    house.point("two")
+    crashed = house.start()
+    assert name(crashed) == "two"
+    del crashed  # within its first minute
+
+    engines = house.start()
+
+    assert name(engines) == "one"
+
+
+def test_a_new_bundle_is_the_last_good_one_after_its_first_minute(house: House) -> None:
+    engines = house.start()
+    house.point("two")
+    house.look(engines)
+    assert house.kept.path == house.folder / "one"
+
+    house.look(engines, TRIAL_S)
+
+    assert house.kept.path == house.folder / "two"
+
+
+def test_a_bundle_that_fails_in_an_unforeseen_way_does_not_end_the_one_in_use(house: House) -> None:
+    engines = house.start()
+    house.unforeseen = True
+    house.point("two")
+
+    assert not house.look(engines)
+
+    assert name(engines) == "one"
+    assert "IndexError" in str(engines.problem)

@@ -1,3 +1,7 @@
+import contextlib
+import socket
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -6,8 +10,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from mqtt_samples import health
 from oahega_edge.errors import SettingsError
-from oahega_edge.service.prometheus import MetricsEndpoint
-from waiting import PATIENCE
+from oahega_edge.service.prometheus import LARGEST_REQUEST, MOST_REQUESTS, PATIENCE_S, MetricsEndpoint
+from waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -50,3 +54,74 @@ def test_a_port_that_is_taken_is_named(endpoint: MetricsEndpoint) -> None:
         MetricsEndpoint("127.0.0.1", endpoint.port),
     ):
         pass
+
+
+@contextlib.contextmanager
+def held(endpoint: MetricsEndpoint, number: int, first: bytes = b"") -> Iterator[list[socket.socket]]:
+    """Connections that send no whole request."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for _ in range(number):
+            made.append(stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), PATIENCE)))
+            with contextlib.suppress(OSError):
+                made[-1].sendall(first)
+        yield made
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the other side has closed it; waits for that."""
+    try:
+        while connection.recv(1 << 16):
+            pass
+    except OSError as error:
+        return not isinstance(error, TimeoutError)
+    return True
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"])
+def test_held_connections_keep_nobody_out_and_end(endpoint: MetricsEndpoint, first: bytes) -> None:
+    endpoint.update(health())
+    before = threading.active_count()
+
+    with held(endpoint, 5 * MOST_REQUESTS, first) as connections:
+        assert scrape(endpoint)["oahega_edge_info"] == 1
+        assert threading.active_count() <= before + MOST_REQUESTS
+        assert all(ended(connection) for connection in connections)
+
+    wait_until(lambda: threading.active_count() <= before)
+
+
+def test_a_request_in_drops_ends_in_time(endpoint: MetricsEndpoint) -> None:
+    with held(endpoint, 1) as (connection,):
+        started = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - started < PATIENCE:
+                connection.sendall(b"G")
+                time.sleep(PATIENCE_S / 20)
+
+        assert time.monotonic() - started < PATIENCE
+        assert ended(connection)
+
+
+@pytest.mark.parametrize("line", [b"x" * 1000, b"a: " + b"b" * 500 + b"\r\n"])
+def test_a_request_without_end_is_not_read_to_its_end(endpoint: MetricsEndpoint, line: bytes) -> None:
+    endpoint.update(health())
+
+    with held(endpoint, 1, b"GET / HTTP/1.1\r\n") as (connection,):
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 1000 * LARGEST_REQUEST:
+                connection.sendall(line)
+                sent += len(line)
+
+    assert sent < 1000 * LARGEST_REQUEST
+    assert scrape(endpoint)["oahega_edge_info"] == 1
+
+
+def test_an_answer_that_nobody_reads_ends_in_time(endpoint: MetricsEndpoint) -> None:
+    endpoint.update(health())
+    before = threading.active_count()
+
+    with held(endpoint, MOST_REQUESTS, b"GET /metrics HTTP/1.0\r\n\r\n" * 50):
+        assert scrape(endpoint)["oahega_edge_info"] == 1
+        wait_until(lambda: threading.active_count() <= before)

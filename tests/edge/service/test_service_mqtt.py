@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def daemon(tmp_path: Path, clip: Path, mosquitto: Mosquitto) -> Iterator[subprocess.Popen[bytes]]:
+    with started(tmp_path, clip, mosquitto) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def started(
+    tmp_path: Path, clip: Path, mosquitto: Mosquitto, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
     settings = {
         "camera.source": f"loop:{clip}",
         "deployment.context": "development",
@@ -38,6 +48,7 @@ def daemon(tmp_path: Path, clip: Path, mosquitto: Mosquitto) -> Iterator[subproc
         "mqtt.commands": "true",
         "mqtt.discovery": "true",
         "health.interval_s": "1",
+        **{name.replace("__", "."): value for name, value in more.items()},
     }
     process = subprocess.Popen(
         [
@@ -88,3 +99,43 @@ def test_a_subscriber_gets_the_whole_contract(daemon: subprocess.Popen[bytes], m
     assert Health.model_validate_json(healths[-1]).bundle_sha256 == bundle.sha256
     assert State.model_validate_json(muted[-1]).camera == "muted"
     assert discovery[0] == "homeassistant/device/kiosk/config"
+
+
+def cut_off(bundle: Path) -> None:
+    (bundle / "detector.tflite").write_bytes((bundle / "detector.tflite").read_bytes()[:5000])
+
+
+def without_manifest(bundle: Path) -> None:
+    (bundle / "manifest.json").unlink()
+
+
+def gone(bundle: Path) -> None:
+    shutil.rmtree(bundle)
+
+
+def a_link_to_itself(bundle: Path) -> None:
+    shutil.rmtree(bundle)
+    bundle.symlink_to(bundle)
+
+
+@pytest.mark.parametrize("spoil", [cut_off, without_manifest, gone, a_link_to_itself])
+def test_a_device_with_a_good_bundle_starts_whatever_becomes_of_it(
+    tmp_path: Path, clip: Path, mosquitto: Mosquitto, spoil: Callable[[Path], None]
+) -> None:
+    """Its folder is spoiled in place between two starts, as by a copy that was cut off with the power."""
+    bundle = Path(shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle"))
+    sha256 = load_bundle(bundle).sha256
+    with Ear(mosquitto.port) as ear:
+        with started(tmp_path, clip, mosquitto, bundle__path=str(bundle)):
+            wait_until(lambda: ear.on("/health"))
+        spoil(bundle)
+        ear.heard.clear()
+
+        with started(tmp_path, clip, mosquitto, bundle__path=str(bundle)):
+            wait_until(lambda: ear.on("/event"))
+            health = Health.model_validate_json(wait_until(lambda: ear.on("/health"))[-1].text)
+            info = Info.model_validate_json(wait_until(lambda: ear.on("/info"))[-1].text)
+
+    assert health.bundle_sha256 == info.bundle.sha256 == sha256
+    assert health.bundle_problem == info.bundle_problem
+    assert str(bundle) in str(info.bundle_problem)

@@ -1,0 +1,65 @@
+"""Files from outside are read in one way: regular files only, whole, up to a stated size, without waiting.
+
+What does not fit is an OSError whose `strerror` is the reason, fit to stand inside a sentence.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def read_file(path: Path, most: int, folder: Path | None = None) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Links are followed, but not out of `folder` where one is given.
+    """
+    try:
+        # O_PATH opens nothing: no device is touched, no pipe is waited for. What is read below is the same
+        # inode, whatever happens to the path meanwhile.
+        found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except ValueError:
+        raise OSError(errno.EINVAL, "there is a zero byte in its name", str(path)) from None
+    try:
+        size = _checked_size(found, most)
+        if folder is not None and not _place(found).is_relative_to(os.path.realpath(folder)):
+            raise OSError(errno.ELOOP, "it is a link out of its folder")
+        return _content(found, size)
+    except OSError as error:  # with the name that the caller knows, instead of the descriptor's
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        os.close(found)
+
+
+def _checked_size(found: int, most: int) -> int:
+    about = os.fstat(found)
+    kind = stat.S_IFMT(about.st_mode)
+    if kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'no regular file')}, not a regular file")
+    if about.st_size > most:
+        raise OSError(errno.EFBIG, f"it has {about.st_size} bytes, more than {most}")
+    return about.st_size
+
+
+def _place(found: int) -> Path:
+    return Path(os.readlink(f"/proc/self/fd/{found}"))
+
+
+def _content(found: int, size: int) -> bytes:
+    descriptor = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(size + 1)
+    if len(content) != size:
+        how = "ended early" if len(content) < size else "grew"
+        raise OSError(errno.EIO, f"it {how} while its {size} bytes were read")
+    return content
