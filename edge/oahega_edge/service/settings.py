@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, Secret, ValidationError, Vali
 
 from oahega_edge.errors import SettingsError, plain
 from oahega_edge.manifest import Manifest
+from oahega_edge.publishers.broker import read_address
 from oahega_edge.secret import HIDDEN, Hidden, Source, holds_secret, masked, shown
 from oahega_edge.text import read_text
 
@@ -218,6 +219,7 @@ class Mqtt(Section):
     """The broker."""
 
     host: str
+    """A name or an IP address, IPv6 with or without brackets."""
     port: Annotated[int, Field(ge=1, le=65535)]
     root: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*$")]
     username: Hidden
@@ -234,6 +236,19 @@ class Mqtt(Section):
     commands: bool
     discovery: bool
     discovery_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
+
+    @field_validator("host")
+    @classmethod
+    def _host_alone(cls, value: str) -> str:
+        if not value:
+            return value
+        address = read_address(value)
+        if value.strip("[]") != address.host:
+            tls = ', mqtt.tls = "on"' if address.encrypted else ""
+            raise ValueError(
+                f'write the host alone: mqtt.host = "{address.host}", mqtt.port = {address.port}{tls}'
+            )
+        return address.host
 
 
 class Store(Section):

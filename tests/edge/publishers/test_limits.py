@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import threading
@@ -261,5 +262,5 @@ def test_a_connection_that_ends_at_once_is_tried_again_with_growing_pauses() -> 
         connection.stop(None)
         broker.close()
 
-    gaps = [after - before for before, after in zip(broker.accepted[1:], broker.accepted[2:], strict=False)]
-    assert all(later > 1.5 * earlier for earlier, later in zip(gaps, gaps[1:], strict=False))
+    gaps = [after - before for before, after in itertools.pairwise(broker.accepted[1:])]
+    assert all(later > 1.5 * earlier for earlier, later in itertools.pairwise(gaps))

@@ -209,3 +209,38 @@ def test_numbers_and_lists_are_still_read_as_such(tmp_path: Path) -> None:
 
     assert (settings.camera.fps, settings.camera.mirror) == (10, True)
     assert settings.detection.masks == ((0, 0, 0.5, 1),)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("", ""),
+        ("broker.lan", "broker.lan"),
+        ("[::1]", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("10", "10"),
+    ],
+)
+def test_the_broker_is_a_host(tmp_path: Path, text: str, host: str) -> None:
+    assert layers(tmp_path, "", f"mqtt.host={text}").resolve().mqtt.host == host
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("mqtt://127.0.0.1", 'mqtt.host = "127.0.0.1", mqtt.port = 1883'),
+        ("mqtts://broker.lan/", 'mqtt.host = "broker.lan", mqtt.port = 8883, mqtt.tls = "on"'),
+        ("127.0.0.1:1884", 'mqtt.host = "127.0.0.1", mqtt.port = 1884'),
+        ("[::1]:1884", 'mqtt.host = "::1", mqtt.port = 1884'),
+        ("ws://broker:9001", "only mqtt:// and mqtts:// are spoken"),
+        ("broker lan", "write host, host:port or [IPv6]:port"),
+        ("broker:mqtt", "write host, host:port or [IPv6]:port"),
+    ],
+)
+def test_an_address_in_place_of_the_host_is_refused_with_the_settings_for_it(
+    tmp_path: Path, text: str, remedy: str
+) -> None:
+    (problem,) = problems(tmp_path, "", f'mqtt.host="{text}"')
+
+    assert problem.startswith("mqtt.host = ")
+    assert remedy in problem
