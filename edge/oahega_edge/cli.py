@@ -274,7 +274,7 @@ def show_config(
 
 @app.command()
 def listen(
-    broker: Annotated[str, typer.Argument(metavar="BROKER", help="host or host:port.")],
+    broker: Annotated[str, typer.Argument(metavar="BROKER", help="host, host:port or mqtts://host.")],
     root: Annotated[str, typer.Option(help="Beginning of the topics.")] = "oahega/v1",
     device: Annotated[str, typer.Option(help="One device; + for all.")] = "+",
     machine: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -284,16 +284,19 @@ def listen(
     ca_file: Annotated[Path | None, typer.Option(help="Trust only this authority.")] = None,
 ) -> None:
     """Show what a subscriber receives from a broker."""
-    from oahega_edge.publishers.broker import BrokerOptions
+    from oahega_edge.errors import PublishError
+    from oahega_edge.publishers.broker import BrokerOptions, read_address
     from oahega_edge.tools.listen import Listener, view_for
     from oahega_edge.tools.listen import listen as listen_to
 
-    host, _, port = broker.rpartition(":") if ":" in broker else (broker, "", "1883")
-    if not (host and port.isdecimal()):
-        raise typer.BadParameter(f"invalid broker {broker!r}: expected host or host:port")
+    try:
+        address = read_address(broker)
+    except ValueError as error:
+        raise typer.BadParameter(f"the broker's address {error}") from error
     options = BrokerOptions(
-        host=host,
-        port=int(port),
+        host=address.host,
+        port=address.port,
+        tls="on" if address.encrypted or ca_file else "auto",
         client_id=f"oahega-listen-{os.getpid()}",
         username=username or None,
         password=read_password(password_file, "--password-file") if password_file else None,
@@ -302,6 +305,10 @@ def listen(
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
     with Listener(options, root, device) as listener:
         summary = listen_to(listener, view_for(sys.stdout, lines_for_machines=machine), seconds=seconds)
+    if not listener.was_connected:
+        raise PublishError(
+            f"never connected to {options.address}: {listener.problem or 'it did not answer in time'}"
+        )
     for sentence in summary.sentences():
         print(sentence, file=sys.stderr)
 

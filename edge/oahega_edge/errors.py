@@ -36,6 +36,10 @@ class CameraStalled(CameraError, TimeoutError):
     """The camera is open and delivers no frame in time; the daemon reopens it."""
 
 
+class NoFrameYet(CameraStalled):
+    """The camera is open and its next frame is not due: a slow camera, or a pause that it may make."""
+
+
 class EndOfSource(CameraError):
     """A file source has given its last frame; not a failure."""
 

@@ -26,46 +26,59 @@ def open_camera(
     height: int | None = None,
     fps: float | None = None,
     roi: Box | None = None,
+    stall_s: float | None = None,
     started_at: datetime | None = None,
 ) -> Camera:
     """The camera that `source` names, ready for `with`. Raises CameraError when nothing is named by it.
 
     `rotate` in degrees clockwise, `mirror`, and `roi` (unit coordinates of the turned and mirrored picture)
     apply to every source. `width`, `height`, `fps` are requests to live devices; `fps` is also the rate of
-    pictures and of files that state no times. `started_at` is the UTC moment of a file's second 0.
+    pictures and of files that state no times. `stall_s`: seconds for which a network camera may be silent.
+    `started_at` is the UTC moment of a file's second 0.
     """
     from oahega_edge.cameras.orientation import oriented
 
-    camera = _adapter(source, width=width, height=height, fps=fps, started_at=started_at)
+    camera = _adapter(source, width=width, height=height, fps=fps, stall_s=stall_s, started_at=started_at)
     return oriented(camera, rotate=rotate, mirror=mirror, roi=roi)
 
 
 def _adapter(
-    source: str, *, width: int | None, height: int | None, fps: float | None, started_at: datetime | None
+    source: str,
+    *,
+    width: int | None,
+    height: int | None,
+    fps: float | None,
+    stall_s: float | None,
+    started_at: datetime | None,
 ) -> Camera:
-    """One `case` per adapter, imported where it is chosen: no camera's library is loaded for another."""
-    match source.split(":", 1):
-        case ["picamera"] | ["picamera", "0" | "1" | "2" | "3"] as name:
+    """One `case` per adapter, imported where it is chosen: no camera's library is loaded for another.
+
+    Only a scheme is cut off at a colon: paths contain some, as
+    `/dev/v4l/by-path/pci-0000:01:00.0-video-index0`.
+    """
+    scheme, colon, rest = source.partition(":")
+    match scheme.lower(), rest:
+        case _ if source.startswith("/dev/"):
+            from oahega_edge.cameras.opencv import OpenCvCamera
+
+            return OpenCvCamera(source, width=width, height=height, fps=fps)
+        case "picamera", "0" | "1" | "2" | "3" | "" if rest or not colon:
             from oahega_edge.cameras.picamera import PiCamera
 
-            number = int(name[1]) if len(name) == 2 else 0
-            return PiCamera(number, width=width, height=height, fps=fps)
-        case [number] if number.isdecimal():
+            return PiCamera(int(rest or 0), width=width, height=height, fps=fps)
+        case number, "" if number.isdecimal() and not colon:
             from oahega_edge.cameras.opencv import OpenCvCamera
 
             return OpenCvCamera(int(number), width=width, height=height, fps=fps)
-        case [device] if device.startswith("/dev/"):
-            from oahega_edge.cameras.opencv import OpenCvCamera
+        case "rtsp" | "rtsps" | "http" | "https", _ if rest.startswith("//"):
+            from oahega_edge.cameras.opencv import OpenCvCamera, stream_timeouts
 
-            return OpenCvCamera(device, width=width, height=height, fps=fps)
-        case ["rtsp" | "rtsps" | "http" | "https", _]:
-            from oahega_edge.cameras.opencv import OpenCvCamera
-
-            return OpenCvCamera(source)
-        case ["loop", path]:
+            open_seconds, read_seconds = stream_timeouts(stall_s or 0.0)
+            return OpenCvCamera(source, open_seconds=open_seconds, read_seconds=read_seconds)
+        case "loop", _ if colon:
             from oahega_edge.cameras.loop import LoopedFile
 
-            return LoopedFile(_file(path, fps, started_at))
+            return LoopedFile(_file(rest, fps, started_at))
         case _:
             return _file(source, fps, started_at)
 

@@ -124,9 +124,9 @@ class OpenCvCamera(Camera):
         return capture
 
     def _open_stream(self, url: str) -> cv2.VideoCapture | None:
-        if url.startswith("rtsp"):
-            # Over UDP each lost packet tears a frame. FFmpeg takes options only through this variable.
-            os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
+        # Over UDP each lost packet tears a frame; measuring the frame rate of a slow camera takes minutes.
+        # FFmpeg takes options only through this variable.
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fpsprobesize;0")
         return open_capture(url, cv2.CAP_FFMPEG, self._timeouts())
 
     def _timeouts(self) -> Sequence[int]:
@@ -190,7 +190,7 @@ class _Reader:
         self._stopping.set()
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
-            log.warning("camera %s hangs in its driver; its thread is left behind", self._name)
+            log.warning("camera %s does not answer; its thread ends by itself when it does", self._name)
 
     def _run(self) -> None:
         capture = self._open()
@@ -216,6 +216,11 @@ class _Reader:
             bgr = _decoded(capture)
             if bgr is not None:
                 self.frames.put(_Grabbed(bgr, captured_at, taken_at, sequence))
+
+
+def stream_timeouts(stall_s: float) -> tuple[float, float]:
+    """Seconds that opening and reading may take, so that a camera may be silent for `stall_s` seconds."""
+    return max(OPEN_SECONDS, 2 * stall_s), max(READ_SECONDS, stall_s + 1)
 
 
 def _decoded(capture: cv2.VideoCapture) -> Any:

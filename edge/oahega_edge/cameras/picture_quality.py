@@ -21,6 +21,17 @@ TORN_SHARE = 0.08
 """Least height of a broken band, of the frame's; one macroblock row of 16 of 240 lines is 0.07."""
 TORN_TOLERANCE = 2
 """Largest difference from row to row inside a broken band, 0..255; JPEG's rounding, no sensor's noise."""
+TORN_AT_MOST = 1.0
+"""Seconds. What stays in the same place for longer belongs to the scene: a caption, a desk, a bezel."""
+SAME_PLACE = 0.05
+"""Of the frame's height; a compressed picture of one and the same band varies by less."""
+REPLACED = 10.0
+"""Mean difference, 0..255, from which a band shows something else than the picture before."""
+GREY = 128
+"""What JPEG decoders write for blocks that they did not get."""
+FILL_TOLERANCE = 4
+DETAIL = 24
+"""Range of values along a row, 0..255, from which a row that was drawn out cannot be an even surface."""
 
 
 class Problem(StrEnum):
@@ -31,7 +42,7 @@ class Problem(StrEnum):
     FROZEN = "frozen"
     """The same pixels for too long: the driver repeats its last buffer."""
     TORN = "torn"
-    """The lower part was not decoded: packets or bytes were lost."""
+    """The lower part has just been lost: packets or bytes did not reach the decoder."""
 
 
 def brightness(pixels: Pixels) -> float:
@@ -56,27 +67,33 @@ def is_black(pixels: Pixels) -> bool:
     return int(np.count_nonzero(sample < BLACK_BELOW)) >= BLACK_SHARE * sample.size
 
 
-def is_torn(pixels: Pixels) -> bool:
-    """The rows at the bottom repeat one another while the rest of the picture does not.
+def filled_rows(pixels: Pixels) -> int:
+    """Rows at the bottom that look as decoders leave them when data is lost; 0 when there are too few.
 
-    A decoder that loses data leaves grey (JPEG), green (H.264 in YUV zeros), or the last good row
-    drawn out to the bottom; a sensor never gives two equal rows. Black and white bands do not count:
-    letterbox bars and overexposed tables are whole.
+    They leave grey (JPEG), green (H.264: zeros in YUV), or the last good row drawn out to the bottom. An even
+    surface of another colour is not counted: letterbox bars, captions, desks and bezels are whole.
     """
-    height = pixels.shape[0]
-    least = max(2, round(height * TORN_SHARE))
-    if height < 2 * least:
-        return False
-    sample = pixels[:, :: max(1, pixels.shape[1] // 160)]
-    if _rows_differ(sample[height - least :]) or not _rows_differ(sample[: height - least]):
-        return False
-    last = sample[-1]
-    return not (int(last.max()) < 24 or int(last.min()) > 240)
+    sample = _columns(pixels)
+    steps = np.abs(np.diff(sample.astype(np.int16), axis=0)).max(axis=(1, 2), initial=0)
+    breaks = np.flatnonzero(steps > TORN_TOLERANCE)
+    if not len(breaks):
+        return 0  # rows that are equal from top to bottom are a test card
+    rows = len(sample) - 1 - int(breaks[-1])
+    return rows if rows >= max(2, round(len(sample) * TORN_SHARE)) and _is_fill(sample[-1]) else 0
 
 
-def _rows_differ(rows: NDArray[np.uint8]) -> bool:
-    steps = np.abs(np.diff(rows.astype(np.int16), axis=0))
-    return int(steps.max(initial=0)) > TORN_TOLERANCE
+def _columns(pixels: Pixels) -> Pixels:
+    """Some 160 columns; what a decoder loses, it loses across the whole width."""
+    return pixels[:, :: max(1, pixels.shape[1] // 160)]
+
+
+def _is_fill(row: Pixels) -> bool:
+    """Grey, the green of YUV zeros (its strength depends on the colour matrix), or a row with detail."""
+    darkest, brightest = row.min(axis=0).astype(int), row.max(axis=0).astype(int)
+    is_grey = darkest.min() >= GREY - FILL_TOLERANCE and brightest.max() <= GREY + FILL_TOLERANCE
+    red, green, blue = brightest
+    is_green = max(red, blue) <= FILL_TOLERANCE and darkest[1] >= 60 and green <= 170
+    return bool(is_grey or is_green or (brightest - darkest).max() >= DETAIL)
 
 
 class FrameWatch:
@@ -90,6 +107,9 @@ class FrameWatch:
         self._frozen_after = frozen_after
         self._rows: NDArray[np.uint8] | None = None
         self._since = 0.0
+        self._whole: Pixels | None = None
+        self._band = 0
+        self._band_since = 0.0
 
     def see(self, frame: Frame, now: float) -> frozenset[Problem]:
         """What is wrong with this frame; `now` in monotonic seconds. Empty when all is well."""
@@ -100,9 +120,29 @@ class FrameWatch:
             return frozenset(problems)
         if self._is_frozen(frame.pixels, now):
             problems.add(Problem.FROZEN)
-        if is_torn(frame.pixels):
+        if self._is_torn(frame.pixels, now):
             problems.add(Problem.TORN)
         return frozenset(problems)
+
+    def _is_torn(self, pixels: Pixels, now: float) -> bool:
+        """Whether a decoder's fill has just replaced what was there; one that was or stays there has not."""
+        band = filled_rows(pixels)
+        sample = _columns(pixels)
+        if not (band and self._is_replaced(sample, band)):
+            band = 0
+        if not band or abs(band - self._band) > SAME_PLACE * len(sample):
+            self._band, self._band_since = band, now
+        if band and now - self._band_since < TORN_AT_MOST:
+            return True
+        self._whole, self._band = sample.copy(), 0
+        return False
+
+    def _is_replaced(self, sample: Pixels, band: int) -> bool:
+        """Whether the lowest `band` rows differ from the last whole picture's; there must have been one."""
+        if self._whole is None or self._whole.shape != sample.shape:
+            return False
+        change = cv2.absdiff(sample[-band:], self._whole[-band:])
+        return float(np.asarray(change).mean()) >= REPLACED
 
     def _is_frozen(self, pixels: Pixels, now: float) -> bool:
         rows = pixels[::8]  # noise is everywhere, so every eighth row tells as much as all

@@ -20,6 +20,10 @@ class Camera(Protocol):
     """How often a working camera was lost."""
     reopens: int = 0
     """Attempts to open it again."""
+    left_out: int = 0
+    """Pictures that were not handed on, because they were frozen or torn."""
+    picture_problem: str | None = None
+    """What is wrong with the picture now: black, frozen or torn."""
 
     def __enter__(self) -> Self:
         """Open; raises CameraError with the source in its text when that fails."""
@@ -34,8 +38,8 @@ class Camera(Protocol):
     def read(self, timeout: float) -> Frame:
         """The newest frame not yet read, waiting at most `timeout` seconds for it.
 
-        Raises CameraStalled when none came in time, CameraError when the device is gone,
-        EndOfSource after a file's last frame.
+        Raises CameraStalled when none came in time, NoFrameYet when that is no fault of the camera so far,
+        CameraError when the device is gone, EndOfSource after a file's last frame.
         """
         ...
 

@@ -2,8 +2,9 @@
 
 Opening and closing a broken device may hang in its driver, so both happen in a thread of their own;
 `read` keeps its timeout throughout, and the daemon goes on pinging its watchdog in a declared state.
-Frozen and torn pictures are not handed on, because they do not show what happens now; a camera whose
-picture stays frozen is opened again.
+Frozen and torn pictures are not handed on, because they do not show what happens now; they are counted, and a
+camera whose picture stays frozen is opened again. A camera between two frames is not stalled before
+`RetrySteps.stall_after`, however slow it is.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from typing import Self
 from oahega_edge.cameras.picture_quality import FROZEN_AFTER, FrameWatch, Problem
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
-from oahega_edge.errors import CameraError, CameraStalled, EndOfSource
+from oahega_edge.errors import CameraError, CameraStalled, EndOfSource, NoFrameYet
 
 log = logging.getLogger(__name__)
 
 FRESH_S = 2.0
 """Seconds that a camera gets for another picture: one that was just opened may show its last buffer first."""
+LONGEST_STEP = 30.0
+"""Seconds."""
 Background = Callable[[Callable[[], None]], "Future[None]"]
 """Starts a piece of work elsewhere and returns at once."""
 
@@ -52,7 +55,7 @@ class RetrySteps:
     """How long to wait before each recovery step."""
 
     stall_after: float = 5.0
-    """Seconds without a frame until an open camera counts as stalled."""
+    """Seconds without a whole frame until an open camera counts as stalled."""
     first_pause: float = 1.0
     """Seconds before the third attempt; the first two follow at once, the second with a reset."""
     longest_pause: float = 30.0
@@ -61,10 +64,20 @@ class RetrySteps:
     """Attempts in a row before giving up; with these defaults that is after about three minutes."""
     settled_after: float = 10.0
     """Seconds of frames after which the next loss counts from one again."""
-    longest_step: float = 30.0
+    longest_step: float = LONGEST_STEP
     """Seconds that closing and opening may take; a longer one hangs in the kernel and never ends."""
     frozen_after: float = FROZEN_AFTER
     """Seconds of exactly equal pixels that make a picture frozen."""
+
+    @classmethod
+    def for_settings(cls, stall_s: float, attempts: int) -> RetrySteps:
+        """No other step may end sooner than the time for which the settings let the camera be silent."""
+        return cls(
+            stall_after=stall_s,
+            attempts=attempts,
+            longest_step=max(LONGEST_STEP, 3 * stall_s),
+            frozen_after=max(FROZEN_AFTER, stall_s),
+        )
 
     def pause_before(self, attempt: int) -> float:
         """Seconds before the n-th attempt in a row, counted from 1."""
@@ -108,12 +121,15 @@ class RecoveringCamera(Camera):
         """Of the last trouble, in one sentence; empty while all is well."""
         self.stalls = 0
         self.reopens = 0
+        self.left_out = 0
+        self.picture_problem: str | None = None
         self._camera = camera
         self._steps = steps or RetrySteps()
         self._clock = clock
         self._sleep = sleep
         self._in_background = in_background
         self._work: Future[None] | None = None
+        self._problems: frozenset[Problem] = frozenset()
 
     def __enter__(self) -> Self:
         self._closed = threading.Event()
@@ -123,8 +139,10 @@ class RecoveringCamera(Camera):
         self._next_attempt_at: float | None = None
         self._first_sequence = 0
         self._last_sequence = -1
+        self._last_good_at = self._clock()
         self._frame_watch = FrameWatch(self._steps.frozen_after)
-        self._problems: frozenset[Problem] = frozenset()
+        self._problems = frozenset()
+        self.picture_problem = None
         self._frozen_since: float | None = None
         self.reason = ""
         self.state = RecoveryState.OPENING
@@ -142,7 +160,10 @@ class RecoveringCamera(Camera):
             self._camera.__exit__(kind, error, trace)
 
     def read(self, timeout: float) -> Frame:
-        """The newest whole frame. Raises CameraStalled while it recovers, CameraError when it cannot."""
+        """The newest whole frame. Raises NoFrameYet while the camera may take its time.
+
+        Raises CameraStalled while it recovers or shows nothing new, CameraError when it cannot.
+        """
         if self.state is RecoveryState.CLOSED:
             raise CameraError("the camera is not open; use it in a `with` block")
         deadline = self._clock() + timeout
@@ -151,9 +172,18 @@ class RecoveringCamera(Camera):
             frame = self._read(max(0.0, deadline - self._clock()))
             faults = self._judge(frame) & {Problem.FROZEN, Problem.TORN}
             if not faults:
+                self._last_good_at = self._clock()
                 return frame
+            self.left_out += 1
             if self._clock() >= deadline:
-                raise CameraStalled(f"the picture is {' and '.join(sorted(faults))}")
+                raise self._without_picture(f"the picture is {' and '.join(sorted(faults))}")
+
+    def _without_picture(self, reason: str) -> CameraStalled:
+        """A frozen picture has been one for long; a torn one may be followed by a whole one in time."""
+        is_due = Problem.FROZEN in self._problems or (
+            self._clock() - self._last_good_at >= self._steps.stall_after
+        )
+        return CameraStalled(reason) if is_due else NoFrameYet(reason)
 
     def _await_open(self, deadline: float) -> None:
         while not self._is_ready(max(0.0, deadline - self._clock())):
@@ -171,6 +201,7 @@ class RecoveringCamera(Camera):
         for problem in sorted(self._problems - problems):
             log.info("camera: the picture is no longer %s", problem)
         self._problems = problems
+        self.picture_problem = " and ".join(sorted(problems)) or None
         if Problem.FROZEN not in problems:
             self._frozen_since = None
         elif self._frozen_since is None:
@@ -216,7 +247,8 @@ class RecoveringCamera(Camera):
         except CameraStalled as error:
             if self._clock() - self._last_frame_at >= self._steps.stall_after:
                 self._lost(error)
-            raise
+                raise
+            raise self._without_picture(str(error)) from None
         except CameraError as error:
             self._lost(error)
             raise CameraStalled(f"camera is {self.state}: {error}") from error

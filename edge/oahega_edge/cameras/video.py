@@ -40,7 +40,7 @@ class VideoFile(Camera):
     def __enter__(self) -> Self:
         self.__exit__(None, None, None)
         _refuse_non_file(self._path)
-        capture = open_capture(str(self._path), cv2.CAP_FFMPEG)
+        capture = open_capture(str(self._path.absolute()), cv2.CAP_FFMPEG)  # `10:30.avi` would be a protocol
         if capture is None:
             raise CameraError(
                 f"video {self._path} cannot be read: not a video that FFmpeg knows, or cut off; "

@@ -41,6 +41,7 @@ class _Memory:
     smoothing: Smoothing
     trigger: Trigger
     average: Average | None = None
+    read_at: float | None = None
 
 
 class Decider:
@@ -68,6 +69,8 @@ class Decider:
         self._hold = hold
         self._watch = watch or Stopwatch()
         self._memories: dict[int, _Memory] = {}
+        self._now: float | None = None
+        self._before: float | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -87,6 +90,7 @@ class Decider:
         `found`: faces that the detector found; None where it did not look, and faces go on as they moved.
         `taken_at` in UTC, `captured_at` in monotonic seconds.
         """
+        self._before, self._now = self._now, captured_at
         seen, ended = self._follow(found, captured_at)
         decisions = [self._forget(track) for track in ended]
         decisions += [self._read(track, read, taken_at, captured_at) for track in seen]
@@ -121,7 +125,9 @@ class Decider:
         if scores is None:
             return None
         with self._watch.stage("decide"):
-            memory.average = memory.smoothing.add(scores, captured_at)
+            in_sight = memory.read_at is not None and memory.read_at == self._before
+            memory.average = memory.smoothing.add(scores, captured_at, in_sight=in_sight)
+            memory.read_at = captured_at
             return memory.trigger.see(Sighting(memory.average, box, taken_at, captured_at))
 
     def _remember(self, track: Track) -> _Memory:

@@ -49,13 +49,22 @@ class Smoothing(Protocol):
         """Change N while running."""
         ...
 
-    def add(self, scores: NDArray[np.float64], now: float, weight: float = 1.0) -> Average:
-        """Take in one frame's probabilities (labels,); the smoothed ones."""
+    def add(
+        self, scores: NDArray[np.float64], now: float, weight: float = 1.0, *, in_sight: bool = False
+    ) -> Average:
+        """Take in one frame's probabilities (labels,); the smoothed ones.
+
+        `in_sight`: the face was read in the frame before as well, so the time between is the camera's pace.
+        """
         ...
 
 
 class Window:
-    """The last `frames` score vectors of one face that are not older than `max_age` seconds."""
+    """The last `frames` score vectors of one face that are not older than `max_age` seconds.
+
+    Frames in sight all stay, however slow the camera is: the time between two of them counts as an even share
+    of `max_age` at most.
+    """
 
     def __init__(
         self, *, frames: int, max_age: float, mean: Literal["arithmetic", "geometric"] = "arithmetic"
@@ -64,17 +73,28 @@ class Window:
         self._max_age = max_age
         self._mean = mean
         self._entries: deque[tuple[float, NDArray[np.float64], float]] = deque()
+        self._ages: deque[float] = deque()
+        """Seconds that count between each frame and the next one."""
 
     def resize(self, frames: int) -> None:
         """Change N while running; a shorter window keeps the newest."""
         self._frames = frames
 
-    def add(self, scores: NDArray[np.float64], now: float, weight: float = 1.0) -> Average:
+    def add(
+        self, scores: NDArray[np.float64], now: float, weight: float = 1.0, *, in_sight: bool = False
+    ) -> Average:
         """Take in one frame's probabilities (labels,) and average."""
+        gap = now - self._entries[-1][0] if self._entries else 0.0
+        self._ages.append(min(gap, self._max_age / self._frames) if in_sight else gap)
         self._entries.append((now, scores, weight))
-        while len(self._entries) > self._frames or now - self._entries[0][0] > self._max_age:
+        while len(self._entries) > self._frames or self._age() > self._max_age:
             self._entries.popleft()
+            self._ages.popleft()
         return self._average()
+
+    def _age(self) -> float:
+        """Of the oldest frame; the gap before it does not count."""
+        return sum(self._ages) - self._ages[0]
 
     def _average(self) -> Average:
         stacked = np.stack([scores for _, scores, _ in self._entries])
@@ -110,9 +130,11 @@ class Belief:
         self._frames = frames
         self._times = deque(self._times, maxlen=frames)
 
-    def add(self, scores: NDArray[np.float64], now: float, weight: float = 1.0) -> Average:
+    def add(
+        self, scores: NDArray[np.float64], now: float, weight: float = 1.0, *, in_sight: bool = False
+    ) -> Average:
         """Take in one frame's probabilities (labels,)."""
-        before = self._faded(len(scores), now)
+        before = self._faded(len(scores), now, in_sight)
         said = np.log(np.maximum(scores, _LEAST_EVIDENCE)) - self._log_prior
         evidence = said * (weight / self._frames)
         powers = before * np.exp(evidence - evidence.max())
@@ -120,9 +142,9 @@ class Belief:
         self._times.append(now)
         return Average(self._belief, len(self._times), now - self._times[0])
 
-    def _faded(self, labels: int, now: float) -> NDArray[np.float64]:
+    def _faded(self, labels: int, now: float, in_sight: bool) -> NDArray[np.float64]:
         """The previous belief, faded: the expression may have changed to any other since."""
-        if self._belief is None or now - self._times[-1] > self._max_age:
+        if self._belief is None or (now - self._times[-1] > self._max_age and not in_sight):
             self._times.clear()
             return np.full(labels, 1 / labels)
         stayed = math.exp(-(now - self._times[-1]) / self._lasting)

@@ -24,6 +24,12 @@ MOMENT = 0.2
 """Seconds of occlusion after which matching becomes stricter, and an unsure detection no longer matches."""
 STRICTER = 0.5
 """Growth of the minimum IoU per second of occlusion beyond MOMENT: ever more other faces may have come."""
+STRICTEST = 0.7
+"""Largest minimum IoU; beyond it, a long `lost_after` would be without effect."""
+PAUSE = 2.0
+"""Multiple of the last gap between two looks from which a gap is a pause of the camera."""
+FORESEEN = 1.0
+"""Seconds for which a face is expected to move on as it did."""
 CLEAR = 0.15
 """Least difference between the overlap with a track and with another one that has no face of its own."""
 UNSURE_IOU = 0.5
@@ -48,7 +54,7 @@ class Track:
 
     def predicted(self, now: float) -> Box:
         """Where the face should be at `now`."""
-        dx, dy = (self.velocity * (now - self.last_seen)).tolist()
+        dx, dy = (self.velocity * min(now - self.last_seen, FORESEEN)).tolist()
         return Box(self.box.left + dx, self.box.top + dy, self.box.right + dx, self.box.bottom + dy)
 
     def seen(self, detection: Detection, now: float) -> None:
@@ -66,7 +72,8 @@ class Tracker:
     def __init__(self, *, match_iou: float, start_score: float, start_hits: int, lost_after: float) -> None:
         """`match_iou`: minimum IoU of one face in two frames; `start_score`: least score of a sure
         detection; `start_hits`: sure detections before a track counts, against single false alarms;
-        `lost_after`: seconds unseen after which it ends.
+        `lost_after`: seconds unseen after which it ends, if a look has missed it: between two frames of a
+        slow camera nobody is unseen.
         """
         self._match_iou = match_iou
         self._start_score = start_score
@@ -76,6 +83,7 @@ class Tracker:
         self._next_id = 1
         self._looked_at = 0.0
         self._looked_before = 0.0
+        self._usual_gap = float("inf")
 
     @property
     def tracks(self) -> list[Track]:
@@ -84,11 +92,12 @@ class Tracker:
 
     def update(self, detections: Sequence[Detection], now: float) -> tuple[list[Track], list[Track]]:
         """Confirmed tracks that are seen at `now`, and confirmed tracks that ended."""
+        self._usual_gap = self._looked_at - self._looked_before or float("inf")
         self._looked_before, self._looked_at = self._looked_at, now
         sure = [d for d in detections if d.score >= self._start_score]
         unsure = [d for d in detections if d.score < self._start_score]
         left_over, missed = self._match(sure, self._tracks, self._match_iou)
-        recent = [track for track in missed if now - track.last_seen <= MOMENT]
+        recent = [track for track in missed if self._hidden(track) <= MOMENT]
         self._match(unsure, recent, max(UNSURE_IOU, self._match_iou))
         for track in self._tracks:
             track.sure_hits += track.last_seen == now and track.score >= self._start_score
@@ -134,6 +143,12 @@ class Tracker:
     def clear(self) -> None:
         """Forget every track, as when the camera was closed."""
         self._tracks = []
+
+    def _hidden(self, track: Track) -> float:
+        """Seconds of occlusion; none for a face of the last look, unless the camera made a pause since."""
+        gap = self._looked_at - self._looked_before
+        in_sight = track.last_seen == self._looked_before and gap <= PAUSE * self._usual_gap
+        return 0.0 if in_sight else self._looked_at - track.last_seen
 
     def _patience(self, track: Track) -> float:
         """A track not yet confirmed must be seen again at once."""
@@ -187,8 +202,9 @@ class Tracker:
         """IoU of every track's predicted box with every detection; 0 where it is too small."""
         predicted = edges_of(track.predicted(self._looked_at) for track in tracks)
         overlap = iou_matrix(predicted, edges_of(detection.box for detection in detections))
-        hidden = self._looked_at - np.array([track.last_seen for track in tracks])
-        least = self._match_iou + STRICTER * np.maximum(0.0, hidden - MOMENT)
+        hidden = np.array([self._hidden(track) for track in tracks])
+        growth = STRICTER * np.maximum(0.0, hidden - MOMENT)
+        least = np.minimum(self._match_iou + growth, max(STRICTEST, self._match_iou))
         overlap[overlap < least[:, None]] = 0.0
         return overlap
 

@@ -107,6 +107,8 @@ class State(Message):
     """Why the next start may be muted or not, other than now; or why this one began muted."""
     camera: Literal["live", "muted", "stalled", "absent"] = "live"
     """Tells `no face` from `no picture`."""
+    picture_problem: str | None = None
+    """What is wrong with the picture now: black, frozen or torn; null when nothing is."""
 
 
 class Latency(Message):
@@ -133,6 +135,10 @@ class CameraHealth(Message):
     """Times that no frame came in time."""
     reopens: Count = 0
     """Times that the camera was opened again."""
+    left_out: Count = 0
+    """Pictures that were not looked at, because they were frozen or torn."""
+    picture_problem: str | None = None
+    """As in `state`."""
 
 
 class AcceleratorHealth(Message):

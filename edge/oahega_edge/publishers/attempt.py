@@ -24,12 +24,24 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from oahega_edge.publishers.broker import BrokerOptions, TlsContext, reason_of
-from oahega_edge.publishers.wire import Incoming, Outgoing, ProtocolVersion, Session, Subscription, Token
+from oahega_edge.publishers.wire import (
+    Incoming,
+    Limits,
+    Outgoing,
+    ProtocolVersion,
+    Session,
+    Subscription,
+    Token,
+)
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 CONNACK_TIMEOUT_S = 10.0
+SUBACK_TIMEOUT_S = 5.0
+"""Then messages are sent although the broker has not answered the subscriptions."""
+MOST_IN_FLIGHT = 10
+"""Unacknowledged messages, all kinds together."""
 LARGEST_PACKET = 1_048_576
 """Bytes; the broker keeps larger messages from us. Far above what any command needs: mosquitto 2.0.11 loses a
 place of our receiving window with every one that it keeps from us, and at last sends nothing more."""
@@ -58,17 +70,24 @@ class Attempt:
         options: BrokerOptions,
         session: Session | None,
         tls: TlsContext | None,
-        in_flight: int,
+        limits: Limits,
+        subscriptions: tuple[Subscription, ...] = (),
     ) -> None:
+        """`limits`: the broker's at the last connection, for the will and for what paho must know before."""
         self.protocol = protocol
         self.up = False
-        self.allowed_in_flight = in_flight
+        self.limits = limits
+        self.refused_subscriptions: dict[str, str] = {}
+        """Topics that the broker does not let us read, with its reason."""
         self.on_up: Callable[[], None] = lambda: None
         self.on_acknowledged: Callable[[Token, str | None], None] = lambda token, refusal: None
         self.on_received: Callable[[Incoming], None] = lambda message: None
         self._number = number
         self._options = options
         self._session = session
+        self._subscriptions = subscriptions
+        self._subscribed_by = float("inf")
+        self._left_out = 0
         self._over = threading.Event()
         self._refusal: ReasonCode | None = None
         self._goodbye: ReasonCode | None = None
@@ -80,7 +99,7 @@ class Attempt:
         self._farewell_sent = threading.Event()
         self._tls = tls
         self._client = self._new_client(tls)
-        self._client.max_inflight_messages = in_flight
+        self._client.max_inflight_messages = min(MOST_IN_FLIGHT, limits.receive_maximum)
 
     def run(self) -> Ending:
         """Connect, and return when it is over."""
@@ -96,6 +115,8 @@ class Attempt:
             while self._client.loop() == paho.MQTT_ERR_SUCCESS:
                 if self._refusal is None and not self._was_up and time.monotonic() > patience_until:
                     self._cut()
+                if time.monotonic() > self._subscribed_by:
+                    self._come_up()
         except Exception as error:  # paho raises many kinds on malformed packets
             log.debug("MQTT: the network loop ended", exc_info=True)
             self._breakdown = f"{type(error).__name__}: {error}"
@@ -108,11 +129,16 @@ class Attempt:
         """Drop the callbacks: they would keep paho's client, which closes its last sockets as it is freed."""
         client = self._client
         client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
+        client.on_subscribe = None
         self.on_up = lambda: None
 
     def publish(self, message: Outgoing) -> Token | None:
         """Hand over to the network thread; never writes to the socket itself."""
+        message = self.limits.fitted(message)
         properties = _publish_properties(message) if self.protocol == "5" else None
+        most = self.limits.largest_packet
+        if most is not None and _packet_size(message, properties) > most:
+            return self._leave_out(f"{message.topic} is left out: the broker takes at most {most} bytes")
         info = self._client.publish(
             message.topic, message.payload, message.qos, message.retain, properties=properties
         )
@@ -120,17 +146,31 @@ class Attempt:
             return None
         return self._number, info.mid
 
-    def subscribe(self, subscriptions: tuple[Subscription, ...]) -> None:
+    def _leave_out(self, reason: str) -> Token:
+        """Answer in the broker's place for a message that it would end the connection for."""
+        self._left_out += 1
+        token = self._number, -self._left_out
+        self.on_acknowledged(token, reason)
+        return token
+
+    def _subscribe(self) -> None:
         """Anew on every connection: a broker that was restarted has forgotten."""
+        self._subscribed_by = time.monotonic() + SUBACK_TIMEOUT_S
         if self.protocol == "5":
             self._client.subscribe(
                 [
                     (each.topic, SubscribeOptions(qos=1, retainAsPublished=each.as_published))
-                    for each in subscriptions
+                    for each in self._subscriptions
                 ]
             )
         else:
-            self._client.subscribe([(each.topic, 1) for each in subscriptions])
+            self._client.subscribe([(each.topic, 1) for each in self._subscriptions])
+
+    def _come_up(self) -> None:
+        """What the broker lets us read is known; from here messages are sent."""
+        self._subscribed_by = float("inf")
+        self.up = True
+        self.on_up()
 
     def give_way(self) -> None:
         """Leave the client id to another."""
@@ -163,6 +203,7 @@ class Attempt:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
         # With an external loop (which this makes it) publish() only wakes the loop; without, it would
         # write to the socket on the publishing thread.
         client.on_socket_register_write = lambda client, userdata, sock: None
@@ -173,7 +214,7 @@ class Attempt:
             client.tls_set_context(tls)
         session = self._session
         if session is not None and session.will is not None:
-            will = session.will
+            will = self.limits.fitted(session.will)
             properties = _will_properties(will, session.will_delay_s) if version_5 else None
             client.will_set(will.topic, will.payload, will.qos, will.retain, properties=properties)
         return client
@@ -217,13 +258,26 @@ class Attempt:
     ) -> None:
         if code.is_failure:  # a refused CONNACK is not a connection
             self._refusal = code
-        elif self._session is None:
+            return
+        self.limits = _limits_of(properties)
+        if self._session is None:
             self._answered = True
             self._client.disconnect()
         else:
-            self.allowed_in_flight = getattr(properties, "ReceiveMaximum", 65535)
-            self.up = self._was_up = True
-            self.on_up()
+            self._was_up = True
+            if self._subscriptions:
+                self._subscribe()
+            else:
+                self._come_up()
+
+    def _on_subscribe(
+        self, client: paho.Client, userdata: Any, mid: int, codes: list[ReasonCode], properties: Properties
+    ) -> None:
+        for subscription, code in zip(self._subscriptions, codes, strict=False):
+            if code.is_failure:
+                self.refused_subscriptions[subscription.topic] = str(code)
+        if not self.up:
+            self._come_up()
 
     def _on_disconnect(
         self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Properties | None
@@ -237,7 +291,10 @@ class Attempt:
     ) -> None:
         if mid == self._farewell:
             self._farewell_sent.set()
-        self.on_acknowledged((self._number, mid), str(code) if code.is_failure else None)
+        refusal = (
+            f"the broker refused a message ({code}): check its access rules" if code.is_failure else None
+        )
+        self.on_acknowledged((self._number, mid), refusal)
 
     def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
         properties = message.properties
@@ -258,6 +315,22 @@ class Attempt:
 
 def _properties(packet: int) -> Properties:
     return Properties(packet)  # type: ignore[no-untyped-call]
+
+
+def _limits_of(properties: Properties | None) -> Limits:
+    """What the CONNACK allows; what it does not mention has no limit."""
+    return Limits(
+        largest_packet=getattr(properties, "MaximumPacketSize", None),
+        retains=bool(getattr(properties, "RetainAvailable", 1)),
+        highest_qos=1 if getattr(properties, "MaximumQoS", 2) else 0,
+        receive_maximum=getattr(properties, "ReceiveMaximum", 65_535),
+    )
+
+
+def _packet_size(message: Outgoing, properties: Properties | None) -> int:
+    """Bytes of the PUBLISH packet, at most a few too many (MQTT 5.0, section 3.3)."""
+    described = b"" if properties is None else properties.pack()  # type: ignore[no-untyped-call]
+    return 5 + 2 + len(message.topic.encode()) + 2 + len(described) + len(message.payload.encode())
 
 
 def _will_properties(will: Outgoing, delay_s: int) -> Properties:

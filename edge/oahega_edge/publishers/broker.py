@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass
@@ -14,9 +15,63 @@ from oahega_edge.errors import SettingsError
 from oahega_edge.files import read_file
 from oahega_edge.secret import Hidden
 
-MQTTS_PORT = 8883
+MQTT_PORT, MQTTS_PORT = 1883, 8883
 LARGEST_CERTIFICATE = 4 << 20
 """Bytes; the bundle of all authorities of Debian has 220 kB."""
+SCHEMES = {"mqtt": False, "tcp": False, "mqtts": True, "ssl": True, "tls": True}
+"""Beginning of an address -> whether it means TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a broker is, as a person wrote it."""
+
+    host: str
+    """A name, or an IP address without brackets."""
+    port: int
+    encrypted: bool = False
+    """The address begins with mqtts://."""
+
+
+def read_address(text: str) -> Address:
+    """`host`, `host:port`, `[::1]:port`, `::1`, `mqtt://host` or `mqtts://host`; without a port the scheme's.
+
+    Raises ValueError with what is wrong, in one sentence that quotes no password.
+    """
+    scheme, slashes, rest = text.partition("://")
+    if not slashes:
+        scheme, rest = "mqtt", text
+    if scheme.lower() not in SCHEMES:
+        raise ValueError(f"begins with {scheme}://; only mqtt:// and mqtts:// are spoken")
+    if "@" in rest:
+        raise ValueError("holds a user name; give it and the password apart from the address")
+    host, port = _parted(rest.removesuffix("/"))
+    if not _is_host(host) or not (not port or (port.isdecimal() and 1 <= int(port) <= 65_535)):
+        raise ValueError("is no address; write host, host:port or [IPv6]:port")
+    encrypted = SCHEMES[scheme.lower()]
+    return Address(host, int(port or (MQTTS_PORT if encrypted else MQTT_PORT)), encrypted)
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """Host and port, the port empty when it is not given."""
+    if text.startswith("["):
+        host, bracket, port = text[1:].partition("]")
+        return host if bracket else "", port.removeprefix(":")
+    if text.count(":") > 1:  # an IPv6 address without brackets
+        return text, ""
+    host, _, port = text.partition(":")
+    return host, port
+
+
+def _is_host(text: str) -> bool:
+    """A name or an IP address; whether it exists, only the network knows."""
+    if ":" in text:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            return False
+        return True
+    return bool(text) and all(character.isalnum() or character in "-._" for character in text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +99,7 @@ class BrokerOptions:
     @property
     def address(self) -> str:
         """For messages to people."""
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,12 @@ way are ignored and counted. Anything else that is wrong is answered with an err
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 import re
+import secrets
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,7 +30,7 @@ from oahega_edge.contract.messages import (
 from oahega_edge.contract.topics import Topics
 from oahega_edge.errors import plain
 from oahega_edge.publishers.port import Command
-from oahega_edge.publishers.wire import Incoming, Token
+from oahega_edge.publishers.wire import Incoming, Outgoing, Token
 
 LARGEST_PAYLOAD = 4096
 """Bytes."""
@@ -59,10 +63,30 @@ def read_command(message: Incoming, topics: Topics) -> Command | Refused | None:
         return _command(name, message, topics)
     except _Wrong as wrong:
         return Refused(
-            reply_to=topics.response(name),
+            reply_to=_reply_topic(name, message, topics),
             correlation=message.correlation if _fits(message.correlation) else None,
-            response=Response(command=name, status="error", error=str(wrong)),
+            response=Response(
+                command=name, status="error", error=str(wrong), transaction=_transaction(message.payload)
+            ),
         )
+
+
+def _reply_topic(name: str, message: Incoming, topics: Topics) -> str:
+    """Where the sender waits for the answer, also for the answer to a bad command."""
+    if message.reply_to is not None and topics.may_answer_on(message.reply_to):
+        return message.reply_to
+    return topics.response(name)
+
+
+def _transaction(payload: bytes) -> str | None:
+    """The transaction of a command that is wrong otherwise; None when there is none to be found."""
+    if len(payload) > LARGEST_PAYLOAD:
+        return None
+    try:
+        given = json.loads(payload)["transaction"]
+        return EmptyCommand(transaction=given).transaction
+    except (ValueError, TypeError, KeyError, RecursionError):  # pydantic's ValidationError is a ValueError
+        return None
 
 
 class _Wrong(Exception):
@@ -96,7 +120,7 @@ def _command(name: str, message: Incoming, topics: Topics) -> Command:
         name=asked,
         settings=settings,
         transaction=transaction,
-        reply_to=message.reply_to or topics.response(name),
+        reply_to=_reply_topic(name, message, topics),
         correlation=message.correlation,
     )
 
@@ -112,6 +136,54 @@ def _payload(model: type[_Payload], payload: bytes) -> _Payload:
 
 def _fits(correlation: bytes | None) -> bool:
     return correlation is None or len(correlation) <= LARGEST_CORRELATION
+
+
+class EchoTest:
+    """Finds out whether commands reach us, with a message to ourselves on a topic that is no command.
+
+    Some brokers (mosquitto 2.0) grant every subscription and silently keep the messages that may not be read.
+    A broker that takes our message and does not give it back keeps commands from us as well.
+    """
+
+    def __init__(self, topics: Topics, on_verdict: Callable[[bool], None], patience_s: float = 2.0) -> None:
+        """`on_verdict` is called from the connection's thread or a timer's."""
+        self._topic = f"{topics.command('_echo')}"
+        self._on_verdict = on_verdict
+        self._patience_s = patience_s
+        self._nonce = ""
+        self._token: Token | None = None
+        self._timer: threading.Timer | None = None
+
+    def start(self, publish: Callable[[Outgoing], Token | None]) -> None:
+        """On a new connection, from its thread."""
+        self.stop()
+        self._nonce = secrets.token_hex(8)
+        self._token = publish(Outgoing(topic=self._topic, payload=self._nonce, expiry_s=5))
+
+    def stop(self) -> None:
+        """The connection is gone."""
+        self._token = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def acknowledged(self, token: Token, refusal: str | None) -> bool:
+        """Whether this was about our message; one that we may not write to ourselves proves nothing."""
+        if token != self._token:
+            return False
+        if refusal is None:
+            self._timer = threading.Timer(self._patience_s, self._on_verdict, [False])
+            self._timer.daemon = True
+            self._timer.start()
+        return True
+
+    def received(self, message: Incoming) -> bool:
+        """Whether this is an echo, of this connection or an earlier one."""
+        if message.topic != self._topic:
+            return False
+        if message.payload == self._nonce.encode():
+            self.stop()
+            self._on_verdict(True)
+        return True
 
 
 class CommandQueue:

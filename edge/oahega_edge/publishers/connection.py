@@ -6,25 +6,34 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from oahega_edge.errors import SettingsError
 from oahega_edge.publishers.attempt import Attempt, Ending
 from oahega_edge.publishers.broker import BrokerOptions, tls_context
-from oahega_edge.publishers.wire import Incoming, Outgoing, ProtocolVersion, Session, Subscription, Token
+from oahega_edge.publishers.wire import (
+    Incoming,
+    Limits,
+    Outgoing,
+    ProtocolVersion,
+    Session,
+    Subscription,
+    Token,
+)
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-MOST_IN_FLIGHT = 10
-"""Unacknowledged messages, all kinds together. A broker that allows fewer ends the connection; paho can
-only change it before connecting, so the next connection keeps to it."""
 
 
 class Receiver(Protocol):
     """Takes the events of a connection, on the network thread: none of these may wait."""
+
+    def subscribed(self, refused: Mapping[str, str]) -> None:
+        """The broker answered the subscriptions, just before `up`; `refused`: topics, and its reasons."""
+        ...
 
     def up(self, protocol: ProtocolVersion, note: str | None) -> None:
         """The broker accepted us; what is sent from here goes first."""
@@ -35,7 +44,7 @@ class Receiver(Protocol):
         ...
 
     def acknowledged(self, token: Token, refusal: str | None) -> None:
-        """The broker took the message over, or says why not."""
+        """The broker took the message over, or the sentence that says why not."""
         ...
 
     def received(self, message: Incoming) -> None:
@@ -52,6 +61,8 @@ class ReconnectPauses:
     taken_over_s: float = 30.0
     """First pause after another client took our id."""
     taken_over_largest_s: float = 600.0
+    settled_s: float = 10.0
+    """A connection that ends sooner counts as one more failure in a row."""
     random: Callable[[], float] = random.random
 
     def after(self, failures: int) -> float:
@@ -95,7 +106,7 @@ class Connection:
         self._lock = threading.Lock()
         self._attempt: Attempt | None = None
         self._number = 0
-        self._in_flight = MOST_IN_FLIGHT
+        self._limits = Limits()
         self._problem: str | None = None
         self._fallback_logged = False
         self._speaks_5 = False
@@ -157,8 +168,9 @@ class Connection:
             if ending.kind == "stopped":
                 return
             self._last_ending = ending.kind
-            failures = 1 if ending.was_up else failures + 1
-            calm = ending.was_up and time.monotonic() - began > self._pauses.taken_over_largest_s
+            lasted = time.monotonic() - began if ending.was_up else 0.0
+            failures = 1 if lasted > self._pauses.settled_s else failures + 1
+            calm = lasted > self._pauses.taken_over_largest_s
             if ending.kind == "taken-over":
                 takeovers = 1 if calm else takeovers + 1
                 pause = self._pauses.after_takeover(takeovers)
@@ -171,24 +183,35 @@ class Connection:
         """Use MQTT 5 if the broker speaks it: tried first, and again after every 3.1.1 connection."""
         if not self._speaks_5:
             answer = self._attempt_once("5", probe=True)
-            if answer.kind in ("stopped", "unreachable"):
+            if answer.kind in ("stopped", "unreachable", "refused"):
                 return answer
             self._speaks_5 = answer.kind not in ("no-mqtt5", "silent")
             self._note = f"the broker at {self._options.address} refuses MQTT 5 ({answer.reason})"
         if not self._speaks_5:
             return self._attempt_once("3.1.1")
         ending = self._attempt_once("5")
-        self._speaks_5 = ending.kind not in ("no-mqtt5", "silent")
+        self._speaks_5 = ending.kind not in ("no-mqtt5", "silent", "refused")
         return ending
 
     def _attempt_once(self, protocol: ProtocolVersion, probe: bool = False) -> Ending:
-        """A probe is a bare CONNECT: amqtt chokes silently on the will and properties of MQTT 5."""
+        """A probe is a bare CONNECT: amqtt chokes silently on the will and properties of MQTT 5.
+
+        Its answer also says what the broker takes, which the will must keep to.
+        """
         with self._lock:
             if self._stopping.is_set():
                 return Ending("stopped")
             self._number += 1
             session = None if probe else self._session
-            attempt = Attempt(self._number, protocol, self._options, session, self._tls, self._in_flight)
+            attempt = Attempt(
+                self._number,
+                protocol,
+                self._options,
+                session,
+                self._tls,
+                self._limits if protocol == "5" else Limits(),
+                self._subscriptions,
+            )
             self._attempt = attempt
         attempt.on_up = lambda: self._came_up(attempt)
         attempt.on_acknowledged = self._receiver.acknowledged
@@ -196,7 +219,7 @@ class Connection:
         ending = attempt.run()
         attempt.close()
         self._attempt = None
-        self._in_flight = min(self._in_flight, attempt.allowed_in_flight)
+        self._limits = attempt.limits
         self._ready = False
         if ending.was_up:
             self._receiver.down()
@@ -209,8 +232,7 @@ class Connection:
             log.warning("MQTT: %s; using 3.1.1, without expiry and properties.", note)
         log.info("MQTT: connected to %s (version %s).", self._options.address, attempt.protocol)
         self._problem = None
-        if self._subscriptions:
-            attempt.subscribe(self._subscriptions)
+        self._receiver.subscribed(attempt.refused_subscriptions)
         self._receiver.up(attempt.protocol, note)
         self._ready = True
 

@@ -6,14 +6,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import OFFLINE, ONLINE, BrokerLink, Delivery, Health, Info, Response, State
 from oahega_edge.publishers.broker import MqttOptions
-from oahega_edge.publishers.commands import CommandQueue
+from oahega_edge.publishers.commands import CommandQueue, EchoTest
 from oahega_edge.publishers.connection import Connection, ReconnectPauses
 from oahega_edge.publishers.courier import Courier
 from oahega_edge.publishers.duplicates import DuplicateIdGuard
@@ -64,6 +64,7 @@ class MqttPublisher:
             pauses=pauses,
         )
         self._commands = CommandQueue(self._topics)
+        self._echo = EchoTest(self._topics, self._know_whether_commands_arrive)
         self._duplicates = DuplicateIdGuard()
         self._birth_pause = birth_pause
         self._welcome: threading.Timer | None = None
@@ -71,6 +72,11 @@ class MqttPublisher:
         self._discovered: Outgoing | None = None
         self._protocol: ProtocolVersion | None = None
         self._note: str | None = None
+        self._complaints = _Complaints()
+        self._commands_granted = True
+        """The broker grants the subscription to commands."""
+        self._commands_kept = False
+        """It grants it and does not keep to it."""
         self._connects = 0
         self._closed = False
 
@@ -92,6 +98,7 @@ class MqttPublisher:
         self._closed = True
         if self._welcome is not None:
             self._welcome.cancel()
+        self._echo.stop()
         self._await_delivery(FAREWELL_S)
         self._connection.stop(self._envelopes.availability(OFFLINE), FAREWELL_S)
         self._courier.stop()
@@ -138,10 +145,25 @@ class MqttPublisher:
             connects=self._connects,
             ignored_commands=self._commands.ignored,
             store=events.place,
-            problem=events.problem or self._connection.problem or self._duplicates.problem,
+            problem=(
+                events.problem
+                or self._connection.problem
+                or self._duplicates.problem
+                or self._complaints.problem
+            ),
         )
 
     # Called by the connection, on its thread.
+
+    def subscribed(self, refused: Mapping[str, str]) -> None:
+        """Commands that cannot arrive are not announced."""
+        self._complaints.clear()
+        self._commands_granted = self._topics.commands not in refused
+        for topic, reason in refused.items():
+            self._complaints.add(
+                f"the broker refuses to let this device read {topic} ({reason}): {self._purpose(topic)}; "
+                "check its access rules"
+            )
 
     def up(self, protocol: ProtocolVersion, note: str | None) -> None:
         """Publish availability first, then info and state; the events follow."""
@@ -151,15 +173,20 @@ class MqttPublisher:
         self._duplicates.connected()
         self._publish_all()
         self._courier.up()
+        if self._options.commands and protocol == "5":
+            self._echo.start(self._connection.publish)
 
     def down(self) -> None:
         """Send again what was not acknowledged."""
+        self._echo.stop()
         self._courier.down()
 
     def acknowledged(self, token: Token, refusal: str | None) -> None:
         """Of an event, of an answer or of something else."""
+        if self._echo.acknowledged(token, refusal):
+            return
         if refusal is not None:
-            log.warning("MQTT: the broker refused a message (%s): check its access rules.", refusal)
+            self._complaints.add(refusal)
         self._commands.answered(token)
         self._courier.acknowledged(token, refusal)
 
@@ -170,7 +197,7 @@ class MqttPublisher:
                 self._connection.give_way()
         elif message.topic == status_topic(self._options.discovery_prefix):
             self._welcome_home_assistant(message)
-        elif self._options.commands:
+        elif self._options.commands and not self._echo.received(message):
             refused = self._commands.take(message)
             if refused is not None:
                 message_back = answer(refused.reply_to, refused.correlation, refused.response)
@@ -185,6 +212,26 @@ class MqttPublisher:
             wanted.append(Subscription(status_topic(self._options.discovery_prefix)))
         return tuple(wanted)
 
+    def _know_whether_commands_arrive(self, they_do: bool) -> None:
+        """Announce commands, or no longer."""
+        if not they_do:
+            self._complaints.add(
+                f"the broker keeps what is sent to {self._topics.commands} from this device: no command can "
+                "arrive; check its access rules"
+            )
+        if they_do == self._commands_kept:
+            self._commands_kept = not they_do
+            if self._retained.info is not None:
+                self._publish_info(self._retained.info)
+
+    def _purpose(self, topic: str) -> str:
+        """What does not work without this subscription."""
+        if topic == self._topics.commands:
+            return "no command can arrive"
+        if topic == self._topics.info:
+            return "another device of the same name goes unnoticed"
+        return "a restart of Home Assistant goes unnoticed"
+
     def _publish_all(self) -> None:
         self._connection.publish(self._envelopes.availability(ONLINE))
         self._discovered = None
@@ -197,6 +244,8 @@ class MqttPublisher:
         if self._protocol is not None:
             link = BrokerLink(protocol=self._protocol, note=self._note)
             info = info.model_copy(update={"mqtt": link})
+        if self._commands_kept or not self._commands_granted:
+            info = info.model_copy(update={"commands": ()})
         self._connection.publish(self._envelopes.info(info))
         self._duplicates.introduced()
         if self._options.discovery:
@@ -229,6 +278,30 @@ class MqttPublisher:
         until = time.monotonic() + patience_s
         while self.connected and not self._courier.idle() and time.monotonic() < until:
             time.sleep(0.01)
+
+
+class _Complaints:
+    """What the broker refuses, each said once in the log, and in `problem` until the next connection."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+        self._now: dict[str, None] = {}
+
+    @property
+    def problem(self) -> str | None:
+        """All of them."""
+        return "; ".join(self._now.copy()) or None
+
+    def add(self, sentence: str) -> None:
+        """One more, or one that is known."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            log.warning("MQTT: %s.", sentence)
+        self._now[sentence] = None
+
+    def clear(self) -> None:
+        """A new connection."""
+        self._now = {}
 
 
 class _Retained:

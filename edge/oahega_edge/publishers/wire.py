@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 ProtocolVersion = Literal["5", "3.1.1"]
@@ -42,6 +42,24 @@ class Subscription:
     topic: str
     as_published: bool = False
     """With MQTT 5, `retained` tells how a message was published, not whether it is an old one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the broker takes, as its CONNACK says (MQTT 5.0, section 3.2.2.3); one of 3.1.1 says nothing."""
+
+    largest_packet: int | None = None
+    """Bytes of a whole packet; None: any."""
+    retains: bool = True
+    highest_qos: Literal[0, 1] = 1
+    receive_maximum: int = 65_535
+    """Unacknowledged messages."""
+
+    def fitted(self, message: Outgoing) -> Outgoing:
+        """The message as this broker takes it."""
+        return replace(
+            message, qos=min(message.qos, self.highest_qos), retain=message.retain and self.retains
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,4 +84,5 @@ class Announcer:
 
 def _essence(state: State) -> tuple[object, ...]:
     """What makes a new state worth publishing."""
-    return state.emotion, state.faces, state.people, state.camera, state.mute_problem
+    problems = state.mute_problem, state.picture_problem
+    return state.emotion, state.faces, state.people, state.camera, problems

@@ -57,6 +57,7 @@ def make_camera(settings: Settings, source: str | None = None) -> Camera:
         height=camera.height,
         fps=camera.fps,
         roi=Box(*camera.roi),
+        stall_s=camera.stall_s,
     )
 
 
@@ -231,9 +232,8 @@ def _lasting(camera: Camera, settings: Settings) -> Camera:
     """A live camera that is reopened when it stalls; files are not."""
     if not camera.live:
         return camera
-    return RecoveringCamera(
-        camera, RetrySteps(stall_after=settings.camera.stall_s, attempts=settings.camera.attempts)
-    )
+    steps = RetrySteps.for_settings(settings.camera.stall_s, settings.camera.attempts)
+    return RecoveringCamera(camera, steps)
 
 
 def _control(daemon: Daemon) -> Callable[[str], Mapping[str, object]]:

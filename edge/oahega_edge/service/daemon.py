@@ -13,7 +13,7 @@ from oahega_edge.chain.pipeline import Step
 from oahega_edge.chain.trigger import Decision
 from oahega_edge.contract.events import EventStamp
 from oahega_edge.contract.messages import Adjustable
-from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource
+from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource, NoFrameYet
 from oahega_edge.publishers.port import Command, Publisher
 from oahega_edge.service.announcer import Announcer
 from oahega_edge.service.engines import Engines
@@ -87,6 +87,8 @@ class Daemon:
             while not (self.stop.is_set() or self.mute.muted):
                 try:
                     frame = camera.read(TURN)
+                except NoFrameYet as wait:
+                    self._report_alive(f"the next frame is not due: {wait}")
                 except CameraStalled as stalled:
                     if not self.mute.muted:
                         self._without_picture(stalled)

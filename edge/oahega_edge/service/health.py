@@ -81,6 +81,8 @@ class CameraReport:
             dropped=self.dropped,
             stalls=self.camera.stalls,
             reopens=self.camera.reopens,
+            left_out=self.camera.left_out,
+            picture_problem=self.camera.picture_problem,
         )
 
 
@@ -155,6 +157,7 @@ class Reporter:
             muted=self.camera.state == "muted",
             mute_problem=self.mute_problem(),
             camera=self.camera.state,
+            picture_problem=self.camera.camera.picture_problem,
         )
 
     def health(self, delivery: Delivery) -> Health:

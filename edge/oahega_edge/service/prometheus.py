@@ -261,4 +261,5 @@ def _counters(health: Health) -> Iterator[tuple[str, str, float]]:
     yield "frames_dropped", "Replaced by newer ones before they were used", health.camera.dropped
     yield "camera_stalls", "Times that no frame came in time", health.camera.stalls
     yield "camera_reopens", "Times that the camera was opened again", health.camera.reopens
+    yield "pictures_left_out", "Frozen or torn, not looked at", health.camera.left_out
     yield "accelerator_failures", "Times that the accelerator was lost", health.accelerator.restarts

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, Secret, ValidationError, Vali
 
 from oahega_edge.errors import SettingsError, plain
 from oahega_edge.manifest import Manifest
+from oahega_edge.publishers.broker import read_address
 from oahega_edge.secret import HIDDEN, Hidden, Source, holds_secret, masked, shown
 from oahega_edge.text import read_text
 
@@ -221,6 +222,7 @@ class Mqtt(Section):
     """The broker."""
 
     host: str
+    """A name or an IP address, IPv6 with or without brackets."""
     port: Annotated[int, Field(ge=1, le=65535)]
     root: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*$")]
     username: Hidden
@@ -237,6 +239,19 @@ class Mqtt(Section):
     commands: bool
     discovery: bool
     discovery_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
+
+    @field_validator("host")
+    @classmethod
+    def _host_alone(cls, value: str) -> str:
+        if not value:
+            return value
+        address = read_address(value)
+        if value.strip("[]") != address.host:
+            tls = ', mqtt.tls = "on"' if address.encrypted else ""
+            raise ValueError(
+                f'write the host alone: mqtt.host = "{address.host}", mqtt.port = {address.port}{tls}'
+            )
+        return address.host
 
 
 class Store(Section):
@@ -430,7 +445,7 @@ def _from_environment(environment: Mapping[str, str]) -> Tree:
     for name, text in environment.items():
         section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
         if name.startswith(ENVIRONMENT_PREFIX) and key and section in Settings.model_fields:
-            tree.setdefault(section, {})[key] = _literal(text)
+            tree.setdefault(section, {})[key] = _typed(section, key, text)
     return tree
 
 
@@ -448,16 +463,38 @@ def _from_assignments(assignments: Iterable[str]) -> Tree:
                 f"--set {plain(path.strip())}: a login in a command line can be read by every user; use "
                 "camera.user and camera.password_file, or mqtt.username and mqtt.password_file"
             )
-        tree.setdefault(section, {})[key] = _literal(text.strip())
+        tree.setdefault(section, {})[key] = _typed(section, key, text.strip())
     return tree
 
 
-def _literal(text: str) -> Any:
+def _typed(section: str, key: str, text: str) -> Any:
+    """What a person typed for this setting: text where the setting is text, else a TOML value.
+
+    `0` is a camera, and `2026-11-24` may be a bundle: neither becomes a number or a date. Quotes are removed.
+    """
+    value = _toml_value(text)
+    return text if _is_text(section, key) and not isinstance(value, str) else value
+
+
+def _toml_value(text: str) -> Any:
     """A TOML value where it parses as one, else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
         return text
+
+
+def _is_text(section: str, key: str) -> bool:
+    """Whether the setting takes any text, or one of several words."""
+    model = Settings.model_fields[section].annotation if section in Settings.model_fields else None
+    field = model.model_fields.get(key) if isinstance(model, type) and issubclass(model, Section) else None
+    if field is None:
+        return False
+    kind = field.annotation
+    if isinstance(kind, type):
+        return issubclass(kind, str | Secret)
+    words = getattr(kind, "__args__", ())
+    return bool(words) and all(isinstance(word, str) for word in words)
 
 
 def _not_empty(region: Region) -> Region:
@@ -478,7 +515,10 @@ def _problem(item: Any, merged: Mapping[str, Mapping[str, tuple[Any, str]]]) -> 
     if item["type"] == "missing":
         return f"{path}: is not set; {_remedy(path)}"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{path} = {_shown(item)}{place}: {message}"
+    value = _shown(item)
+    if item["type"] == "string_type" and not isinstance(item["input"], list | dict):
+        message += f'; write it in quotes: {key} = "{value}"'
+    return f"{path} = {value}{place}: {message}"
 
 
 def _shown(item: Any) -> str:
@@ -488,8 +528,10 @@ def _shown(item: Any) -> str:
     kind: Any = model.model_fields[keys[0]].annotation if keys else None
     if not (isinstance(kind, type) and issubclass(kind, Secret)):
         return plain(masked(repr(item["input"])))
-    is_source = kind is Source and isinstance(item["input"], str)
-    return plain(repr(shown(item["input"]))) if is_source else HIDDEN
+    if kind is not Source:
+        return HIDDEN
+    given = item["input"]
+    return plain(repr(shown(given)) if isinstance(given, str) else str(given))
 
 
 def _remedy(path: str) -> str:

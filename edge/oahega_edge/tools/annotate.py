@@ -123,7 +123,7 @@ class VideoFile:
     def _open(self, pixels: Pixels, interval: float) -> None:
         self._size = (pixels.shape[1], pixels.shape[0])
         self._writer = cv2.VideoWriter(
-            str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), min(1 / interval, 120.0), self._size
+            str(self._path.absolute()), cv2.VideoWriter.fourcc(*"mp4v"), min(1 / interval, 120.0), self._size
         )
         if not self._writer.isOpened():
             raise EdgeError(f"video {self._path} cannot be written; name a writable path that ends in .mp4")

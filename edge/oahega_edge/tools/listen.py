@@ -7,7 +7,7 @@ import logging
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TextIO
@@ -53,6 +53,8 @@ class Listener:
         self._root = root
         self._inbox: queue.SimpleQueue[Received] = queue.SimpleQueue()
         self._seen: dict[str, None] = {}
+        self.was_connected = False
+        """The broker has let us in at least once."""
         self.rejected = 0
         """Messages that do not fit the contract."""
         topics = tuple(Subscription(f"{root}/{device}/{kind}") for kind in kinds)
@@ -86,8 +88,14 @@ class Listener:
 
     # What the connection tells, from its thread.
 
+    def subscribed(self, refused: Mapping[str, str]) -> None:
+        """What cannot be read never arrives."""
+        for topic, reason in refused.items():
+            log.warning("The broker refuses to let us read %s (%s); check its access rules.", topic, reason)
+
     def up(self, protocol: ProtocolVersion, note: str | None) -> None:
-        """The subscriptions were sent before this."""
+        """The subscriptions were answered before this."""
+        self.was_connected = True
 
     def down(self) -> None:
         """The connection comes back by itself."""

@@ -340,3 +340,33 @@ def test_open_camera_chooses_by_the_source(source, live, tmp_path, monkeypatch):
 
     assert camera.live is live
     np.testing.assert_allclose(frame.pixels[40, 20], RED, atol=12)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/dev/v4l/by-path/platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.3:1.0-video-index0",
+        "/dev/v4l/by-id/usb-046d_HD:Pro-video-index0",
+        "/dev/video0",
+        "0",
+        "RTSP://10.0.0.4:554/live",
+        "http://[fe80::1]:8080/video",
+    ],
+)
+def test_a_device_or_an_address_may_hold_colons(source):
+    camera = open_camera(source)
+
+    assert isinstance(camera, OpenCvCamera)
+    assert camera.name == source
+
+
+@pytest.mark.parametrize("name", ["at 10:30:00.avi", "10:30.avi", "rtsp:lobby.avi"])
+@pytest.mark.parametrize("prefix", ["", "loop:"])
+def test_the_name_of_a_file_may_hold_colons(name, prefix, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "clip.avi", "MJPG").rename(tmp_path / name)
+
+    with open_camera(f"{prefix}{name}") as camera:
+        frame = camera.read(PATIENCE)
+
+    np.testing.assert_allclose(frame.pixels[40, 20], RED, atol=12)

@@ -165,3 +165,11 @@ def open_and_close(camera, times: int) -> None:
 
 def held() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+
+@pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
+def test_a_camera_of_one_picture_in_three_seconds_is_read(kind):
+    with kind(scene, fps=0.33) as device, open_camera(device.url, stall_s=20) as camera:
+        frames = [camera.read(PATIENCE) for _ in range(2)]
+
+    assert frames[1].sequence == frames[0].sequence + 1

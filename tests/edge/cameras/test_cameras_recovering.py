@@ -21,7 +21,7 @@ from oahega_edge.cameras.opencv import OpenCvCamera
 from oahega_edge.cameras.picamera import PiCamera
 from oahega_edge.cameras.recovering import RecoveringCamera, RecoveryState, RetrySteps
 from oahega_edge.chain.frame import Frame, Pixels
-from oahega_edge.errors import CameraError, CameraStalled
+from oahega_edge.errors import CameraError, CameraStalled, NoFrameYet
 from waiting import PATIENCE
 
 GONE = CameraError("the fake camera is gone; plug it in")
@@ -82,8 +82,23 @@ def lit(i: int) -> Pixels:
 
 
 def torn(i: int) -> Pixels:
+    """Each breaks off in another row; what stays in one place would belong to the scene."""
     picture = lit(i)
-    picture[30:] = 128
+    picture[20 + 7 * (i % 5) :] = 128
+    return picture
+
+
+def with_bezel(i: int) -> Pixels:
+    """A frame around the screen that the camera looks through."""
+    picture = lit(i)
+    picture[50:] = (0x30, 0x34, 0x38)
+    return picture
+
+
+def with_grey_desk(i: int) -> Pixels:
+    """As even and as grey as what a decoder leaves."""
+    picture = lit(i)
+    picture[45:] = 128
     return picture
 
 
@@ -302,13 +317,55 @@ def test_a_torn_picture_is_left_out():
         frames = read_through(camera, 2)
 
     assert [frame.sequence for frame in frames] == [0, 2]
+    assert camera.left_out == 1
+    assert camera.picture_problem is None
 
 
-def test_a_camera_that_gives_only_torn_pictures_is_stalled():
-    camera, _, _ = on_fake_time(frames_of(torn(i) for i in range(30)))
+def test_a_camera_that_gives_only_torn_pictures_is_stalled_after_the_set_time():
+    camera, _, clock = on_fake_time(
+        frames_of([lit(0), *(torn(i) for i in range(100))]), steps=RetrySteps(stall_after=4.0)
+    )
+    said = []
 
-    with camera, pytest.raises(CameraStalled, match="the picture is torn"):
+    with camera:
         camera.read(1.0)
+        while clock.now < 1006:
+            with pytest.raises(CameraStalled, match="the picture is torn") as stalled:
+                camera.read(1.0)
+            said.append((clock.now - 1000.1, stalled.type))
+        assert camera.picture_problem == "torn"
+
+    assert {kind for after, kind in said if after < 3.9} == {NoFrameYet}
+    assert {kind for after, kind in said if after > 4.1} == {CameraStalled}
+    assert camera.left_out > 40
+
+
+@pytest.mark.parametrize("view", [with_bezel, with_grey_desk])
+def test_a_picture_that_stays_as_it_is_is_handed_on(view):
+    camera, _, _ = on_fake_time(frames_of(view(i) for i in range(50)))
+
+    with camera:
+        frames = read_through(camera, 50)
+
+    assert len(frames) == 50
+    assert camera.left_out == 0
+
+
+@pytest.mark.parametrize(("seconds_between", "stall_after"), [(0.9, 5.0), (4.8, 5.0), (20.0, 30.0)])
+def test_a_slow_camera_is_not_lost_while_it_keeps_to_the_set_time(seconds_between, stall_after):
+    waits = [NoFrameYet("not yet")] * int(seconds_between / 0.5)
+    slow = [step for frame in some(10) for step in (*waits, frame)]
+    camera, inner, _ = on_fake_time(slow, steps=RetrySteps(stall_after=stall_after))
+
+    with camera:
+        for _ in range(10):
+            for _ in waits:
+                with pytest.raises(NoFrameYet):
+                    camera.read(0.5)
+            camera.read(0.5)
+
+    assert camera.stalls == 0
+    assert inner.history == ["open", "close"]
 
 
 def test_each_loss_and_return_is_logged_once(caplog):

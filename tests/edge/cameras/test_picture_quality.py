@@ -12,7 +12,15 @@ import pytest
 from filmed import read_all
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.memory import frames_of
-from oahega_edge.cameras.picture_quality import FrameWatch, Problem, brightness, is_black, is_torn, sharpness
+from oahega_edge.cameras.picture_quality import (
+    TORN_AT_MOST,
+    FrameWatch,
+    Problem,
+    brightness,
+    filled_rows,
+    is_black,
+    sharpness,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = Path(os.environ.get("OAHEGA_SHARED", ROOT / "../shared"))
@@ -113,6 +121,9 @@ def test_a_lamp_in_the_dark_is_not_black():
         (with_bottom(0.0, 0), False),
         (with_bottom(0.2, (0, 0, 0)), False),
         (with_bottom(0.2, (255, 255, 255)), False),
+        (with_bottom(0.2, (0x30, 0x34, 0x38)), False),
+        (with_bottom(0.3, (225, 222, 215)), False),
+        (with_bottom(0.1, (180, 20, 30)), False),
         (flat((128, 128, 128)), False),
         (noisy(), False),
         (noisy(20, 2), False),
@@ -126,13 +137,16 @@ def test_a_lamp_in_the_dark_is_not_black():
         "whole",
         "letterbox",
         "overexposed table",
+        "dark bezel",
+        "white desk",
+        "caption bar",
         "test card",
         "wall",
         "dark wall",
     ],
 )
-def test_torn(picture, expected):
-    assert is_torn(picture) is expected
+def test_rows_as_a_decoder_leaves_them(picture, expected):
+    assert bool(filled_rows(picture)) is expected
 
 
 def test_a_real_jpeg_that_was_cut_is_torn():
@@ -141,13 +155,16 @@ def test_a_real_jpeg_that_was_cut_is_torn():
     lost_in_the_middle = data[: len(data) // 2] + data[-2:]
     broken = np.asarray(cv2.imdecode(np.frombuffer(lost_in_the_middle, np.uint8), cv2.IMREAD_COLOR))
 
-    assert not is_torn(whole)
-    assert is_torn(broken)
+    watch = FrameWatch()
+    before, after = frames_of([whole, broken])
+
+    assert watch.see(before, 0.0) == frozenset()
+    assert watch.see(after, 0.1) == {Problem.TORN}
 
 
 def test_a_tiny_picture_is_looked_at_without_harm():
     for size in ((1, 1, 3), (2, 3, 3), (8, 8, 3)):
-        assert not is_torn(np.full(size, 90, np.uint8))
+        assert not filled_rows(np.full(size, 90, np.uint8))
         assert not is_black(np.full(size, 90, np.uint8))
 
 
@@ -194,12 +211,57 @@ def test_time_in_the_dark_does_not_count_as_frozen():
     assert watch.see(bright, 40) == frozenset()
 
 
-def test_problems_add_up():
-    watch = FrameWatch(frozen_after=1)
-    torn = frames_of([with_bottom(0.5, (128, 128, 128))])[0]
-    watch.see(torn, 0)
+GREY, GREEN = (128, 128, 128), (0, 135, 0)
 
-    assert watch.see(torn, 5) == {Problem.FROZEN, Problem.TORN}
+
+def drawn_out(above):
+    return above[-1]
+
+
+def seen_over_time(pictures, seconds=0.1) -> list[frozenset[Problem]]:
+    watch = FrameWatch()
+    return [watch.see(frame, i * seconds) for i, frame in enumerate(frames_of(pictures))]
+
+
+@pytest.mark.parametrize("fill", [GREY, GREEN, drawn_out], ids=["grey", "green", "drawn out"])
+def test_a_part_that_was_just_lost_is_torn_until_the_picture_is_whole_again(fill):
+    pictures = [room(0), with_bottom(0.3, fill), with_bottom(0.6, fill), room(1)]
+
+    assert seen_over_time(pictures) == [frozenset(), {Problem.TORN}, {Problem.TORN}, frozenset()]
+
+
+@pytest.mark.parametrize("fill", [GREY, GREEN, drawn_out], ids=["grey", "green", "drawn out"])
+def test_a_surface_that_is_there_from_the_beginning_belongs_to_the_scene(fill):
+    assert seen_over_time([with_bottom(0.2, fill)] * 50) == [frozenset()] * 50
+
+
+@pytest.mark.parametrize("seconds", [0.07, 0.5, 5.0])
+def test_a_surface_that_comes_and_stays_is_distrusted_for_a_moment_only(seconds):
+    """As a grey caption that is switched on, with the flicker of a compressed picture at its edge."""
+    pictures = [room(0), *(with_bottom(0.2 + 0.01 * (i % 3), GREY) for i in range(60))]
+
+    seen = seen_over_time(pictures, seconds)
+
+    torn = [i for i, problems in enumerate(seen) if Problem.TORN in problems]
+    assert torn == list(range(1, 1 + len(torn)))
+    assert seconds * (len(torn) - 1) <= TORN_AT_MOST
+
+
+def test_a_stream_whose_every_picture_breaks_elsewhere_stays_torn():
+    shares = np.random.default_rng(0).uniform(0.1, 0.9, 100)
+
+    seen = seen_over_time([room(), *(with_bottom(share, GREY) for share in shares)])
+
+    assert sum(Problem.TORN in problems for problems in seen) > 90
+
+
+def test_problems_add_up():
+    watch = FrameWatch(frozen_after=0.5)
+    whole, torn = frames_of([room(), with_bottom(0.5, GREY)])
+    watch.see(whole, 0.0)
+    watch.see(torn, 0.1)
+
+    assert watch.see(torn, 0.9) == {Problem.FROZEN, Problem.TORN}
 
 
 def test_a_frame_of_another_size_is_a_new_picture():

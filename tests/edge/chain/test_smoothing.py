@@ -152,3 +152,28 @@ def test_n_of_a_belief_can_change_while_running() -> None:
     filter_.resize(2)
 
     assert filter_.add(p(0.9, 0.1), 0.8).frames == 2
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 5.0])
+def test_frames_of_a_face_in_sight_add_up_however_slow_the_camera_is(seconds):
+    filter_ = Belief(frames=4, max_age=2.0, lasting=60.0)
+    window = Window(frames=4, max_age=2.0)
+
+    for i in range(6):
+        belief = filter_.add(p(0.7, 0.2, 0.1), i * seconds, in_sight=i > 0)
+        mean = window.add(p(0.7, 0.2, 0.1), i * seconds, in_sight=i > 0)
+
+    assert belief.scores[0] > 0.7
+    assert (belief.frames, mean.frames) == (4, 4)
+    assert mean.window == pytest.approx(3 * seconds)
+
+
+def test_frames_before_an_occlusion_leave_whatever_the_pace():
+    filter_ = Belief(frames=4, max_age=2.0, lasting=60.0)
+    window = Window(frames=4, max_age=2.0)
+    for i in range(4):
+        filter_.add(p(0.9, 0.1), float(i), in_sight=i > 0)
+        window.add(p(0.9, 0.1), float(i), in_sight=i > 0)
+
+    assert filter_.add(p(0.5, 0.5), 8.0).frames == 1
+    assert window.add(p(0.5, 0.5), 8.0).frames == 1

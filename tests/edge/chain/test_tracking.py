@@ -164,3 +164,45 @@ def test_a_face_is_not_held_where_another_one_is() -> None:
     tracks.update([face(0.31, size=0.25)], 0.5)
 
     assert [track.id for track in tracks.held(0.5, most=0.5)] == [2]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 1.3, 5.0])
+def test_a_face_keeps_its_id_however_slow_the_camera_is(seconds: float) -> None:
+    tracks = tracker(start_hits=2)
+
+    seen = [tracks.update([face(0.3 + 0.05 * (i % 2))], i * seconds)[0] for i in range(8)]
+
+    assert [[track.id for track in each] for each in seen] == [[], *[[1]] * 7]
+
+
+def test_at_one_frame_a_second_a_missed_face_is_waited_for_as_long_as_set() -> None:
+    tracks = tracker(lost_after=4.0)
+    for second in range(4):
+        tracks.update([face(0.3)], second)
+    for second in range(4, 7):
+        assert tracks.update([], second) == ([], [])
+
+    (back,), _ = tracks.update([face(0.3)], 7)
+
+    assert back.id == 1
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0.0, 1), (0.06, 2)])
+def test_after_a_pause_of_the_camera_only_a_face_in_the_same_place_is_the_same(
+    shift: float, expected: int
+) -> None:
+    tracks = tracker()
+    for i in range(10):
+        tracks.update([face(0.3)], i / 10)
+
+    (seen,), _ = tracks.update([face(0.3 + shift)], 4.0)
+
+    assert seen.id == expected
+
+
+def test_a_face_is_not_expected_far_outside_of_the_picture_after_seconds() -> None:
+    tracks = tracker()
+    for i in range(10):
+        (track,), _ = tracks.update([face(0.1 + 0.02 * i)], i / 10)
+
+    assert track.predicted(30.0).left == track.predicted(1.9).left

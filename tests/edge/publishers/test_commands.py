@@ -54,6 +54,36 @@ def test_a_simple_command_may_be_empty_or_carry_a_transaction(name: str, payload
     assert found.reply_to == f"{BASE}/response/{name}"
 
 
+@pytest.mark.parametrize(
+    ("name", "payload", "transaction"),
+    [
+        ("set", b'{"trigger.threshold": 7, "transaction": "a-1"}', "a-1"),
+        ("set", b'{"transaction": "a-2"}', "a-2"),
+        ("mute", b'{"muted": "yes", "transaction": "a-3"}', "a-3"),
+        ("fly", b'{"transaction": "a-4"}', "a-4"),
+        ("set", b'{"transaction": 5}', None),
+        ("set", b"[1]", None),
+        ("set", b"{", None),
+        ("set", b"[" * 4000, None),
+    ],
+)
+def test_a_refusal_goes_where_its_sender_waits(name: str, payload: bytes, transaction: str | None) -> None:
+    topic = f"{BASE}/response/set/node-red"
+
+    found = read(name, payload, reply_to=topic, correlation=b"42")
+
+    assert isinstance(found, Refused)
+    assert (found.reply_to, found.correlation) == (topic, b"42")
+    assert found.response.transaction == transaction
+
+
+def test_a_refusal_is_not_sent_elsewhere_than_to_our_own_answers() -> None:
+    found = read("mute", b"", reply_to="somebody/else", correlation=b"42")
+
+    assert isinstance(found, Refused)
+    assert found.reply_to == f"{BASE}/response/mute"
+
+
 def test_set_takes_the_two_settings_and_no_other() -> None:
     both = read("set", b'{"smoothing.frames": 12, "trigger.threshold": 0.75}')
 

@@ -11,9 +11,10 @@ import pytest
 from oahega_edge.bundles.kept import KeptBundle
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.port import Camera
+from oahega_edge.chain.frame import Frame
 from oahega_edge.contract.events import EventStamp, StampClocks
 from oahega_edge.contract.messages import System
-from oahega_edge.errors import CameraError, CameraStalled
+from oahega_edge.errors import CameraError, CameraStalled, NoFrameYet
 from oahega_edge.publishers.port import Command
 from oahega_edge.publishers.recording import RecordingPublisher
 from oahega_edge.service.announcer import Announcer, Rhythm
@@ -293,6 +294,32 @@ def test_a_camera_that_stalls_ends_every_face(tmp_path: Path) -> None:
 
     assert [e.phase for e in bench.publisher.events] == ["new", "end"]
     assert bench.publisher.states[-1].camera == "stalled"
+
+
+def test_a_slow_camera_ends_no_face_between_its_frames(tmp_path: Path) -> None:
+    script: list[Frame | Exception] = []
+    for frame in frames_of([np.zeros((100, 100, 3), np.uint8)] * 8, fps=0.5):
+        script += [*[NoFrameYet("not due")] * 3, frame]
+    camera = FakeCamera(script, live=True)
+    bench = Bench(camera, tmp_path)
+    bench.daemon.camera = StopsAfter(camera, len(script), bench.stop.set)
+
+    bench.daemon.run()
+
+    assert [e.phase for e in bench.publisher.events] == ["new", "end"]
+    assert "stalled" not in {state.camera for state in bench.publisher.states}
+
+
+def test_state_and_health_say_what_is_wrong_with_the_picture(tmp_path: Path) -> None:
+    camera = film(8)
+    camera.left_out, camera.picture_problem = 7, "torn"
+    bench = Bench(camera, tmp_path)
+
+    bench.daemon.run()
+
+    health = bench.daemon.reporter.health(bench.publisher.statistics(), None)
+    assert (health.camera.left_out, health.camera.picture_problem) == (7, "torn")
+    assert bench.publisher.states[-1].picture_problem == "torn"
 
 
 def test_health_says_how_often_the_camera_was_lost(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import Secret
 
 from oahega_edge.errors import SettingsError
 from oahega_edge.service.settings import Layers, Settings, host_name, read_layers
@@ -152,3 +153,94 @@ def test_an_instance_has_its_own_file_over_the_common_one_and_its_own_name(tmp_p
 def test_the_name_of_an_instance_is_a_plain_word(name: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="an instance is called by"):
         read_layers(None, {}, [], instance=name, folder=tmp_path)
+
+
+def text_of(settings: Settings, section: str, key: str) -> str:
+    value = getattr(getattr(settings, section), key)
+    return str(value.get_secret_value() if isinstance(value, Secret) else value)
+
+
+TYPED = [
+    ("camera.source", "0"),
+    ("camera.source", "007"),
+    ("mqtt.username", "1234"),
+    ("mqtt.username", "1e3"),
+    ("mqtt.username", "true"),
+    ("mqtt.username", "[kiosk]"),
+    ("mqtt.host", "10.0"),
+    ("mqtt.root", "2026"),
+    ("device.name", "42"),
+    ("bundle.path", "2026-11-24"),
+    ("bundle.path", "12:30:00"),
+    ("store.path", "1_000"),
+    ("runtime.python", "0x10"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), TYPED)
+def test_text_that_looks_like_something_else_stays_text(tmp_path: Path, name: str, text: str) -> None:
+    section, key = name.split(".")
+    variable = {f"OAHEGA_{section}_{key}".upper(): text}
+
+    by_set = layers(tmp_path, "", f"{name}={text}").resolve()
+    quoted = layers(tmp_path, "", f'{name}="{text}"').resolve()
+    by_variable = read_layers(Path("/dev/null"), variable, []).merged()
+
+    assert text_of(by_set, section, key) == text_of(quoted, section, key) == text
+    assert by_variable[section][key] == (text, "environment")
+
+
+def test_a_bundle_called_by_a_date_is_the_one_that_is_taken(tmp_path: Path) -> None:
+    assert layers(tmp_path, "", "bundle.path=2026-11-24").bundle_path() == Path("2026-11-24")
+
+
+@pytest.mark.parametrize("value", ["0", "2026-11-24", "true", "1.5"])
+def test_a_settings_file_that_lacks_the_quotes_is_told_so(tmp_path: Path, value: str) -> None:
+    (problem,) = problems(tmp_path, f"[camera]\nsource = {value}")
+
+    assert problem.startswith("camera.source = ")
+    assert f'write it in quotes: source = "{value}"' in problem.replace("True", "true")
+
+
+def test_numbers_and_lists_are_still_read_as_such(tmp_path: Path) -> None:
+    settings = layers(
+        tmp_path, "", "camera.fps=10", "camera.mirror=true", "detection.masks=[[0, 0, 0.5, 1]]"
+    ).resolve()
+
+    assert (settings.camera.fps, settings.camera.mirror) == (10, True)
+    assert settings.detection.masks == ((0, 0, 0.5, 1),)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("", ""),
+        ("broker.lan", "broker.lan"),
+        ("[::1]", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("10", "10"),
+    ],
+)
+def test_the_broker_is_a_host(tmp_path: Path, text: str, host: str) -> None:
+    assert layers(tmp_path, "", f"mqtt.host={text}").resolve().mqtt.host == host
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("mqtt://127.0.0.1", 'mqtt.host = "127.0.0.1", mqtt.port = 1883'),
+        ("mqtts://broker.lan/", 'mqtt.host = "broker.lan", mqtt.port = 8883, mqtt.tls = "on"'),
+        ("127.0.0.1:1884", 'mqtt.host = "127.0.0.1", mqtt.port = 1884'),
+        ("[::1]:1884", 'mqtt.host = "::1", mqtt.port = 1884'),
+        ("ws://broker:9001", "only mqtt:// and mqtts:// are spoken"),
+        ("broker lan", "write host, host:port or [IPv6]:port"),
+        ("broker:mqtt", "write host, host:port or [IPv6]:port"),
+    ],
+)
+def test_an_address_in_place_of_the_host_is_refused_with_the_settings_for_it(
+    tmp_path: Path, text: str, remedy: str
+) -> None:
+    (problem,) = problems(tmp_path, "", f'mqtt.host="{text}"')
+
+    assert problem.startswith("mqtt.host = ")
+    assert remedy in problem

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
+from brokers import free_port
 from mini_bundle import change, make_bundle
 from noise_clip import make_clip
 from oahega_edge.control.client import ask
@@ -403,6 +404,24 @@ def test_a_bundle_is_exchanged_while_the_daemon_runs(
     assert daemon.returncode == 0
     assert refused["bundle"]["version"] == "2.0"
     assert "emotion.tflite is empty" in log
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "mqtt://127.0.0.1:{port}", "[::1]:{port}"])
+def test_a_listener_that_was_never_let_in_ends_with_1(address: str, tmp_path: Path) -> None:
+    done = call(tmp_path, "listen", address.format(port=free_port()), "--seconds", "0.5")
+
+    assert done.returncode == 1
+    assert "never connected to" in complaints(done)[0]
+
+
+@pytest.mark.parametrize("option", [["--password-file", "/no/such"], ["--password-file", "/tmp"]])
+def test_a_password_file_that_is_none_ends_with_one_sentence_and_78(
+    option: list[str], tmp_path: Path
+) -> None:
+    done = call(tmp_path, "listen", "127.0.0.1:1", "--username", "x", "--seconds", "0.5", *option)
+
+    assert done.returncode == 78
+    assert complaints(done)[0].startswith(f"oahega-edge: --password-file = '{option[1]}': cannot be read")
 
 
 def test_asking_a_daemon_that_does_not_run_ends_with_one_sentence(tmp_path: Path) -> None:
