@@ -51,8 +51,7 @@ def main() -> None:
     try:
         app()
     except EdgeError as error:
-        for line in str(error).splitlines():
-            print(f"oahega-edge: {line}", file=sys.stderr)
+        _complain(error)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more when it flushes.
@@ -113,6 +112,30 @@ def replay(
     _log_to_stderr(setup.settings)
     summary = replay_source(setup, source, annotate, sys.stdout)
     print(summary, file=sys.stderr)
+
+
+@app.command()
+def read(
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="PICTURE...", help="Pictures, folders of pictures, - for standard input."),
+    ],
+    annotate: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw what is seen into copies in this folder.")
+    ] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Read the faces of unrelated pictures: a table for people, JSON lines in a pipe."""
+    from oahega_edge.service.setup import read_setup
+    from oahega_edge.tools.read import read_pictures
+
+    setup = read_setup(_layers(config, settings, OFFLINE_VERB))
+    _log_to_stderr(setup.settings)
+    summary = read_pictures(setup, pictures, sys.stdout, _complain, annotate)
+    print(summary, file=sys.stderr)
+    if summary.failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -294,6 +317,11 @@ def unmute() -> None:
     """Open the camera again."""
     _ask("unmute")
     print("unmuted", file=sys.stderr)
+
+
+def _complain(error: EdgeError) -> None:
+    for line in str(error).splitlines():
+        print(f"oahega-edge: {line}", file=sys.stderr)
 
 
 def _ask(request: str) -> dict[str, Any]:

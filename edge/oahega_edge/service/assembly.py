@@ -57,6 +57,16 @@ def make_camera(settings: Settings, source: str | None = None) -> Camera:
     )
 
 
+def lasting_camera(settings: Settings, source: str | None = None) -> Camera:
+    """The same camera, reopened when it is live and stalls; files are not."""
+    camera = make_camera(settings, source)
+    if not camera.live:
+        return camera
+    return RecoveringCamera(
+        camera, RetrySteps(stall_after=settings.camera.stall_s, attempts=settings.camera.attempts)
+    )
+
+
 def make_identity(settings: Settings) -> Identity:
     """Who this run of the daemon is."""
     return Identity(
@@ -94,7 +104,7 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
         engines = Engines(_opener(setup, watch), setup.place, TrialRecord(folder), monotonic)
         stack.callback(engines.close)
         identity = make_identity(settings)
-        camera = _lasting(make_camera(settings), settings)
+        camera = lasting_camera(settings)
         reporter = Reporter(
             identity=identity,
             engine=engines.current,
@@ -196,15 +206,6 @@ def _metrics(settings: Settings) -> Iterator[Metrics]:
 
     with MetricsEndpoint(settings.metrics.host, settings.metrics.port) as endpoint:
         yield endpoint
-
-
-def _lasting(camera: Camera, settings: Settings) -> Camera:
-    """A live camera that is reopened when it stalls; files are not."""
-    if not camera.live:
-        return camera
-    return RecoveringCamera(
-        camera, RetrySteps(stall_after=settings.camera.stall_s, attempts=settings.camera.attempts)
-    )
 
 
 def _control(daemon: Daemon) -> Callable[[str], Mapping[str, object]]:

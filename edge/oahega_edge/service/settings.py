@@ -331,6 +331,15 @@ def read_layers(file: Path | None, environment: Mapping[str, str], assignments: 
     return Layers(layers)
 
 
+def layers_of(values: Mapping[str, Any], origin: str) -> Layers:
+    """Packaged defaults with the values of a program, by their key paths; no file, no environment."""
+    tree: Tree = {}
+    for path, value in values.items():
+        section, _, key = path.partition(".")
+        tree.setdefault(section, {})[key] = value
+    return Layers([Layer("packaged default", _parse(PACKAGED)), Layer(origin, tree)])
+
+
 def read_password(file: Path, name: str) -> str:
     """A file's one line. SettingsError, which names the setting or option, when it cannot be read."""
     try:
