@@ -266,6 +266,17 @@ def show_config(config: ConfigOption = None, settings: SetOption = None) -> None
 
 
 @app.command()
+def page(config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Serve the device's own page, which shows what the running daemon sees."""
+    from oahega_edge.page.command import page_command
+    from oahega_edge.service.setup import read_setup
+
+    command = page_command(read_setup(_layers(config, settings)).settings, os.environ)
+    # Another program in this process: without the models and settings it takes half of the memory.
+    os.execv(command[0], command)
+
+
+@app.command()
 def listen(
     broker: Annotated[str, typer.Argument(metavar="BROKER", help="host or host:port.")],
     root: Annotated[str, typer.Option(help="Beginning of the topics.")] = "oahega/v1",

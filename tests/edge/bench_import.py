@@ -1,4 +1,4 @@
-"""How long `from oahega_edge import Reader` takes, and the first picture. `python tests/edge/bench_import.py`."""
+"""How long the import of the `Reader` and the first picture take: `python tests/edge/bench_import.py`."""
 
 from __future__ import annotations
 

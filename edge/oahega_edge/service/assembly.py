@@ -17,6 +17,9 @@ from oahega_edge.cameras.recovering import RecoveringCamera, RetrySteps
 from oahega_edge.chain.geometry import Box
 from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import COMMANDS
+from oahega_edge.feed.publisher import FedPublisher, NoOnlooker, Onlooker
+from oahega_edge.feed.socket import NAME as FEED
+from oahega_edge.feed.socket import FeedSocket
 from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttPublisher
@@ -115,6 +118,9 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
             board=read_board,
         )
         publisher = make_publisher(settings, folder, environment)
+        onlooker: Onlooker = NoOnlooker()
+        if settings.page.port:
+            publisher = onlooker = _fed(publisher, settings, environment)
         metrics = stack.enter_context(_metrics(settings))
         rhythm = Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3)
         daemon = Daemon(
@@ -128,9 +134,16 @@ def make_daemon(setup: Setup, environment: Mapping[str, str], stop: threading.Ev
             announcer=Announcer(publisher, reporter, rhythm, metrics),
             stop=stop,
             time_synced=time_is_synced,
+            onlooker=onlooker,
         )
         stack.enter_context(ControlServer(socket_path(environment), _control(daemon)))
         yield daemon
+
+
+def _fed(publisher: Publisher, settings: Settings, environment: Mapping[str, str]) -> FedPublisher:
+    """The same publisher, heard by the page as well."""
+    feed = FeedSocket(socket_path(environment).with_name(FEED))
+    return FedPublisher(publisher, feed, least_px=settings.detection.min_face_px, clock=monotonic)
 
 
 def _opener(setup: Setup, watch: Stopwatch) -> Callable[[Path], Engine]:

@@ -219,6 +219,16 @@ class MetricsSettings(Section):
     host: str
 
 
+class PageSettings(Section):
+    """The device's own page."""
+
+    port: Annotated[int, Field(ge=0, le=65535)]
+    host: Annotated[str, Field(min_length=1)]
+    token_file: str
+    names: tuple[str, ...]
+    notice: str
+
+
 class Logging(Section):
     """The log on standard error."""
 
@@ -242,6 +252,7 @@ class Settings(Section):
     store: Store
     health: HealthSettings
     metrics: MetricsSettings
+    page: PageSettings
     logging: Logging
 
 
