@@ -13,8 +13,11 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
+from skimage import data
 
 ROOT = Path(__file__).resolve().parents[1]
 WITHOUT_TENSORFLOW = (
@@ -108,6 +111,22 @@ def test_the_installed_device_checks_its_embedded_bundle(installed: Path) -> Non
 
     assert done.returncode == 0, done.stderr
     assert "emotions: " in done.stderr
+
+
+def test_the_installed_reader_reads_a_picture_in_five_lines(installed: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    (five, *_) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    picture = tmp_path / "team.jpg"
+    cv2.imwrite(str(picture), cv2.cvtColor(np.asarray(data.astronaut()), cv2.COLOR_RGB2BGR))
+
+    done = python(installed, "-c", five.replace("team.jpg", str(picture)))
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("happy 0.")
+
+
+def test_type_checkers_of_others_find_the_types(installed: Path) -> None:
+    assert (installed / "oahega_edge" / "py.typed").is_file()
 
 
 def test_the_extra_for_the_trainer_brings_all_that_the_trainer_imports(wheel: Path) -> None:

@@ -116,7 +116,10 @@ def test_no_rooms_import_each_other_in_a_circle(package: Path) -> None:
 
 @both
 def test_no_modules_import_each_other_in_a_circle(package: Path) -> None:
-    assert order_of((module, target) for module, target, _ in imports_of(package))
+    # The package's own door names what is public, and imports it only when it is asked for.
+    inner = [(module, target) for module, target, _ in imports_of(package) if module != package.name]
+
+    assert order_of(inner)
 
 
 @both

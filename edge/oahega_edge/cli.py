@@ -18,7 +18,7 @@ import typer
 
 import oahega_edge
 from oahega_edge.errors import EdgeError
-from oahega_edge.secret import forbid_dumps, holds_secret, masked
+from oahega_edge.secret import forbid_dumps, holds_secret
 from oahega_edge.service.settings import Layers, Settings, read_layers, read_password
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def main() -> None:
     try:
         app()
     except EdgeError as error:
-        for line in str(error).splitlines():
-            print(f"oahega-edge: {masked(line)}", file=sys.stderr)
+        _complain(error)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more when it flushes.
@@ -140,6 +139,30 @@ def replay(
     _log_to_stderr(setup.settings)
     summary = replay_source(setup, source, annotate, sys.stdout)
     print(summary, file=sys.stderr)
+
+
+@app.command()
+def read(
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="PICTURE...", help="Pictures, folders of pictures, - for standard input."),
+    ],
+    annotate: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw what is seen into copies in this folder.")
+    ] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Read the faces of unrelated pictures: a table for people, JSON lines in a pipe."""
+    from oahega_edge.service.setup import read_setup
+    from oahega_edge.tools.read import read_pictures
+
+    setup = read_setup(_layers(config, settings, OFFLINE_VERB))
+    _log_to_stderr(setup.settings)
+    summary = read_pictures(setup, pictures, sys.stdout, _complain, annotate)
+    print(summary, file=sys.stderr)
+    if summary.failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -273,6 +296,17 @@ def show_config(
 
 
 @app.command()
+def page(config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Serve the device's own page, which shows what the running daemon sees."""
+    from oahega_edge.page.command import page_command
+    from oahega_edge.service.setup import read_setup
+
+    command = page_command(read_setup(_layers(config, settings)).settings, os.environ)
+    # Another program in this process: without the models and settings it takes half of the memory.
+    os.execv(command[0], command)
+
+
+@app.command()
 def listen(
     broker: Annotated[str, typer.Argument(metavar="BROKER", help="host, host:port or mqtts://host.")],
     root: Annotated[str, typer.Option(help="Beginning of the topics.")] = "oahega/v1",
@@ -331,6 +365,11 @@ def mute(instance: InstanceOption = None) -> None:
 def unmute(instance: InstanceOption = None) -> None:
     """Open the camera again."""
     _tell("unmuted", _ask("unmute", instance))
+
+
+def _complain(error: EdgeError) -> None:
+    for line in str(error).splitlines():
+        print(f"oahega-edge: {masked(line)}", file=sys.stderr)
 
 
 def _ask(request: str, instance: str | None) -> dict[str, dict[str, Any]]:

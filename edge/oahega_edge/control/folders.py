@@ -29,6 +29,12 @@ def own_folder(environment: Mapping[str, str], name: str) -> Path:
     return Path(given) if given else _of_the_user(environment) / f"{PROGRAM}-{name}"
 
 
+def daemon_folder(environment: Mapping[str, str], name: str) -> Path:
+    """Of the daemon `name`, for a process beside it: the service's where systemd runs it."""
+    service = SYSTEM / PROGRAM
+    return service if service.is_dir() else own_folder(environment, name)
+
+
 def sockets(environment: Mapping[str, str], name: str | None = None) -> list[Path]:
     """Where daemons may listen: all that this machine and user have folders for, or those called `name`."""
     given = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]

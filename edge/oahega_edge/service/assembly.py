@@ -20,6 +20,9 @@ from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import COMMANDS
 from oahega_edge.control.folders import SOCKET, claimed, own_folder
 from oahega_edge.control.server import ControlServer
+from oahega_edge.feed.publisher import FedPublisher, NoOnlooker, Onlooker
+from oahega_edge.feed.socket import NAME as FEED
+from oahega_edge.feed.socket import FeedSocket
 from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttPublisher
@@ -69,6 +72,15 @@ def camera_address(settings: Settings, environment: Mapping[str, str]) -> str:
         return source
     password = _password(camera.password_file, "camera.password_file", "camera-password", environment)
     return with_login(source, user, password.get_secret_value() if password else "")
+
+
+def lasting_camera(settings: Settings, source: str | None = None) -> Camera:
+    """The same camera, reopened when it is live and stalls; files are not."""
+    camera = make_camera(settings, source)
+    if not camera.live:
+        return camera
+    steps = RetrySteps.for_settings(settings.camera.stall_s, settings.camera.attempts)
+    return RecoveringCamera(camera, steps)
 
 
 def make_identity(settings: Settings) -> Identity:
@@ -123,7 +135,7 @@ def make_daemon(
         )
         stack.callback(engines.close)
         identity = make_identity(settings)
-        camera = _lasting(make_camera(settings), settings)
+        camera = lasting_camera(settings)
         mute = MuteSwitch(folder, runtime)
         reporter = Reporter(
             identity=identity,
@@ -136,6 +148,9 @@ def make_daemon(
             mute_problem=lambda: mute.problem,
         )
         publisher = make_publisher(settings, folder, environment)
+        onlooker: Onlooker = NoOnlooker()
+        if settings.page.port:
+            publisher = onlooker = _fed(publisher, settings, runtime)
         metrics = stack.enter_context(_metrics(settings))
         rhythm = Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3)
         daemon = Daemon(
@@ -149,9 +164,16 @@ def make_daemon(
             announcer=Announcer(publisher, reporter, rhythm, metrics),
             stop=stop,
             time_synced=time_is_synced,
+            onlooker=onlooker,
         )
         stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon)))
         yield daemon
+
+
+def _fed(publisher: Publisher, settings: Settings, runtime: Path) -> FedPublisher:
+    """The same publisher, heard by the page as well."""
+    feed = FeedSocket(runtime / FEED)
+    return FedPublisher(publisher, feed, least_px=settings.detection.min_face_px, clock=monotonic)
 
 
 def _opener(setup: Setup, watch: Stopwatch) -> Callable[[Path], Engine]:
@@ -226,14 +248,6 @@ def _metrics(settings: Settings) -> Iterator[Metrics]:
 
     with MetricsEndpoint(settings.metrics.host, settings.metrics.port) as endpoint:
         yield endpoint
-
-
-def _lasting(camera: Camera, settings: Settings) -> Camera:
-    """A live camera that is reopened when it stalls; files are not."""
-    if not camera.live:
-        return camera
-    steps = RetrySteps.for_settings(settings.camera.stall_s, settings.camera.attempts)
-    return RecoveringCamera(camera, steps)
 
 
 def _control(daemon: Daemon) -> Callable[[str], Mapping[str, object]]:

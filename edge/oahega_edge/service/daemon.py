@@ -14,6 +14,7 @@ from oahega_edge.chain.trigger import Decision
 from oahega_edge.contract.events import EventStamp
 from oahega_edge.contract.messages import Adjustable
 from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource, NoFrameYet
+from oahega_edge.feed.publisher import NoOnlooker, Onlooker
 from oahega_edge.publishers.port import Command, Publisher
 from oahega_edge.service.announcer import Announcer
 from oahega_edge.service.engines import Engines
@@ -42,6 +43,7 @@ class Daemon:
     announcer: Announcer
     stop: threading.Event
     time_synced: Callable[[], bool]
+    onlooker: Onlooker = field(default_factory=NoOnlooker)
     _volatile: dict[str, int | float] = field(default_factory=dict)
     """Settings changed by a command, by their key; they outlive a change of bundle, not a restart."""
     _step: Step | None = None
@@ -123,6 +125,7 @@ class Daemon:
         exposed = frame.captured_at if self.camera.live else started
         for decision in self._step.decisions:
             self._publish(decision, exposed)
+        self.onlooker.saw(frame, self._step)
         self._report_alive(f"{len(self._step.faces)} faces, {self._step.people} people")
 
     def _process(self, frame: Frame) -> Step:

@@ -276,6 +276,16 @@ class MetricsSettings(Section):
     host: str
 
 
+class PageSettings(Section):
+    """The device's own page."""
+
+    port: Annotated[int, Field(ge=0, le=65535)]
+    host: Annotated[str, Field(min_length=1)]
+    token_file: str
+    names: tuple[str, ...]
+    notice: str
+
+
 class Logging(Section):
     """The log on standard error."""
 
@@ -299,6 +309,7 @@ class Settings(Section):
     store: Store
     health: HealthSettings
     metrics: MetricsSettings
+    page: PageSettings
     logging: Logging
 
 
@@ -400,6 +411,15 @@ def read_layers(
     layers.append(Layer("environment", _from_environment(environment)))
     layers.append(Layer("--set", _from_assignments(assignments)))
     return Layers(layers)
+
+
+def layers_of(values: Mapping[str, Any], origin: str) -> Layers:
+    """Packaged defaults with the values of a program, by their key paths; no file, no environment."""
+    tree: Tree = {}
+    for path, value in values.items():
+        section, _, key = path.partition(".")
+        tree.setdefault(section, {})[key] = value
+    return Layers([Layer("packaged default", _parse(PACKAGED)), Layer(origin, tree)])
 
 
 def read_password(file: Path, name: str) -> Hidden:

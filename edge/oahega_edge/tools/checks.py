@@ -12,6 +12,7 @@ from oahega_edge.cameras.picture_quality import brightness, sharpness
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.errors import CameraStalled, EndOfSource
+from oahega_edge.feed.sight import BLURRED, DARK, GLARING
 from oahega_edge.service.assembly import make_camera
 from oahega_edge.service.engine import Engine, runtime_options
 from oahega_edge.service.health import monotonic
@@ -21,8 +22,6 @@ from oahega_edge.tools.still import judging
 
 PAUSE = 0.5
 """Seconds between two lines."""
-DARK, GLARING = 50, 200
-BLURRED = 50
 
 
 def check_models(setup: Setup) -> Iterator[str]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import re
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from oahega_edge.cameras.port import Camera
-from oahega_edge.chain.frame import Frame
-from oahega_edge.chain.pipeline import Step
-from oahega_edge.chain.trigger import Decision
-from oahega_edge.errors import EndOfSource
+from oahega_edge.cameras.pictures import is_still
+from oahega_edge.endings import is_picture
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
-from oahega_edge.service.assembly import make_camera, make_identity, make_stamp
+from oahega_edge.reading.following import Followed, Follower
+from oahega_edge.service.assembly import make_camera
 from oahega_edge.service.engine import Engine
 from oahega_edge.service.health import monotonic
 from oahega_edge.service.setup import Setup
@@ -22,7 +21,7 @@ from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.tools.annotate import VideoFile, annotate
 from oahega_edge.tools.still import judging
 
-READ_TIMEOUT = 30.0
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -35,12 +34,12 @@ class ReplaySummary:
     events: int = 0
     seconds: float = 0.0
 
-    def add(self, step: Step, events: int) -> None:
+    def add(self, followed: Followed) -> None:
         """Count one frame."""
         self.frames += 1
-        self.frames_with_face += bool(step.faces)
-        self.tracks |= {face.track for face in step.faces}
-        self.events += events
+        self.frames_with_face += bool(followed.step.faces)
+        self.tracks |= {face.track for face in followed.step.faces}
+        self.events += len(followed.events)
 
     def __str__(self) -> str:
         return (
@@ -51,52 +50,44 @@ class ReplaySummary:
 
 def replay_source(setup: Setup, source: str, video: Path | None, out: TextIO) -> ReplaySummary:
     """Every frame of `source` through the chain; events to `out`, and drawn to `video` where it is named."""
+    _point_to_read(source)
     camera = make_camera(setup.settings, source)
     with ExitStack() as stack:
         engine = stack.enter_context(Engine(judging(setup, source), Stopwatch()))
-        pipeline = engine.pipeline
         stack.enter_context(camera)
-        publish = _publisher(setup, engine, out)
+        lines = JsonLinesPublisher(out)
         writer = stack.enter_context(nullcontext() if video is None else VideoFile(video))
-        labels = pipeline.classifier.labels
+        follower = Follower(setup.settings, engine)
         summary = ReplaySummary()
         started = monotonic()
-        while (frame := _next(camera)) is not None:
-            read_at = monotonic()
-            step = pipeline.process(frame)
-            publish(step.decisions, read_at)
-            summary.add(step, len(step.decisions))
+        for followed in follower.frames(camera):
+            for event in followed.events:
+                lines.publish(event)
+            summary.add(followed)
             if writer is not None:
-                writer.write(annotate(frame, step, labels), frame.captured_at)
-        last = pipeline.finish()
-        publish(last, monotonic())
-        summary.events += len(last)
+                picture = annotate(followed.frame, followed.step, engine.labels)
+                writer.write(picture, followed.frame.captured_at)
+        for event in follower.finish():
+            lines.publish(event)
+            summary.events += 1
         summary.seconds = monotonic() - started
     return summary
 
 
-def _next(camera: Camera) -> Frame | None:
-    try:
-        return camera.read(READ_TIMEOUT)
-    except EndOfSource:
-        return None
+def _point_to_read(source: str) -> None:
+    """Say so where pictures are unrelated: `replay` takes them for a clip and follows faces through them."""
+    if is_still(source):
+        log.warning("%s is one picture; `oahega-edge read` reads the faces of pictures", source)
+    elif _is_unordered(Path(source)):
+        log.warning(
+            "%s holds pictures without a common numbering, and they are played as one clip; "
+            "`oahega-edge read` reads the faces of unrelated pictures",
+            source,
+        )
 
 
-def _publisher(setup: Setup, engine: Engine, out: TextIO) -> Callable[[tuple[Decision, ...], float], None]:
-    stamp = make_stamp(make_identity(setup.settings), engine.bundle)
-    lines = JsonLinesPublisher(out)
-
-    def publish(decisions: tuple[Decision, ...], since: float) -> None:
-        health = engine.accelerator()
-        for decision in decisions:
-            lines.publish(
-                stamp.stamp(
-                    decision,
-                    latency_ms=(monotonic() - since) * 1000,
-                    accelerator=health.active,
-                    degraded=health.degraded,
-                    time_synced=True,
-                )
-            )
-
-    return publish
+def _is_unordered(folder: Path) -> bool:
+    """Whether the names of a folder's pictures differ in more than a number."""
+    if not folder.is_dir():
+        return False
+    return len({re.sub(r"\d+", "", file.stem) for file in folder.iterdir() if is_picture(file)}) > 1

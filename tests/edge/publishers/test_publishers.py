@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from edge.mqtt_samples import event, events, health, info, options, state
 from oahega_edge.errors import PublishError
+from oahega_edge.feed.publisher import FedPublisher
+from oahega_edge.feed.socket import FeedSocket
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.port import Command, Publisher
@@ -21,9 +25,14 @@ Opener = Callable[[], Publisher]
 ADAPTERS = (
     "json lines",
     "recording",
+    "fed",
     pytest.param("mqtt 5 at mosquitto", marks=pytest.mark.broker),
     pytest.param("mqtt 3.1.1 at amqtt", marks=pytest.mark.broker),
 )
+
+
+def fed(inner: Publisher, path: Path) -> FedPublisher:
+    return FedPublisher(inner, FeedSocket(path), least_px=28, clock=time.monotonic)
 
 
 @pytest.fixture
@@ -37,6 +46,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Publisher]:
     openers: dict[str, Opener] = {
         "json lines": lambda: JsonLinesPublisher(io.StringIO()),
         "recording": RecordingPublisher,
+        "fed": lambda: fed(RecordingPublisher(), request.getfixturevalue("tmp_path") / "feed.sock"),
         "mqtt 5 at mosquitto": lambda: MqttPublisher(options(request.getfixturevalue("mosquitto").port)),
         "mqtt 3.1.1 at amqtt": lambda: MqttPublisher(options(request.getfixturevalue("amqtt").port)),
     }

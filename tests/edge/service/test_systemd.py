@@ -12,6 +12,8 @@ import pytest
 SYSTEMD = Path(__file__).resolve().parents[3] / "systemd"
 UNIT = SYSTEMD / "oahega-edge.service"
 HIGHEST_EXPOSURE = 1.6
+PAGE = SYSTEMD / "oahega-edge-page.service"
+HIGHEST_EXPOSURE_OF_THE_PAGE = 1.5
 
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 
@@ -50,6 +52,11 @@ def test_systemd_has_nothing_to_complain_about(root):
 
 
 @needs_analyze
+def test_nor_about_the_page(root):
+    assert complaints(root, PAGE.read_text()) == ""
+
+
+@needs_analyze
 def test_nor_about_the_drop_in_that_reboots(root):
     assert complaints(root, UNIT.read_text(), SYSTEMD / "reboot.conf") == ""
 
@@ -76,17 +83,25 @@ def test_nor_about_the_template_for_several_cameras(root):
 
 
 @needs_analyze
-@pytest.mark.parametrize("several", [False, True], ids=["the unit", "an instance"])
-def test_the_exposure_stays_low(several, tmp_path):
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text() + ((SYSTEMD / "instance.conf").read_text() if several else ""))
+@pytest.mark.parametrize(
+    ("source", "more", "highest"),
+    [
+        (UNIT, "", HIGHEST_EXPOSURE),
+        (UNIT, (SYSTEMD / "instance.conf").read_text(), HIGHEST_EXPOSURE),
+        (PAGE, "", HIGHEST_EXPOSURE_OF_THE_PAGE),
+    ],
+    ids=["daemon", "an instance", "page"],
+)
+def test_the_exposure_stays_low(source, more, highest, tmp_path):
+    unit = tmp_path / source.name
+    unit.write_text(source.read_text() + more)
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
 
     report = subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     score = re.search(r"Overall exposure level for \S+: ([\d.]+)", report)
     assert score is not None, report
-    assert float(score[1]) <= HIGHEST_EXPOSURE
+    assert float(score[1]) <= highest
 
 
 def directives() -> dict[str, list[str]]:
@@ -133,7 +148,7 @@ def test_sysusers_makes_the_user_with_its_groups(tmp_path):
     assert re.search(
         r"^oahega-edge:x:\d+:\d+:OAHEGA edge:/var/lib/oahega-edge:\S*nologin$", passwd, re.MULTILINE
     )
-    assert groups == {"oahega-edge", "video", "render", "plugdev", "apex"}
+    assert groups == {"oahega-edge", "oahega-edge-page", "video", "render", "plugdev", "apex"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="no systemd-tmpfiles here")

@@ -1,0 +1,153 @@
+"""A local socket that tells every subscriber what happens. A slow subscriber is dropped, never waited for.
+
+Each packet (SOCK_SEQPACKET) is one JSON object: `{"kind": "event", "data": {...}}` from the daemon,
+`{"set": {"trigger.threshold": 0.6}}` to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import selectors
+import socket
+import threading
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+log = logging.getLogger(__name__)
+
+MOST_SUBSCRIBERS = 8
+LONGEST_REQUEST = 4096
+"""Bytes."""
+MOST_REQUESTS = 16
+"""Requests that wait for the daemon's loop; further ones replace the oldest."""
+NAME = "feed.sock"
+REMEMBERED = ("info", "state", "health")
+"""Kinds of which a new subscriber gets the newest at once."""
+
+
+class FeedSocket:
+    """Sends to all subscribers. The queue of each is the kernel's buffer; who lets it fill up is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._listener: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._subscribers: set[socket.socket] = set()
+        self._newest: dict[str, bytes] = {}
+        self._requests: deque[Mapping[str, Any]] = deque(maxlen=MOST_REQUESTS)
+        self._ended, self._end = socket.socketpair()
+
+    def __enter__(self) -> Self:
+        """Listen; where that is impossible the daemon goes on without, and says so."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path.unlink(missing_ok=True)
+            listener.bind(str(self._path))
+            self._path.chmod(0o660)
+            listener.listen(4)
+        except OSError as error:
+            listener.close()
+            log.warning("no feed at %s (%s); the page will show nothing", self._path, error.strerror)
+            return self
+        self._listener = listener
+        self._thread = threading.Thread(target=self._serve, args=(listener,), name="feed", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening, let all subscribers go, take the socket away."""
+        self._end.close()
+        if self._thread is not None:
+            self._thread.join()
+        if self._listener is not None:
+            self._listener.close()
+            self._path.unlink(missing_ok=True)
+        for subscriber in self._subscribers:
+            subscriber.close()
+        self._subscribers.clear()
+        self._ended.close()
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._subscribers)
+
+    def send(self, kind: str, data: str) -> None:
+        """Send one JSON text to all; returns at once."""
+        packet = f'{{"kind":"{kind}","data":{data}}}'.encode()
+        with self._lock:
+            if kind in REMEMBERED:
+                self._newest[kind] = packet
+            for subscriber in list(self._subscribers):
+                self._hand(subscriber, packet)
+
+    def requests(self) -> list[Mapping[str, Any]]:
+        """What subscribers asked for since the last call, oldest first; unchecked."""
+        taken = []
+        with contextlib.suppress(IndexError):
+            while True:
+                taken.append(self._requests.popleft())
+        return taken
+
+    def _hand(self, subscriber: socket.socket, packet: bytes) -> None:
+        try:
+            subscriber.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError as error:
+            log.debug("a subscriber of the feed is dropped: %s", error)
+            # The thread that reads it notices, and closes it.
+            with contextlib.suppress(OSError):
+                subscriber.shutdown(socket.SHUT_RDWR)
+            self._subscribers.discard(subscriber)
+
+    def _serve(self, listener: socket.socket) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._ended, selectors.EVENT_READ)
+            selector.register(listener, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._ended:
+                        return
+                    if key.fileobj is listener:
+                        self._accept(listener, selector)
+                    else:
+                        self._read(key.fileobj, selector)  # type: ignore[arg-type]
+
+    def _accept(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
+        try:
+            subscriber, _ = listener.accept()
+        except OSError:
+            return  # gone again
+        with self._lock:
+            if len(self._subscribers) >= MOST_SUBSCRIBERS:
+                subscriber.close()
+                return
+            self._subscribers.add(subscriber)
+            selector.register(subscriber, selectors.EVENT_READ)
+            for kind in REMEMBERED:
+                if kind in self._newest:
+                    self._hand(subscriber, self._newest[kind])
+
+    def _read(self, subscriber: socket.socket, selector: selectors.BaseSelector) -> None:
+        try:
+            packet = subscriber.recv(LONGEST_REQUEST, socket.MSG_DONTWAIT)
+        except OSError:
+            packet = b""
+        if not packet:
+            selector.unregister(subscriber)
+            with self._lock:
+                self._subscribers.discard(subscriber)
+            subscriber.close()
+            return
+        with contextlib.suppress(ValueError, RecursionError):
+            request = json.loads(packet)
+            if isinstance(request, dict):
+                self._requests.append(request)

@@ -1,0 +1,68 @@
+"""Serves the page: `python -m oahega_edge.page`. The verb `page` starts it with the device's settings."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from oahega_edge.control.client import ask
+from oahega_edge.errors import EdgeError
+
+MOST_CONNECTIONS = 128
+
+
+def main() -> None:
+    """Until SIGTERM. This process imports no model and no camera."""
+    import uvicorn
+
+    from oahega_edge.page.access import access_for
+    from oahega_edge.page.app import make_app
+    from oahega_edge.page.hub import Hub
+
+    options = _options()
+    logging.basicConfig(level="INFO", format="%(message)s")
+    token = options.token_file.read_text(encoding="utf-8").strip() if options.token_file else None
+
+    def mute(muted: bool) -> None:
+        try:
+            ask(options.control, "mute" if muted else "unmute")
+        except EdgeError as error:
+            raise OSError(str(error)) from error
+
+    app = make_app(
+        Hub(options.feed), access_for(options.host, options.name, token), notice=options.notice, mute=mute
+    )
+    uvicorn.run(
+        app,
+        host=options.host,
+        port=options.port,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=16384,
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m oahega_edge.page", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--name", action="append", default=[], help="a further name of the host")
+    parser.add_argument("--feed", type=Path, required=True, help="the daemon's feed socket")
+    parser.add_argument("--control", type=Path, required=True, help="the daemon's control socket")
+    parser.add_argument("--token-file", type=Path)
+    parser.add_argument("--notice", default="", help="the operator's own words to visitors")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

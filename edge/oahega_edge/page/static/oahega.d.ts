@@ -1,0 +1,58 @@
+/** Types of `/oahega.js`. All messages are those of the MQTT contract, version 1. */
+
+export interface State {
+  /** A label of the bundle, `uncertain`, or `none` without a face. */
+  emotion: string;
+  /** Averaged probability of that expression, 0 to 1. */
+  confidence: number;
+  faces: number;
+  people: number;
+  muted: boolean;
+  camera: "live" | "muted" | "stalled" | "absent";
+  /** UTC, RFC 3339. */
+  time: string;
+}
+
+export interface FaceEvent {
+  id: string;
+  time: string;
+  /** One face as long as it is seen; says nothing about who it is. */
+  track: string;
+  phase: "new" | "update" | "end";
+  emotion: string;
+  confidence: number;
+  scores: Record<string, number>;
+  /** Left, top, width, height in shares of the picture. */
+  box: [number, number, number, number];
+}
+
+export interface Sight {
+  width: number;
+  height: number;
+  faces: { box: [number, number, number, number]; height_px: number; emotion: string }[];
+  people: number;
+  brightness: number;
+  sharpness: number;
+  advice: ("dark" | "bright" | "blurred" | "far")[];
+}
+
+export interface Minute {
+  time: string;
+  /** Seconds for which each expression was dominant. */
+  seconds: Record<string, number>;
+  faces: number;
+}
+
+export interface Faces {
+  readonly state: State | null;
+  on(name: "nobody" | "state", handler: (state: State) => void): () => void;
+  on(name: "event", handler: (event: FaceEvent) => void): () => void;
+  on(name: "connection", handler: (connection: { daemon: boolean }) => void): () => void;
+  on(name: "sight", handler: (sight: Sight) => void): () => void;
+  on(name: "history", handler: (minutes: Minute[]) => void): () => void;
+  on(name: "info" | "health", handler: (message: Record<string, unknown>) => void): () => void;
+  /** An expression by its label. Called for each event that names it, but not for the last of a face. */
+  on(expression: string, handler: (event: FaceEvent) => void): () => void;
+}
+
+export const faces: Faces;

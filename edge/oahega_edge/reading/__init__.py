@@ -1,0 +1,1 @@
+"""Faces of unrelated pictures, and the door for programs in Python."""

@@ -1,0 +1,124 @@
+"""A picture as people have it: from a file, a folder or bytes, in any usual format, as RGB."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_edge.cameras.capture import as_rgb
+from oahega_edge.cameras.pictures import natural
+from oahega_edge.cameras.video import VideoFile
+from oahega_edge.chain.frame import Pixels
+from oahega_edge.endings import ending, is_picture, is_video
+from oahega_edge.errors import CameraError, EndOfSource, plain
+
+LARGEST_FILE = 256 << 20
+"""Bytes of one picture; the largest photographs have about half of it."""
+PAPER = 255
+"""What shows through transparent parts: white, as in a browser."""
+
+
+def pictures_of(path: Path) -> list[Path]:
+    """A file by itself; of a folder, the pictures and GIFs directly in it, in the order of their numbers.
+
+    CameraError when there is nothing there.
+    """
+    try:
+        if not path.is_dir():
+            path.stat()
+            return [path]
+        inside = sorted((file for file in path.iterdir() if _is_readable(file)), key=natural)
+    except (OSError, ValueError) as error:
+        raise CameraError(
+            f"{plain(path)} cannot be read: {_reason(error)}; name a picture or a folder"
+        ) from error
+    if not inside:
+        raise CameraError(f"folder {plain(path)} holds no picture; name one that does, or a picture")
+    return inside
+
+
+def _is_readable(file: Path) -> bool:
+    return (is_picture(file) or ending(file) == ".gif") and file.is_file()
+
+
+def read_file(path: Path) -> Pixels:
+    """The picture in a file as RGB, turned as its EXIF says. CameraError when it cannot be read."""
+    if is_video(path) and ending(path) != ".gif":
+        raise CameraError(f"{plain(path)} is a video; `oahega-edge replay` and `Reader.follow` read videos")
+    try:
+        # Opening a pipe or a device would wait for ever, or never end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise CameraError(f"{plain(path)} is not a file; name a picture")
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        raise CameraError(f"picture {plain(path)} cannot be read: {_reason(error)}") from error
+    return decode(data, plain(path))
+
+
+def decode(data: bytes, name: str) -> Pixels:
+    """An encoded picture as RGB, of an animation the first frame; `name` stands in the error."""
+    if not data:
+        raise CameraError(f"picture {name} is empty (0 bytes); copy it again")
+    if len(data) > LARGEST_FILE:
+        raise CameraError(f"picture {name} is larger than {LARGEST_FILE >> 20} MiB; make it smaller")
+    pixels = _first_of_gif(data) if data.startswith(b"GIF8") else _decoded(np.frombuffer(data, np.uint8))
+    if pixels is None:
+        raise CameraError(
+            f"picture {name} cannot be decoded: cut off, or in a format that OpenCV does not read; "
+            "save it as JPEG or PNG"
+        )
+    return pixels
+
+
+def _decoded(data: NDArray[np.uint8]) -> Pixels | None:
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        if bgr is None:
+            return None
+        stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # absurd dimensions
+        return None
+    pixels = as_rgb(bgr)
+    return pixels if stored is None or stored.ndim < 3 or stored.shape[2] < 4 else _on_paper(pixels, stored)
+
+
+def _on_paper(pixels: Pixels, stored: NDArray[np.generic]) -> Pixels:
+    """The picture on white. Under transparent parts it may hold anything, often black."""
+    alpha = np.asarray(stored[..., 3], np.float64) / np.iinfo(stored.dtype).max
+    if alpha.min() == 1.0 or alpha.shape != pixels.shape[:2]:  # turned by its EXIF, which `stored` is not
+        return pixels
+    share = alpha[..., np.newaxis]
+    return np.asarray(np.rint(pixels * share + PAPER * (1 - share)), np.uint8)
+
+
+def _first_of_gif(data: bytes) -> Pixels | None:
+    """By FFmpeg, as for animations: OpenCV itself reads GIF from 4.11 on only."""
+    try:
+        with _in_memory(data) as path, VideoFile(path) as clip:
+            return clip.read(0).pixels
+    except (CameraError, EndOfSource):
+        return None
+
+
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[Path]:
+    """A path to these bytes that never touches a disk."""
+    descriptor = os.memfd_create("picture")
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(data)
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or plain(error)

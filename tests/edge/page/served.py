@@ -1,0 +1,92 @@
+"""The page as a process, beside a feed that the test plays the daemon with."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge.mqtt_samples import health, info, state
+from oahega_edge.control.server import ControlServer
+from oahega_edge.feed.socket import FeedSocket
+from waiting import PATIENCE, wait_until
+
+Answer = http.client.HTTPResponse
+
+
+@dataclass
+class Served:
+    """A running page and the daemon that the test plays."""
+
+    port: int
+    feed: FeedSocket
+    asked: list[str]
+    """Requests at the control socket."""
+    process: subprocess.Popen[bytes]
+    streams: list[http.client.HTTPConnection] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def request(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+        """One request with its own connection; the answer's body is read."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        data = None if body is None else body if isinstance(body, str) else json.dumps(body)
+        connection.request(method, path, data, headers)
+        answer = connection.getresponse()
+        if answer.headers.get_content_type() != "text/event-stream":
+            answer.text = answer.read().decode()  # type: ignore[attr-defined]
+            connection.close()
+        else:
+            self.streams.append(connection)
+        return answer
+
+    def post(self, path: str, body: object = None, **headers: str) -> Answer:
+        return self.request("POST", path, {} if body is None else body, **{"Origin": self.url, **headers})
+
+    def seen(self, **changes: Any) -> None:
+        """The daemon says what it sees."""
+        self.feed.send("state", json.dumps(json.loads(state().to_json()) | changes))
+
+
+@contextmanager
+def served(tmp_path: Path, *options: str) -> Iterator[Served]:
+    """A page that hears the test's feed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    asked: list[str] = []
+
+    def answer(request: str) -> dict[str, bool]:
+        asked.append(request)
+        return {"muted": request == "mute"}
+
+    command = [sys.executable, "-m", "oahega_edge.page", f"--port={port}", *options]
+    command += [f"--feed={tmp_path / 'feed.sock'}", f"--control={tmp_path / 'control.sock'}"]
+    with FeedSocket(tmp_path / "feed.sock") as feed, ControlServer(tmp_path / "control.sock", answer):
+        feed.send("info", info().to_json())
+        feed.send("health", health().to_json())
+        process = subprocess.Popen(command)
+        try:
+            wait_until(lambda: feed.is_heard)
+            wait_until(lambda: listens(port))
+            page = Served(port, feed, asked, process)
+            yield page
+            for stream in page.streams:
+                stream.close()
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,177 @@
+"""The daemon's local feed: everybody who listens hears it, and nobody can make the daemon wait."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.mqtt_samples import event, info, state
+from oahega_edge.chain.decider import TrackedFace
+from oahega_edge.chain.frame import Frame
+from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.pipeline import Step
+from oahega_edge.feed.publisher import FedPublisher
+from oahega_edge.feed.socket import MOST_SUBSCRIBERS, FeedSocket
+from oahega_edge.publishers.port import Command
+from oahega_edge.publishers.recording import RecordingPublisher
+from oahega_edge.service.health import utc_now
+from waiting import PATIENCE, wait_until
+
+BOTH = {"smoothing.frames": 7, "trigger.threshold": 1.0}
+LAST = {"smoothing.frames": 3}
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> Iterator[FeedSocket]:
+    with FeedSocket(tmp_path / "feed.sock") as opened:
+        yield opened
+
+
+def subscribe(tmp_path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.setblocking(False)
+    wait_until(lambda: listener.connect_ex(str(tmp_path / "feed.sock")) == 0)  # EAGAIN while many wait
+    listener.settimeout(PATIENCE)
+    return listener
+
+
+def heard(listener: socket.socket) -> dict[str, Any]:
+    return dict(json.loads(listener.recv(1 << 18)))
+
+
+def test_a_subscriber_hears_first_what_holds_and_then_what_happens(feed: FeedSocket, tmp_path: Path) -> None:
+    feed.send("state", '{"emotion":"happy"}')
+    feed.send("event", '{"seq":0}')
+    with subscribe(tmp_path) as listener:
+        first = heard(listener)
+        feed.send("event", '{"seq":1}')
+        second = heard(listener)
+
+    assert first == {"kind": "state", "data": {"emotion": "happy"}}
+    assert second == {"kind": "event", "data": {"seq": 1}}
+
+
+def test_a_subscriber_that_does_not_read_is_dropped_and_the_others_hear_all(
+    feed: FeedSocket, tmp_path: Path
+) -> None:
+    with subscribe(tmp_path) as lazy, subscribe(tmp_path) as keen:
+        wait_until(lambda: len(feed._subscribers) == 2)
+        received = 0
+        while len(feed._subscribers) == 2:
+            feed.send("event", json.dumps({"seq": received, "padding": "x" * 1000}))
+            assert heard(keen)["data"]["seq"] == received
+            received += 1
+
+        feed.send("event", '{"seq":-1}')
+
+        assert received > 10
+        assert heard(keen)["data"] == {"seq": -1}
+        waiting = 0
+        while lazy.recv(1 << 18):
+            waiting += 1
+        assert 0 < waiting < received + 1
+
+
+def test_one_subscriber_too_many_is_refused(feed: FeedSocket, tmp_path: Path) -> None:
+    listeners = [subscribe(tmp_path) for _ in range(MOST_SUBSCRIBERS)]
+    wait_until(lambda: len(feed._subscribers) == MOST_SUBSCRIBERS)
+
+    with subscribe(tmp_path) as another:
+        assert another.recv(10) == b""
+
+    listeners[0].close()
+    wait_until(lambda: len(feed._subscribers) == MOST_SUBSCRIBERS - 1)
+    for listener in listeners:
+        listener.close()
+
+
+def test_a_feed_that_cannot_be_opened_is_no_reason_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with FeedSocket(tmp_path / "file" / "feed.sock") as feed:
+        feed.send("event", "{}")
+
+        assert not feed.is_heard
+
+
+@pytest.fixture
+def fed(tmp_path: Path) -> Iterator[FedPublisher]:
+    now = iter(range(1000))
+    feed = FeedSocket(tmp_path / "feed.sock")
+    with FedPublisher(RecordingPublisher(), feed, least_px=28, clock=lambda: float(next(now))) as opened:
+        yield opened
+
+
+def test_what_is_published_is_fed_and_published(fed: FedPublisher, tmp_path: Path) -> None:
+    fed.info(info())
+    with subscribe(tmp_path) as listener:
+        assert heard(listener)["kind"] == "info"
+        fed.publish(event())
+        fed.state(state())
+
+        assert heard(listener) == {"kind": "event", "data": json.loads(event().to_json())}
+        assert heard(listener)["kind"] == "state"
+    assert fed.statistics().published == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "settings"),
+    [
+        ({"set": {"trigger.threshold": 0.6}}, {"trigger.threshold": 0.6}),
+        ({"set": BOTH}, BOTH),
+        ({"set": {"trigger.threshold": 7}}, None),
+        ({"set": {"camera.source": "0"}}, None),
+        ({"set": {}}, None),
+        ({"set": None}, None),
+        ({"mute": True}, None),
+        ([1, 2], None),
+    ],
+)
+def test_only_the_two_settings_can_be_asked_for(
+    request_: object, settings: dict[str, float] | None, fed: FedPublisher, tmp_path: Path
+) -> None:
+    with subscribe(tmp_path) as listener:
+        listener.send(b"nonsense")
+        listener.send(json.dumps(request_).encode())
+        listener.send(json.dumps({"set": LAST}).encode())
+        commands: list[Command] = []
+        wait_until(
+            lambda: (
+                commands.extend(fed.commands())
+                or any(c.settings == {"smoothing.frames": 3} for c in commands)
+            )
+        )
+
+    assert [dict(command.settings) for command in commands[:-1]] == ([] if settings is None else [settings])
+
+
+def test_an_answer_to_the_feed_is_not_published(fed: FedPublisher, tmp_path: Path) -> None:
+    with subscribe(tmp_path) as listener:
+        listener.send(b'{"set": {"smoothing.frames": 3}}')
+        (command,) = wait_until(fed.commands)
+
+    fed.respond(command, command.done())
+    remote = Command("set", {"smoothing.frames": 3})
+    fed.respond(remote, remote.done())
+
+    assert len(fed._inner.responses) == 1
+
+
+def test_the_mounter_sees_boxes_and_advice_and_no_picture(fed: FedPublisher, tmp_path: Path) -> None:
+    frame = Frame(np.full((100, 200, 3), 10, np.uint8), 0.0, utc_now(), 0)
+    face = TrackedFace(1, Box(0.1, 0.2, 0.2, 0.4), 0.9, None, "uncertain")
+    with subscribe(tmp_path) as listener:
+        wait_until(lambda: fed._feed.is_heard)
+        fed.saw(frame, Step((face,), 1, ()))
+        sight = heard(listener)
+
+    assert sight["kind"] == "sight"
+    assert sight["data"]["faces"] == [{"box": [0.1, 0.2, 0.1, 0.2], "height_px": 20, "emotion": "uncertain"}]
+    assert sight["data"]["advice"] == ["dark", "blurred", "far"]
+    assert set(sight["data"]) == {"width", "height", "faces", "people", "brightness", "sharpness", "advice"}

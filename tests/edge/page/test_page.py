@@ -1,0 +1,269 @@
+"""The page over HTTP: what it serves, what it refuses, and that nothing disturbs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oahega_edge.page.texts import STATIC, TEXTS, chosen, languages
+from page.served import Served, served
+from waiting import PATIENCE, wait_until
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("page")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A page that asks for a token."""
+    folder = tmp_path_factory.mktemp("closed")
+    (folder / "token").write_text(TOKEN + "\n")
+    with served(folder, f"--token-file={folder / 'token'}") as running:
+        yield running
+
+
+def stream_of(page: Served, **headers: str) -> Iterator[tuple[str, Any]]:
+    """(name, data) of the stream's messages."""
+    answer = page.request("GET", "/events", **headers)
+    name = ""
+    while line := answer.readline().decode().rstrip():
+        if line.startswith("event: "):
+            name = line[7:]
+        elif line.startswith("data: "):
+            yield name, json.loads(line[6:])
+            answer.readline()
+
+
+def test_a_browser_is_told_what_holds_and_what_happens(page: Served) -> None:
+    page.seen(emotion="happy")
+    messages = stream_of(page)
+    first = dict(next(messages) for _ in range(3))
+    wait_until(lambda: page.feed.send("event", '{"emotion":"sad","phase":"new"}') is None)
+
+    told = next(data for name, data in messages if name == "event")
+
+    assert first["connection"] == {"daemon": True}
+    assert first["info"]["labels"]
+    assert told == {"emotion": "sad", "phase": "new"}
+
+
+def test_every_answer_forbids_what_is_foreign(page: Served) -> None:
+    for path in ("/", "/page.css", "/page.js", "/oahega.js", "/oahega.d.ts", "/nowhere"):
+        answer = page.request("GET", path)
+
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.status == (404 if path == "/nowhere" else 200)
+
+
+def test_nothing_in_the_files_names_another_host() -> None:
+    for file in STATIC.iterdir():
+        links = re.findall(r"https?://[\w./]+", file.read_text(encoding="utf-8"))
+
+        assert set(links) <= {"http://www.w3.org/2000/svg"}, file
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example.org", "127.0.0.1.evil.example.org", "", "localhost@evil.org", "[::1"]
+)
+def test_an_unknown_host_is_refused(page: Served, host: str) -> None:
+    assert page.request("GET", "/", Host=host).status in (400, 421)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:80"])
+def test_the_names_of_the_loopback_are_known(page: Served, host: str) -> None:
+    assert page.request("GET", "/", Host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "null",
+        "http://evil.example.org",
+        "http://127.0.0.1:1",
+        "http://127.0.0.1",
+        "file://",
+        "http://[",
+    ],
+)
+def test_a_change_from_elsewhere_is_refused(page: Served, origin: str | None) -> None:
+    headers = {} if origin is None else {"Origin": origin}
+
+    for path in ("/mute", "/unmute", "/set"):
+        assert page.request("POST", path, {"smoothing.frames": 1}, **headers).status == 403
+    assert page.asked == []
+
+
+def test_mute_reaches_the_daemon(page: Served) -> None:
+    assert page.post("/mute").status == 204
+    assert page.post("/unmute").status == 204
+
+    assert page.asked == ["mute", "unmute"]
+    page.asked.clear()
+
+
+def test_a_get_changes_nothing(page: Served) -> None:
+    for path in ("/mute", "/unmute", "/set"):
+        assert page.request("GET", path).status == 405
+
+
+def test_the_two_settings_reach_the_daemon(page: Served) -> None:
+    assert page.post("/set", {"trigger.threshold": 0.7, "smoothing.frames": 9}).status == 202
+
+    (request,) = wait_until(page.feed.requests)
+    assert request == {"set": {"trigger.threshold": 0.7, "smoothing.frames": 9}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{}",
+        "nonsense",
+        "[]",
+        "7",
+        '{"trigger.threshold": 2}',
+        '{"trigger.threshold": NaN}',
+        '{"trigger.threshold": true}',
+        '{"smoothing.frames": 0}',
+        '{"smoothing.frames": 1.5}',
+        '{"camera.source": "0"}',
+        "[" * 3000,
+        '{"trigger.threshold": 0.5, "padding": "' + "x" * 5000 + '"}',
+    ],
+)
+def test_other_settings_are_refused(page: Served, body: str) -> None:
+    assert page.post("/set", body).status == 400
+    assert page.feed.requests() == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/../../etc/passwd",
+            "/..%2f..%2fetc/passwd",
+            "/%2e%2e/app.py",
+            "//etc/passwd",
+            "/events/../app.py",
+        ),
+        *("/static/page.html", "/page.html", "/page.js%00.css", "/texts/en.json", "/?lang=../../etc"),
+    ],
+)
+def test_no_path_leads_out_of_the_page(page: Served, path: str) -> None:
+    answer = page.request("GET", path)
+
+    assert answer.status in (200, 400, 404)
+    assert "root:" not in answer.text
+    assert "import" not in answer.text.partition("</head>")[2]
+
+
+def test_malformed_requests_change_nothing(page: Served) -> None:
+    noise = random.Random(7)
+    whole = b"POST /mute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
+    for _ in range(300):
+        request = bytearray(whole)
+        for _ in range(noise.randrange(1, 9)):
+            request[noise.randrange(len(request))] = noise.randrange(256)
+        with socket.create_connection(("127.0.0.1", page.port), timeout=PATIENCE) as connection:
+            connection.sendall(bytes(request[: noise.randrange(len(request) + 1)]))
+
+    assert page.request("GET", "/").status == 200
+    assert page.asked == []
+
+
+def test_browsers_that_do_not_read_and_many_that_do_are_served(page: Served) -> None:
+    lazy = [page.request("GET", "/events") for _ in range(5)]
+    keen = [stream_of(page) for _ in range(45)]
+    for stream in keen:
+        assert next(stream) == ("connection", {"daemon": True})
+    for number in range(100):
+        page.feed.send("event", json.dumps({"number": number, "padding": "x" * 20_000}))
+        assert any(data.get("number") == number for name, data in keen[0] if name == "event")
+    page.feed.send("event", '{"last":true}')
+
+    for stream in keen:
+        assert any(data == {"last": True} for name, data in stream if name == "event")
+    for answer in lazy:
+        answer.close()
+
+
+def test_without_the_token_there_is_only_the_door(closed: Served) -> None:
+    for path in ("/events", "/page.js", "/oahega.js", "/nowhere"):
+        assert closed.request("GET", path).status == 401
+    assert closed.post("/mute").status == 401
+    assert closed.request("GET", "/").headers["Location"] == "/enter"
+    assert "password" in closed.request("GET", "/enter").text
+    assert closed.asked == []
+
+
+def test_the_token_is_exchanged_for_a_cookie(closed: Served) -> None:
+    answer = closed.post("/enter", f"token={TOKEN}")
+    cookie = answer.headers["Set-Cookie"]
+
+    assert answer.status == 303
+    assert {"HttpOnly", "SameSite=Strict"} <= set(cookie.split("; "))
+    assert TOKEN not in cookie
+    assert closed.request("GET", "/", Cookie=cookie.split(";")[0]).status == 200
+
+
+@pytest.mark.parametrize(
+    "body", ["token=wrong", "token=", "", f"token={TOKEN}x", f"x={TOKEN}", "token=%ff%00", "x" * 9000]
+)
+def test_a_wrong_token_opens_nothing(closed: Served, body: str) -> None:
+    answer = closed.post("/enter", body)
+
+    assert answer.status == 403
+    assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "cookie", ["oahega-page=", f"oahega-page={TOKEN}", "oahega-page=\u00e9", "a=b; ;;=", "x" * 8000]
+)
+def test_a_wrong_cookie_opens_nothing(closed: Served, cookie: str) -> None:
+    assert closed.request("GET", "/events", Cookie=cookie).status in (400, 401)
+
+
+def test_the_process_loads_no_model_no_camera_and_no_settings(page: Served) -> None:
+    script = (
+        "import sys, uvicorn, oahega_edge.page.app, oahega_edge.page.hub, oahega_edge.page.__main__;"
+        "print({*sys.modules} & {'numpy', 'cv2', 'pydantic', 'typer', 'paho', 'ai_edge_litert'})"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "set()"
+    pages = int(Path(f"/proc/{page.process.pid}/statm").read_text().split()[1])
+    assert pages * os.sysconf("SC_PAGE_SIZE") < 55 * 2**20
+
+
+def test_every_language_has_every_text() -> None:
+    used = {key for file in STATIC.glob("*.html") for key in re.findall(r"\{\{(\w+)\}\}", file.read_text())}
+
+    assert len(list(TEXTS.iterdir())) == 3
+    for texts in languages().values():
+        assert set(texts) == set(languages()["en"])
+        assert used - {"language", "texts", "notice"} <= set(texts)
+        assert all(texts.values())
+
+
+def test_the_language_is_the_chosen_one_or_the_browsers() -> None:
+    assert chosen("uk", "de") == "uk"
+    assert chosen(None, "fr-FR, de-AT;q=0.8, en;q=0.5") == "de"
+    assert chosen("xx", "") == "en"
