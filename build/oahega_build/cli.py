@@ -717,6 +717,26 @@ def everything(
         print(f"{out / BUNDLE} and {out / REPORT}")
 
 
+@app.command("teach")
+def teach(
+    pictures: Annotated[
+        Path, typer.Option(help="A folder per class of face crops, pictures or videos that show one face.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; an older bundle there is replaced.")],
+    base: Annotated[Path, typer.Option(help="Bundle whose detector and trunk are used.")] = EMBEDDED,
+    name: Annotated[str, typer.Option(help="Name of the bundle, lower case.")] = "oahega-own",
+    version: Annotated[str, typer.Option(help="Version of the bundle.")] = "0.1.0",
+    key: Annotated[Path | None, typer.Option(help="Private key to sign the bundle with (`keygen`).")] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Make the bundle even if it is no better than guessing.")
+    ] = False,
+) -> None:
+    """Make a classifier for expressions of your own from a few pictures, in seconds; needs no TensorFlow."""
+    from oahega_build.teach import teach as stage
+
+    print(stage.teach(stage.Wish(pictures, out, base, name, version, key, anyway)))
+
+
 @app.command("report")
 def report(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),

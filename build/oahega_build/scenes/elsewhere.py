@@ -36,7 +36,7 @@ from oahega_build.runs import artifacts
 from oahega_build.runs.entries import ELSEWHERE, write_on_card
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.chain.classification import calibrated
-from oahega_edge.chain.detection import FACE, PERSON
+from oahega_edge.chain.detection import FACE, PERSON, Detection
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
@@ -123,6 +123,7 @@ class FaceFinder:
     def __init__(self, bundle: Path) -> None:
         loaded = load_bundle(bundle)
         entry = loaded.manifest.detector
+        self._suggested = entry.suggested.score[FACE]
         self._detector = Detector(
             entry,
             open_model(loaded.file(entry.cpu), entry.outputs, entry.input),
@@ -132,8 +133,14 @@ class FaceFinder:
 
     def __call__(self, pixels: Pixels) -> Box | None:
         """The most certain face's box in unit coordinates."""
+        faces = self.faces(pixels)
+        return faces[0].box if faces else None
+
+    def faces(self, pixels: Pixels) -> list[Detection]:
+        """The surest face, and all others that a device would see."""
         faces = [found for found in self._detector.find(pixels) if found.label == FACE]
-        return max(faces, key=lambda face: face.score).box if faces else None
+        faces.sort(key=lambda face: -face.score)
+        return [face for i, face in enumerate(faces) if i == 0 or face.score >= self._suggested]
 
 
 def read_source(root: Path, labels: Sequence[str], part: str, find: Callable[[Pixels], Box | None]) -> Source:

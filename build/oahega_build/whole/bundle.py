@@ -20,6 +20,7 @@ from oahega_edge.manifest import (
     DetectorEntry,
     EmotionEntry,
     Manifest,
+    SuggestedDecision,
 )
 
 MODEL_CARD = "MODEL_CARD.md"
@@ -27,7 +28,14 @@ MODEL_CARD = "MODEL_CARD.md"
 Entry = TypeVar("Entry", DetectorEntry, EmotionEntry)
 
 
-def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: str) -> Path:
+def make_bundle(
+    detector: Path,
+    emotion: Path,
+    out: Path,
+    name: str,
+    version: str,
+    decision: SuggestedDecision = DECISION,
+) -> Path:
     """Write `out` (made anew) from two run folders and check it as the device will.
 
     Each run folder holds `entry.json` and the files that it names. Raises RunError if a folder is not a
@@ -44,7 +52,7 @@ def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: st
         created=artifacts.now(),
         terms=tuple(dict.fromkeys(term for entry in entries for term in entry.card.data)),
         detector=entries[0],
-        emotion=entries[1].model_copy(update={"suggested": DECISION}),
+        emotion=entries[1].model_copy(update={"suggested": decision}),
     )
     making = out.with_name(out.name + artifacts.UNFINISHED)
     shutil.rmtree(making, ignore_errors=True)
