@@ -244,9 +244,8 @@ def evaluate_emotion(
         from oahega_build.emotion import evaluate as stage
         from oahega_build.scenes import elsewhere as other
 
+    print(other.told([model], (), elsewhere, part, detector, artifacts, run))
     print(stage.evaluate_run(model, data, part, artifacts, run).as_text())
-    if elsewhere:
-        print(other.as_table(other.elsewhere_run([model], (), elsewhere, part, detector, artifacts, run)))
 
 
 @app.command("compare-emotion")
@@ -267,10 +266,8 @@ def compare_emotion(
         from oahega_build.emotion import compare as stage
         from oahega_build.scenes import elsewhere as other
 
+    print(other.told(models, peers or (), elsewhere, part, detector, artifacts, run))
     print(stage.as_table(stage.compare_run(models, data, peers or (), part, artifacts, run)))
-    if elsewhere:
-        found = other.elsewhere_run(models, peers or (), elsewhere, part, detector, artifacts, run)
-        print(other.as_table(found))
 
 
 @app.command("compare-distillation")
@@ -485,16 +482,21 @@ def export_detector(
 
 @app.command("evaluate-covered")
 def evaluate_covered(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    model: Annotated[
+        Path, typer.Argument(help="A bundle, or a folder with entry.json, whose card gets the figures.")
+    ],
     boxed: Annotated[Path, typer.Option(help="Pictures with hand-made boxes of `face` and `masked_face`.")],
+    detector: Annotated[
+        Path, typer.Option(help="Bundle whose detector's input the heights are of, unless MODEL is a bundle.")
+    ] = EMBEDDED,
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
-    """Measure how often a bundle reads an expression from a face behind a mask."""
+    """Measure how often an expression is read from a face behind a mask."""
     with held_back():
-        from oahega_build.scenes.evaluate_covered import evaluate
+        from oahega_build.scenes import evaluate_covered as stage
 
-    print(evaluate(bundle, boxed, artifacts, run))
+    print(stage.as_text(stage.evaluate(model, boxed, detector, artifacts, run)))
 
 
 @app.command("suggest-scores")
@@ -713,6 +715,26 @@ def everything(
     stage.everything(load_recipe(recipe, EverythingRecipe, override or ()), options, dry_run)
     if not dry_run:
         print(f"{out / BUNDLE} and {out / REPORT}")
+
+
+@app.command("teach")
+def teach(
+    pictures: Annotated[
+        Path, typer.Option(help="A folder per class of face crops, pictures or videos that show one face.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; an older bundle there is replaced.")],
+    base: Annotated[Path, typer.Option(help="Bundle whose detector and trunk are used.")] = EMBEDDED,
+    name: Annotated[str, typer.Option(help="Name of the bundle, lower case.")] = "oahega-own",
+    version: Annotated[str, typer.Option(help="Version of the bundle.")] = "0.1.0",
+    key: Annotated[Path | None, typer.Option(help="Private key to sign the bundle with (`keygen`).")] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Make the bundle even if it is no better than guessing.")
+    ] = False,
+) -> None:
+    """Make a classifier for expressions of your own from a few pictures, in seconds; needs no TensorFlow."""
+    from oahega_build.teach import teach as stage
+
+    print(stage.teach(stage.Wish(pictures, out, base, name, version, key, anyway)))
 
 
 @app.command("report")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from oahega_build.models.quantize import Exported
+from oahega_build.models.exported import Exported
 from oahega_build.pictures.records import read_records, shards_of
 from oahega_edge.chain.detection import Decoder
 from oahega_edge.chain.geometry import Box

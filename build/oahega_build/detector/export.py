@@ -16,8 +16,9 @@ from oahega_build.detector.examples.inputs import Scene, scene_of
 from oahega_build.detector.recipe import OUTPUTS, PIXEL_OFFSET, PIXEL_SCALE, DetectorRecipe, network_input
 from oahega_build.detector.scores import choose_scores, float_outputs, found_in_empty_views, int8_outputs
 from oahega_build.errors import RecipeError
+from oahega_build.models.exported import golden, input_tensor, output_tensors
 from oahega_build.models.postprocess import with_post_processing
-from oahega_build.models.quantize import golden, input_tensor, output_tensors, to_int8
+from oahega_build.models.quantize import to_int8
 from oahega_build.models.ssd import build_ssd
 from oahega_build.pictures.packed import records_in
 from oahega_build.pictures.record import Record

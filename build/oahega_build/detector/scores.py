@@ -15,7 +15,7 @@ from oahega_build.detector.examples.inputs import scene_of
 from oahega_build.detector.metrics import matches_of
 from oahega_build.detector.recipe import OUTPUTS, PIXEL_OFFSET, PIXEL_SCALE, DetectorRecipe
 from oahega_build.errors import DataError
-from oahega_build.models.quantize import Exported
+from oahega_build.models.exported import Exported
 from oahega_build.pictures.record import Record
 from oahega_edge.chain.detection import FACE, PERSON, Decoder, Detection, boost_faces_on_shoulders
 from oahega_edge.chain.preprocess import Quantizer, fit_picture

@@ -12,9 +12,12 @@ from oahega_build.emotion.evaluate import VALID_LOG, load_emotion, log_valid, pa
 from oahega_build.emotion.metrics import Interval, Summary, mean_interval, summary
 from oahega_build.emotion.peers import Classifier, load_peers, on_shared_classes
 from oahega_build.models.interpreter import invocation_times
+from oahega_build.models.operators import multiply_adds
 from oahega_build.pictures.dataset import Sample, read_dataset
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs.artifacts import open_run
+
+TFLITE = ".tflite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Row:
     bytes: int
     milliseconds: float | None
     """Median time of one invocation on one thread; None for a file that is not a .tflite."""
+    multiply_adds: int | None
+    """Of one invocation; None for a file that is not a .tflite."""
 
 
 def compare(
@@ -49,7 +54,8 @@ def compare(
                 accuracy=mean_interval(probabilities.argmax(axis=1) == truth),
                 summary=figures,
                 bytes=file.stat().st_size,
-                milliseconds=invocation_time(file) if file.suffix == ".tflite" else None,
+                milliseconds=invocation_time(file) if file.suffix == TFLITE else None,
+                multiply_adds=multiply_adds(file) if file.suffix == TFLITE else None,
             )
         )
     return rows
@@ -92,11 +98,12 @@ def invocation_time(file: Path, rounds: int = 400) -> float:
 
 def as_table(rows: Sequence[Row]) -> str:
     """The rows as fixed-width text, best accuracy first."""
-    lines = [f"{'model':<20} {'accuracy':<21} balanced   ECE       bytes      ms"]
+    lines = [f"{'model':<20} {'accuracy':<21} balanced   ECE       bytes      ms  million multiply-adds"]
     for row in sorted(rows, key=lambda row: -row.accuracy.value):
         took = "-" if row.milliseconds is None else f"{row.milliseconds:.3f}"
+        work = "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.1f}"
         lines.append(
             f"{row.name:<20} {row.accuracy!s:<21} {row.summary.balanced_accuracy:.4f}   "
-            f"{row.summary.ece:.3f}  {row.bytes:>8}  {took:>6}"
+            f"{row.summary.ece:.3f}  {row.bytes:>8}  {took:>6}  {work:>6}"
         )
     return "\n".join(lines)

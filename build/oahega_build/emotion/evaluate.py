@@ -24,7 +24,7 @@ from oahega_build.emotion.metrics import (
     table_one,
 )
 from oahega_build.errors import DataError, RunError
-from oahega_build.models.quantize import Exported
+from oahega_build.models.exported import Exported
 from oahega_build.pictures.dataset import Dataset, Sample, held_out, read_dataset
 from oahega_build.pictures.drawing import jpeg
 from oahega_build.pictures.framing import Framing, crop_sample

@@ -16,7 +16,8 @@ from oahega_build.emotion.evaluate import file_logits
 from oahega_build.emotion.metrics import summary
 from oahega_build.emotion.network import predict, trained_model
 from oahega_build.emotion.recipe import PIXEL_OFFSET, PIXEL_SCALE, EmotionRecipe, float_input, recipe_of
-from oahega_build.models.quantize import golden, input_tensor, output_tensors, to_int8
+from oahega_build.models.exported import golden, input_tensor, output_tensors
+from oahega_build.models.quantize import to_int8
 from oahega_build.pictures.dataset import Dataset, Sample, read_dataset, split_train
 from oahega_build.pictures.framing import crop_sample
 from oahega_build.runs import artifacts

@@ -20,7 +20,8 @@ from oahega_build.ensemble.recipe import EnsembleRecipe, recipe_of
 from oahega_build.ensemble.train import build_net, weights_of, without_resizing
 from oahega_build.ensemble.variation import CANVAS, CROP
 from oahega_build.errors import RunError
-from oahega_build.models.quantize import golden, input_tensor, output_tensors, to_int8
+from oahega_build.models.exported import golden, input_tensor, output_tensors
+from oahega_build.models.quantize import to_int8
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs import artifacts
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source

@@ -187,13 +187,18 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
 
 def near_duplicates(samples: Sequence[Sample], bits: int = NEAR_BITS) -> list[int]:
     """A group number per sample; samples whose hashes differ in at most `bits` bits share one."""
-    hashes = np.array([perceptual_hash(sample.pixels) for sample in samples], np.uint64)
-    parent = list(range(len(samples)))
+    return near_duplicates_of([sample.pixels for sample in samples], bits)
+
+
+def near_duplicates_of(pictures: Sequence[NDArray[np.uint8]], bits: int = NEAR_BITS) -> list[int]:
+    """As `near_duplicates`, of pictures alone."""
+    hashes = np.array([perceptual_hash(pixels) for pixels in pictures], np.uint64)
+    parent = list(range(len(pictures)))
     for start in range(0, len(hashes), 256):
         distance = np.bitwise_count(hashes[start : start + 256, None] ^ hashes[None, start:])
         for row, column in zip(*np.nonzero(distance <= bits), strict=True):
             _join(parent, start + int(row), start + int(column))
-    return [_root(parent, i) for i in range(len(samples))]
+    return [_root(parent, i) for i in range(len(pictures))]
 
 
 def _root(parent: list[int], i: int) -> int:
@@ -211,14 +216,17 @@ def _join(parent: list[int], a: int, b: int) -> None:
 def split_groups(samples: Sequence[Sample], pattern: str = "") -> list[int]:
     """A group number per sample for a split: near-copies share one, and so does what `pattern` groups."""
     copies = near_duplicates(samples)
-    if not pattern:
-        return copies
-    parent = list(range(len(samples)))
-    for groups in (copies, named_groups(samples, pattern)):
+    return united(copies, named_groups(samples, pattern)) if pattern else copies
+
+
+def united(*groupings: Sequence[int]) -> list[int]:
+    """A group number each, such that whatever shares a number in one of the groupings shares one here."""
+    parent = list(range(len(groupings[0])))
+    for groups in groupings:
         first: dict[int, int] = {}
         for i, number in enumerate(groups):
             _join(parent, first.setdefault(number, i), i)
-    return [_root(parent, i) for i in range(len(samples))]
+    return [_root(parent, i) for i in range(len(parent))]
 
 
 def named_groups(samples: Sequence[Sample], pattern: str) -> list[int]:

@@ -9,6 +9,13 @@ from oahega_build.runs.artifacts import write_json
 from oahega_edge.manifest import DetectorEntry, EmotionEntry
 
 ENTRY = "entry.json"
+ELSEWHERE = "elsewhere_"
+"""What the names of figures on other people's pictures begin with; they come first on a card."""
+MULTIPLY_ADDS = "multiply_adds"
+COVERED = "covered_answered"
+"""How often a covered face is read with confidence, which a card's limits name."""
+SKIN = "boxed_skin_recall"
+"""Recall by lightness of the skin, likewise."""
 
 
 def write_on_card(

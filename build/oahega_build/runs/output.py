@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from oahega_edge.errors import EdgeError
+
 LOG = "output.log"
 _screen: TextIO | None = None
 """The terminal, while stdout is a log."""
@@ -65,7 +67,7 @@ def logged(log: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Whatever is written in the block is dropped, or shown on stderr when the block fails.
+    """Whatever is written in the block is dropped, or shown on stderr when the block fails unforeseen.
 
     For the import of TensorFlow, which speaks of absent GPUs whatever its log level.
     """
@@ -76,6 +78,8 @@ def held_back() -> Iterator[None]:
         try:
             with _redirected(file):
                 yield
+        except EdgeError:
+            raise  # it says all that there is to say
         except BaseException:
             file.seek(0)
             sys.stderr.write(file.read())

@@ -11,6 +11,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,10 @@ from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import VOTES, read_dataset, read_picture
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs import artifacts
-from oahega_build.runs.entries import write_on_card
+from oahega_build.runs.entries import ELSEWHERE, write_on_card
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.chain.classification import calibrated
-from oahega_edge.chain.detection import FACE, PERSON
+from oahega_edge.chain.detection import FACE, PERSON, Detection
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
@@ -51,6 +52,10 @@ UNCLEAR = ("fear", "disgust", "contempt")
 CLEAR_VOTES = 0.6
 """Share of the votes above which such an expression counts as shown."""
 SURE = 0.8
+NOTHING = (
+    "No figure from elsewhere: give --elsewhere DIR, faces of another source than the training data, "
+    "as a device meets them."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +114,7 @@ class UnclearFigures:
     without_label: int
     """Faces of most voters on fear, disgust or contempt."""
     surely_answered: Interval
-    """Share of those that are answered above SURE."""
+    """Share of those that are answered above SURE, with Wilson's interval; they are few."""
 
 
 class FaceFinder:
@@ -118,6 +123,7 @@ class FaceFinder:
     def __init__(self, bundle: Path) -> None:
         loaded = load_bundle(bundle)
         entry = loaded.manifest.detector
+        self._suggested = entry.suggested.score[FACE]
         self._detector = Detector(
             entry,
             open_model(loaded.file(entry.cpu), entry.outputs, entry.input),
@@ -127,8 +133,14 @@ class FaceFinder:
 
     def __call__(self, pixels: Pixels) -> Box | None:
         """The most certain face's box in unit coordinates."""
+        faces = self.faces(pixels)
+        return faces[0].box if faces else None
+
+    def faces(self, pixels: Pixels) -> list[Detection]:
+        """The surest face, and all others that a device would see."""
         faces = [found for found in self._detector.find(pixels) if found.label == FACE]
-        return max(faces, key=lambda face: face.score).box if faces else None
+        faces.sort(key=lambda face: -face.score)
+        return [face for i, face in enumerate(faces) if i == 0 or face.score >= self._suggested]
 
 
 def read_source(root: Path, labels: Sequence[str], part: str, find: Callable[[Pixels], Box | None]) -> Source:
@@ -229,11 +241,13 @@ def figures_on(model: EmotionModel | Classifier, source: Source, threshold: floa
     )
 
 
-def figures_on_unclear(model: EmotionModel, root: Path, part: str) -> UnclearFigures:
+def figures_on_unclear(
+    model: Classifier, root: Path, part: str, colour: Literal["rgb", "grey"] = "grey"
+) -> UnclearFigures:
     """On the pictures of `root/part` as they are: they show faces as the training pictures do."""
     with (root / VOTES).open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["file"].startswith(f"{part}/")]
-    pictures = [read_picture(root / row["file"], model.entry.input.colour) for row in rows]
+    pictures = [read_picture(root / row["file"], colour) for row in rows]
     if not rows or any(picture is None for picture in pictures):
         raise DataError(f"{root / VOTES} lists no pictures of {part!r}, or some that cannot be read")
     probabilities = model.probabilities([p for p in pictures if p is not None], Framing())
@@ -252,8 +266,19 @@ def figures_on_unclear(model: EmotionModel, root: Path, part: str) -> UnclearFig
         cross_entropy=rounded(loss.mean()),
         entropy=rounded(entropy.mean()),
         without_label=int(strange.sum()),
-        surely_answered=mean_interval(probabilities[strange].max(axis=1) > SURE),
+        surely_answered=share(probabilities[strange].max(axis=1) > SURE),
     )
+
+
+def share(right: NDArray[np.bool_]) -> Interval:
+    """The share of True values with Wilson's interval (95 %); nothing is known of no values."""
+    if not len(right):
+        return Interval(0.0, 0.0, 1.0)
+    from scipy.stats import binomtest  # slow to import
+
+    found = binomtest(int(right.sum()), len(right))
+    interval = found.proportion_ci(method="wilson")
+    return Interval(rounded(found.statistic), rounded(interval.low), rounded(interval.high))
 
 
 def as_table(rows: Sequence[SourceFigures | UnclearFigures]) -> str:
@@ -278,7 +303,7 @@ def as_table(rows: Sequence[SourceFigures | UnclearFigures]) -> str:
 
 def on_card(row: SourceFigures | UnclearFigures) -> dict[str, float | int | str]:
     """The figures for a model card, each named after its source."""
-    name = "elsewhere_" + row.source.replace("/", "_")
+    name = ELSEWHERE + row.source.replace("/", "_")
     if isinstance(row, UnclearFigures):
         return {
             f"{name}_pictures": row.pictures,
@@ -326,7 +351,7 @@ def elsewhere_run(
         rows: list[SourceFigures | UnclearFigures] = []
         for root in sources:
             if is_unclear(root):
-                rows += [figures_on_unclear(model, root, unclear) for model in own]
+                rows += [figures_on_unclear(m, root, unclear, m.entry.input.colour) for m in own]
                 continue
             source = read_source(root, own[0].labels, listed, find)
             rows += [figures_on(m, source, m.entry.suggested.threshold) for m in own]
@@ -336,6 +361,21 @@ def elsewhere_run(
             for folder, model in zip(folders, own, strict=True):
                 _keep(folder, model, [row for row in rows if row.model == model.name], log)
     return rows
+
+
+def told(
+    folders: Sequence[Path],
+    peers: Sequence[Path],
+    sources: Sequence[Path] | None,
+    part: str,
+    detector: Path,
+    artifacts_folder: Path,
+    run_name: str,
+) -> str:
+    """The table of `elsewhere_run`, or a sentence that nothing was measured elsewhere."""
+    if not sources:
+        return NOTHING
+    return as_table(elsewhere_run(folders, peers, sources, part, detector, artifacts_folder, run_name))
 
 
 def _keep(

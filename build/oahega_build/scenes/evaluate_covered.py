@@ -7,13 +7,15 @@ expression is read from, so few answers above the threshold are wanted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from oahega_build.detector.kinds import KINDS, Boxed, Face, read_boxed, share_found
+from oahega_build.detector.kinds import KINDS, MASKED, Boxed, Face, read_boxed, share_found
+from oahega_build.emotion.evaluate import load_emotion
 from oahega_build.runs.artifacts import open_run
+from oahega_build.runs.entries import COVERED, ENTRY, write_on_card
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.chain.classifier import Classifier, EmotionClassifier
 from oahega_edge.chain.preprocess import fit_picture
@@ -28,25 +30,61 @@ LEAST_HEIGHT = 40
 class Wish:
     """What was measured; beside the figures as recipe.json."""
 
-    bundle: str
+    model: str
+    sha256: str
     boxed: str
+    detector: str
 
 
-def evaluate(bundle: Path, boxed: Path, artifacts: Path, run: str) -> Path:
-    """`metrics.json` in `<artifacts>/evaluate-covered/<run>`: the share answered of each kind of face."""
-    loaded = load_bundle(bundle)
-    entry = loaded.manifest.emotion
-    wish = Wish(loaded.identity, str(boxed))
+def evaluate(source: Path, boxed: Path, detector: Path, artifacts: Path, run: str) -> dict[str, Any]:
+    """The share answered of each kind of face, also in `<artifacts>/evaluate-covered/<run>/metrics.json`.
+
+    `source` is a bundle, or the folder of an exported emotion model, which gets the figures on its card.
+    `detector` is the bundle whose detector's input the height of a face is measured on.
+    """
+    exported = (source / ENTRY).is_file()
+    model = load_emotion(source) if exported else None
+    entry = model.entry if model else load_bundle(source).manifest.emotion
+    loaded = load_bundle(detector if exported else source)
+    wish = Wish(source.name, entry.cpu.sha256, str(boxed), loaded.identity)
     with open_run(artifacts, "evaluate-covered", run, asdict(wish)) as made:
-        model = open_model(loaded.file(entry.cpu), entry.outputs, entry.input)
+        network = open_model(source / entry.cpu.file, entry.outputs, entry.input)
         try:
-            classifier = EmotionClassifier(entry, model)
+            classifier = EmotionClassifier(entry, network)
             threshold = entry.suggested.threshold
             figures = answered(read_boxed(boxed), classifier, threshold, loaded.manifest.detector)
         finally:
-            model.close()
-        made.write_metrics({"threshold": threshold, **figures})
-    return made.finished
+            network.close()
+        figures = {"threshold": threshold, **figures}
+        made.write_metrics(figures)
+    if exported:
+        write_on_card(source, entry, on_card(figures))
+    return figures
+
+
+def on_card(figures: Mapping[str, Any]) -> dict[str, float | int | str]:
+    """What a card says of masked faces, `0.774 [0.702, 0.841] of 159`; nothing where there were none."""
+    masked = figures[MASKED]
+    return {COVERED: told(masked), "covered_labels": _listed(masked)} if masked["faces"] else {}
+
+
+def told(share: Mapping[str, Any]) -> str:
+    """A share answered with its interval and the number of faces."""
+    low, high = share["interval"]
+    return f"{share['answered']:.3f} [{low:.3f}, {high:.3f}] of {share['faces']}"
+
+
+def _listed(share: Mapping[str, Any]) -> str:
+    return ", ".join(f"{label} {count}" for label, count in Counter(share["labels"]).most_common())
+
+
+def as_text(figures: Mapping[str, Any]) -> str:
+    """A line for each kind that has faces."""
+    return "\n".join(
+        f"{kind}: {told(figures[kind])} answered above {figures['threshold']}; {_listed(figures[kind])}"
+        for kind in KINDS
+        if figures[kind]["faces"]
+    )
 
 
 def answered(

@@ -11,14 +11,16 @@ from pydantic import ValidationError
 
 from oahega_build.emotion.decision import DECISION
 from oahega_build.errors import RunError
+from oahega_build.models.operators import multiply_adds
 from oahega_build.runs import artifacts
-from oahega_build.runs.entries import ENTRY
+from oahega_build.runs.entries import COVERED, ELSEWHERE, ENTRY, MULTIPLY_ADDS, SKIN
 from oahega_edge.bundles.load import MANIFEST, load_bundle, seal
 from oahega_edge.manifest import (
     FORMAT_VERSION,
     DetectorEntry,
     EmotionEntry,
     Manifest,
+    SuggestedDecision,
 )
 
 MODEL_CARD = "MODEL_CARD.md"
@@ -26,15 +28,22 @@ MODEL_CARD = "MODEL_CARD.md"
 Entry = TypeVar("Entry", DetectorEntry, EmotionEntry)
 
 
-def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: str) -> Path:
+def make_bundle(
+    detector: Path,
+    emotion: Path,
+    out: Path,
+    name: str,
+    version: str,
+    decision: SuggestedDecision = DECISION,
+) -> Path:
     """Write `out` (made anew) from two run folders and check it as the device will.
 
     Each run folder holds `entry.json` and the files that it names. Raises RunError if a folder is not a
     finished run, BundleError if the result does not pass the device's own checks.
     """
     entries: tuple[DetectorEntry, EmotionEntry] = (
-        _read_entry(detector, DetectorEntry),
-        _read_entry(emotion, EmotionEntry),
+        _counted(detector, _read_entry(detector, DetectorEntry)),
+        _counted(emotion, _read_entry(emotion, EmotionEntry)),
     )
     manifest = Manifest(
         format_version=FORMAT_VERSION,
@@ -43,7 +52,7 @@ def make_bundle(detector: Path, emotion: Path, out: Path, name: str, version: st
         created=artifacts.now(),
         terms=tuple(dict.fromkeys(term for entry in entries for term in entry.card.data)),
         detector=entries[0],
-        emotion=entries[1].model_copy(update={"suggested": DECISION}),
+        emotion=entries[1].model_copy(update={"suggested": decision}),
     )
     making = out.with_name(out.name + artifacts.UNFINISHED)
     shutil.rmtree(making, ignore_errors=True)
@@ -68,6 +77,19 @@ def _read_entry(folder: Path, kind: type[Entry]) -> Entry:
             f"{path} is not a {kind.__name__} ({str(error).splitlines()[0]}); "
             "give the folder of a finished run"
         ) from error
+
+
+def _counted(folder: Path, entry: Entry) -> Entry:
+    """With the multiply-adds of its file on the card, after a check that it is the file."""
+    path = folder / entry.cpu.file
+    try:
+        digest = artifacts.sha256_of(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}); export it again") from error
+    if digest != entry.cpu.sha256:
+        raise RunError(f"{path} is not the file that {ENTRY} names; export it again")
+    metrics = {**entry.card.metrics, MULTIPLY_ADDS: multiply_adds(path)}
+    return entry.model_copy(update={"card": entry.card.model_copy(update={"metrics": metrics})})
 
 
 def _copy_models(folder: Path, entry: DetectorEntry | EmotionEntry, into: Path) -> None:
@@ -101,4 +123,8 @@ def model_card(manifest: Manifest) -> str:
         terms=manifest.terms,
         detector=manifest.detector,
         emotion=manifest.emotion,
+        elsewhere=ELSEWHERE,
+        measured_elsewhere=any(name.startswith(ELSEWHERE) for name in manifest.emotion.card.metrics),
+        covered=manifest.emotion.card.metrics.get(COVERED),
+        skin=manifest.detector.card.metrics.get(SKIN),
     )

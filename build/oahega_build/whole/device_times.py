@@ -16,6 +16,10 @@ METRICS = "metrics.json"
 """File of a `bench` run of `all`. The page cites the run instead of the file."""
 
 
+KERNELS = {True: " (fast int8 kernels)", False: " (plain int8 kernels)", None: ""}
+"""What follows the device's name. Times on the one kind of kernels say little about the other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Time:
     """One bar of the chart."""
@@ -48,7 +52,7 @@ def read_times(files: Sequence[Path]) -> list[Time]:
 def _read(file: Path) -> list[Time]:
     try:
         content: dict[str, Any] = json.loads(file.read_text())
-        device = content["device"]
+        device = content["device"] + KERNELS[content.get("fast_kernels")]
         return [
             Time(
                 device,

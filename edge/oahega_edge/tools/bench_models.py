@@ -114,7 +114,8 @@ def described(bundle: Bundle, times: Sequence[ModelTimes], release: str, device:
         "device": device or device_name(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "int8_instructions": int8_instructions(),
+        "int8_instructions": (instructions := int8_instructions()),
+        "fast_kernels": None if instructions is None else bool(fast(instructions)),
         "release": release,
         "bundle": bundle.identity,
         "bundle_sha256": bundle.sha256,
@@ -140,15 +141,27 @@ def int8_instructions(cpuinfo: Path = CPUINFO) -> list[str] | None:
     return [name for flag, name in INT8_INSTRUCTIONS.items() if flag in words] if words else None
 
 
+def fast(instructions: Sequence[str]) -> list[str]:
+    """Those for which XNNPACK has fast int8 kernels."""
+    return [name for name in instructions if name not in PLAIN]
+
+
 def kernels(instructions: Sequence[str] | None) -> str:
-    """One sentence on how fast this processor multiplies int8."""
+    """Which int8 kernels the times above are of, and how to get times of the others.
+
+    XNNPACK takes the best kernels that the processor can run and has no setting for it. LiteRT without it
+    runs other kernels than a plain processor would. So one processor gives times of one kind.
+    """
     if instructions is None:
         return "The kernel does not tell which int8 instructions the processor has."
-    fast = [name for name in instructions if name not in PLAIN]
-    if fast:
-        return f"Fast int8 kernels: the processor has {', '.join(fast)}."
+    if fast(instructions):
+        return (
+            f"Fast int8 kernels: the processor has {', '.join(fast(instructions))}. They cannot be switched "
+            "off; for times on plain kernels run this on a processor without them (Raspberry Pi 3 or 4)."
+        )
     return (
-        f"Plain int8 kernels: the processor has {'AVX2 alone' if instructions else 'no int8 instructions'}."
+        f"Plain int8 kernels: the processor has {'AVX2 alone' if instructions else 'no int8 instructions'}. "
+        "Run this on a processor with dot products (Raspberry Pi 5, AVX-512 VNNI) for times on fast kernels."
     )
 
 

@@ -35,6 +35,7 @@ def test_the_file_says_on_what_and_of_which_bundle(tmp_path: Path) -> None:
 
     assert (file["device"], file["bundle_sha256"], file["release"]) == ("a kiosk", bundle.sha256, "1.2.3")
     assert [row["model"] for row in file["models"]] == ["detector", "emotion"]
+    assert file["fast_kernels"] in (True, False, None)
     assert len(as_table(times).splitlines()) == 3
 
 
@@ -48,10 +49,14 @@ def test_an_accelerator_without_a_compiled_model_is_named(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("cpuinfo", "found", "said"),
     [
-        ("flags\t\t: fpu avx2 fma\n", ["AVX2"], "Plain int8 kernels: the processor has AVX2 alone."),
-        ("flags : avx2 avx512_vnni amx_int8\n", ["AVX2", "AVX-512 VNNI", "AMX"], "AVX-512 VNNI, AMX."),
-        ("Features\t: fp asimd crc32\n", [], "no int8 instructions."),
-        ("Features\t: fp asimd asimddp i8mm\n", ["dot product", "i8mm"], "dot product, i8mm."),
+        ("flags\t\t: fpu avx2 fma\n", ["AVX2"], "Plain int8 kernels: the processor has AVX2 alone. Run this"),
+        (
+            "flags : avx2 avx512_vnni amx_int8\n",
+            ["AVX2", "AVX-512 VNNI", "AMX"],
+            "AVX-512 VNNI, AMX. They",
+        ),
+        ("Features\t: fp asimd crc32\n", [], "no int8 instructions. Run this"),
+        ("Features\t: fp asimd asimddp i8mm\n", ["dot product", "i8mm"], "dot product, i8mm. They cannot"),
         ("processor : 0\n", None, "does not tell"),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_finished_run_can_be_exported_with_post_processing_for_the_same_boxes(
     from ai_edge_litert.interpreter import Interpreter
 
     from oahega_build.detector.export import export_checkpoint
-    from oahega_build.models.quantize import Exported
+    from oahega_build.models.exported import Exported
 
     folder = export_checkpoint(tiny, "tiny", trained.parents[1], "run", tmp_path, post_processing=True)
 

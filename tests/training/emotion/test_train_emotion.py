@@ -88,7 +88,7 @@ def test_the_trained_file_tells_the_drawn_faces_apart(trained: Path, data: Path,
 
 def test_the_files_golden_answer_passes_the_devices_self_test(trained: Path) -> None:
     from oahega_build.emotion.evaluate import load_emotion
-    from oahega_build.models.quantize import Exported
+    from oahega_build.models.exported import Exported
     from oahega_edge.bundles.load import self_test
 
     model = load_emotion(trained)

@@ -33,7 +33,8 @@ def tiny() -> Any:
 
 
 def test_the_file_answers_as_the_float_network_within_its_steps(tiny: Any, margins: Margins) -> None:
-    from oahega_build.models.quantize import Exported, input_tensor, output_tensors, real_pixels
+    from oahega_build.models.exported import Exported, input_tensor, output_tensors
+    from oahega_build.models.quantize import real_pixels
     from oahega_edge.chain.detection import dequantize
     from oahega_edge.chain.preprocess import Quantizer
 
@@ -54,7 +55,8 @@ def test_the_file_answers_as_the_float_network_within_its_steps(tiny: Any, margi
 
 def test_a_file_with_float_ends_is_refused_by_name(tiny: Any) -> None:
     from oahega_build.errors import ExportError
-    from oahega_build.models.quantize import float_tflite, require_int8
+    from oahega_build.models.exported import require_int8
+    from oahega_build.models.quantize import float_tflite
 
     with pytest.raises(ExportError, match="float32"):
         require_int8(float_tflite(tiny[0]))
@@ -72,7 +74,7 @@ def test_a_network_gives_the_same_file_whatever_was_built_before_it(tiny: Any) -
 
 
 def test_the_golden_answer_is_the_files_own_and_fits_the_manifest(tiny: Any) -> None:
-    from oahega_build.models.quantize import Exported, golden, input_tensor, output_tensors
+    from oahega_build.models.exported import Exported, golden, input_tensor, output_tensors
     from oahega_edge.chain.preprocess import Quantizer, golden_pixels
 
     data = tiny[3]
@@ -87,7 +89,7 @@ def test_the_golden_answer_is_the_files_own_and_fits_the_manifest(tiny: Any) -> 
 
 def test_an_output_that_the_file_lacks_is_named(tiny: Any) -> None:
     from oahega_build.errors import ExportError
-    from oahega_build.models.quantize import output_tensors
+    from oahega_build.models.exported import output_tensors
 
     with pytest.raises(ExportError, match=r"\['boxes'\].*\['logits'\]"):
         output_tensors(tiny[3], {"boxes": "boxes"})
@@ -95,7 +97,7 @@ def test_an_output_that_the_file_lacks_is_named(tiny: Any) -> None:
 
 def test_a_grey_model_is_not_described_as_colour(tiny: Any) -> None:
     from oahega_build.errors import ExportError
-    from oahega_build.models.quantize import input_tensor
+    from oahega_build.models.exported import input_tensor
 
     with pytest.raises(ExportError, match="1 channels"):
         input_tensor(tiny[3], "rgb", 1 / 127.5, -1)

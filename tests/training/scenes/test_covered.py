@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mini_bundle import make_bundle
 from oahega_build.detector.kinds import Boxed
-from oahega_build.scenes.evaluate_covered import answered
+from oahega_build.scenes.evaluate_covered import answered, as_text, evaluate, on_card
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.manifest import InputTensor, Resize
@@ -47,3 +52,32 @@ def test_the_share_answered_is_told_of_each_kind_and_of_large_faces_alone() -> N
         "labels": {"happy": 1},
     }
     assert figures["face"]["answered"] == 1.0
+    told = {"threshold": 0.7, **figures}
+    assert on_card(told) == {"covered_answered": "0.500 [0.000, 1.000] of 2", "covered_labels": "happy 1"}
+    assert "masked_face: 0.500 [0.000, 1.000] of 2 answered above 0.7; happy 1" in as_text(told)
+
+
+def test_without_masked_faces_nothing_goes_on_the_card() -> None:
+    figures = answered([], SureOfBright(), 0.7, DETECTOR)
+
+    assert on_card({"threshold": 0.7, **figures}) == {}
+    assert as_text({"threshold": 0.7, **figures}) == ""
+
+
+def test_figures_of_an_exported_model_go_on_its_card(tmp_path: Path) -> None:
+    mini = make_bundle(tmp_path / "mini")
+    entry = json.loads((mini / "manifest.json").read_text())["emotion"]
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(mini / "emotion.tflite", run)
+    (run / "entry.json").write_text(json.dumps(entry))
+    street = tmp_path / "street"
+    street.mkdir()
+    cv2.imwrite(str(street / "a.png"), np.full((240, 320, 3), 90, np.uint8))
+    (street / "a.txt").write_text("masked_face 0.5 0.5 0.9 0.95\n")
+
+    figures = evaluate(run, street, mini, tmp_path / "artifacts", "a")
+
+    card = json.loads((run / "entry.json").read_text())["card"]["metrics"]
+    assert card["covered_answered"].endswith("of 1")
+    assert figures["masked_face"]["faces"] == 1

@@ -19,9 +19,11 @@ from oahega_build.scenes.elsewhere import (
     REPORT,
     as_table,
     figures_on,
+    figures_on_unclear,
     is_unclear,
     on_card,
     read_source,
+    share,
 )
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
@@ -107,3 +109,48 @@ def test_a_folder_of_voted_faces_without_classes_is_told_apart(source: Path, tmp
 
     assert is_unclear(voted)
     assert not is_unclear(source)
+
+
+@pytest.fixture
+def unclear(tmp_path: Path) -> Path:
+    """Voted faces: three of other expressions, two half-way ones, one of another part."""
+    root = tmp_path / "rest"
+    votes = {
+        "valid/a.png": (250, {"fear": 6, "light": 4}),
+        "valid/b.png": (10, {"disgust": 7, "dark": 3}),
+        "valid/c.png": (128, {"contempt": 10}),
+        "valid/d.png": (250, {"light": 5, "dark": 5}),
+        "valid/e.png": (10, {"fear": 5, "dark": 5}),
+        "train/f.png": (10, {"dark": 10}),
+    }
+    names = ("dark", "light", "fear", "disgust", "contempt")
+    for name, (level, _) in votes.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), np.full((16, 16), level, np.uint8))
+    with (root / "votes.csv").open("w", newline="") as file:
+        rows = [(name, *(given.get(label, 0) for label in names)) for name, (_, given) in votes.items()]
+        csv.writer(file).writerows([("file", *names), *rows])
+    return root
+
+
+def test_faces_of_no_label_and_half_way_faces_are_measured(unclear: Path) -> None:
+    row = figures_on_unclear(ByBrightness(), unclear, "valid")
+
+    assert (row.pictures, row.without_label) == (5, 3)
+    assert row.surely_answered.value == 1.0
+    sure, half = -np.log(0.9), -(np.log(0.9) + np.log(0.1)) / 2
+    assert row.cross_entropy == pytest.approx((3 * sure + half) / 4, abs=1e-4)
+    assert row.entropy == pytest.approx(np.log(2) / 4, abs=1e-4)
+    assert "of 3 faces without a label 1.000 [0.439, 1.000] are answered above 0.8" in as_table([row])
+    assert (
+        on_card(row)["elsewhere_rest_valid_without_label_answered_above_0.8"] == "1.000 [0.439, 1.000] of 3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "low", "high"), [(50, 89, 0.4583, 0.6602), (0, 10, 0.0, 0.2775), (0, 0, 0.0, 1.0)]
+)
+def test_the_interval_of_a_share_is_wilsons(right: int, of: int, low: float, high: float) -> None:
+    told = share(np.arange(of) < right)
+
+    assert (told.low, told.high) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))

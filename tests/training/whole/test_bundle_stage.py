@@ -7,14 +7,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mini_bundle import make_bundle as make_mini_bundle
 from oahega_build.errors import RunError
+from oahega_build.models.operators import multiply_adds
 from oahega_build.whole.bundle import make_bundle
 from oahega_edge.bundles.load import load_bundle
-from oahega_edge.errors import BundleError
 
 pytestmark = pytest.mark.training
 
@@ -56,6 +57,55 @@ def test_the_card_states_figures_terms_and_limits(runs: dict[str, Path], tmp_pat
         assert text in card
 
 
+def test_figures_from_elsewhere_come_first_and_multiply_adds_are_counted_from_the_file(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    figures = {"held_out_accuracy": 0.9, "elsewhere_web_accuracy": "0.531 [0.51, 0.55]"}
+    change_card(runs["emotion"], figures)
+
+    out = make_bundle(runs["detector"], runs["emotion"], tmp_path / "out", "mine", "1")
+
+    card = (out / "MODEL_CARD.md").read_text()
+    emotion = card.partition("## Emotion")[2]
+    assert "| web accuracy | 0.531 [0.51, 0.55] |" in emotion.partition("| held out accuracy | 0.9 |")[0]
+    counted = load_bundle(out).manifest.emotion.card.metrics["multiply_adds"]
+    assert counted == multiply_adds(out / "emotion.tflite") > 0
+    assert f"| multiply adds | {counted} |" in emotion
+
+
+def test_a_card_without_a_figure_from_elsewhere_says_so(runs: dict[str, Path], tmp_path: Path) -> None:
+    out = make_bundle(runs["detector"], runs["emotion"], tmp_path / "out", "mine", "1")
+
+    assert "There is no figure from elsewhere" in (out / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "sentence"),
+    [
+        (
+            {"covered_answered": "0.774 [0.702, 0.841] of 159"},
+            "Of masked faces, 0.774 [0.702, 0.841] of 159",
+        ),
+        ({}, "How often a covered face gets an answer has not been measured"),
+    ],
+)
+def test_the_limits_name_covered_faces(
+    metrics: dict[str, str], sentence: str, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    change_card(runs["emotion"], metrics)
+
+    out = make_bundle(runs["detector"], runs["emotion"], tmp_path / "out", "mine", "1")
+
+    assert sentence in (out / "MODEL_CARD.md").read_text().partition("## Limits")[2]
+
+
+def change_card(run: Path, metrics: dict[str, Any]) -> None:
+    file = run / "entry.json"
+    entry = json.loads(file.read_text())
+    entry["card"]["metrics"] = metrics
+    file.write_text(json.dumps(entry))
+
+
 def test_making_it_again_replaces_the_whole_folder(runs: dict[str, Path], tmp_path: Path) -> None:
     out = make_bundle(runs["detector"], runs["emotion"], tmp_path / "out", "mine", "1")
     (out / "left_over.txt").write_text("old")
@@ -72,7 +122,7 @@ def test_a_model_that_its_entry_does_not_name_is_refused_and_the_old_bundle_stay
     out = make_bundle(runs["detector"], runs["emotion"], tmp_path / "out", "mine", "1")
     (runs["emotion"] / "emotion.tflite").write_bytes(b"another file")
 
-    with pytest.raises(BundleError, match=r"emotion\.tflite"):
+    with pytest.raises(RunError, match=r"emotion\.tflite is not the file that entry\.json names"):
         make_bundle(runs["detector"], runs["emotion"], out, "mine", "2")
 
     assert load_bundle(out).manifest.version == "1"

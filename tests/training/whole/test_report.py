@@ -71,11 +71,12 @@ def test_every_figure_of_a_table_stands_in_a_file_of_a_run(page: Path, artifacts
         for trial in json.loads((artifacts / "tune/a/metrics.json").read_text())["table_1"]
     ]
     published = [time.milliseconds for time in device_times.PUBLISHED]
+    millions = [number / 1e6 for number in in_files]
 
     shown = set(re.findall(r"<td[^>]*>(-?\d+\.\d{3})\b", page.read_text()))
 
     assert len(shown) > 50
-    assert shown <= {f"{number:.3f}" for number in (*in_files, *averages, *published)}
+    assert shown <= {f"{number:.3f}" for number in (*in_files, *averages, *published, *millions)}
 
 
 def numbers(file: Path) -> Iterator[float]:
@@ -120,6 +121,22 @@ def test_without_a_comparison_the_logs_of_every_seed_are_drawn(artifacts: Path, 
     assert section[0].count("with a teacher</td>") == len(SEEDS)
     assert section[0].count("alone</td>") == len(SEEDS)
     assert section[0].count("<svg") == 2
+
+
+def test_figures_from_elsewhere_stand_before_those_from_home(page: Path) -> None:
+    text = page.read_text()
+
+    assert text.index("0.544<small>0.51–0.57</small>") < text.index("<h2>Accuracy</h2>")
+    assert "50.2%</" in text
+    assert "balanced accuracy on web/report" in text
+
+
+def test_a_page_without_figures_from_elsewhere_says_so(artifacts: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "artifacts"
+    shutil.copytree(artifacts, copy)
+    shutil.rmtree(copy / "evaluate-elsewhere")
+
+    assert "No figure from elsewhere" in write_report(find_runs(copy), tmp_path / "report.html").read_text()
 
 
 def test_what_could_not_be_measured_is_a_dash(page: Path) -> None:

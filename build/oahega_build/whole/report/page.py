@@ -15,13 +15,12 @@ from oahega_build.whole.report.sections import (
     accuracy,
     architecture,
     bundle,
-    collected,
     dataset,
     decisions,
     detector,
     devices,
     distillation,
-    embeddings,
+    elsewhere,
     pruning,
     rivals,
     search,
@@ -30,10 +29,11 @@ from oahega_build.whole.report.sections import (
 
 SECTIONS = (
     dataset.SECTION,
-    collected.SECTION,
-    embeddings.SECTION,
+    dataset.COLLECTED,
+    dataset.EMBEDDINGS,
     search.SECTION,
     training.SECTION,
+    elsewhere.SECTION,
     accuracy.SECTION,
     distillation.SECTION,
     pruning.SECTION,
@@ -106,6 +106,8 @@ def _summary(runs: Runs) -> str:
 
 def _tiles(runs: Runs) -> Iterator[tuple[str, str]]:
     """(a figure, what it is) for the top of the page."""
+    for source, figures in elsewhere.newest(runs):
+        yield f"{figures['balanced']['value']:.1%}", f"balanced accuracy on {source}"
     for run in runs.of("evaluate-emotion")[-1:]:
         figures = run.metrics
         accuracy, summary = figures["accuracy"], figures["summary"]

@@ -43,6 +43,8 @@ class Model:
     counts: Sequence[Sequence[object]]
     """Rows of (operator, number, weights)."""
     operators: Sequence[Row]
+    multiply_adds: float
+    """Of one invocation, millions."""
 
 
 def _models(runs: Runs) -> list[Model]:
@@ -55,7 +57,8 @@ def _model(run: Run, file: Path) -> Model:
     operators = read_operators(file)
     largest = max(1, *(operator.weights for operator in operators))
     rows = [(name.lower(), n, size(weights)) for name, (n, weights) in counts(operators).items()]
-    return Model(run, file.name, rows, [_row(operator, largest) for operator in operators])
+    millions = sum(operator.multiply_adds for operator in operators) / 1e6
+    return Model(run, file.name, rows, [_row(operator, largest) for operator in operators], millions)
 
 
 def _row(operator: Operator, largest: int) -> Row:

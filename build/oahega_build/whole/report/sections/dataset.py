@@ -1,4 +1,4 @@
-"""What the pictures are: counts, sizes, near-copies (`overview`)."""
+"""The pictures: counts and near-copies (`overview`), how faces were cropped (`collect`), maps (`project`)."""
 
 from __future__ import annotations
 
@@ -16,3 +16,5 @@ def _part(run: Run) -> Part:
 
 
 SECTION = Section("Pictures", "dataset.html", _parts)
+COLLECTED = Section("Collected faces", "collected.html", lambda runs: runs.of("collect"))
+EMBEDDINGS = Section("Embeddings and suspicious labels", "embeddings.html", lambda runs: runs.of("project"))

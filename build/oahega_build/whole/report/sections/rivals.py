@@ -22,7 +22,15 @@ def _part(run: Run) -> Part:
 
 def _row(model: Mapping[str, Any]) -> tuple[object, ...]:
     summary = (model["summary"][key] for key in ("balanced_accuracy", "ece"))
-    return model["name"], interval(model["accuracy"]), *summary, size(model["bytes"]), model["milliseconds"]
+    work = model.get("multiply_adds")
+    return (
+        model["name"],
+        interval(model["accuracy"]),
+        *summary,
+        size(model["bytes"]),
+        model["milliseconds"],
+        None if work is None else work / 1e6,
+    )
 
 
 SECTION = Section("Beside other models", "rivals.html", _parts)

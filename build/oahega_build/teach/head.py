@@ -1,0 +1,145 @@
+"""A new last layer by logistic regression, and what cross-validation says of it.
+
+Everything that is reported was answered by a layer that had not seen the face, nor another one of its group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+
+from oahega_build.emotion.calibrate import negative_log_likelihood
+from oahega_build.emotion.metrics import Interval, balanced_accuracy, rounded
+from oahega_build.teach.last_layer import Head
+from oahega_edge.chain.classification import softmax
+
+FOLDS, INNER_FOLDS = 5, 3
+"""To prove a layer, and to choose its penalty."""
+PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
+"""scikit-learn's C; the smallest shrinks the weights most."""
+NESTED = 400
+"""Up to so many faces the penalty is chosen anew inside each fold; with more that changes nothing."""
+NEVER = -30.0
+"""Logit of a label that no face showed."""
+DRAWS = 4000
+"""For an interval."""
+
+Features = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proof:
+    """What layers that had not seen them answer to the faces."""
+
+    logits: NDArray[np.float64]
+    """(faces, labels)."""
+    balanced: Interval
+    """Balanced accuracy with its 95 % interval over groups."""
+
+
+def fit(features: Features, truth: Numbers, groups: Numbers) -> Head:
+    """The layer for all faces, its penalty chosen by cross-validation."""
+    labels = int(truth.max()) + 1
+    return _fitted(features, truth, _best_penalty(features, truth, groups, labels), labels)
+
+
+def prove(features: Features, truth: Numbers, groups: Numbers) -> Proof:
+    """Cross-validated answers; with few faces the penalty is chosen without the fold that is answered."""
+    labels = int(truth.max()) + 1
+    penalty = None if len(truth) <= NESTED else _best_penalty(features, truth, groups, labels)
+    logits = np.zeros((len(truth), labels))
+    for seen, rest in _folds(truth, groups, FOLDS):
+        chosen = penalty or _best_penalty(features[seen], truth[seen], groups[seen], labels)
+        logits[rest] = _fitted(features[seen], truth[seen], chosen, labels)(features[rest])
+    return Proof(logits, interval(logits.argmax(axis=1), truth, groups))
+
+
+def _fitted(features: Features, truth: Numbers, penalty: float, labels: int) -> Head:
+    """A layer for all labels; one that no face shows is never answered."""
+    shown = np.unique(truth)
+    weights, bias = np.zeros((labels, features.shape[1])), np.full(labels, NEVER)
+    if len(shown) == 1:
+        bias[shown] = 0
+        return Head(weights, bias)
+    middle, spread = features.mean(axis=0), float(features.std()) or 1.0
+    model = LogisticRegression(C=penalty, class_weight="balanced", max_iter=500, tol=1e-3)
+    model.fit((features - middle) / spread, truth)
+    weights[shown], bias[shown] = model.coef_ / spread, model.intercept_
+    if len(shown) == 2:  # scikit-learn has one line between them: the second one's side
+        weights[shown[0]], bias[shown[0]] = 0, 0
+    bias[shown] -= weights[shown] @ middle
+    return Head(weights, bias)
+
+
+def _best_penalty(features: Features, truth: Numbers, groups: Numbers, labels: int) -> float:
+    folds = list(_folds(truth, groups, INNER_FOLDS))
+
+    def loss(penalty: float) -> float:
+        return sum(_loss(features, truth, penalty, labels, seen, rest) for seen, rest in folds)
+
+    return min(PENALTIES, key=loss)
+
+
+def _loss(
+    features: Features, truth: Numbers, penalty: float, labels: int, seen: Numbers, rest: Numbers
+) -> float:
+    logits = _fitted(features[seen], truth[seen], penalty, labels)(features[rest])
+    return len(rest) * negative_log_likelihood(logits, truth[rest], 1.0)
+
+
+def _folds(truth: Numbers, groups: Numbers, most: int) -> Iterator[tuple[Numbers, Numbers]]:
+    """(faces that are seen, faces that are answered), every group on one side."""
+    groups = divided(truth, groups)
+    fewest = min(len(np.unique(groups[truth == label])) for label in np.unique(truth))
+    splitter = StratifiedGroupKFold(max(2, min(most, fewest)), shuffle=True, random_state=0)
+    yield from splitter.split(truth, truth, groups)
+
+
+def divided(truth: Numbers, groups: Numbers) -> Numbers:
+    """The groups, but that of a class which is one single group is cut into FOLDS pieces, in order."""
+    pieces = groups.copy()
+    for label in np.unique(truth):
+        mine = np.flatnonzero(truth == label)
+        if len(np.unique(groups[mine])) == 1:
+            count = min(FOLDS, len(mine))
+            pieces[mine] = pieces.max() + 1 + np.arange(len(mine)) * count // len(mine)
+    return pieces
+
+
+def interval(predicted: Numbers, truth: Numbers, groups: Numbers) -> Interval:
+    """Balanced accuracy with its 95 % interval: Jeffreys' of each recall, a group counting as one face.
+
+    A bootstrap would call a handful of faces that are all answered right certain.
+    """
+    rng = np.random.default_rng(0)
+    recalls = []
+    for label in np.unique(truth):
+        mine = truth == label
+        count = len(np.unique(divided(truth, groups)[mine]))
+        right = count * float((predicted[mine] == label).mean())
+        recalls.append(rng.beta(right + 0.5, count - right + 0.5, DRAWS))
+    low, high = np.percentile(np.mean(recalls, axis=0), (2.5, 97.5))
+    return Interval(rounded(balanced_accuracy(predicted, truth)), rounded(low), rounded(high))
+
+
+def fit_temperature(logits: NDArray[np.float64], truth: Numbers) -> float:
+    """The temperature with the least cross-entropy against Platt's smoothed targets (1999).
+
+    Against bare labels a few faces that are all answered right would make every answer certain.
+    """
+    counts = np.bincount(truth, minlength=logits.shape[1])[truth][:, None]
+    targets = (1 + counts * np.eye(logits.shape[1])[truth]) / (counts + logits.shape[1])
+
+    def loss(log_temperature: float) -> float:
+        answers = softmax(logits, float(np.exp(log_temperature)))
+        return float(-(targets * np.log(np.maximum(answers, 1e-12))).sum(axis=1).mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return round(float(np.exp(found.x)), 4)
