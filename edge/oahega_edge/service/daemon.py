@@ -159,7 +159,7 @@ class Daemon:
     def _close_tracks(self) -> None:
         """Publish the last event of every face in view."""
         self._step = None
-        for decision in self.engines.current.pipeline.finish():
+        for decision in self.engines.current.pipeline.finish().decisions:
             self._publish(decision, self.reporter.clock())
 
     def _report_alive(self, status: str) -> None:
@@ -176,7 +176,7 @@ class Daemon:
             self._obey(command)
         before = self.engines.current
         if self.engines.look():
-            for decision in before.pipeline.finish():
+            for decision in before.pipeline.finish().decisions:
                 self._publish(decision, self.reporter.clock())
             self._adopt()
         self.announcer.due(self._step, self.engines.problem)

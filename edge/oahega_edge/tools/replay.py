@@ -68,7 +68,7 @@ def replay_source(setup: Setup, source: str, video: Path | None, out: TextIO) ->
             summary.add(step, len(step.decisions))
             if writer is not None:
                 writer.write(annotate(frame, step, labels), frame.captured_at)
-        last = pipeline.finish()
+        last = pipeline.finish().decisions
         publish(last, monotonic())
         summary.events += len(last)
         summary.seconds = monotonic() - started
