@@ -18,7 +18,7 @@ import typer
 
 import oahega_edge
 from oahega_edge.errors import EdgeError
-from oahega_edge.secret import forbid_dumps, holds_secret
+from oahega_edge.secret import forbid_dumps, holds_secret, masked
 from oahega_edge.service.settings import Layers, Settings, read_layers, read_password
 
 if TYPE_CHECKING:

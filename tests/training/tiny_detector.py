@@ -23,5 +23,6 @@ RECIPE = DetectorRecipe(
     warmup=4,
     average=0.9,
     calibration=12,
+    empty_views=300,
     data_terms=("people: drawn by the tests",),
 )

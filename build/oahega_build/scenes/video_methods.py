@@ -71,7 +71,7 @@ def followed(record: Recording, decider: Decider, min_height_px: float = 0.0) ->
             return face.scores if face.height >= min_height_px else None
 
         found = [face.detection for face in moment.faces]
-        tracked, _ = decider.see(found, read, EPOCH, moment.time)
+        tracked = decider.see(found, read, EPOCH, moment.time).faces
         frames.append([Sight(each, faces.get(each.box)) for each in tracked])
     return frames
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -13,8 +13,9 @@ from oahega_edge.chain.detection import Detection, without_nested
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.smoothing import Average, Smoothing
 from oahega_edge.chain.tracking import Track, Tracker
-from oahega_edge.chain.trigger import Decision, Sighting, Trigger, TriggerRules
+from oahega_edge.chain.trigger import UNCERTAIN, Decision, Sighting, Trigger, TriggerRules
 from oahega_edge.stopwatch import Stopwatch
+from oahega_edge.visits.visit import Visit, VisitTally
 
 Read = Callable[[Box], NDArray[np.float64] | None]
 """Probabilities (labels,) of the face in a box of this frame; None for a face that is not to be read."""
@@ -42,6 +43,17 @@ class _Memory:
     trigger: Trigger
     average: Average | None = None
     read_at: float | None = None
+    tally: VisitTally = field(default_factory=VisitTally)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one frame brought, or the end of the source."""
+
+    faces: Sequence[TrackedFace]
+    decisions: Sequence[Decision]
+    visits: Sequence[Visit]
+    """Of the faces that ended, also of those that were never read."""
 
 
 class Decider:
@@ -84,25 +96,25 @@ class Decider:
 
     def see(
         self, found: Sequence[Detection] | None, read: Read, taken_at: datetime, captured_at: float
-    ) -> tuple[list[TrackedFace], list[Decision]]:
-        """The faces of this frame, and the decisions that it brings.
+    ) -> Seen:
+        """The faces of this frame, and the decisions and ended visits that it brings.
 
         `found`: faces that the detector found; None where it did not look, and faces go on as they moved.
         `taken_at` in UTC, `captured_at` in monotonic seconds.
         """
         self._before, self._now = self._now, captured_at
         seen, ended = self._follow(found, captured_at)
-        decisions = [self._forget(track) for track in ended]
-        decisions += [self._read(track, read, taken_at, captured_at) for track in seen]
+        decisions, visits = self._forget([track.id for track in ended])
+        made = [self._read(track, read, taken_at, captured_at) for track in seen]
+        decisions += [decision for decision in made if decision is not None]
         faces = (*seen, *self._tracker.held(captured_at, self._hold))
-        return [self._face(track, captured_at) for track in faces], [d for d in decisions if d is not None]
+        return Seen([self._face(track, captured_at) for track in faces], decisions, visits)
 
-    def finish(self) -> list[Decision]:
-        """The last decision on every face, when the source ends or the camera closes."""
-        decisions = [memory.trigger.end() for memory in self._memories.values()]
-        self._memories.clear()
+    def finish(self) -> Seen:
+        """The last decision on every face and its visit, when the source ends or the camera closes."""
+        decisions, visits = self._forget(list(self._memories))
         self._tracker.clear()
-        return [d for d in decisions if d is not None]
+        return Seen((), decisions, visits)
 
     def adjust(self, *, frames: int, threshold: float) -> None:
         """Change the paper's two settings while running."""
@@ -122,21 +134,28 @@ class Decider:
         memory = self._memories.get(track.id) or self._remember(track)
         box = track.predicted(captured_at)
         scores = read(box)
-        if scores is None:
-            return None
         with self._watch.stage("decide"):
-            in_sight = memory.read_at is not None and memory.read_at == self._before
-            memory.average = memory.smoothing.add(scores, captured_at, in_sight=in_sight)
-            memory.read_at = captured_at
-            return memory.trigger.see(Sighting(memory.average, box, taken_at, captured_at))
+            decision = None
+            if scores is not None:
+                in_sight = memory.read_at is not None and memory.read_at == self._before
+                memory.average = memory.smoothing.add(scores, captured_at, in_sight=in_sight)
+                memory.read_at = captured_at
+                decision = memory.trigger.see(Sighting(memory.average, box, taken_at, captured_at))
+            current = memory.trigger.current
+            memory.tally.see(None if current == UNCERTAIN else current, box.height, captured_at)
+            return decision
 
     def _remember(self, track: Track) -> _Memory:
         trigger = Trigger(str(track.id), self._labels, self.rules)
         return self._memories.setdefault(track.id, _Memory(self._new_smoothing(self._frames), trigger))
 
-    def _forget(self, track: Track) -> Decision | None:
-        memory = self._memories.pop(track.id, None)
-        return None if memory is None else memory.trigger.end()
+    def _forget(self, tracks: Sequence[int]) -> tuple[list[Decision], list[Visit]]:
+        """The last decisions on faces that are gone, and their visits."""
+        memories = [self._memories.pop(track) for track in tracks if track in self._memories]
+        visits = [memory.tally.visit() for memory in memories]
+        ends = [memory.trigger.end() for memory in memories]
+        decisions = [replace(end, visit=of) for end, of in zip(ends, visits, strict=True) if end is not None]
+        return decisions, visits
 
     def _face(self, track: Track, now: float) -> TrackedFace:
         memory = self._memories[track.id]

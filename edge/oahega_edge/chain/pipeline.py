@@ -17,6 +17,7 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.motion import Gate, OpenGate
 from oahega_edge.chain.trigger import Decision, TriggerRules
 from oahega_edge.stopwatch import Stopwatch
+from oahega_edge.visits.visit import Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Step:
     faces: tuple[TrackedFace, ...]
     people: int
     decisions: tuple[Decision, ...]
+    visits: tuple[Visit, ...] = ()
+    """Of the faces that ended with this frame; single visits leave the device with events only."""
 
 
 class Disclosure(Protocol):
@@ -91,12 +94,12 @@ class Pipeline:
         """Everything that this frame brings and that may leave the chain."""
         return self.disclosure.disclosed(self._seen(frame), frame)
 
-    def finish(self) -> tuple[Decision, ...]:
-        """The last decision on every face, when the source ends or the camera closes."""
-        decisions = tuple(self.decider.finish())
+    def finish(self) -> Step:
+        """The last decision on every face and its visit, when the source ends or the camera closes."""
+        last = self.decider.finish()
         self.gate.forget()
         self._unlooked = None
-        return self.disclosure.final(decisions)
+        return Step((), 0, self.disclosure.final(tuple(last.decisions)), tuple(last.visits))
 
     def adjust(self, *, frames: int, threshold: float) -> None:
         """Change the paper's two settings while running."""
@@ -107,12 +110,10 @@ class Pipeline:
         if self._is_idle(frame):
             return Step((), self._people, ())
         found = self._look(frame) if self._is_due() else None
-        faces, decisions = self.decider.see(
-            found, lambda box: self._read(box, frame), frame.taken_at, frame.captured_at
-        )
+        seen = self.decider.see(found, lambda box: self._read(box, frame), frame.taken_at, frame.captured_at)
         if found is not None and self.decider.is_empty:
             self.gate.looked(frame)
-        return Step(tuple(faces), self._people, tuple(decisions))
+        return Step(tuple(seen.faces), self._people, tuple(seen.decisions), tuple(seen.visits))
 
     def _is_idle(self, frame: Frame) -> bool:
         """No face is followed, and the scene is as still as when none was found."""

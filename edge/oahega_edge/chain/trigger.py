@@ -9,6 +9,7 @@ from typing import Literal
 
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.smoothing import Average
+from oahega_edge.visits.visit import Visit
 
 UNCERTAIN = "uncertain"
 Phase = Literal["new", "update", "end"]
@@ -49,6 +50,8 @@ class Decision:
     box: Box
     taken_at: datetime
     captured_at: float
+    visit: Visit | None = None
+    """What the face did while it was seen; with the phase `end` only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from pydantic import (
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.trigger import UNCERTAIN, Decision
 from oahega_edge.manifest import Label
+from oahega_edge.visits.visit import Visit
 
 Accelerator = Literal["cpu", "edgetpu-usb", "edgetpu-pci"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -86,6 +87,21 @@ class ModelIdentity(Message):
     """Of the bundle's manifest, which names the hash of every file."""
 
 
+class VisitSummary(Message):
+    """What a face did from its first frame to its last."""
+
+    seen_ms: Annotated[int, Field(ge=0)]
+    """From the first frame that showed the face to the last, milliseconds."""
+    read_ms: Annotated[int, Field(ge=0)]
+    """How much of this time an emotion held, milliseconds."""
+    shares: dict[Label, Share]
+    """Share of `read_ms` per emotion; they sum to 1 within 0.001, or there are none."""
+    dominant: Label
+    """The emotion that held longest, or `uncertain` when none ever held."""
+    nearest_height: Share
+    """Greatest height of the face, as a share of the picture's."""
+
+
 class Event(Message):
     """One decision about one face: the averaged emotion, who saw it and by which model."""
 
@@ -131,6 +147,8 @@ class Event(Message):
     """True: the accelerator that the settings ask for is not in use."""
     latency_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """From the exposure of the last frame to the decision, milliseconds."""
+    visit: VisitSummary | None = None
+    """What the face did while it was seen; with the phase `end` only."""
     delayed: bool = False
     """True: the event waited for the broker and is no longer news."""
     age_ms: Annotated[int, Field(ge=0)] = 0
@@ -205,9 +223,21 @@ class EventStamp:
             accelerator=accelerator,
             degraded=degraded,
             latency_ms=round(max(0.0, latency_ms), 1),
+            visit=None if decision.visit is None else summarised(decision.visit),
         )
         self._seq += 1
         return event
+
+
+def summarised(visit: Visit) -> VisitSummary:
+    """A visit as it is published."""
+    return VisitSummary(
+        seen_ms=round(visit.seen * 1000),
+        read_ms=round(visit.read * 1000),
+        shares=rounded_shares(visit.shares),
+        dominant=visit.dominant or UNCERTAIN,
+        nearest_height=round(visit.nearest, 4),
+    )
 
 
 class Uuid7:

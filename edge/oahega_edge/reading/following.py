@@ -45,7 +45,7 @@ class Follower:
 
     def finish(self) -> tuple[Event, ...]:
         """The last event of every face in view."""
-        return self._events(self._engine.pipeline.finish(), monotonic())
+        return self._events(self._engine.pipeline.finish().decisions, monotonic())
 
     def events(self, camera: Camera) -> Iterator[Event]:
         """Every event. A camera that gives nothing ends its faces, and is waited for."""

@@ -168,7 +168,7 @@ class Daemon:
     def _close_tracks(self) -> None:
         """Publish the last event of every face in view."""
         self._step = None
-        for decision in self.engines.current.pipeline.finish():
+        for decision in self.engines.current.pipeline.finish().decisions:
             self._publish(decision, self.reporter.clock())
 
     def _report_alive(self, status: str) -> None:
@@ -186,7 +186,7 @@ class Daemon:
             self._obey(command)
         before = self.engines.current
         if self.engines.look():
-            for decision in before.pipeline.finish():
+            for decision in before.pipeline.finish().decisions:
                 self._publish(decision, self.reporter.clock())
             self._adopt()
         elif self.engines.problem != self.reporter.bundle_problem:

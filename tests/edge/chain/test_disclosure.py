@@ -111,4 +111,4 @@ def test_at_the_end_a_group_says_nothing_of_single_faces() -> None:
     for frame in frames_of([PICTURE] * 6):
         chain.process(frame)
 
-    assert chain.finish() == ()
+    assert chain.finish().decisions == ()

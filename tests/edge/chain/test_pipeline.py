@@ -89,10 +89,11 @@ def test_closing_the_camera_ends_every_face() -> None:
     chain = pipeline(lambda i: [face(LEFT), face(RIGHT)])
     play(chain, 4)
 
-    last = chain.finish()
+    last = chain.finish().decisions
 
     assert [d.phase for d in last] == ["end", "end"]
-    assert chain.finish() == ()
+    assert [d.visit is not None and d.visit.dominant for d in last] == ["happy", "sad"]
+    assert chain.finish().decisions == ()
 
 
 def test_the_largest_face_stands_for_the_picture() -> None:

@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from edge.mqtt_samples import decision, event, events, seeded_bytes, stamp
 from oahega_edge.chain.geometry import Box
 from oahega_edge.contract.events import Event, Uuid7, rfc3339, rounded_shares, unit_xywh
 from oahega_edge.manifest import Label
+from oahega_edge.visits.visit import Visit
 
 FIELDS = [
     "schema",
@@ -36,6 +38,7 @@ FIELDS = [
     "accelerator",
     "degraded",
     "latency_ms",
+    "visit",
     "delayed",
     "age_ms",
 ]
@@ -45,6 +48,22 @@ def test_an_event_has_exactly_the_fields_of_the_contract() -> None:
     sent = json.loads(event().to_json())
 
     assert list(sent) == FIELDS
+
+
+def test_the_last_event_of_a_face_says_what_it_was() -> None:
+    visit = Visit(seen=12.3456, read=9.0, shares={"happy": 2 / 3, "sad": 1 / 3}, nearest=0.43219)
+    last = replace(decision(phase="end"), visit=visit)
+
+    made = stamp().stamp(last, latency_ms=1, accelerator="cpu", degraded=False, time_synced=True)
+
+    assert json.loads(made.to_json())["visit"] == {
+        "seen_ms": 12346,
+        "read_ms": 9000,
+        "shares": {"happy": 0.6667, "sad": 0.3333},
+        "dominant": "happy",
+        "nearest_height": 0.4322,
+    }
+    assert Event.model_validate_json(made.to_json()) == made
 
 
 def test_an_event_comes_back_from_its_json_unchanged() -> None:
