@@ -10,7 +10,7 @@ compile() {
         --no-header --no-annotate --no-strip-extras -o "$out" "$@"
 }
 compile dev.txt --universal --python-version 3.11 --extra dev
-compile device.txt --universal --python-version 3.11 --extra litert --extra signed --group build-backend -c requirements/dev.txt
+compile device.txt --universal --python-version 3.11 --extra litert --extra signed --extra page --group build-backend -c requirements/dev.txt
 compile demo.txt --universal --python-version 3.11 --extra demo --group build-backend -c requirements/dev.txt
 compile tflite-py311.txt --python-version 3.11 --extra tflite --extra signed --group build-backend --group contract
 # The operator's machine needs nothing of the project itself.
