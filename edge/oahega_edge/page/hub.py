@@ -42,7 +42,7 @@ class Hub:
         self._newest: dict[str, str] = {}
         self._streams: set[asyncio.Queue[str | None]] = set()
         self._feed: socket.socket | None = None
-        self._minute = 0
+        self._minute = 0.0
 
     @property
     def is_connected(self) -> bool:
@@ -87,12 +87,13 @@ class Hub:
         self._streams.add(queue)
         try:
             yield self._connection()
-            for message in list(self._newest.values()):
-                yield message
+            for known in list(self._newest.values()):
+                yield known
             yield self._chart()
             while True:
                 try:
-                    message = await asyncio.wait_for(queue.get(), BEAT_S)
+                    async with asyncio.timeout(BEAT_S):
+                        message = await queue.get()
                 except TimeoutError:
                     yield ": still here\n\n"
                     continue

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,7 +91,7 @@ def _decoded(data: NDArray[np.uint8]) -> Pixels | None:
     return pixels if stored is None or stored.ndim < 3 or stored.shape[2] < 4 else _on_paper(pixels, stored)
 
 
-def _on_paper(pixels: Pixels, stored: NDArray[np.generic]) -> Pixels:
+def _on_paper(pixels: Pixels, stored: NDArray[Any]) -> Pixels:
     """The picture on white. Under transparent parts it may hold anything, often black."""
     alpha = np.asarray(stored[..., 3], np.float64) / np.iinfo(stored.dtype).max
     if alpha.min() == 1.0 or alpha.shape != pixels.shape[:2]:  # turned by its EXIF, which `stored` is not

@@ -34,6 +34,8 @@ class Summary:
 class SummaryTally:
     """Adds up visits until there are enough of them."""
 
+    _people: int
+
     def __init__(self, interval: float, least: int, now: datetime, at: float) -> None:
         """`interval`: seconds; `least`: visits below which a summary waits for the next interval, so that it
         never describes a single person; `now` in UTC and `at` in monotonic seconds: the present moment.
