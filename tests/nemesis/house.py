@@ -1,0 +1,295 @@
+"""A device's surroundings, each of which can be told to fail: broker, disk, camera, bundle, people."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+from schedule import Step
+from witness import Broken, Witness
+
+from brokers import Ear, Gate, Mosquitto
+from faulty_day import Stage
+from killed_daemon import Systemd
+from mini_bundle import change, make_bundle
+from network_camera import HttpCamera
+from oahega_edge.control.client import ask
+from oahega_edge.errors import EdgeError
+from processes import environment
+from waiting import wait_until
+
+log = logging.getLogger(__name__)
+
+DEVICE = "nemesis"
+ROOT = f"oahega/v1/{DEVICE}"
+PATIENCE_S = 120
+"""Seconds for a start, an end and what is owed; a hang is caught, not a speed."""
+
+
+class Line(Gate):
+    """A network that can also be slow, or take everything and deliver nothing."""
+
+    condition = "well"
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                while self.condition == "half-open":
+                    time.sleep(0.05)
+                if self.condition == "slow":
+                    time.sleep(0.3)
+                sink.sendall(data)
+        self._shut(source)
+        self._shut(sink)
+
+
+class Disk:
+    """The state folder, on a file system of its own (root)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read_only = False
+        folder.mkdir()
+        self.can_fail = os.geteuid() == 0
+        if self.can_fail:
+            _mount("-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", folder)
+
+    def become(self, condition: str) -> None:
+        if not self.can_fail:
+            return
+        self._heal()
+        if condition == "full":
+            with contextlib.suppress(OSError), (self.folder / "fill").open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+        elif condition == "read-only":  # for new opens; what the daemon has open goes on
+            _mount("--bind", self.folder, self.folder)
+            _mount("-o", "remount,bind,ro", self.folder)
+            self._read_only = True
+
+    def close(self) -> None:
+        self._heal()
+        if self.can_fail:
+            subprocess.run(["umount", str(self.folder)], check=True)
+
+    def _heal(self) -> None:
+        if self._read_only:
+            subprocess.run(["umount", str(self.folder)], check=True)
+            self._read_only = False
+        (self.folder / "fill").unlink(missing_ok=True)
+
+
+class House:
+    """A daemon and all around it. `tell` does one step of a schedule."""
+
+    def __init__(self, folder: Path, broker: Mosquitto) -> None:
+        self._folder = folder
+        self._stack = contextlib.ExitStack()
+        self._line = self._stack.enter_context(Line(broker.port))
+        self._line.open()
+        self._ear = self._stack.enter_context(Ear(broker.port, (f"{ROOT}/event",)))
+        self._stage = Stage()
+        self._camera = self._stack.enter_context(HttpCamera(self._stage, fps=15))
+        self._disk = Disk(folder / "state")
+        self._stack.callback(self._disk.close)
+        (folder / "notes").touch()
+        self.witness = Witness(folder / "notes", int(self._camera.url.rpartition(":")[2].split("/")[0]))
+        self._disk_was_well = True
+        for name in ("one", "two", "bad"):
+            change(make_bundle(folder / "bundles" / name), "name", name)
+        (folder / "bundles/bad/emotion.tflite").write_bytes(b"")
+        self._log = folder / "log"
+        self._point("one")
+        self._configure("0")
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._stack.close()
+
+    def live(self, seconds: float) -> None:
+        """Look again and again; a daemon that has ended with a reason is started again, as systemd would."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self._process.poll() is not None:
+                self._after_the_end(whole=False)
+                time.sleep(1.0)
+                self._start()
+            self.witness.look(psutil.Process(self._process.pid), time.monotonic() - self._started)
+            time.sleep(0.05)
+
+    def tell(self, step: Step) -> None:
+        """Do one step."""
+        parts = {
+            "broker": self._tell_broker,
+            "disk": self._tell_disk,
+            "camera": self._tell_camera,
+            "bundle": self._point,
+            "settings": self._configure,
+            "daemon": self._tell_daemon,
+            "mute": self._tell_mute,
+        }
+        parts[step.part](step.told)
+
+    def settle(self) -> None:
+        """Heal everything, wait for what is owed, end in order and judge."""
+        self._tell_broker("well")
+        self._tell_disk("well")
+        self._tell_camera("well")
+        self._point("one")
+        self._tell_daemon("SIGTERM")
+        deadline = time.monotonic() + PATIENCE_S
+        while self.witness.owes(self._heard()) and time.monotonic() < deadline:
+            self.live(0.5)
+        self._end(signal.SIGTERM)
+        self.witness.judge(self._heard())
+
+    def _tell_broker(self, told: str) -> None:
+        self._line.close()
+        self._line.condition = told
+        if told != "away":
+            self._line.open()
+
+    def _tell_disk(self, told: str) -> None:
+        self._disk_was_well &= told == "well"
+        self._disk.become(told)
+
+    def _tell_camera(self, told: str) -> None:
+        self.witness.camera_silent = told == "stalls"
+        self._camera.die()
+        self._stage.looks = told
+        if told != "dies":
+            self._camera.come_back()
+        if told == "stalls":
+            self._camera.stall()
+
+    def _point(self, told: str) -> None:
+        """As `ln -sfn` through a rename."""
+        new = self._folder / "bundles/new"
+        new.symlink_to(told)
+        new.rename(self._folder / "bundles/current")
+
+    def _configure(self, told: str) -> None:
+        """Other settings, whole at once; read at the next start."""
+        settings = {
+            "deployment.context": "development",
+            "device.name": DEVICE,
+            "camera.source": self._camera.url,
+            "camera.attempts": 1000,
+            "bundle.path": str(self._folder / "bundles/current"),
+            "detection.masks": [[0.0, 0.0, 0.1, 0.1]] * int(told),
+            "smoothing.mean": "arithmetic",
+            "smoothing.frames": 1,
+            "trigger.threshold": 0.3,
+            "trigger.hysteresis": 0.05,
+            "mqtt.host": "127.0.0.1",
+            "mqtt.port": self._line.port,
+            "mqtt.commands": True,
+            "mqtt.keepalive_s": 5,
+        }
+        new = self._folder / "edge.new"
+        new.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+        new.replace(self._folder / "edge.toml")
+
+    def _tell_daemon(self, told: str) -> None:
+        if told == "second":
+            self._start_second()
+        elif told == "restart":
+            self._ear.say(f"{ROOT}/cmd/restart")
+        else:
+            self._end(signal.Signals[told])
+            self._start()
+
+    def _tell_mute(self, told: str) -> None:
+        if told == "on by MQTT":
+            self._ear.say(f"{ROOT}/cmd/mute")  # heard or not: the daemon's own answer is not waited for
+            return
+        if told == "off":
+            self.witness.unmuting()
+        answer = None
+        with contextlib.suppress(EdgeError):
+            answer = ask(self._folder / "control.sock", "mute" if told == "on" else "unmute")
+        if told == "on" and self._process.poll() is None:
+            if answer is None or not answer["muted"]:
+                raise Broken(f"a mute was answered by {answer}")
+            self.witness.muted()
+
+    def _start_second(self) -> None:
+        if self._process.poll() is not None:
+            return
+        done = subprocess.run(
+            self._command(), env=self._environment(), capture_output=True, text=True, timeout=PATIENCE_S
+        )
+        if done.returncode != 1 or "another oahega-edge uses" not in done.stderr:
+            raise Broken(f"a second daemon ended with {done.returncode}: {done.stderr[-300:]}")
+
+    def _start(self) -> None:
+        self.witness.figures.starts += 1
+        notify = self._folder / "notify"
+        with Systemd(notify) as systemd:
+            with self._log.open("w") as log:
+                self._process = subprocess.Popen(
+                    self._command(),
+                    env=self._environment() | {"NOTIFY_SOCKET": str(notify)},
+                    stdout=log,
+                    stderr=log,
+                )
+            self._started = time.monotonic()
+            wait_until(lambda: systemd.is_ready() or self._process.poll() is not None, PATIENCE_S)
+        self.witness.figures.started_after.append(time.monotonic() - self._started)
+        log.info("started after %.1f s", self.witness.figures.started_after[-1])
+
+    def _end(self, how: signal.Signals) -> None:
+        was_alive = self._process.poll() is None
+        told_at = time.monotonic()
+        self._process.send_signal(how)
+        self._process.wait(PATIENCE_S)
+        self.witness.figures.ended_after.append(time.monotonic() - told_at)
+        log.info("ended after %.1f s", self.witness.figures.ended_after[-1])
+        whole = was_alive and how == signal.SIGTERM and self._disk_was_well
+        if whole and self._process.returncode != 0:
+            raise Broken(f"SIGTERM ended it with {self._process.returncode}: {self._said()}")
+        self._after_the_end(whole)
+
+    def _after_the_end(self, whole: bool) -> None:
+        """It ends when it is told to, or with a sentence; never with a traceback."""
+        said = self._said()
+        if "Traceback" in said or (self._process.returncode > 0 and "oahega-edge: " not in said):
+            raise Broken(f"it ended with {self._process.returncode}: {said[-1500:]}")
+        self.witness.ended(self._disk.folder, whole)
+
+    def _heard(self) -> list[str]:
+        return [json.loads(each.text)["id"] for each in list(self._ear.heard)]
+
+    def _said(self) -> str:
+        return self._log.read_text()
+
+    def _command(self) -> list[str]:
+        program = Path(__file__).with_name("nemesis_daemon.py")
+        return [sys.executable, str(program), str(self._folder / "notes"), str(self._folder / "edge.toml")]
+
+    def _environment(self) -> dict[str, str]:
+        return environment(
+            STATE_DIRECTORY=str(self._disk.folder), RUNTIME_DIRECTORY=str(self._folder), NOTIFY_SOCKET=""
+        )
+
+
+def _mount(*words: str | Path) -> None:
+    subprocess.run(["mount", *map(str, words)], check=True)

@@ -1,0 +1,175 @@
+"""The promises, checked against what the daemon noted, what the broker delivered and what lay on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from oahega_edge.publishers.store import Store, StoreOptions, device_clock
+
+CLOSED_WITHIN = 1.0
+"""Seconds from the answer to a mute until the camera is closed."""
+STALLED_WITHIN = 8.0
+"""The same where the camera was silent: its library returns from the read after its own time limit only."""
+MORE_DESCRIPTORS, MORE_MB = 24, 60
+"""Most growth after a start has settled."""
+SETTLED_AFTER = 15.0
+"""Seconds after a start."""
+
+
+class Broken(AssertionError):
+    """A promise that was not kept."""
+
+
+@dataclass
+class Figures:
+    """What a schedule measured."""
+
+    starts: int = 0
+    mutes: int = 0
+    closed_after: list[float] = field(default_factory=list)
+    """Seconds from a mute's answer until no connection to the camera was left."""
+    started_after: list[float] = field(default_factory=list)
+    """Seconds until READY or an end with a reason."""
+    ended_after: list[float] = field(default_factory=list)
+    """Seconds from a signal until the end."""
+    made: int = 0
+    heard: int = 0
+    owed: int = 0
+    """Events that lay on the disk after a daemon had ended."""
+    most_mb: float = 0.0
+    most_descriptors: int = 0
+
+    def __str__(self) -> str:
+        slowest = f", closed after at most {max(self.closed_after):.2f} s" if self.closed_after else ""
+        return (
+            f"{self.starts} starts within {max(self.started_after, default=0):.1f} s, "
+            f"ends within {max(self.ended_after, default=0):.1f} s; {self.mutes} mutes{slowest}; "
+            f"{self.made} events made, {self.heard} heard, {self.owed} on the disk between starts; "
+            f"at most {self.most_mb:.0f} MB, {self.most_descriptors} descriptors"
+        )
+
+
+@dataclass
+class Made:
+    """An event as the daemon noted it."""
+
+    boot: str
+    track: int
+    seq: int
+
+
+class Witness:
+    """Knows what must be true now."""
+
+    def __init__(self, notes: Path, camera_port: int) -> None:
+        self.figures = Figures()
+        self.muted_at: float | None = None
+        """When a mute was answered, monotonic seconds."""
+        self.camera_silent = False
+        self._notes = notes
+        self._camera_port = camera_port
+        self._read = 0
+        self._made: dict[str, Made] = {}
+        self._owed: set[str] = set()
+        self._whole_boots: set[str] = set()
+        self._closed = True
+        self._settled: tuple[int, float, int] | None = None
+        self._limit = CLOSED_WITHIN
+
+    def muted(self) -> None:
+        """A mute was answered just now."""
+        self.figures.mutes += self.muted_at is None
+        self.muted_at = self.muted_at or time.monotonic()
+        self._limit = STALLED_WITHIN if self.camera_silent else CLOSED_WITHIN
+        self._closed = False
+
+    def unmuting(self) -> None:
+        """From now on the camera may be open."""
+        self.muted_at = None
+
+    def look(self, process: psutil.Process, since_start: float) -> None:
+        """What must hold at any moment."""
+        self._read_notes()
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess, FileNotFoundError):
+            self._see_camera(process)
+            self._see_growth(process, since_start)
+
+    def ended(self, state: Path, whole: bool) -> None:
+        """A daemon has ended: what lies in its store is owed. `whole`: all that it made is owed."""
+        copy = state.with_name("copy")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(state, copy, ignore=shutil.ignore_patterns("fill"))
+        self._read_notes()
+        with contextlib.closing(Store(StoreOptions(folder=copy), device_clock())) as store:
+            self._owed |= {waiting.event.id for waiting in store.after(0, 1_000_000)}
+        self.figures.owed = len(self._owed)
+        if whole and self._made:
+            self._whole_boots.add(list(self._made.values())[-1].boot)
+
+    def owes(self, heard: list[str]) -> set[str]:
+        """Events that must still arrive."""
+        whole = {name for name, made in self._made.items() if made.boot in self._whole_boots}
+        return (self._owed | whole) - set(heard)
+
+    def judge(self, heard: list[str]) -> None:
+        """At the end: nothing lost, nothing invented, everything in order."""
+        self.figures.made, self.figures.heard = len(self._made), len(set(heard))
+        if missing := self.owes(heard):
+            raise Broken(f"{len(missing)} accepted events never arrived: {sorted(missing)[:3]}")
+        if invented := set(heard) - set(self._made):
+            raise Broken(f"{len(invented)} events arrived that nobody made: {sorted(invented)[:3]}")
+        last: dict[tuple[str, int], int] = {}
+        for name in dict.fromkeys(heard):  # each at its first arrival
+            made = self._made[name]
+            if made.seq < last.get((made.boot, made.track), -1):
+                raise Broken(f"event {made.seq} of track {made.track} arrived after a later one")
+            last[made.boot, made.track] = made.seq
+
+    def _read_notes(self) -> None:
+        with self._notes.open() as notes:
+            notes.seek(self._read)
+            text = notes.read()
+        whole = text[: text.rfind("\n") + 1]
+        self._read += len(whole)
+        for kind, moment, *words in map(str.split, whole.splitlines()):
+            late = self.muted_at is not None and float(moment) > self.muted_at
+            if kind == "frame" and late:
+                raise Broken("a frame was used while muted")
+            if kind == "event":
+                boot, track, seq, name, phase = words
+                self._made[name] = Made(boot, int(track), int(seq))
+                if late and phase != "end":
+                    raise Broken(f"an event of phase {phase} was made while muted")
+
+    def _see_camera(self, process: psutil.Process) -> None:
+        if self.muted_at is None:
+            return
+        since = time.monotonic() - self.muted_at
+        connections = process.net_connections("tcp")
+        is_open = any(each.raddr and each.raddr.port == self._camera_port for each in connections)
+        if not is_open and not self._closed:
+            self._closed = True
+            self.figures.closed_after.append(since)
+        if is_open and (self._closed or since > self._limit):
+            raise Broken(f"the camera is open {since:.1f} s after a mute")
+
+    def _see_growth(self, process: psutil.Process, since_start: float) -> None:
+        megabytes, descriptors = process.memory_info().rss / 2**20, process.num_fds()
+        self.figures.most_mb = max(self.figures.most_mb, megabytes)
+        self.figures.most_descriptors = max(self.figures.most_descriptors, descriptors)
+        if since_start < SETTLED_AFTER:
+            return
+        if self._settled is None or self._settled[0] != process.pid:
+            self._settled = (process.pid, megabytes, descriptors)
+        _, first_mb, first_descriptors = self._settled
+        if megabytes - first_mb > MORE_MB or descriptors - first_descriptors > MORE_DESCRIPTORS:
+            raise Broken(
+                f"grew from {first_mb:.0f} MB, {first_descriptors} descriptors "
+                f"to {megabytes:.0f} MB, {descriptors} descriptors"
+            )
