@@ -59,12 +59,17 @@ def masked(text: str) -> str:
     return _URL.sub(hide, text)
 
 
+def holds_login(text: str) -> bool:
+    """Whether an address with a user or password stands in the text; other text may name a mail address."""
+    return re.search(r"://\S*@", text) is not None
+
+
 def holds_secret(text: str) -> bool:
     """Whether text for a setting seems to hold a login, a password or a key."""
-    _, is_address, rest = text.partition("://")
-    if not is_address:
-        return bool(re.match(r"[^/]*:[^/]*@", text.removeprefix("loop:")))
-    return "@" in rest or any(_SECRET_KEY.search(key) for key in re.findall(r"[?&;#]([^=&;]*)=", rest))
+    if "://" not in text:
+        return re.match(r"[^/\s]*:[^/\s]*@", text.removeprefix("loop:")) is not None
+    keys = re.findall(r"[?&;#]([^=&;\s]*)=", text)
+    return holds_login(text) or any(_SECRET_KEY.search(key) for key in keys)
 
 
 def with_login(source: str, user: str, password: str) -> str:

@@ -90,6 +90,7 @@ def test_other_text_stays_as_it_is() -> None:
         ("loop:clip@2x.mp4", False),
         ("clips/me@home.mp4", False),
         ("10", False),
+        ("Museum, https://museum.example, light@museum.example", False),
     ],
 )
 def test_a_login_in_a_command_line_is_noticed(text: str, refused: bool) -> None:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 DEVICE = "nemesis"
 ROOT = f"oahega/v1/{DEVICE}"
-PATIENCE_S = 120
+PATIENCE_S = 240
 """Seconds for a start, an end and what is owed; a hang is caught, not a speed."""
 
 
@@ -114,7 +114,11 @@ class House:
         self._configure("0")
 
     def __enter__(self) -> Self:
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -244,12 +248,12 @@ class House:
         self.witness.figures.starts += 1
         notify = self._folder / "notify"
         with Systemd(notify) as systemd:
-            with self._log.open("w") as log:
+            with self._log.open("w") as output:
                 self._process = subprocess.Popen(
                     self._command(),
                     env=self._environment() | {"NOTIFY_SOCKET": str(notify)},
-                    stdout=log,
-                    stderr=log,
+                    stdout=output,
+                    stderr=output,
                 )
             self._started = time.monotonic()
             wait_until(lambda: systemd.is_ready() or self._process.poll() is not None, PATIENCE_S)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, Secret, ValidationError, Vali
 from oahega_edge.errors import SettingsError, plain
 from oahega_edge.manifest import Manifest
 from oahega_edge.publishers.broker import read_address
-from oahega_edge.secret import HIDDEN, Hidden, Source, holds_secret, masked, shown
+from oahega_edge.secret import HIDDEN, Hidden, Source, holds_login, holds_secret, masked, shown
 from oahega_edge.text import read_text
 
 PACKAGED = Path(__file__).parents[1] / "default.toml"
@@ -53,7 +53,7 @@ class Section(BaseModel):
     def _without_login(cls, value: object) -> object:
         """Only a `Source` may hold one, because it is never shown whole."""
         texts = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(text, str) and "://" in text and holds_secret(text) for text in texts):
+        if any(isinstance(text, str) and holds_login(text) for text in texts):
             raise ValueError("must not hold a login; name user and password file in their own settings")
         return value
 
