@@ -81,11 +81,11 @@ class Disk:
     def close(self) -> None:
         self._heal()
         if self.can_fail:
-            subprocess.run(["umount", str(self.folder)], check=True)
+            _unmount(self.folder)
 
     def _heal(self) -> None:
         if self._read_only:
-            subprocess.run(["umount", str(self.folder)], check=True)
+            _unmount(self.folder)
             self._read_only = False
         (self.folder / "fill").unlink(missing_ok=True)
 
@@ -297,3 +297,8 @@ class House:
 
 def _mount(*words: str | Path) -> None:
     subprocess.run(["mount", *map(str, words)], check=True)
+
+
+def _unmount(folder: Path) -> None:
+    """At once, even while a daemon has files of it open."""
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
