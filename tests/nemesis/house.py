@@ -177,12 +177,13 @@ class House:
 
     def _tell_camera(self, told: str) -> None:
         self.witness.camera_silent = told == "stalls"
+        if told == "stalls":
+            self._camera.stall()
+            return
         self._camera.die()
         self._stage.looks = told
         if told != "dies":
             self._camera.come_back()
-        if told == "stalls":
-            self._camera.stall()
 
     def _point(self, told: str) -> None:
         """As `ln -sfn` through a rename."""

@@ -14,8 +14,8 @@ from oahega_edge.publishers.store import Store, StoreOptions, device_clock
 
 CLOSED_WITHIN = 1.0
 """Seconds from the answer to a mute until the camera is closed."""
-STALLED_WITHIN = 8.0
-"""The same where the camera was silent: its library returns from the read after its own time limit only."""
+SILENT_WITHIN = 15.0
+"""The same where the camera is silent: while it is being opened, its library waits for its own time limit."""
 MORE_DESCRIPTORS, MORE_MB = 24, 60
 """Most growth after a start has settled."""
 SETTLED_AFTER = 15.0
@@ -86,7 +86,7 @@ class Witness:
         """A mute was answered just now."""
         self.figures.mutes += self.muted_at is None
         self.muted_at = self.muted_at or time.monotonic()
-        self._limit = STALLED_WITHIN if self.camera_silent else CLOSED_WITHIN
+        self._limit = SILENT_WITHIN if self.camera_silent else CLOSED_WITHIN
         self._closed = False
 
     def unmuting(self) -> None:

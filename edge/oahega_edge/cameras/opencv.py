@@ -182,7 +182,7 @@ class _Reader:
     """The thread of one opened capture."""
 
     def __init__(self, open_: Callable[[], cv2.VideoCapture | None], name: str, port: int | None) -> None:
-        """`port`: of the network camera, to which connections are cut when the thread does not end by itself."""
+        """`port`: of a network camera; connections to it are cut when the thread does not end by itself."""
         self.frames: Latest[_Grabbed] = Latest()
         self.opened = threading.Event()
         self.capture_failed = False
@@ -248,10 +248,8 @@ def _cut_connections(port: int) -> None:
             if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                 continue
             with socket.socket(fileno=os.dup(int(name))) as connection:
-                if (
-                    connection.family in (socket.AF_INET, socket.AF_INET6)
-                    and connection.getpeername()[1] == port
-                ):
+                is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
+                if is_tcp and connection.getpeername()[1] == port:
                     connection.shutdown(socket.SHUT_RDWR)
 
 

@@ -29,6 +29,7 @@ from oahega_edge.cameras.recovering import RecoveringCamera
 from oahega_edge.cameras.video import VideoFile
 from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraError, CameraStalled, EndOfSource
+from oahega_edge.secret import shown
 from waiting import PATIENCE, wait_until
 
 STARTED = datetime(2026, 5, 17, 8, 0, tzinfo=UTC)
@@ -357,7 +358,7 @@ def test_a_device_or_an_address_may_hold_colons(source):
     camera = open_camera(source)
 
     assert isinstance(camera, OpenCvCamera)
-    assert camera.name == source
+    assert camera.name == shown(source)
 
 
 @pytest.mark.parametrize("name", ["at 10:30:00.avi", "10:30.avi", "rtsp:lobby.avi"])
