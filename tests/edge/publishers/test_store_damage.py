@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.mqtt_samples import events
-from edge.stored import Clock, waiting
+from edge.stored import Clock, run_program, waiting
 from oahega_edge.publishers.store import FILE_NAME, LOWEST, RETRY_DISK_S, Store, StoreOptions
 
 NUMBER = 300
@@ -344,8 +344,6 @@ def test_on_a_full_disk_the_bound_holds_and_nothing_done_comes_back(tmp_path: Pa
     if mounted.returncode != 0:
         pytest.skip("mounting is not allowed here")
     try:
-        from edge.publishers.test_store import run as run_program
-
         run_program(FULL_DISK, tmp_path)
     finally:
         subprocess.run(["umount", tmp_path], check=True)
