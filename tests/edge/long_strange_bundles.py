@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections import Counter
 from pathlib import Path
@@ -10,11 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from bundles.test_strange_bundles import any_strange_bundle
 from checking import Checked, Checker
-from mini_bundle import make_bundle
-from oahega_edge.bundles.load import SIGNATURE, SUMS
-from strange_bundles import KEY, Strange, strange_bundles
+from strange_bundles import Strange, any_strange_bundle, signed_bundle, strange_bundles
 
 EXAMPLES = int(os.environ.get("OAHEGA_EXAMPLES", "2000"))
 
@@ -22,8 +18,7 @@ pytestmark = pytest.mark.long
 
 
 def test_any_mixture_ends_in_bounds(tmp_path: Path) -> None:
-    sound = make_bundle(tmp_path / "sound")
-    (sound / SIGNATURE).write_bytes(base64.b64encode(KEY.sign((sound / SUMS).read_bytes())))
+    sound = signed_bundle(tmp_path / "sound")
     ended: list[Checked] = []
     with Checker() as checker:
 

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,14 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import strategies as st
 
+from checking import Checked, Checker
+from mini_bundle import make_bundle
 from oahega_edge.bundles.load import MANIFEST, SIGNATURE, SUMS, seal
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC_KEY = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
+MOST_CPU_S = 5.0
+MOST_MB = 200.0
 MODELS = ("detector.tflite", "emotion.tflite")
 NAMES = (SUMS, SIGNATURE, MANIFEST, *MODELS, "MODEL_CARD.md", "more")
 
@@ -185,3 +190,34 @@ def _damage(path: Path, kind: str, rng: random.Random) -> None:
     if path.is_symlink() or path.exists():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     next(each for each in KINDS if each.__name__ == kind)(path, rng)
+
+
+def signed_bundle(target: Path) -> Path:
+    """A sound one of the few-kB test models."""
+    make_bundle(target)
+    (target / SIGNATURE).write_bytes(base64.b64encode(KEY.sign((target / SUMS).read_bytes())))
+    return target
+
+
+def check(checker: Checker, bundle: Path, with_key: bool) -> Checked:
+    keys = [f'bundle.public_keys=["{PUBLIC_KEY}"]'] if with_key else []
+    return checker.check(f"bundle.path={bundle}", "deployment.context=development", *keys)
+
+
+def assert_bounded(checked: Checked) -> None:
+    assert checked.code in (0, 78), checked
+    *before, last = checked.said.splitlines()  # what fits comes first, and words of the native runtime
+    assert not any(line.startswith(("oahega-edge: ", "Traceback")) for line in before), checked
+    assert last.startswith("oahega-edge: " if checked.code == 78 else "all is well"), checked
+    assert len(checked.said) < 4000, checked
+    assert checked.cpu_s < MOST_CPU_S, checked
+    assert checked.peak_mb < MOST_MB, checked
+
+
+def any_strange_bundle(checker: Checker, sound: Path, strange: Strange) -> Checked:
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = made(strange, sound, Path(folder) / "bundle")
+        checked = check(checker, bundle, strange.with_key)
+        shutil.rmtree(bundle)
+    assert_bounded(checked)
+    return checked

@@ -75,6 +75,10 @@ def test_a_file_of_the_largest_size_is_read_whole(tmp_path: Path) -> None:
     assert read_file(tmp_path / "file", 100) == b"x" * 100
 
 
+def test_the_null_device_is_an_empty_file() -> None:
+    assert read_file(Path("/dev/null"), 100) == b""
+
+
 @pytest.mark.parametrize("size", [101, 1 << 20])
 def test_a_larger_file_is_not_read(tmp_path: Path, size: int) -> None:
     (tmp_path / "file").write_bytes(b"x" * size)

@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import stat
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -92,12 +92,13 @@ class EventFile:
         try:
             self._last = self._highest()
             self._check_log(note)
+            (self._rows,) = self._disk.execute("SELECT count(*) FROM waiting").fetchone()
         except BaseException:
             self._disk.close()
             raise
 
     def __len__(self) -> int:
-        return int(self._disk.execute("SELECT count(*) FROM waiting").fetchone()[0])
+        return max(0, self._rows)
 
     @property
     def last(self) -> int:
@@ -115,8 +116,8 @@ class EventFile:
         query = f"SELECT key FROM waiting WHERE face IN ({marks})"
         return [key for (key,) in self._disk.execute(query, tuple(faces))]
 
-    def write(self, events: Sequence[Waiting], done: Collection[int]) -> int:
-        """Add these and delete `done` in one transaction; the number of rows that were deleted."""
+    def write(self, events: Sequence[Waiting], done: Collection[int]) -> None:
+        """Add these and delete `done` in one transaction."""
         rows = [_as_row(each.key, each) for each in events]
         last = max([self._last, *(each.key for each in events)])
         with self._disk:
@@ -127,7 +128,7 @@ class EventFile:
             if deleted > 0:
                 self._disk.execute("UPDATE written SET last = ?", (last,))
         self._last = last
-        return max(0, deleted)
+        self._rows += len(rows) - max(0, deleted)
 
     def move_below(self, key: int) -> None:
         """Give all rows keys below this one, in their order: they are older than what has it."""
@@ -156,8 +157,8 @@ class EventFile:
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
-        first, waiting = self._disk.execute("SELECT coalesce(min(key), 0), count(*) FROM waiting").fetchone()
-        _write_note(self._note_path, Note(first, self._last, waiting))
+        (first,) = self._disk.execute("SELECT coalesce(min(key), 0) FROM waiting").fetchone()
+        _write_note(self._note_path, Note(first, self._last, len(self)))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -194,21 +195,22 @@ class EventFile:
         aside = _set_aside(self._path)
         on_pages = rows_on_pages(aside)  # first: SQLite removes the log of an empty file
         by_sqlite = rows_by_sqlite(aside)
-        found = _salvaged(by_sqlite, on_pages, note) if keep_rows else []
+        found = _salvaged(by_sqlite, on_pages, note) if keep_rows else iter(())
         last = 0 if note is None else max(0, note.last)
         try:
             disk = _open(self._path)
             with disk:
-                _insert(disk, [_as_row(key, each) for key, each in enumerate(found, last + 1)])
-                disk.execute("UPDATE written SET last = ?", (last + len(found),))
+                _insert(disk, (_as_row(key, each) for key, each in enumerate(found, last + 1)))
+                (taken,) = disk.execute("SELECT count(*) FROM waiting").fetchone()
+                disk.execute("UPDATE written SET last = ?", (last + taken,))
         except BaseException:  # a full disk: what was found is only in the old file
             _put_back(aside, self._path)
             raise
-        self.lost = max(0, max(len(by_sqlite), 0 if note is None else note.waiting) - len(found))
+        self.lost = max(0, max(len(by_sqlite), 0 if note is None else note.waiting) - taken)
         lost = "how many are lost is not known" if note is None else f"{self.lost} are lost"
         where = f"; the file is kept as {aside.name}" if os.path.lexists(aside) else ""
         self.reason = (
-            f"{self._path} could not be used ({why}): {len(found)} of the events in it were taken over, "
+            f"{self._path} could not be used ({why}): {taken} of the events in it were taken over, "
             f"{lost}{where}"
         )
         log.warning("Store: %s.", self.reason)
@@ -273,7 +275,7 @@ def _open(path: Path) -> sqlite3.Connection:
     return disk
 
 
-def _insert(disk: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+def _insert(disk: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> None:
     disk.executemany(f"INSERT INTO waiting ({', '.join(_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
@@ -281,13 +283,13 @@ def _as_row(key: int, each: Waiting) -> tuple[object, ...]:
     return key, each.face, each.since.wall, each.since.steady, each.since.origin, each.event.to_json()
 
 
-def _salvaged(by_sqlite: dict[int, Row], on_pages: dict[int, Row], note: Note | None) -> list[Waiting]:
+def _salvaged(by_sqlite: dict[int, Row], on_pages: dict[int, Row], note: Note | None) -> Iterator[Waiting]:
     """Every event that can be read, in the order of the keys; from bare pages only what waited last."""
     rows = dict(by_sqlite)
     if note is not None and len(rows) < note.waiting:
         rows = {key: row for key, row in on_pages.items() if note.first <= key <= note.last} | rows
-    read = (waiting_of(row) for _, row in sorted(rows.items()))
-    return [each for each in read if each is not None]
+    read = (waiting_of(rows[key]) for key in sorted(rows))
+    return (each for each in read if each is not None)
 
 
 def _companions(path: Path) -> tuple[Path, Path]:

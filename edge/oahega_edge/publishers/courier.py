@@ -212,7 +212,7 @@ class _Delivery:
             accepted=self._accepted,
             published=self._published,
             refused=self._refused,
-            queued=len(self._store) - len(self._arrived) + len(self._fresh),
+            queued=max(0, len(self._store) - len(self._arrived)) + len(self._fresh),
             dropped=self._dropped + self._store.dropped + self._refused + overflow,
             place=self._store.place,
             problem=self._store.problem or self._store.damage,

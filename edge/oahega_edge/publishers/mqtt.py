@@ -139,7 +139,7 @@ class MqttPublisher:
             protocol=self._protocol if connected else None,
             accepted=events.accepted,
             published=events.published,
-            queued=max(0, events.queued),
+            queued=events.queued,
             dropped=events.dropped,
             dropped_reason=events.dropped_reason,
             connects=self._connects,

@@ -64,8 +64,6 @@ class Store:
         """Of the file: at each one, events may lie in it that are older than what was read before."""
         self._clock = clock
         self._file: EventFile | None = None
-        self._count = 0
-        """Rows in the file."""
         self._memory: dict[int, Waiting] = {}
         self._gone: set[int] = set()
         """Keys of rows that are done but that a full disk does not let us delete."""
@@ -87,7 +85,8 @@ class Store:
         return "memory" if self._file is None or self.problem is not None else "disk"
 
     def __len__(self) -> int:
-        return max(0, self._count - len(self._gone)) + len(self._memory)
+        on_disk = 0 if self._file is None else max(0, len(self._file) - len(self._gone))
+        return on_disk + len(self._memory)
 
     def last_key(self) -> int:
         """The highest key that was given, 0 for a new store."""
@@ -162,7 +161,7 @@ class Store:
     def close(self) -> None:
         """Write what is left and let go of the file."""
         if self._memory and self._try_disk(at_once=True):
-            self.append(())
+            self._write(list(self._memory.values()))
         if self._file is not None:
             self._sync()
         self._let_go()
@@ -206,8 +205,7 @@ class Store:
         """Add these and delete what is done; False, and nothing has changed, where the disk refuses."""
         assert self._file is not None
         with self._guarded("write"):
-            deleted = self._file.write(events, self._gone)
-            self._count = max(0, self._count + len(events) - deleted)
+            self._file.write(events, self._gone)
             self._gone.clear()
             self._dirty = True
             self._recovered()
@@ -233,7 +231,6 @@ class Store:
             try:
                 if self._first is not None:
                     opened.move_below(self._first)
-                self._count = len(opened)
             except BaseException:
                 opened.close()
                 raise
@@ -257,7 +254,6 @@ class Store:
             with contextlib.suppress(sqlite3.Error):
                 self._file.close()
             self._file = None
-            self._count = 0
             self._gone.clear()
 
     def _guarded(self, doing: str) -> _Guard:

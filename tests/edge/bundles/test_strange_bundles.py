@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from checking import Checked, Checker
-from mini_bundle import make_bundle
+from checking import Checker
 from oahega_edge.bundles.load import MANIFEST, SIGNATURE, SUMS
-from strange_bundles import KEY, PUBLIC_KEY, Strange, made, strange_bundles
-
-MOST_CPU_S = 5.0
-MOST_MB = 200.0
+from strange_bundles import (
+    Strange,
+    any_strange_bundle,
+    assert_bounded,
+    check,
+    made,
+    signed_bundle,
+    strange_bundles,
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,24 +30,7 @@ def checker() -> Iterator[Checker]:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    bundle = make_bundle(tmp_path_factory.mktemp("sound") / "bundle")
-    (bundle / SIGNATURE).write_bytes(base64.b64encode(KEY.sign((bundle / SUMS).read_bytes())))
-    return bundle
-
-
-def check(checker: Checker, bundle: Path, with_key: bool) -> Checked:
-    keys = [f'bundle.public_keys=["{PUBLIC_KEY}"]'] if with_key else []
-    return checker.check(f"bundle.path={bundle}", "deployment.context=development", *keys)
-
-
-def assert_bounded(checked: Checked) -> None:
-    assert checked.code in (0, 78), checked
-    *before, last = checked.said.splitlines()  # what fits comes first, and words of the native runtime
-    assert not any(line.startswith(("oahega-edge: ", "Traceback")) for line in before), checked
-    assert last.startswith("oahega-edge: " if checked.code == 78 else "all is well"), checked
-    assert len(checked.said) < 4000, checked
-    assert checked.cpu_s < MOST_CPU_S, checked
-    assert checked.peak_mb < MOST_MB, checked
+    return signed_bundle(tmp_path_factory.mktemp("sound") / "bundle")
 
 
 @pytest.mark.parametrize("with_key", [False, True])
@@ -103,15 +87,6 @@ def test_a_strange_place_is_refused(checker: Checker, tmp_path: Path, place: str
 
     assert_bounded(checked)
     assert "is not a folder" in checked.said
-
-
-def any_strange_bundle(checker: Checker, sound: Path, strange: Strange) -> Checked:
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = made(strange, sound, Path(folder) / "bundle")
-        checked = check(checker, bundle, strange.with_key)
-        shutil.rmtree(bundle)
-    assert_bounded(checked)
-    return checked
 
 
 @given(strange=strange_bundles)

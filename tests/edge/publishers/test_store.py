@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.mqtt_samples import event, events, stamp
-from edge.stored import Clock, waiting
+from edge.stored import Clock, run_program, waiting
 from oahega_edge.publishers.store import FILE_NAME, RETRY_DISK_S, Store, StoreOptions
 from processes import environment
 
@@ -233,26 +233,15 @@ assert [each.event.seq for each in store.after(0, 99)] == [0, 1, 2, 3, 4]
 """
 
 
-def run(program: str, folder: Path, **how: object) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", program, folder],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        **how,  # type: ignore[call-overload]
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_on_a_full_disk_events_go_on_from_memory_in_order(tmp_path: Path) -> None:
-    run(FULL_DISK, tmp_path)
+    run_program(FULL_DISK, tmp_path)
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write to any folder; see the test below")
 def test_on_a_read_only_disk_events_go_on_from_memory(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
 
-    run(READ_ONLY_DISK, tmp_path)
+    run_program(READ_ONLY_DISK, tmp_path)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
@@ -262,7 +251,7 @@ def test_on_a_read_only_mount_events_go_on_from_memory(tmp_path: Path) -> None:
     if mounted.returncode != 0:
         pytest.skip("mounting is not allowed here")
     try:
-        run(READ_ONLY_DISK, tmp_path)
+        run_program(READ_ONLY_DISK, tmp_path)
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.mqtt_samples import events
-from edge.stored import Clock, waiting
+from edge.stored import Clock, run_program, waiting
 from oahega_edge.publishers.store import FILE_NAME, LOWEST, RETRY_DISK_S, Store, StoreOptions
 
 NUMBER = 300
@@ -267,6 +267,20 @@ def test_rows_of_an_earlier_start_come_before_what_waited_in_memory(tmp_path: Pa
         assert (len(again), again.dropped) == (NUMBER + 5, 0)
 
 
+def test_what_waits_in_memory_is_written_at_the_end(tmp_path: Path, clock: Clock) -> None:
+    """The disk is well again, and nobody has tried it since."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    store = Store(StoreOptions(folder=blocked), clock)
+    store.append(waiting(events(3), clock))
+    blocked.unlink()
+
+    store.close()
+
+    with reopened(blocked, clock) as again:
+        assert seqs(again) == [0, 1, 2]
+
+
 def test_memory_is_bounded_like_the_disk(tmp_path: Path, clock: Clock) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -330,8 +344,6 @@ def test_on_a_full_disk_the_bound_holds_and_nothing_done_comes_back(tmp_path: Pa
     if mounted.returncode != 0:
         pytest.skip("mounting is not allowed here")
     try:
-        from edge.publishers.test_store import run as run_program
-
         run_program(FULL_DISK, tmp_path)
     finally:
         subprocess.run(["umount", tmp_path], check=True)
