@@ -115,8 +115,8 @@ def test_the_table_shows_the_latest_of_each_face() -> None:
     assert "sad" not in out.getvalue().split("kiosk-1 online")[-1]
 
 
-def test_a_stream_that_nobody_watches_gets_plain_lines() -> None:
-    assert isinstance(view_for(io.StringIO(), lines_for_machines=False), PlainView)
+def test_a_stream_that_nobody_watches_gets_json_lines() -> None:
+    assert isinstance(view_for(io.StringIO(), lines_for_machines=False), JsonLinesView)
     assert isinstance(view_for(io.StringIO(), lines_for_machines=True), JsonLinesView)
 
 
