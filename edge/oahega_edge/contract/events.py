@@ -112,7 +112,7 @@ class Event(Message):
     ]
     """UUIDv7. An event may arrive more than once (QoS 1); it keeps its id."""
     time: Moment
-    """When the last frame of the decision was taken, UTC; of `end` the last one in which the face was read."""
+    """When the last frame of the decision was taken, UTC; of `end` the last frame in which it was read."""
     time_synced: bool
     """False: the device's clock was not synchronised yet, `time` may be far off."""
     device: DeviceName

@@ -11,7 +11,7 @@ from oahega_edge.contract.topics import Topics
 
 BIRTH = "online"
 IS_NEWS = "value_json.changed and not value_json.delayed"
-"""Not for heartbeats, the end of a face, or what waited for the broker: an automation would act late or twice."""
+"""Not heartbeats, the end of a face, or what waited for the broker: automations would act late or twice."""
 _COMMAND_ENTITIES = {"frames": "number", "threshold": "number", "mute": "switch", "restart": "button"}
 
 

@@ -165,7 +165,9 @@ def test_status_is_lines_for_people_and_json_for_programs(home: dict[str, str], 
     assert json.loads(asked)["state"]["device"] == "kiosk"
 
 
-def test_the_camera_of_a_running_daemon_is_left_to_it(tmp_path: Path, bundle: Path, daemon: list[str]) -> None:
+def test_the_camera_of_a_running_daemon_is_left_to_it(
+    tmp_path: Path, bundle: Path, daemon: list[str]
+) -> None:
     tried = Tried(tmp_path, bundle, "camera.source=9", "device.name=kiosk")
 
     tried.checkup.camera()

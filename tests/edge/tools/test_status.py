@@ -58,7 +58,16 @@ def test_frame_rate_temperature_and_the_last_event_are_there() -> None:
     [
         ({"bundle_problem": "the bundle is cut off"}, "the bundle is cut off"),
         ({"seen": state().model_copy(update={"picture_problem": "torn"})}, "the picture is torn"),
-        ({"told": health().model_copy(update={"delivery": Delivery(connected=False, problem="no"), })}, "no"),
+        (
+            {
+                "told": health().model_copy(
+                    update={
+                        "delivery": Delivery(connected=False, problem="no"),
+                    }
+                )
+            },
+            "no",
+        ),
         ({}, "none"),
     ],
 )
