@@ -71,6 +71,8 @@ SourceArgument = Annotated[
     str, typer.Argument(help="A video, GIF, picture, folder, stream or camera.", callback=_no_secret)
 ]
 
+NOT_ANSWERED = ("deployment: is not set", "deployment.context: is not set")
+"""Beginning of the only error for which `config` still prints the settings."""
 OFFLINE_VERB = "deployment.context=development"
 """`replay` and `bench` read files that the user chose; only `run` must say where the device is deployed."""
 
@@ -307,7 +309,7 @@ def show_config(
     try:
         setup = read_setup(layers)
     except SettingsError as error:
-        if not str(error).startswith("deployment.context: is not set") or "\n" in str(error):
+        if not str(error).startswith(NOT_ANSWERED) or "\n" in str(error):
             raise
         unanswered = error
         setup = read_setup(_layers(config, settings, OFFLINE_VERB, instance=instance))

@@ -22,6 +22,7 @@ from edge.mqtt_samples import BASE, QUICK, event, info, options, state
 from node_packages import browser, node
 from oahega_edge.contract.schema_files import FOLDER
 from oahega_edge.publishers.mqtt import MqttPublisher
+from oahega_edge.secret import Hidden
 from oahega_edge.tools.broker import EmbeddedBroker
 from waiting import PATIENCE, wait_until
 
@@ -268,7 +269,7 @@ def test_the_access_rules_let_a_device_work_and_keep_it_to_its_own(tmp_path: Pat
         create = ["-c"] if number == 0 else []
         subprocess.run(["mosquitto_passwd", *create, "-b", passwords, user, "secret"], check=True)
     extra = f"allow_anonymous false\npassword_file {passwords}\nacl_file {tmp_path / 'access'}"
-    mine = {"username": "kiosk-1", "password": "secret", "commands": True, "discovery": True}
+    mine = {"username": "kiosk-1", "password": Hidden("secret"), "commands": True, "discovery": True}
     with (
         Mosquitto(tmp_path, extra=extra) as broker,
         Ear(broker.port, login=("panel", "secret")) as ear,
