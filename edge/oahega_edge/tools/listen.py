@@ -260,24 +260,22 @@ class TableView:
         self._live.refresh()
 
     def _table(self) -> Any:
+        """Fits 80 columns; the name of a device may be cut off."""
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
         devices = ", ".join(f"{device} {word}" for device, word in self._availability.items())
-        table = Table(title=devices or None)
-        for name in ("time", "device", "face", "phase", "emotion", "confidence", "frames", "events"):
-            table.add_column(
-                name, justify="right" if name in ("frames", "events") else "left", no_wrap=True, max_width=14
-            )
+        table = Table(title=devices or None, box=SIMPLE_HEAD)
+        for name in ("time", "device", "face", "phase", "emotion", "confidence", "events"):
+            table.add_column(name, justify="right" if name == "events" else "left", no_wrap=True)
         for event, count in list(self._latest.values())[-self._rows :]:
-            bar = "█" * round(event.confidence * 8)
             table.add_row(
                 f"{event.time:%H:%M:%S}",
                 event.device,
                 event.track,
                 event.phase,
                 event.emotion,
-                f"{event.confidence:4.0%} {bar}",
-                str(event.frames),
+                f"{event.confidence:4.0%} {'█' * round(event.confidence * 5)}",
                 str(count),
             )
         return table

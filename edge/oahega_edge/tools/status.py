@@ -57,6 +57,8 @@ def _models(snapshot: Mapping[str, Any]) -> str:
 
 
 def _broker(delivery: Mapping[str, Any]) -> str:
+    if delivery["connected"] and not delivery["protocol"]:
+        return f"none is set, {delivery['published']} events written"
     link = f"connected (MQTT {delivery['protocol']})" if delivery["protocol"] else "not connected"
     return (
         f"{link}, {delivery['published']} sent, {delivery['queued']} waiting, {delivery['dropped']} given up"
