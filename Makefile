@@ -44,6 +44,7 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml
 	@touch $(VENV)/dev $(VENV)/demo
 
 $(VENV)/demo: requirements/demo.txt pyproject.toml
+	@echo "installing the packages of the demo into $(VENV), once; this takes a minute or two ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -56,6 +56,9 @@ InstanceOption = Annotated[
 ]
 
 
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON as in a pipe, also on a terminal.")]
+
+
 def _no_secret(source: str | None) -> str | None:
     if source and holds_secret(source):
         raise typer.BadParameter(
@@ -68,6 +71,8 @@ SourceArgument = Annotated[
     str, typer.Argument(help="A video, GIF, picture, folder, stream or camera.", callback=_no_secret)
 ]
 
+NOT_ANSWERED = ("deployment: is not set", "deployment.context: is not set")
+"""Beginning of the only error for which `config` still prints the settings."""
 OFFLINE_VERB = "deployment.context=development"
 """`replay` and `bench` read files that the user chose; only `run` must say where the device is deployed."""
 
@@ -130,6 +135,7 @@ def replay(
     annotate: Annotated[Path | None, typer.Option(metavar="OUT.mp4", help="Draw what is seen.")] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
+    machine: JsonOption = False,
 ) -> None:
     """Send a file through the chain; events on standard output, the same on every run."""
     from oahega_edge.service.setup import read_setup
@@ -137,7 +143,7 @@ def replay(
 
     setup = read_setup(_layers(config, settings, OFFLINE_VERB))
     _log_to_stderr(setup.settings)
-    summary = replay_source(setup, source, annotate, sys.stdout)
+    summary = replay_source(setup, source, annotate, sys.stdout, machine)
     print(summary, file=sys.stderr)
 
 
@@ -186,14 +192,15 @@ def bench(
     ] = False,
     config: ConfigOption = None,
     settings: SetOption = None,
+    machine: JsonOption = False,
 ) -> None:
-    """Time every stage on this machine: a table, and JSON on standard output."""
+    """Time every stage on this machine."""
     if models_only:
-        _bench_models(_layers(config, settings, OFFLINE_VERB), threads, steps)
+        _bench_models(_layers(config, settings, OFFLINE_VERB), threads, steps, machine)
         return
     if gate:
         assignments = [f"runtime.threads={threads}", *(settings or [])]
-        _bench_gate(_layers(config, assignments, OFFLINE_VERB), source, steps)
+        _bench_gate(_layers(config, assignments, OFFLINE_VERB), source, steps, machine)
         return
     from oahega_edge.service.assembly import make_camera, make_identity, make_stamp
     from oahega_edge.service.engine import Engine
@@ -212,11 +219,10 @@ def bench(
         engine = stack.enter_context(Engine(setup, Stopwatch()))
         stamp = make_stamp(make_identity(setup.settings), engine.bundle)
         result = run_bench(camera, engine.pipeline, stamp, steps=steps, size=_size(size))
-    print(as_table(result), file=sys.stderr)
-    print(json.dumps(result.as_json()))
+    _show(as_table(result), result.as_json(), machine)
 
 
-def _bench_gate(layers: Layers, source: str | None, steps: int) -> None:
+def _bench_gate(layers: Layers, source: str | None, steps: int, machine: bool) -> None:
     from oahega_edge.bundles.models import Models
     from oahega_edge.chain.motion import MotionGate, OpenGate
     from oahega_edge.service.assembly import make_camera
@@ -236,11 +242,10 @@ def _bench_gate(layers: Layers, source: str | None, steps: int) -> None:
             return make_pipeline(setup.bundle, models, setup.settings, Stopwatch())
 
         times = bench_gate(make_camera(setup.settings, source), new_pipeline, gates, steps=steps)
-    print(times.as_text(), file=sys.stderr)
-    print(json.dumps(times.as_json()))
+    _show(times.as_text(), times.as_json(), machine)
 
 
-def _bench_models(layers: Layers, threads: int, runs: int) -> None:
+def _bench_models(layers: Layers, threads: int, runs: int, machine: bool) -> None:
     from oahega_edge.service.setup import read_setup
     from oahega_edge.tools.bench_models import as_table, described, int8_instructions, kernels, time_models
 
@@ -248,51 +253,84 @@ def _bench_models(layers: Layers, threads: int, runs: int) -> None:
     wanted = setup.settings.runtime.accelerator
     accelerator = "cpu" if wanted == "auto" else wanted
     times = list(time_models(setup.bundle, threads, accelerator, runs))
-    print(as_table(times), kernels(int8_instructions()), sep="\n", file=sys.stderr)
-    print(json.dumps(described(setup.bundle, times, oahega_edge.__version__)))
+    table = f"{as_table(times)}\n{kernels(int8_instructions())}"
+    _show(table, described(setup.bundle, times, oahega_edge.__version__), machine)
 
 
 @app.command()
 def check(
     camera: Annotated[
-        bool, typer.Option("--camera", help="Show what the camera gives, line by line, until Ctrl-C.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--camera/--no-camera",
+            help="Show what the camera gives, line by line, until Ctrl-C; or leave it closed.",
+            show_default="one frame",
+        ),
+    ] = None,
+    broker: Annotated[bool, typer.Option(help="Connect to the broker.")] = True,
     seconds: Annotated[float, typer.Option(min=0, help="End --camera after this long; 0: never.")] = 0,
     config: ConfigOption = None,
     settings: SetOption = None,
     instance: OwnInstanceOption = None,
+    machine: JsonOption = False,
 ) -> None:
-    """Check settings, bundle and models, without publishing anything."""
+    """Check settings, bundle, models, camera and broker, without publishing anything."""
     from oahega_edge.service.setup import read_setup
-    from oahega_edge.tools.checks import check_camera, check_models
+    from oahega_edge.tools.checks import Checkup, check_camera
 
     setup = read_setup(_layers(config, settings, instance=instance))
     _log_to_stderr(setup.settings)
-    for line in check_models(setup):
-        print(line, file=sys.stderr)
+    checkup = Checkup(setup, os.environ, lambda line: print(line, file=sys.stderr))
+    checkup.models()
     if camera:
-        stop = _stop_on_signals()
-        for sight in check_camera(setup, seconds or float("inf"), stop):
-            print(json.dumps(sight.as_json()), flush=True)
-            print(sight.as_line(), file=sys.stderr)
-    print("all is well", file=sys.stderr)
+        for sight in check_camera(setup, seconds or float("inf"), _stop_on_signals()):
+            people = _for_people(machine)
+            print(sight.as_line() if people else json.dumps(sight.as_json()), flush=True)
+    elif camera is None:
+        checkup.camera(instance)
+    if broker:
+        checkup.broker()
+    checkup.finish()
 
 
 @app.command(name="config")
 def show_config(
-    config: ConfigOption = None, settings: SetOption = None, instance: OwnInstanceOption = None
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    instance: OwnInstanceOption = None,
+    machine: JsonOption = False,
 ) -> None:
-    """Print every setting as JSON with where it comes from."""
+    """Print every setting with where it comes from."""
+    from oahega_edge.errors import SettingsError
     from oahega_edge.service.setup import read_setup
 
-    setup = read_setup(_layers(config, settings, instance=instance))
+    layers = _layers(config, settings, instance=instance)
+    unanswered: SettingsError | None = None
+    try:
+        setup = read_setup(layers)
+    except SettingsError as error:
+        if not str(error).startswith(NOT_ANSWERED) or "\n" in str(error):
+            raise
+        unanswered = error
+        setup = read_setup(_layers(config, settings, OFFLINE_VERB, instance=instance))
     values = setup.settings.model_dump(mode="json")
     origins = setup.layers.with_suggestions(setup.bundle.manifest).merged()
     described = {
         section: {key: {"value": value, "from": origins[section][key][1]} for key, value in keys.items()}
         for section, keys in values.items()
     }
-    print(json.dumps(described, indent=2))
+    if unanswered is not None:
+        described["deployment"]["context"] = {"value": None, "from": "not set"}
+    if not _for_people(machine):
+        print(json.dumps(described))
+    else:
+        for section, keys in described.items():
+            for key, entry in keys.items():
+                print(
+                    f"{section}.{key} = {json.dumps(entry['value'], ensure_ascii=False)}  ({entry['from']})"
+                )
+    if unanswered is not None:
+        raise unanswered
 
 
 @app.command()
@@ -311,7 +349,7 @@ def listen(
     broker: Annotated[str, typer.Argument(metavar="BROKER", help="host, host:port or mqtts://host.")],
     root: Annotated[str, typer.Option(help="Beginning of the topics.")] = "oahega/v1",
     device: Annotated[str, typer.Option(help="One device; + for all.")] = "+",
-    machine: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    machine: JsonOption = False,
     seconds: Annotated[float | None, typer.Option(min=0, help="End after this long.")] = None,
     username: Annotated[str, typer.Option(help="To be let in.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="Holds the password.")] = None,
@@ -348,11 +386,15 @@ def listen(
 
 
 @app.command()
-def status(instance: InstanceOption = None) -> None:
+def status(instance: InstanceOption = None, machine: JsonOption = False) -> None:
     """Ask the running daemon how it does; of several, one object with their names as keys."""
+    from oahega_edge.tools.status import as_lines
+
     answers = _ask("status", instance)
-    alone = len(answers) == 1
-    print(json.dumps(next(iter(answers.values())) if alone else answers, indent=2))
+    if _for_people(machine):
+        print("\n\n".join("\n".join(as_lines(answer)) for answer in answers.values()))
+    else:
+        print(json.dumps(next(iter(answers.values())) if len(answers) == 1 else answers))
 
 
 @app.command()
@@ -391,6 +433,20 @@ def _layers(
 ) -> Layers:
     """`weaker` assignments give way to the user's own."""
     return read_layers(config, os.environ, [*weaker, *(assignments or [])], instance=instance)
+
+
+def _for_people(machine: bool) -> bool:
+    """People on a terminal get lines and tables, programs get JSON, one object a line."""
+    return sys.stdout.isatty() and not machine
+
+
+def _show(table: str, figures: object, machine: bool) -> None:
+    """One result: a table on a terminal; in a pipe JSON, and the table beside it on standard error."""
+    if _for_people(machine):
+        print(table)
+        return
+    print(table, file=sys.stderr)
+    print(json.dumps(figures))
 
 
 def _size(text: str) -> tuple[int, int] | None:

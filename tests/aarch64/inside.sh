@@ -38,7 +38,7 @@ python3 --version
 timed "install" install_release
 /opt/oahega-edge/bin/python -c "import oahega_edge; print(oahega_edge.__version__, oahega_edge.__file__)"
 timed "check, self-test against the golden answers" \
-    /opt/oahega-edge/bin/oahega-edge check --set deployment.context=development
+    /opt/oahega-edge/bin/oahega-edge check --no-camera --set deployment.context=development
 if [ -e "$clip" ]; then
     timed "replay" replay "$clip"
     /opt/oahega-edge/bin/python /srv/checkout/tests/aarch64/same_events.py /srv/wheels/x86.jsonl /tmp/events.jsonl

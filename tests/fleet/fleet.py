@@ -256,8 +256,14 @@ class Fleet:
         }
 
 
-def status_table(healths: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def status_table(healths: Mapping[str, Mapping[str, Any]], now: str) -> dict[str, str]:
     """The line of each device in the table of status.yml, for these health messages at the broker."""
+    table = status_text(healths, now)
+    return {line.split()[0]: line for line in table.splitlines()[1:]}
+
+
+def status_text(healths: Mapping[str, Mapping[str, Any]], now: str, **variables: str) -> str:
+    """What status.yml prints at this moment."""
     usual = {
         **{"release": "0.9.1", "bundle_sha256": "a" * 64, "fps": 3.0, "camera": {"state": "live"}},
         **{"accelerator": {"active": "cpu", "degraded": False}, "delivery": {}},
@@ -266,7 +272,12 @@ def status_table(healths: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     lines = [
         f"oahega/v1/{device}/health {json.dumps({**usual, **health})}" for device, health in healths.items()
     ]
-    known = {"oahega_edge_mqtt_root": "oahega/v1", "_oahega_edge_fleet": {"stdout_lines": lines}}
+    known = {
+        "oahega_edge_mqtt_root": "oahega/v1",
+        "_oahega_edge_fleet": {"stdout_lines": lines},
+        "_oahega_edge_now": now,
+        **variables,
+    }
     template = ANSIBLE / "roles/oahega_edge/templates/status.txt.j2"
     folder = ansible_folder()
     assert folder is not None
@@ -286,8 +297,8 @@ def status_table(healths: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     # Every device prints the same table; read the first.
-    table = json.JSONDecoder().raw_decode(done.stdout.partition("=> ")[2])[0]["msg"]
-    return {line.split()[0]: line for line in table.splitlines()[1:]}
+    told = json.JSONDecoder().raw_decode(done.stdout.partition("=> ")[2])[0]["msg"]
+    return told if isinstance(told, str) else json.dumps(told)  # Ansible reads JSON back into values
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet import DASHBOARD, OPERATOR, Fleet, Running, ansible_folder, booted_fleet, status_table
+from fleet import DASHBOARD, OPERATOR, Fleet, Running, ansible_folder, booted_fleet, status_table, status_text
 from fleet_announced import announced_by, changed_between, snapshot
 from fleet_coral import LIBRARY, named_with_digest
 from fleet_hosts import wait_for
@@ -268,9 +268,8 @@ def test_the_table_shows_every_device(fleet: Fleet) -> None:
 
     assert table.code == 0, table.text
     for host in fleet.devices:
-        assert re.search(rf"{host.name} +online +{OLD} +[0-9a-f]{{12}} +cpu +[0-9.]+ ", table.text), (
-            table.text
-        )
+        row = rf"{host.name} +online +[0-9]+ s +{OLD} +\S+ +[0-9a-f]{{12}} +cpu +[0-9.]+ "
+        assert re.search(row, table.text), table.text
     assert re.search(rf"{canary.name} .* 0 +never$", table.text, re.MULTILINE), table.text
     assert re.search(rf"{last.name} .* [1-9][0-9]* +[0-9]+ (s|min)$", table.text, re.MULTILINE), table.text
 
@@ -289,13 +288,61 @@ def test_the_table_shows_the_age_of_the_last_event() -> None:
     }
     without_the_field = {"time": "2026-11-24T12:00:00.000Z", "events": 5}
 
-    lines = status_table(healths | {"old-release": without_the_field})
+    lines = status_table(healths | {"old-release": without_the_field}, now="2026-11-24T12:00:00.000Z")
 
     shown = {device: line.partition(" 5 ")[2].strip() for device, line in lines.items()}
     assert shown == {
         **{"seconds": "41 s", "minutes": "45 min", "hours": "10 h", "days": "7 d", "never": "never"},
         "old-release": "-",
     }
+
+
+def test_a_device_that_is_off_is_not_shown_as_busy() -> None:
+    """Its last message says that an event had just been made; that was a day ago."""
+    off = {"time": "2026-11-24T12:00:00.000Z", "events": 5, "last_event": "2026-11-24T12:00:00.000Z"}
+
+    lines = status_table({"kiosk-1": off}, now="2026-11-26T12:00:00.000Z")
+
+    assert re.search(r"^kiosk-1 +unknown +2 d ", lines["kiosk-1"])
+    assert lines["kiosk-1"].rstrip().endswith(" 2 d")
+
+
+def test_the_table_tells_the_wanted_release_from_the_running_one_and_is_json_for_programs() -> None:
+    told = {"time": "2026-11-24T12:00:00.000Z", "events": 5, "last_event": None}
+    moment = "2026-11-24T12:00:07.000Z"
+
+    as_wanted = status_text({"kiosk-1": told}, moment, oahega_edge_release="0.9.1")
+    behind = status_text({"kiosk-1": told}, moment, oahega_edge_release="0.9.2")
+    (row,) = json.loads(
+        status_text({"kiosk-1": told}, moment, oahega_edge_release="0.9.2", oahega_edge_status_format="json")
+    )
+
+    assert re.search(r" 7 s +0\.9\.1 += ", as_wanted)
+    assert re.search(r" 7 s +0\.9\.1 +0\.9\.2 ", behind)
+    assert (row["device"], row["last_seen_s"], row["release"], row["wanted_release"]) == (
+        "kiosk-1",
+        7,
+        "0.9.1",
+        "0.9.2",
+    )
+
+
+def test_settings_alone_are_rolled_back(fleet: Fleet) -> None:
+    canary = fleet.devices[0]
+    before = fleet.running(canary)
+    changed = {"oahega_edge_settings": {"trigger": {"min_interval_ms": 700}}}
+
+    forth = fleet.play("site.yml", "--limit", canary.name, **changed)
+    between = fleet.running(canary)
+    back = fleet.play("playbooks/rollback.yml", "--limit", canary.name)
+    after = fleet.running(canary)
+    again = fleet.play("playbooks/rollback.yml", "--limit", canary.name)
+
+    assert forth.code == 0, forth.text[-6000:]
+    assert "min_interval_ms" in between.settings
+    assert back.code == 0, back.text[-6000:]
+    assert (after.release, after.bundle, after.settings) == (before.release, before.bundle, before.settings)
+    assert again.code == 0, again.text[-6000:]
 
 
 @pytest.mark.long

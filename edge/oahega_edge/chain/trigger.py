@@ -50,6 +50,8 @@ class Decision:
     box: Box
     taken_at: datetime
     captured_at: float
+    changed: bool = True
+    """False: the heartbeat of an emotion that was published before, or the end of a face."""
     visit: Visit | None = None
     """What the face did while it was seen; with the phase `end` only."""
 
@@ -91,14 +93,15 @@ class Trigger:
         phase = self._due(sighting.captured_at)
         if phase is None:
             return None
+        changed = self._published is None or self._published[0] != self._current
         self._published = (self._current, sighting.captured_at)
-        return self._decision(sighting, phase)
+        return self._decision(sighting, phase, changed)
 
     def end(self) -> Decision | None:
         """The last decision on a face that is gone, if there was one before."""
         if self._published is None or self._last is None:
             return None
-        return self._decision(self._last, "end")
+        return self._decision(self._last, "end", changed=False)
 
     def _wanted(self, sighting: Sighting) -> str:
         """What this sighting alone suggests, given the current emotion: entering is harder than staying."""
@@ -132,7 +135,7 @@ class Trigger:
         beat = 0 < self.rules.heartbeat <= now - at
         return "update" if changed or beat else None
 
-    def _decision(self, sighting: Sighting, phase: Phase) -> Decision:
+    def _decision(self, sighting: Sighting, phase: Phase, changed: bool) -> Decision:
         scores = sighting.average.scores
         known = self._current in self._labels
         index = self._labels.index(self._current) if known else int(scores.argmax())
@@ -148,4 +151,5 @@ class Trigger:
             box=sighting.box,
             taken_at=sighting.taken_at,
             captured_at=sighting.captured_at,
+            changed=changed,
         )

@@ -112,7 +112,7 @@ class Event(Message):
     ]
     """UUIDv7. An event may arrive more than once (QoS 1); it keeps its id."""
     time: Moment
-    """When the last frame of the decision was taken, UTC."""
+    """When the last frame of the decision was taken, UTC; of `end` the last frame in which it was read."""
     time_synced: bool
     """False: the device's clock was not synchronised yet, `time` may be far off."""
     device: DeviceName
@@ -125,6 +125,8 @@ class Event(Message):
     """One face as long as it is seen; ephemeral, says nothing about who it is."""
     phase: Literal["new", "update", "end"]
     """new: first decision on this track; update: changed, or the heartbeat; end: the face has gone."""
+    changed: bool = True
+    """False: nothing new is said: the heartbeat, or the end of a face."""
     emotion: Label
     """A label of `scores`, or `uncertain` when none reached the threshold."""
     confidence: Share
@@ -212,6 +214,7 @@ class EventStamp:
             seq=self._seq,
             track=decision.track,
             phase=decision.phase,
+            changed=decision.changed,
             emotion=decision.emotion,
             confidence=round(decision.confidence, 4),
             scores=rounded_shares(decision.scores),

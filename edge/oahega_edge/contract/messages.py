@@ -288,6 +288,8 @@ class TopicOnly(Message):
 
     topic: str
     """Says online or offline."""
+    value_template: str | None = None
+    """What is read from it, if not the word itself."""
 
 
 class DiscoveryDevice(Message):
@@ -317,8 +319,14 @@ class Origin(Message):
 class Entity(Message):
     """One entity in Home Assistant's own words; with the platform alone, it is taken away."""
 
-    platform: Literal["sensor", "binary_sensor", "event", "number", "switch", "button"]
-    """Kind of entity."""
+    platform: Literal["sensor", "binary_sensor", "event", "number", "switch", "button", "device_automation"]
+    """Kind of entity; `device_automation` is a trigger and no entity."""
+    availability: tuple[TopicOnly, ...] | None = None
+    automation_type: Literal["trigger"] | None = None
+    type: str | None = None
+    subtype: str | None = None
+    topic: str | None = None
+    payload: str | None = None
     unique_id: str | None = None
     name: str | None = None
     state_topic: str | None = None

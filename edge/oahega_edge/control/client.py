@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import grp
 import json
 import socket
 import time
@@ -31,6 +32,8 @@ def ask(path: Path, request: str) -> dict[str, Any]:
             _connect(connection, path)
             connection.sendall(json.dumps({"request": request}).encode() + b"\n")
             answer = json.loads(connection.makefile("rb").readline())
+    except PermissionError as error:
+        raise EdgeError(_not_allowed(path)) from error
     except (OSError, ValueError) as error:
         nobody = isinstance(error, OSError) and error.errno in _NOBODY
         raise (NobodyListens if nobody else EdgeError)(
@@ -39,6 +42,18 @@ def ask(path: Path, request: str) -> dict[str, Any]:
     if "error" in answer:
         raise EdgeError(f"the daemon refused {request!r}: {answer['error']}")
     return dict(answer)
+
+
+def _not_allowed(path: Path) -> str:
+    """What a user can do who is not in the group of the daemon."""
+    try:
+        group = grp.getgrgid(path.parent.stat().st_gid).gr_name
+    except (OSError, KeyError):
+        group = "oahega-edge"
+    return (
+        f"the daemon at {path} speaks to members of the group {group} only; run "
+        f"`sudo adduser $USER {group}` and log in anew, or use sudo"
+    )
 
 
 def _connect(connection: socket.socket, path: Path) -> None:

@@ -10,6 +10,8 @@ from oahega_edge.contract.messages import NONE, Discovery, DiscoveryDevice, Enti
 from oahega_edge.contract.topics import Topics
 
 BIRTH = "online"
+IS_NEWS = "value_json.changed and not value_json.delayed"
+"""Not heartbeats, the end of a face, or what waited for the broker: automations would act late or twice."""
 _COMMAND_ENTITIES = {"frames": "number", "threshold": "number", "mute": "switch", "restart": "button"}
 
 
@@ -27,6 +29,7 @@ def discovery(info: Info, topics: Topics, state_expiry_s: int, health_expiry_s: 
     """The device with all its entities; those for commands only while commands are obeyed."""
     entities = {
         **_seen_entities(info, topics, state_expiry_s),
+        **_triggers(info, topics),
         **_health_entities(topics, health_expiry_s),
         **(_command_entities(topics) if info.commands else _removed()),
     }
@@ -63,6 +66,15 @@ def _seen_entities(info: Info, topics: Topics, expiry_s: int) -> dict[str, Entit
             json_attributes_topic=topics.state,
             expire_after=expiry_s,
         ),
+        "confidence": Entity(
+            platform="sensor",
+            name="Confidence",
+            state_topic=topics.state,
+            value_template="{{ (value_json.confidence * 100) | round(0) }}",
+            unit_of_measurement="%",
+            state_class="measurement",
+            expire_after=expiry_s,
+        ),
         "faces": _counter("Faces", topics.state, "{{ value_json.faces }}", expiry_s),
         "people": _counter("People", topics.state, "{{ value_json.people }}", expiry_s),
         "decision": Entity(
@@ -71,11 +83,28 @@ def _seen_entities(info: Info, topics: Topics, expiry_s: int) -> dict[str, Entit
             state_topic=topics.event,
             event_types=said,
             value_template=(
+                f"{{% if {IS_NEWS} %}}"
                 "{{ {'event_type': value_json.emotion, 'track': value_json.track, "
-                "'phase': value_json.phase, 'confidence': value_json.confidence, "
-                "'delayed': value_json.delayed} | tojson }}"
+                "'phase': value_json.phase, 'confidence': value_json.confidence} | tojson }}"
+                "{% endif %}"
             ),
         ),
+    }
+
+
+def _triggers(info: Info, topics: Topics) -> dict[str, Entity]:
+    """One for each expression; their keys are numbers, because a label may be a word of any script."""
+    return {
+        f"shows_{number}": Entity(
+            platform="device_automation",
+            automation_type="trigger",
+            type="expression",
+            subtype=label,
+            topic=topics.event,
+            payload=label,
+            value_template=f"{{{{ value_json.emotion if {IS_NEWS} else '' }}}}",
+        )
+        for number, label in enumerate(info.labels)
     }
 
 
@@ -108,6 +137,17 @@ def _health_entities(topics: Topics, expiry_s: int) -> dict[str, Entity]:
         "fps": diagnostic("Frame rate", "{{ value_json.fps }}", "fps"),
         "temperature": diagnostic(
             "Processor temperature", "{{ value_json.system.temperature_c }}", "°C", "temperature"
+        ),
+        "connected": Entity(
+            platform="binary_sensor",
+            name="Connected",
+            state_topic=topics.availability,
+            payload_on="online",
+            payload_off="offline",
+            device_class="connectivity",
+            entity_category="diagnostic",
+            # Else it would be unavailable just when it has something to say.
+            availability=(TopicOnly(topic=topics.availability, value_template="online"),),
         ),
         "degraded": Entity(
             platform="binary_sensor",

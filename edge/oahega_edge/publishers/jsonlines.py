@@ -1,7 +1,11 @@
-"""Events as JSON lines on a stream; the other messages are left out, so that the stream is one table."""
+"""Events as lines on a stream: JSON for programs, a short line for people on a terminal.
+
+The other messages are left out, so that the stream is one table.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -11,14 +15,29 @@ from oahega_edge.errors import PublishError
 from oahega_edge.publishers.port import Command
 
 
+def lines_for(stream: TextIO, machine: bool = False) -> JsonLinesPublisher:
+    """JSON in a pipe, lines for people on a terminal; `machine`: JSON there as well."""
+    return JsonLinesPublisher(stream, Event.to_json if machine or not stream.isatty() else plain_line)
+
+
+def plain_line(event: Event) -> str:
+    """For people."""
+    late = f"  ({event.age_ms / 1000:.1f} s late)" if event.delayed else ""
+    return (
+        f"{event.time:%H:%M:%S}  {event.device:<14} {event.track:<6} {event.phase:<6} "
+        f"{event.emotion:<10} {event.confidence:4.0%}  {event.frames:>3} frames{late}"
+    )
+
+
 class JsonLinesPublisher:
     """One line per event, flushed, so that a reading program sees it at once."""
 
     connected = True
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, line: Callable[[Event], str] = Event.to_json) -> None:
         """The stream stays open: it belongs to the caller."""
         self._stream = stream
+        self._line = line
         self._published = 0
 
     def __enter__(self) -> Self:
@@ -32,7 +51,7 @@ class JsonLinesPublisher:
     def publish(self, event: Event) -> None:
         """Raises PublishError when the reader has gone."""
         try:
-            self._stream.write(event.to_json() + "\n")
+            self._stream.write(self._line(event) + "\n")
             self._stream.flush()
         except (OSError, ValueError) as error:
             raise PublishError(

@@ -24,7 +24,7 @@ from oahega_edge.feed.publisher import FedPublisher, NoOnlooker, Onlooker
 from oahega_edge.feed.socket import NAME as FEED
 from oahega_edge.feed.socket import FeedSocket
 from oahega_edge.publishers.broker import MqttOptions
-from oahega_edge.publishers.jsonlines import JsonLinesPublisher
+from oahega_edge.publishers.jsonlines import lines_for
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.publishers.store import StoreOptions
@@ -188,9 +188,9 @@ def _opener(setup: Setup, watch: Stopwatch) -> Callable[[Path], Engine]:
 
 
 def make_publisher(settings: Settings, folder: Path | None, environment: Mapping[str, str]) -> Publisher:
-    """MQTT where a broker is named, else JSON lines on standard output."""
+    """MQTT where a broker is named, else lines on standard output."""
     if not settings.mqtt.host:
-        return JsonLinesPublisher(sys.stdout)
+        return lines_for(sys.stdout)
     return MqttPublisher(mqtt_options(settings, environment), store_options(settings, folder))
 
 

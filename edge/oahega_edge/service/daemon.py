@@ -70,14 +70,17 @@ class Daemon:
         return Adjustable.model_validate(suggested | self._volatile)
 
     def snapshot(self) -> dict[str, object]:
-        """State and delivery for the control socket; may be called from another thread."""
+        """State and health for the control socket; may be called from another thread."""
         state = self.reporter.state(self._step)
+        health = self.reporter.look(self.publisher.statistics())
         return {
             "state": state.model_dump(mode="json", by_alias=True),
+            "health": health.model_dump(mode="json", by_alias=True),
+            "context": self.reporter.identity.context,
             "bundle": self.engines.current.bundle.model_dump(mode="json"),
             "bundle_problem": self.engines.problem,
-            "delivery": self.publisher.statistics().model_dump(mode="json"),
-            "accelerator": self.engines.current.accelerator().model_dump(mode="json"),
+            "delivery": health.delivery.model_dump(mode="json"),
+            "accelerator": health.accelerator.model_dump(mode="json"),
             "events": self.reporter.events,
             "settings": self.adjustable.model_dump(mode="json", by_alias=True),
         }

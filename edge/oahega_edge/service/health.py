@@ -33,6 +33,8 @@ from oahega_edge.stopwatch import Stopwatch
 
 _log = logging.getLogger(__name__)
 
+LEAST_RATE_S = 1.0
+"""Seconds over which a frame rate is measured at least."""
 CameraState = Literal["live", "muted", "stalled", "absent"]
 
 
@@ -105,11 +107,12 @@ class Reporter:
     events: int = 0
     _started: float = field(init=False)
     _last: tuple[float, int] = field(init=False)
+    _before: tuple[float, int] = field(init=False)
     _event_at: float | None = None
 
     def __post_init__(self) -> None:
         self._started = self.clock()
-        self._last = (self._started, 0)
+        self._last = self._before = (self._started, 0)
 
     def event_made(self) -> None:
         """Count one more event, made now."""
@@ -163,9 +166,21 @@ class Reporter:
     def health(self, delivery: Delivery) -> Health:
         """The health message, with rates since the last call."""
         now = self.clock()
-        before, frames = self._last
-        self._last = (now, self.camera.frames)
-        fps = (self.camera.frames - frames) / max(now - before, 1e-3)
+        health = self._health(now, self._rate(now), delivery)
+        self._before, self._last = self._last, (now, self.camera.frames)
+        return health
+
+    def look(self, delivery: Delivery) -> Health:
+        """The same between two health messages, for one who asks; may be called from another thread."""
+        now = self.clock()
+        return self._health(now, self._rate(now), delivery)
+
+    def _rate(self, now: float) -> float:
+        """Frames per second since the last message, or since the one before when that was a moment ago."""
+        moment, frames = self._last if now - self._last[0] >= LEAST_RATE_S else self._before
+        return (self.camera.frames - frames) / max(now - moment, 1e-3)
+
+    def _health(self, now: float, fps: float, delivery: Delivery) -> Health:
         moment = self.wall()
         return Health(
             time=moment,

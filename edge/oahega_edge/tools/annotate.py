@@ -36,7 +36,7 @@ _PALETTE = (
 def annotate(frame: Frame, step: Step, labels: Sequence[str]) -> Pixels:
     """A copy of the frame with each face's box, track id, emotion and running average."""
     canvas = frame.pixels.copy()
-    unit = max(0.4, min(frame.width, frame.height) / 720)
+    unit = max(0.4, min(frame.width, frame.height) / 600)
     for face in step.faces:
         _draw_face(canvas, face, labels, unit)
     people = "1 person" if step.people == 1 else f"{step.people} people"
@@ -69,18 +69,33 @@ def _bars(
     face: tuple[int, int, int],
     unit: float,
 ) -> None:
-    """The running average, one bar a label: right of the face (left, right, top), or left of it for room."""
-    line, length, gap = round(20 * unit), round(150 * unit), round(6 * unit)
+    """The running average, one line a label, in three columns: name, figure, bar.
+
+    Right of the face (left, right, top), or left of it for room.
+    """
+    line, gap, longest = round(20 * unit), round(6 * unit), round(70 * unit)
+    names = max(_width(label, unit * 0.75) for label in labels)
+    figures = _width("0.00", unit * 0.75)
+    length = names + figures + longest + 4 * gap
     left, right, top = face
     x = right + gap if right + gap + length <= canvas.shape[1] else max(0, left - gap - length)
     y = max(0, min(top, canvas.shape[0] - line * len(labels)))
     back = canvas[y : y + line * len(labels), x : x + length]
     back[:] = (back * 0.35 + np.array(_PAPER) * 0.65).astype(np.uint8)
+    bar = x + names + figures + 3 * gap
     for i, label in enumerate(labels):
         top = y + i * line
-        end = x + max(1, round(length * float(scores[i])))
-        cv2.rectangle(canvas, (x, top + 2), (end, top + line - 2), colour_of(label, labels), -1)
-        _text(canvas, f"{label} {scores[i]:.2f}", (x + round(4 * unit), top + round(14 * unit)), unit * 0.75)
+        base = top + round(14 * unit)
+        _text(canvas, label, (x + gap, base), unit * 0.75)
+        _text(canvas, f"{scores[i]:.2f}", (x + names + 2 * gap, base), unit * 0.75)
+        end = bar + max(1, round(longest * float(scores[i])))
+        cv2.rectangle(canvas, (bar, top + 2), (end, top + line - 2), colour_of(label, labels), -1)
+
+
+def _width(text: str, unit: float) -> int:
+    """Pixels of a text as `_text` draws it."""
+    (width, _), _ = cv2.getTextSize(text, _FONT, 0.72 * unit, max(1, round(1.4 * unit)) + 2)
+    return width
 
 
 def _text(canvas: Pixels, text: str, at: tuple[int, int], unit: float) -> None:

@@ -1,19 +1,25 @@
-"""`check`: tests settings, bundle and camera. Shows figures, never a frame."""
+"""`check`: tests settings, bundle, camera and broker. Shows figures, never a frame."""
 
 from __future__ import annotations
 
+import dataclasses
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from oahega_edge.bundles.models import Models
-from oahega_edge.cameras.picture_quality import brightness, sharpness
+from oahega_edge.cameras.picture_quality import FrameWatch, Problem, brightness, sharpness
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Step
-from oahega_edge.errors import CameraStalled, EndOfSource
+from oahega_edge.control.client import ask_all
+from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource
 from oahega_edge.feed.sight import BLURRED, DARK, GLARING
-from oahega_edge.service.assembly import make_camera
+from oahega_edge.publishers.broker import BrokerOptions
+from oahega_edge.publishers.connection import Connection
+from oahega_edge.publishers.wire import Incoming, ProtocolVersion, Session, Token
+from oahega_edge.service.assembly import make_camera, mqtt_options
 from oahega_edge.service.engine import Engine, runtime_options
 from oahega_edge.service.health import monotonic
 from oahega_edge.service.setup import Setup
@@ -22,20 +28,126 @@ from oahega_edge.tools.still import judging
 
 PAUSE = 0.5
 """Seconds between two lines."""
+BROKER_S = 20.0
+"""Seconds that the broker gets to answer."""
 
 
-def check_models(setup: Setup) -> Iterator[str]:
-    """One line per thing that fits; an EdgeError for the first that does not."""
-    settings, manifest = setup.settings, setup.bundle.manifest
-    yield f"settings: device {settings.device.name}, {settings.deployment.context}"
-    with Models(setup.bundle, runtime_options(setup)) as models:
-        health = models.health()
-        yield f"bundle: {setup.bundle.identity} at {setup.bundle.path}, self-test passed on {health.active}"
-        if health.degraded:
-            yield f"degraded: {health.wanted} is wanted, {health.active} is in use: {health.reason}"
-    yield f"emotions: {', '.join(manifest.emotion.labels)}"
-    for terms in manifest.terms:
-        yield f"training data: {terms}"
+class Checkup:
+    """Tries one part after another, says what it tried, and ends with what is not well."""
+
+    def __init__(self, setup: Setup, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+        self._setup = setup
+        self._environment = environment
+        self._say = say
+        self._failures: list[str] = []
+
+    def models(self) -> None:
+        """Settings, bundle and models; an EdgeError ends the checkup, because nothing works without them."""
+        settings, manifest = self._setup.settings, self._setup.bundle.manifest
+        self._say(f"settings: device {settings.device.name}, {settings.deployment.context}")
+        with Models(self._setup.bundle, runtime_options(self._setup)) as models:
+            health = models.health()
+            bundle = self._setup.bundle
+            self._say(f"bundle: {bundle.identity} at {bundle.path}, self-test passed on {health.active}")
+            if health.degraded:
+                self._fail(
+                    f"accelerator: {health.wanted} is wanted, {health.active} is in use: {health.reason}"
+                )
+        self._say(f"emotions: {', '.join(manifest.emotion.labels)}")
+        for terms in manifest.terms:
+            self._say(f"training data: {terms}")
+
+    def camera(self, instance: str | None = None) -> None:
+        """One frame, unless the running daemon holds the camera: then what it says of it."""
+        daemon = self._running(instance)
+        if daemon is not None:
+            self._running_camera(daemon)
+            return
+        settings = self._setup.settings.camera
+        try:
+            with make_camera(self._setup.settings) as camera:
+                frame = camera.read(max(settings.stall_s, 1.0))
+        except EdgeError as error:
+            self._fail(f"camera: {error}")
+            return
+        figures = CameraFigures.of_picture(frame)
+        advice = "; ".join(figures.advice())
+        self._say(f"camera: a picture of {frame.width}x{frame.height}{f'; {advice}' if advice else ''}")
+
+    def broker(self) -> None:
+        """A connection with the device's login, under another client id than a running daemon has."""
+        settings = self._setup.settings
+        if not settings.mqtt.host:
+            self._say("broker: none is set, events go to standard output")
+            return
+        options = mqtt_options(settings, self._environment)
+        options = dataclasses.replace(options, client_id=f"{options.client_id}-check")
+        problem = try_broker(options)
+        if problem is None:
+            self._say(f"broker: {options.address} accepts the connection")
+        else:
+            self._fail(f"broker: {problem}")
+
+    def finish(self) -> None:
+        """The verdict; EdgeError when something is not well."""
+        if self._failures:
+            raise EdgeError("\n".join(f"not well: {failure}" for failure in self._failures))
+        self._say("all is well")
+
+    def _fail(self, sentence: str) -> None:
+        self._say(sentence)
+        self._failures.append(sentence)
+
+    def _running(self, instance: str | None) -> Mapping[str, Any] | None:
+        try:
+            answers = ask_all(self._environment, "status", instance)
+        except EdgeError:
+            return None
+        name = self._setup.settings.device.name
+        return next((each for each in answers.values() if each["state"]["device"] == name), None)
+
+    def _running_camera(self, daemon: Mapping[str, Any]) -> None:
+        camera = daemon["health"]["camera"]
+        line = f"camera: {camera['state']} in the running daemon, {camera['fps']:.1f} frames a second"
+        problem = camera["picture_problem"]
+        if camera["state"] in ("live", "muted") and not problem:
+            self._say(line)
+        else:
+            self._fail(f"{line}{f', the picture is {problem}' if problem else ''}")
+
+
+def try_broker(options: BrokerOptions) -> str | None:
+    """Connect once; why that was not possible, in one sentence."""
+    try:
+        connection = Connection(options, Session(), _Nobody())
+    except EdgeError as error:
+        return str(error)
+    connection.start()
+    until = monotonic() + BROKER_S
+    while not connection.connected and connection.problem is None and monotonic() < until:
+        time.sleep(0.02)
+    connected, problem = connection.connected, connection.problem
+    connection.stop(None)
+    return None if connected else problem or f"{options.address} did not answer within {BROKER_S:g} s"
+
+
+class _Nobody:
+    """Takes the events of a connection that is only tried."""
+
+    def subscribed(self, refused: Mapping[str, str]) -> None:
+        """Nothing is subscribed."""
+
+    def up(self, protocol: ProtocolVersion, note: str | None) -> None:
+        """Seen in `Connection.connected`."""
+
+    def down(self) -> None:
+        """Nothing is sent."""
+
+    def acknowledged(self, token: Token, refusal: str | None) -> None:
+        """Nothing is sent."""
+
+    def received(self, message: Incoming) -> None:
+        """Nothing is subscribed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +163,15 @@ class CameraFigures:
     """Mean luma, 0..255."""
     sharpness: float
     """Variance of the Laplacian."""
+    unread: int = 0
+    """Faces that are too small to be read."""
+    problem: str | None = None
+    """Black, frozen or torn: what the daemon would say of the picture."""
+
+    @classmethod
+    def of_picture(cls, frame: Frame) -> Self:
+        """Of the picture alone, without looking for faces."""
+        return cls(frame.width, frame.height, (), 0, brightness(frame.pixels), sharpness(frame.pixels))
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
@@ -61,23 +182,30 @@ class CameraFigures:
             "people": self.people,
             "brightness": round(self.brightness, 1),
             "sharpness": round(self.sharpness, 1),
+            "faces_too_small": self.unread,
+            "picture_problem": self.problem,
         }
+
+    def advice(self) -> list[str]:
+        """What to do for better pictures."""
+        return [
+            text
+            for wrong, text in (
+                (self.problem, f"the picture is {self.problem}"),
+                (self.brightness < DARK, "too dark: add light"),
+                (self.brightness > GLARING, "too bright: shade the lens"),
+                (self.sharpness < BLURRED, "blurred: focus or clean the lens"),
+                (self.unread, f"{self.unread} too small to be read: come closer, or set camera.roi"),
+            )
+            if wrong
+        ]
 
     def as_line(self) -> str:
         """For people, with advice."""
         heights = ", ".join(f"{height} px" for height in self.faces) or "none"
-        advice = [
-            text
-            for wrong, text in (
-                (self.brightness < DARK, "too dark: add light"),
-                (self.brightness > GLARING, "too bright: shade the lens"),
-                (self.sharpness < BLURRED, "blurred: focus or clean the lens"),
-            )
-            if wrong
-        ]
         return (
             f"{self.width}x{self.height}  faces: {heights}  people: {self.people}  "
-            f"brightness {self.brightness:.0f}  sharpness {self.sharpness:.0f}  {'; '.join(advice)}"
+            f"brightness {self.brightness:.0f}  sharpness {self.sharpness:.0f}  {'; '.join(self.advice())}"
         ).rstrip()
 
 
@@ -90,6 +218,7 @@ def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterato
     setup = judging(setup, setup.settings.camera.source.get_secret_value())
     with Engine(setup, Stopwatch()) as engine, make_camera(setup.settings) as camera:
         started, shown = monotonic(), float("-inf")
+        watch = FrameWatch()
         while not stop.is_set() and monotonic() - started < seconds:
             try:
                 frame = camera.read(stall)
@@ -99,19 +228,19 @@ def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterato
                 raise CameraStalled(
                     f"{stalled}; check cable, power and that no other program uses the camera"
                 ) from stalled
+            problems = watch.see(frame, monotonic()) if camera.live else frozenset()
             step = engine.pipeline.process(frame)
             if frame.captured_at - shown >= PAUSE:
                 shown = frame.captured_at
-                yield _figures(frame, step)
+                yield _figures(frame, step, problems)
 
 
-def _figures(frame: Frame, step: Step) -> CameraFigures:
+def _figures(frame: Frame, step: Step, problems: frozenset[Problem]) -> CameraFigures:
     heights = sorted((round(face.box.height * frame.height) for face in step.faces), reverse=True)
-    return CameraFigures(
-        frame.width,
-        frame.height,
-        tuple(heights),
-        step.people,
-        brightness(frame.pixels),
-        sharpness(frame.pixels),
+    return dataclasses.replace(
+        CameraFigures.of_picture(frame),
+        faces=tuple(heights),
+        people=step.people,
+        unread=sum(face.average is None for face in step.faces),
+        problem=" and ".join(sorted(problems)) or None,
     )

@@ -38,12 +38,13 @@ def run_demo(source: str | None, settings: Sequence[str], out: TextIO) -> Summar
     """
     with tempfile.TemporaryDirectory(prefix="oahega-demo-") as folder, EmbeddedBroker() as broker:
         if source is None:
-            print("drawing the clip from two portraits in the public domain ...", file=sys.stderr)
+            _say("drawing the clip from two portraits in the public domain ...")
             clip = write_demo_clip(Path(folder) / "demo.mp4")
         options = BrokerOptions(host=broker.host, port=broker.port, client_id="oahega-demo-subscriber")
         with Listener(options, device=DEVICE) as listener:
             watched = f"loop:{clip}" if source is None else source
             with _daemon(watched, broker, Path(folder), settings) as daemon:
+                _say("loading the models, then the first faces appear ...")
                 faces = _Faces(view_for(out, lines_for_machines=False))
                 summary = listen(
                     listener,
@@ -60,6 +61,11 @@ def run_demo(source: str | None, settings: Sequence[str], out: TextIO) -> Summar
     elif not summary.events:
         raise DemoError(f"no event arrived from {source}: no face was seen long and surely enough")
     return summary
+
+
+def _say(step: str) -> None:
+    """What the person in front of the screen waits for."""
+    print(step, file=sys.stderr, flush=True)
 
 
 class _Faces:

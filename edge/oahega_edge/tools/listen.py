@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from oahega_edge.contract.events import Event
 from oahega_edge.publishers.broker import BrokerOptions
 from oahega_edge.publishers.connection import Connection, ReconnectPauses
+from oahega_edge.publishers.jsonlines import plain_line
 from oahega_edge.publishers.wire import Incoming, ProtocolVersion, Session, Subscription, Token
 
 log = logging.getLogger(__name__)
@@ -220,13 +221,9 @@ class PlainView(_LineView):
         """One short line."""
         event = received.event
         if event is None:
-            self._line(f"{received.device:<20} {received.kind} {received.payload[:200]}")
+            self._line(f"{received.device:<14} {received.kind} {received.payload[:200]}")
             return
-        late = f"  ({event.age_ms / 1000:.1f} s late)" if event.delayed else ""
-        self._line(
-            f"{event.time:%H:%M:%S}  {event.device:<20} {event.track:<8} {event.phase:<6} "
-            f"{event.emotion:<10} {event.confidence:4.0%}  {event.frames:>3} frames{late}"
-        )
+        self._line(plain_line(event))
 
 
 class TableView:
@@ -263,33 +260,31 @@ class TableView:
         self._live.refresh()
 
     def _table(self) -> Any:
+        """Fits 80 columns; the name of a device may be cut off."""
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
         devices = ", ".join(f"{device} {word}" for device, word in self._availability.items())
-        table = Table(title=devices or None)
-        for name in ("time", "device", "face", "phase", "emotion", "confidence", "frames", "events"):
-            table.add_column(name, justify="right" if name in ("frames", "events") else "left")
+        table = Table(title=devices or None, box=SIMPLE_HEAD)
+        for name in ("time", "device", "face", "phase", "emotion", "confidence", "events"):
+            table.add_column(name, justify="right" if name == "events" else "left", no_wrap=True)
         for event, count in list(self._latest.values())[-self._rows :]:
-            bar = "█" * round(event.confidence * 10)
             table.add_row(
                 f"{event.time:%H:%M:%S}",
                 event.device,
                 event.track,
                 event.phase,
                 event.emotion,
-                f"{event.confidence:4.0%} {bar}",
-                str(event.frames),
+                f"{event.confidence:4.0%} {'█' * round(event.confidence * 5)}",
                 str(count),
             )
         return table
 
 
 def view_for(stream: TextIO, *, lines_for_machines: bool) -> View:
-    """A table where a person looks and rich is installed, plain lines where it is not."""
-    if lines_for_machines:
+    """JSON in a pipe; on a terminal a table, or plain lines where rich is not installed."""
+    if lines_for_machines or not stream.isatty():
         return JsonLinesView(stream)
-    if not stream.isatty():
-        return PlainView(stream)
     try:
         return TableView(stream)
     except ImportError:

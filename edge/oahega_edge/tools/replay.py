@@ -11,7 +11,7 @@ from typing import TextIO
 
 from oahega_edge.cameras.pictures import is_still
 from oahega_edge.endings import is_picture
-from oahega_edge.publishers.jsonlines import JsonLinesPublisher
+from oahega_edge.publishers.jsonlines import lines_for
 from oahega_edge.reading.following import Followed, Follower
 from oahega_edge.service.assembly import make_camera
 from oahega_edge.service.engine import Engine
@@ -48,14 +48,16 @@ class ReplaySummary:
         )
 
 
-def replay_source(setup: Setup, source: str, video: Path | None, out: TextIO) -> ReplaySummary:
+def replay_source(
+    setup: Setup, source: str, video: Path | None, out: TextIO, machine: bool = False
+) -> ReplaySummary:
     """Every frame of `source` through the chain; events to `out`, and drawn to `video` where it is named."""
     _point_to_read(source)
     camera = make_camera(setup.settings, source)
     with ExitStack() as stack:
         engine = stack.enter_context(Engine(judging(setup, source), Stopwatch()))
         stack.enter_context(camera)
-        lines = JsonLinesPublisher(out)
+        lines = lines_for(out, machine)
         writer = stack.enter_context(nullcontext() if video is None else VideoFile(video))
         follower = Follower(setup.settings, engine)
         summary = ReplaySummary()

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from brokers import Ear, Mosquitto
+from brokers import Ear, Mosquitto, free_port
 from edge.mqtt_samples import BASE, QUICK, event, info, options, state
 from node_packages import browser, node
 from oahega_edge.contract.schema_files import FOLDER
 from oahega_edge.publishers.mqtt import MqttPublisher
+from oahega_edge.secret import Hidden
 from oahega_edge.tools.broker import EmbeddedBroker
 from waiting import PATIENCE, wait_until
 
@@ -150,19 +151,23 @@ class Visit(BaseHTTPRequestHandler):
 @pytest.mark.broker
 def test_a_page_over_websockets(tmp_path: Path) -> None:
     """The page in a real browser, with the library beside it; the broker is the demo's."""
+    with (
+        EmbeddedBroker(websocket_port=0) as broker,
+        MqttPublisher(options(broker.port), pauses=QUICK) as publisher,
+    ):
+        publisher.state(state())
+
+        assert shown_by_the_page(tmp_path, f"127.0.0.1:{broker.websocket_port}") == "Nice to see you smile!"
+
+
+def shown_by_the_page(tmp_path: Path, broker: str) -> str:
+    """What the page of the document says first, in a real browser."""
     chromium, found = browser(), node("mqtt")
     locate = [found, "-p", "require.resolve('mqtt')"]
     main = Path(subprocess.run(locate, capture_output=True, text=True, check=True).stdout.strip())
     (page,) = examples("A page in a browser", "html")
-    with (
-        EmbeddedBroker(websocket_port=0) as broker,
-        MqttPublisher(options(broker.port), pauses=QUICK) as publisher,
-        Site(
-            page.replace("localhost:9001", f"127.0.0.1:{broker.websocket_port}") + REPORTING,
-            (main.parents[1] / "dist/mqtt.min.js").read_bytes(),
-        ) as site,
-    ):
-        publisher.state(state())
+    library = (main.parents[1] / "dist/mqtt.min.js").read_bytes()
+    with Site(page.replace("localhost:9001", broker) + REPORTING, library) as site:
         threading.Thread(target=site.serve_forever, daemon=True).start()
         command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
         looking = subprocess.Popen(
@@ -177,8 +182,23 @@ def test_a_page_over_websockets(tmp_path: Path) -> None:
             looking.kill()
             looking.wait()
             site.shutdown()
+    return site.said[0]
 
-    assert site.said[0] == "Nice to see you smile!"
+
+@pytest.mark.broker
+def test_a_page_that_is_not_let_in_says_so(tmp_path: Path) -> None:
+    """The broker of the page's own section: no anonymous access, and another password."""
+    (tmp_path / "passwords").touch()
+    subprocess.run(["mosquitto_passwd", "-b", tmp_path / "passwords", "dashboard", "another"], check=True)
+    port = free_port()
+    extra = (
+        f"allow_anonymous false\npassword_file {tmp_path / 'passwords'}\n"
+        f"listener {port} 127.0.0.1\nprotocol websockets"
+    )
+    with Mosquitto(tmp_path, extra=extra):
+        said = shown_by_the_page(tmp_path, f"127.0.0.1:{port}")
+
+    assert said.startswith("The broker refuses this page: ")
 
 
 def test_home_assistants_automation_reads_what_is_published() -> None:
@@ -187,7 +207,7 @@ def test_home_assistants_automation_reads_what_is_published() -> None:
 
     assert f"topic: {BASE}/event" in automation
     fields = re.findall(r"payload_json\.(\w+)", automation)
-    assert fields == ["emotion", "confidence", "delayed"]
+    assert fields == ["emotion", "confidence", "changed", "delayed"]
     assert set(fields) <= set(published)
 
 
@@ -249,7 +269,7 @@ def test_the_access_rules_let_a_device_work_and_keep_it_to_its_own(tmp_path: Pat
         create = ["-c"] if number == 0 else []
         subprocess.run(["mosquitto_passwd", *create, "-b", passwords, user, "secret"], check=True)
     extra = f"allow_anonymous false\npassword_file {passwords}\nacl_file {tmp_path / 'access'}"
-    mine = {"username": "kiosk-1", "password": "secret", "commands": True, "discovery": True}
+    mine = {"username": "kiosk-1", "password": Hidden("secret"), "commands": True, "discovery": True}
     with (
         Mosquitto(tmp_path, extra=extra) as broker,
         Ear(broker.port, login=("panel", "secret")) as ear,

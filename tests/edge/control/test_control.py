@@ -183,3 +183,18 @@ def test_mute_of_all_fails_when_one_does_not_obey_and_says_which_did(folder: Pat
         pytest.raises(EdgeError, match=r"not now[\s\S]*answered by left only"),
     ):
         ask_all(environment, "mute", None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("request_", ["status", "mute"])
+def test_a_user_outside_of_the_group_is_told_which_one(server: Path, request_: str) -> None:
+    server.parent.chmod(0o750)
+    os.seteuid(65_534)
+    try:
+        with pytest.raises(EdgeError) as caught:
+            ask(server, request_)
+    finally:
+        os.seteuid(0)
+
+    assert "speaks to members of the group root only" in str(caught.value)
+    assert "sudo adduser $USER root" in str(caught.value)

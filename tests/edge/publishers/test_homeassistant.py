@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import jinja2
 import pytest
 
 from brokers import Ear, Mosquitto
@@ -19,6 +20,7 @@ from oahega_edge.publishers.homeassistant import discovery
 from oahega_edge.publishers.mqtt import WELCOME_S, MqttPublisher
 from waiting import wait_until
 
+BASE_EVENT = f"{BASE}/event"
 CONFIG = "homeassistant/device/kiosk-1/config"
 
 
@@ -34,8 +36,9 @@ def test_home_assistant_gets_what_it_demands() -> None:
 
     assert config["origin"]["name"] == "oahega-edge"
     assert config["device"]["identifiers"] == ["oahega-kiosk-1"]
-    assert all({"platform", "unique_id", "name"} <= set(each) for each in config["components"].values())
-    ids = [each["unique_id"] for each in config["components"].values()]
+    entities = [each for each in config["components"].values() if each["platform"] != "device_automation"]
+    assert all({"platform", "unique_id", "name"} <= set(each) for each in entities)
+    ids = [each["unique_id"] for each in entities]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[a-zA-Z0-9_-]+", each) for each in [*ids, *config["components"]])
     assert "null" not in json.dumps(config)
@@ -74,6 +77,47 @@ def test_the_options_are_the_labels_and_what_stands_for_none_of_them() -> None:
     assert entities["decision"]["event_types"] == ["happy", "sad", "uncertain"]
 
 
+def news(**changes: object) -> dict[str, str]:
+    """What each template that follows events makes of one."""
+    entities = described(labels=("happy", "sad"))["components"]
+    content = json.loads(event().to_json()) | changes
+    templates = {key: each["value_template"] for key, each in entities.items() if BASE_EVENT in str(each)}
+    return {key: jinja2.Template(text).render(value_json=content) for key, text in templates.items()}
+
+
+def test_a_decision_fires_the_event_and_the_trigger_of_its_expression() -> None:
+    fired = news(emotion="happy", phase="new", changed=True)
+    triggers = described(labels=("happy", "sad"))["components"]
+
+    assert json.loads(fired["decision"])["event_type"] == "happy"
+    assert (triggers["shows_0"]["subtype"], triggers["shows_1"]["subtype"]) == ("happy", "sad")
+    assert [fired[key] == triggers[key]["payload"] for key in ("shows_0", "shows_1")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"changed": False, "phase": "update"}, {"changed": False, "phase": "end"}, {"delayed": True}],
+    ids=["heartbeat", "end", "delayed"],
+)
+def test_what_is_no_news_fires_nothing(changes: dict[str, object]) -> None:
+    assert set(news(**changes).values()) == {""}
+
+
+def test_whether_the_device_is_connected_can_be_read_while_it_is_not() -> None:
+    connected = described()["components"]["connected"]
+
+    assert (connected["payload_on"], connected["payload_off"]) == ("online", "offline")
+    assert [each["value_template"] for each in connected["availability"]] == ["online"]
+
+
+def test_confidence_is_a_percentage() -> None:
+    confidence = described()["components"]["confidence"]
+
+    shown = jinja2.Template(confidence["value_template"]).render(value_json={"confidence": 0.834})
+
+    assert (shown, confidence["unit_of_measurement"]) == ("83.0", "%")
+
+
 def fields_of(template: str) -> list[list[str]]:
     """The paths below value_json that a template reads."""
     paths = re.findall(r"value_json((?:\.\w+|\['[\w.]+'\])+)", template)
@@ -90,7 +134,7 @@ def test_every_template_reads_a_field_that_is_published() -> None:
     read = 0
     for entity in described(commands=COMMANDS)["components"].values():
         for path in fields_of(entity.get("value_template", "")):
-            value = published[entity["state_topic"]]
+            value = published[entity.get("state_topic") or entity["topic"]]
             for dotted, quoted in path:
                 value = value[dotted or quoted]
             read += 1

@@ -317,7 +317,7 @@ def test_state_and_health_say_what_is_wrong_with_the_picture(tmp_path: Path) -> 
 
     bench.daemon.run()
 
-    health = bench.daemon.reporter.health(bench.publisher.statistics(), None)
+    health = bench.daemon.reporter.health(bench.publisher.statistics())
     assert (health.camera.left_out, health.camera.picture_problem) == (7, "torn")
     assert bench.publisher.states[-1].picture_problem == "torn"
 

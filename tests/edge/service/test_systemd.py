@@ -132,6 +132,29 @@ def test_every_line_of_the_unit_has_its_reason_in_the_readme():
     assert [name for name in environment if name not in text] == []
 
 
+def test_the_installation_by_hand_makes_its_folders_and_uses_what_is_there(tmp_path):
+    """Bookworm has no /etc/sysusers.d; the commands are those of the document."""
+    page = (SYSTEMD / "README.md").read_text(encoding="utf-8").partition("## Install by hand")[2]
+    first, second = re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)[:2]
+    commands = [line.removeprefix("sudo ") for line in second.splitlines() if " install " in line]
+
+    for command in commands:
+        done = command.replace(" /etc/", f" {tmp_path}/etc/")
+        subprocess.run(["bash", "-euc", done], cwd=SYSTEMD.parent, check=True)
+
+    made = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
+    assert made == {
+        "etc/systemd/system/oahega-edge.service",
+        "etc/sysusers.d/oahega-edge.conf",
+        "etc/tmpfiles.d/oahega-edge.conf",
+        "etc/udev/rules.d/99-oahega-edge-coral.rules",
+    }
+    started = re.search(r"^ExecStart=(\S+)/bin/oahega-edge run", UNIT.read_text(), re.MULTILINE)
+    assert started is not None
+    assert f" {started[1]}\n" in first
+    assert f"{started[1]}/bin/oahega-edge /usr/local/bin/" in first
+
+
 @pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="no systemd-sysusers here")
 def test_sysusers_makes_the_user_with_its_groups(tmp_path):
     (tmp_path / "etc").mkdir()

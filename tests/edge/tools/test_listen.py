@@ -115,8 +115,22 @@ def test_the_table_shows_the_latest_of_each_face() -> None:
     assert "sad" not in out.getvalue().split("kiosk-1 online")[-1]
 
 
-def test_a_stream_that_nobody_watches_gets_plain_lines() -> None:
-    assert isinstance(view_for(io.StringIO(), lines_for_machines=False), PlainView)
+def test_the_table_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = io.StringIO()
+
+    with TableView(out) as view:
+        for emotion in ("neutral", "uncertain"):
+            view.show(received(emotion=emotion, track=f"t{len(emotion)}12"))
+
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all("…" not in line for line in lines)
+    assert any("uncertain" in line and line.rstrip().endswith("1") for line in lines)
+
+
+def test_a_stream_that_nobody_watches_gets_json_lines() -> None:
+    assert isinstance(view_for(io.StringIO(), lines_for_machines=False), JsonLinesView)
     assert isinstance(view_for(io.StringIO(), lines_for_machines=True), JsonLinesView)
 
 

@@ -1,0 +1,203 @@
+"""`check` tries what the daemon needs, says what it tried, and ends with what is not well."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers import Mosquitto, free_port
+from mini_bundle import make_bundle
+from noise_clip import make_clip
+from oahega_edge.control.client import ask
+from oahega_edge.errors import EdgeError
+from oahega_edge.service.settings import read_layers
+from oahega_edge.service.setup import read_setup
+from oahega_edge.tools.checks import CameraFigures, Checkup
+from waiting import PATIENCE, wait_until
+
+DEVELOPMENT = "deployment.context=development"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("clip") / "clip.avi")
+
+
+class Tried:
+    """A checkup of these settings, and what it said."""
+
+    def __init__(self, folder: Path, bundle: Path, *settings: str) -> None:
+        self.said: list[str] = []
+        layers = read_layers(Path("/dev/null"), {}, [DEVELOPMENT, f"bundle.path={bundle}", *settings])
+        environment = {"XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)}
+        self.checkup = Checkup(read_setup(layers), environment, self.said.append)
+
+    def verdict(self) -> str:
+        try:
+            self.checkup.finish()
+        except EdgeError as error:
+            return str(error)
+        return self.said[-1]
+
+
+def test_a_picture_of_the_camera_is_looked_at(tmp_path: Path, bundle: Path, clip: Path) -> None:
+    tried = Tried(tmp_path, bundle, f"camera.source={clip}")
+
+    tried.checkup.camera()
+
+    assert tried.said[0].startswith("camera: a picture of 320x240")
+    assert tried.verdict() == "all is well"
+
+
+@pytest.mark.parametrize("source", ["9", "/no/such/clip.mp4", "http://127.0.0.1:1/video"])
+def test_a_camera_that_gives_nothing_is_not_well(source: str, tmp_path: Path, bundle: Path) -> None:
+    tried = Tried(tmp_path, bundle, f"camera.source={source}")
+
+    tried.checkup.camera()
+
+    assert tried.verdict().startswith("not well: camera: camera")
+
+
+@pytest.mark.broker
+def test_the_broker_is_connected_to(mosquitto: Mosquitto, tmp_path: Path, bundle: Path) -> None:
+    tried = Tried(tmp_path, bundle, "mqtt.host=127.0.0.1", f"mqtt.port={mosquitto.port}")
+
+    tried.checkup.broker()
+
+    assert tried.said == [f"broker: 127.0.0.1:{mosquitto.port} accepts the connection"]
+    assert tried.verdict() == "all is well"
+
+
+@pytest.mark.broker
+def test_a_broker_that_does_not_answer_or_refuses_is_not_well(tmp_path: Path, bundle: Path) -> None:
+    port = free_port()
+    absent = Tried(tmp_path, bundle, "mqtt.host=127.0.0.1", f"mqtt.port={port}")
+    absent.checkup.broker()
+    with Mosquitto(tmp_path, extra="allow_anonymous false") as strict:
+        refused = Tried(tmp_path, bundle, "mqtt.host=127.0.0.1", f"mqtt.port={strict.port}")
+        refused.checkup.broker()
+
+    assert absent.verdict().startswith(f"not well: broker: the broker at 127.0.0.1:{port} cannot be reached")
+    assert "refused the connection: Not authorized" in refused.verdict()
+
+
+def test_every_part_that_is_not_well_is_named_at_the_end(tmp_path: Path, bundle: Path) -> None:
+    tried = Tried(tmp_path, bundle, "camera.source=9", "mqtt.host=127.0.0.1", f"mqtt.port={free_port()}")
+
+    tried.checkup.camera()
+    tried.checkup.broker()
+
+    assert [line.split(":")[1].strip() for line in tried.verdict().splitlines()] == ["camera", "broker"]
+
+
+def test_faces_that_are_too_small_and_a_torn_picture_are_said() -> None:
+    figures = CameraFigures(640, 480, (20, 14), 2, 120, 100, unread=2, problem="torn")
+
+    assert "2 too small to be read" in figures.as_line()
+    assert "the picture is torn" in figures.as_line()
+    assert figures.as_json()["faces_too_small"] == 2
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    return os.environ | {"XDG_RUNTIME_DIR": str(tmp_path), "NO_COLOR": "1", "COLUMNS": "80"}
+
+
+def on_a_terminal(home: dict[str, str], *words: str) -> str:
+    """What a verb prints to a person."""
+    near, far = pty.openpty()
+    command = [sys.executable, "-m", "oahega_edge", *words]
+    with subprocess.Popen(command, stdout=far, stderr=subprocess.DEVNULL, env=home) as process:
+        os.close(far)
+        shown = b""
+        while True:
+            try:
+                part = os.read(near, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            shown += part
+        process.wait(PATIENCE)
+    os.close(near)
+    return shown.decode()
+
+
+@pytest.fixture
+def daemon(home: dict[str, str], tmp_path: Path, bundle: Path, clip: Path) -> Iterator[Any]:
+    settings = [DEVELOPMENT, f"bundle.path={bundle}", f"camera.source=loop:{clip}", "device.name=kiosk"]
+    command = [sys.executable, "-m", "oahega_edge", "run", *[f"--set={each}" for each in settings]]
+    process = subprocess.Popen(command, env=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    socket = tmp_path / "oahega-edge-kiosk" / "control.sock"
+    try:
+        wait_until(socket.exists)
+        wait_until(lambda: ask(socket, "status")["state"]["camera"] == "live")
+        yield settings
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def test_status_is_lines_for_people_and_json_for_programs(home: dict[str, str], daemon: list[str]) -> None:
+    shown = on_a_terminal(home, "status").splitlines()
+    piped = subprocess.run(
+        [sys.executable, "-m", "oahega_edge", "status"], env=home, capture_output=True, text=True
+    )
+    asked = on_a_terminal(home, "status", "--json")
+
+    assert len(shown) <= 10
+    assert shown[0].startswith("device    kiosk (development)")
+    assert len(piped.stdout.splitlines()) == 1
+    assert json.loads(piped.stdout)["health"]["camera"]["state"] == "live"
+    assert json.loads(asked)["state"]["device"] == "kiosk"
+
+
+def test_the_camera_of_a_running_daemon_is_left_to_it(
+    tmp_path: Path, bundle: Path, daemon: list[str]
+) -> None:
+    tried = Tried(tmp_path, bundle, "camera.source=9", "device.name=kiosk")
+
+    tried.checkup.camera()
+
+    assert tried.said[0].startswith("camera: live in the running daemon")
+    assert tried.verdict() == "all is well"
+
+
+def test_config_shows_the_settings_before_the_context_is_answered(home: dict[str, str], bundle: Path) -> None:
+    words = ["config", "--config", os.devnull, f"--set=bundle.path={bundle}"]
+    piped = subprocess.run(
+        [sys.executable, "-m", "oahega_edge", *words], env=home, capture_output=True, text=True
+    )
+    shown = on_a_terminal(home, *words).splitlines()
+
+    assert piped.returncode == 78
+    assert "say where the device watches" in piped.stderr
+    described = json.loads(piped.stdout)
+    assert described["deployment"]["context"] == {"value": None, "from": "not set"}
+    assert described["camera"]["rotate"]["value"] == 0
+    assert "camera.rotate = 0  (packaged default)" in shown
+
+
+def test_a_person_sees_no_json(home: dict[str, str], bundle: Path, clip: Path) -> None:
+    sets = [f"--set={DEVELOPMENT}", f"--set=bundle.path={bundle}", f"--set=camera.source={clip}"]
+
+    shown = on_a_terminal(home, "check", "--camera", "--no-broker", *sets)
+    measured = on_a_terminal(home, "bench", str(clip), "--steps", "10", *sets)
+
+    assert "320x240  faces: none" in shown
+    assert "{" not in shown
+    assert measured.startswith("stage")
+    assert "{" not in measured
