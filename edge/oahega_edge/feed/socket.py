@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from oahega_edge.control.folders import not_ours
+
 log = logging.getLogger(__name__)
 
 MOST_SUBSCRIBERS = 8
@@ -48,13 +50,15 @@ class FeedSocket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if (reason := not_ours(self._path.parent)) is not None:
+                raise OSError(reason)
             self._path.unlink(missing_ok=True)
             listener.bind(str(self._path))
             self._path.chmod(0o660)
             listener.listen(4)
         except OSError as error:
             listener.close()
-            log.warning("no feed at %s (%s); the page will show nothing", self._path, error.strerror)
+            log.warning("no feed at %s (%s); the page will show nothing", self._path, error.strerror or error)
             return self
         self._listener = listener
         self._thread = threading.Thread(target=self._serve, args=(listener,), name="feed", daemon=True)
