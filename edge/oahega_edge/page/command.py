@@ -32,6 +32,10 @@ def page_command(settings: Settings, environment: Mapping[str, str], instance: s
     command += [f"--control={control}", f"--feed={control.with_name(FEED)}", f"--notice={page.notice}"]
     device = settings.device.name
     command += [f"--name={name}" for name in (device, f"{device}.local", *page.names)]
+    if page.folder:
+        if not Path(page.folder).is_dir():
+            raise SettingsError(f"page.folder = {page.folder!r}: is no folder; name one, or leave it empty")
+        command.append(f"--folder={page.folder}")
     return command if token is None else [*command, f"--token-file={token}"]
 
 

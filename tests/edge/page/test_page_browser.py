@@ -188,6 +188,27 @@ def test_tabs_share_one_stream_and_a_page_of_ones_own_reacts(page: Page, daemon:
     assert page.evaluate("window.heard") == [0.8, "nobody"]
 
 
+def test_the_examples_react(chromium: Browser, tmp_path: Path) -> None:
+    examples = Path(__file__).parents[3] / "docs" / "examples"
+    told = {"emotion": "happy", "phase": "new", "confidence": 0.8}
+    context = chromium.new_context()
+    pages = {name: context.new_page() for name in ("smile", "slideshow", "counter")}
+    with served(tmp_path, f"--folder={examples}") as device:
+        for name, page in pages.items():
+            page.goto(f"{device.url}/own/{name}/")
+
+        def happy() -> bool:
+            device.feed.send("event", json.dumps(told))
+            return bool(pages["smile"].inner_text("#sign") == ":)")
+
+        wait_until(happy)
+        expect(pages["counter"].locator("li")).to_contain_text("happy: ", timeout=MS)
+        expect(pages["slideshow"].locator("#slide")).to_have_text("2", timeout=MS)
+        device.seen(emotion="none", faces=0, camera="live", muted=False)
+        expect(pages["smile"].locator("#sign")).to_have_text(":|", timeout=MS)
+    context.close()
+
+
 def test_without_scripts_the_page_says_so(chromium: Browser, daemon: Served) -> None:
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
