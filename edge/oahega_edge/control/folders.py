@@ -29,10 +29,12 @@ def own_folder(environment: Mapping[str, str], name: str) -> Path:
     return Path(given) if given else _of_the_user(environment) / f"{PROGRAM}-{name}"
 
 
-def daemon_folder(environment: Mapping[str, str], name: str) -> Path:
-    """Of the daemon `name`, for a process beside it: the service's where systemd runs it."""
-    service = SYSTEM / PROGRAM
-    return service if service.is_dir() else own_folder(environment, name)
+def daemon_folder(environment: Mapping[str, str], device: str, instance: str | None) -> Path:
+    """Of a daemon, for a process beside it: the service's where systemd runs it, else this user's."""
+    service = SYSTEM / (PROGRAM if instance is None else f"{PROGRAM}-{instance}")
+    if service.is_dir() and "RUNTIME_DIRECTORY" not in environment:
+        return service
+    return own_folder(environment, instance or device)
 
 
 def sockets(environment: Mapping[str, str], name: str | None = None) -> list[Path]:

@@ -50,7 +50,7 @@ class FeedSocket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if reason := not_ours(self._path.parent):
+            if (reason := not_ours(self._path.parent)) is not None:
                 raise OSError(reason)
             self._path.unlink(missing_ok=True)
             listener.bind(str(self._path))

@@ -31,7 +31,11 @@ def main() -> None:
             raise OSError(str(error)) from error
 
     app = make_app(
-        Hub(options.feed), access_for(options.host, options.name, token), notice=options.notice, mute=mute
+        Hub(options.feed),
+        access_for(options.host, options.name, token),
+        notice=options.notice,
+        mute=mute,
+        folder=options.folder,
     )
     uvicorn.run(
         app,
@@ -61,6 +65,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--control", type=Path, required=True, help="the daemon's control socket")
     parser.add_argument("--token-file", type=Path)
     parser.add_argument("--notice", default="", help="the operator's own words to visitors")
+    parser.add_argument("--folder", type=Path, help="pages of the operator's own, served below /own/")
     return parser.parse_args()
 
 

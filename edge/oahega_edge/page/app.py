@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,7 +14,8 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oahega_edge.page.access import SECURITY, Access
@@ -64,8 +66,12 @@ class Guard:
         return PlainTextResponse("open / and enter the token\n", 401)
 
 
-def make_app(hub: Hub, access: Access, *, notice: str, mute: Callable[[bool], None]) -> ASGIApp:
-    """The page. `notice`: the operator's own words to visitors; `mute` may block and raise OSError."""
+def make_app(
+    hub: Hub, access: Access, *, notice: str, mute: Callable[[bool], None], folder: Path | None = None
+) -> ASGIApp:
+    """The page. `notice`: the operator's own words to visitors; `mute` may block and raise OSError;
+    `folder`: pages of the operator's own, served below /own/.
+    """
 
     async def show(request: Request) -> Response:
         return _page(request, "page.html", notice=notice)
@@ -113,7 +119,7 @@ def make_app(hub: Hub, access: Access, *, notice: str, mute: Callable[[bool], No
         listening.cancel()
         hub.close()
 
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/", show),
         Route("/enter", enter, methods=["GET", "POST"]),
         Route("/events", events),
@@ -126,6 +132,8 @@ def make_app(hub: Hub, access: Access, *, notice: str, mute: Callable[[bool], No
             if file.suffix in KINDS
         ),
     ]
+    if folder is not None:
+        routes.append(Mount("/own", StaticFiles(directory=folder, html=True)))
     return Guard(Starlette(routes=routes, lifespan=lifespan), access)
 
 

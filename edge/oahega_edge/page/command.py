@@ -14,7 +14,7 @@ from oahega_edge.page.access import SHORTEST_TOKEN, is_loopback
 from oahega_edge.service.settings import Settings, read_password
 
 
-def page_command(settings: Settings, environment: Mapping[str, str]) -> list[str]:
+def page_command(settings: Settings, environment: Mapping[str, str], instance: str | None) -> list[str]:
     """SettingsError when the page is off, or open to others without a token."""
     page = settings.page
     if not page.port:
@@ -27,11 +27,15 @@ def page_command(settings: Settings, environment: Mapping[str, str]) -> list[str
             f"page.host = {page.host!r}: others can reach this address; name a file with a token in "
             "page.token_file, or set page.host to 127.0.0.1"
         )
-    control = daemon_folder(environment, settings.device.name) / SOCKET
+    control = daemon_folder(environment, settings.device.name, instance) / SOCKET
     command = [sys.executable, "-m", "oahega_edge.page", f"--host={page.host}", f"--port={page.port}"]
     command += [f"--control={control}", f"--feed={control.with_name(FEED)}", f"--notice={page.notice}"]
     device = settings.device.name
     command += [f"--name={name}" for name in (device, f"{device}.local", *page.names)]
+    if page.folder:
+        if not Path(page.folder).is_dir():
+            raise SettingsError(f"page.folder = {page.folder!r}: is no folder; name one, or leave it empty")
+        command.append(f"--folder={page.folder}")
     return command if token is None else [*command, f"--token-file={token}"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from oahega_edge import files
 from oahega_edge.cameras.capture import as_rgb
 from oahega_edge.cameras.pictures import natural
 from oahega_edge.cameras.video import VideoFile
@@ -54,13 +54,11 @@ def read_file(path: Path) -> Pixels:
     if is_video(path) and ending(path) != ".gif":
         raise CameraError(f"{plain(path)} is a video; `oahega-edge replay` and `Reader.follow` read videos")
     try:
-        # Opening a pipe or a device would wait for ever, or never end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise CameraError(f"{plain(path)} is not a file; name a picture")
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        raise CameraError(f"picture {plain(path)} cannot be read: {_reason(error)}") from error
+        data = files.read_file(path, LARGEST_FILE)
+    except OSError as error:
+        raise CameraError(
+            f"picture {plain(path)} cannot be read: {_reason(error)}; name a picture"
+        ) from error
     return decode(data, plain(path))
 
 

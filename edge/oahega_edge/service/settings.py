@@ -284,6 +284,7 @@ class PageSettings(Section):
     token_file: str
     names: tuple[str, ...]
     notice: str
+    folder: str
 
 
 class Logging(Section):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from brokers import free_port
 from edge.mqtt_samples import health, info, state
 from oahega_edge.control.server import ControlServer
 from oahega_edge.feed.socket import FeedSocket
@@ -58,11 +59,9 @@ class Served:
 
 
 @contextmanager
-def served(tmp_path: Path, *options: str) -> Iterator[Served]:
+def served(tmp_path: Path, *options: str, port: int | None = None) -> Iterator[Served]:
     """A page that hears the test's feed."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port or free_port()
     asked: list[str] = []
 
     def answer(request: str) -> dict[str, bool]:

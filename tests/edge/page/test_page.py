@@ -174,6 +174,18 @@ def test_no_path_leads_out_of_the_page(page: Served, path: str) -> None:
     assert "import" not in answer.text.partition("</head>")[2]
 
 
+def test_own_pages_are_served_and_nothing_beside_them(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "index.html").write_text("mine")
+    (tmp_path / "secret").write_text("secret")
+    (own / "link").symlink_to(tmp_path / "secret")
+    with served(tmp_path, f"--folder={own}") as page:
+        assert page.request("GET", "/own/").text == "mine"
+        for path in ("/own/../secret", "/own/%2e%2e/secret", "/own/link", "/own//etc/passwd", "/own/%00"):
+            assert page.request("GET", path).status in (400, 404)
+
+
 def test_malformed_requests_change_nothing(page: Served) -> None:
     noise = random.Random(7)
     whole = b"POST /mute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"

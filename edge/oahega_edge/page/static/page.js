@@ -60,7 +60,7 @@ function showState(state) {
 
 faces.on("info", (info) => {
   labels = info.labels;
-  hasBroker = info.settings.mqtt.host !== "";
+  hasBroker = info.settings.mqtt?.host !== "";
   show("threshold", info.adjustable["trigger.threshold"], percent);
   show("frames", info.adjustable["smoothing.frames"], String);
 });
