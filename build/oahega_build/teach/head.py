@@ -126,7 +126,8 @@ def interval(predicted: Numbers, truth: Numbers, groups: Numbers) -> Interval:
         right = count * float((predicted[mine] == label).mean())
         recalls.append(rng.beta(right + 0.5, count - right + 0.5, DRAWS))
     low, high = np.percentile(np.mean(recalls, axis=0), (2.5, 97.5))
-    return Interval(rounded(balanced_accuracy(predicted, truth)), rounded(low), rounded(high))
+    value = balanced_accuracy(predicted, truth)
+    return Interval(rounded(value), rounded(min(low, value)), rounded(max(high, value)))
 
 
 def fit_temperature(logits: NDArray[np.float64], truth: Numbers) -> float:

@@ -1,0 +1,130 @@
+"""The verbs around a bundle: everything at once, packing, signing, the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oahega_build.cli.options import DEFAULT_ARTIFACTS, Artifacts, Overrides, RecipeName, app
+
+
+@app.command("all")
+def everything(
+    out: Annotated[Path, typer.Option(help="Output folder: bundle/, report.html and artifacts/.")],
+    dataset: Annotated[
+        Path | None,
+        typer.Option(help="Dataset: a folder per class, or train/ and valid/ with a folder per class."),
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of --dataset: a folder of videos and pictures per class to collect faces from."
+        ),
+    ] = None,
+    recipe: RecipeName = "quick",
+    override: Overrides = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle to take the detector from. Default: the embedded bundle.")
+    ] = None,
+    detection: Annotated[
+        Path | None, typer.Option(help="Instead of --bundle: data to label and to train a detector on.")
+    ] = None,
+    label_recipe: Annotated[str, typer.Option(help="Recipe of `label`, for --detection.")] = "label_shared",
+    detector_recipe: Annotated[
+        str, typer.Option(help="Recipe of `train-detector`, for --detection.")
+    ] = "detector_default",
+    detectors: Annotated[
+        Path, typer.Option(help="Folder that the files of detector plug-ins are relative to, for --videos.")
+    ] = Path("."),
+    start: Annotated[
+        Path | None, typer.Option(help="Bundle whose emotion model is fine-tuned on the dataset.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key to sign the bundle with (`keygen`).")] = None,
+    name: Annotated[str, typer.Option(help="Name of the bundle, lower case.")] = "oahega-own",
+    version: Annotated[str, typer.Option(help="Version of the bundle.")] = "0.1.0",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Number of processes for collecting, labelling and tuning.")
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the plan with its expected cost.")
+    ] = False,
+) -> None:
+    """Make a bundle and its report from pictures. Steps that are up to date are skipped."""
+    from oahega_build.runs.recipes import load_recipe
+    from oahega_build.whole import everything as stage
+    from oahega_build.whole.deliver import BUNDLE, REPORT
+    from oahega_build.whole.options import Options
+    from oahega_build.whole.recipe import EverythingRecipe
+    from oahega_edge.bundles.load import DEFAULT_BUNDLE
+
+    options = Options(
+        out=out,
+        dataset=dataset,
+        videos=videos,
+        detectors=detectors,
+        bundle=bundle or DEFAULT_BUNDLE,
+        detection=detection,
+        label_recipe=label_recipe,
+        detector_recipe=detector_recipe,
+        start=start,
+        key=key,
+        name=name,
+        version=version,
+        workers=workers,
+    )
+    stage.everything(load_recipe(recipe, EverythingRecipe, override or ()), options, dry_run)
+    if not dry_run:
+        print(f"{out / BUNDLE} and {out / REPORT}")
+
+
+@app.command("bundle")
+def bundle(
+    detector: Annotated[Path, typer.Option(help="Folder with the detector's entry.json and .tflite.")],
+    emotion: Annotated[Path, typer.Option(help="Folder with the emotion model's entry.json and .tflite.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle. An existing one is replaced.")],
+    name: Annotated[str, typer.Option(help="Name of the bundle in events, lower case.")] = "oahega-default",
+    version: Annotated[str, typer.Option(help="Version of the bundle.")] = "0.1.0",
+) -> None:
+    """Make a bundle: two models, their manifest and model card in one folder."""
+    from oahega_build.whole.bundle import make_bundle
+
+    print(make_bundle(detector, emotion, out, name, version))
+
+
+@app.command("keygen")
+def keygen(
+    private: Annotated[Path, typer.Argument(help="New file for the private key; keep it off the devices.")],
+) -> None:
+    """Make a key to sign bundles with. Prints the public key for the setting `bundle.public_keys`."""
+    from oahega_build.whole.signing import make_key
+
+    print(make_key(private))
+
+
+@app.command("sign")
+def sign(
+    folder: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    key: Annotated[Path, typer.Option(help="The private key that `keygen` wrote.")],
+) -> None:
+    """Check and sign a bundle. Prints the public key."""
+    from oahega_build.whole.signing import sign_bundle
+
+    print(sign_bundle(folder, key))
+
+
+@app.command("report")
+def report(
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    devices: Annotated[
+        list[Path] | None, typer.Option(help="File written by `oahega-edge bench --models`. Repeatable.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "OAHEGA edge: a run",
+) -> None:
+    """Show every finished run of an artifacts folder on one self-contained page."""
+    from oahega_build.whole.report.page import write_report
+    from oahega_build.whole.report.runs import find_runs
+
+    print(write_report(find_runs(artifacts), out, devices or (), title))
