@@ -32,7 +32,7 @@ from oahega_edge.manifest import EmotionEntry, InputTensor, ModelCard, ModelFile
 MODEL_NAME, WEIGHTS_NAME = "emotion.tflite", "weights.npz"
 REPRESENTATIVE = 512
 """Training pictures that fix the ranges of the int8 activations."""
-ELSEWHERE_WEIGHT = 2.0
+ELSEWHERE_WEIGHT = 0.5
 """Of all sources elsewhere against the faces at home. Unclear faces are left out: at any weight they made the
 answers on clear ones less sure than those are right."""
 CLEAR = 0.55

@@ -98,7 +98,7 @@ class EventFile:
             raise
 
     def __len__(self) -> int:
-        return max(0, self._rows)
+        return int(max(0, self._rows))
 
     @property
     def last(self) -> int:
