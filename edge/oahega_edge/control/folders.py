@@ -55,14 +55,14 @@ def name_of(socket: Path) -> str:
 
 def not_ours(folder: Path) -> str | None:
     """Why no socket may be made in a folder: others could put theirs in its place. None when it is ours."""
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        return "it is not a folder"
+    link, found = folder.lstat(), folder.stat()
+    if link.st_uid not in (0, os.geteuid()):
+        return f"it is a link of the user {link.st_uid}"
     if found.st_uid != os.geteuid():
         return f"it belongs to the user {found.st_uid}"
     if found.st_mode & stat.S_IWOTH:
         return "every user may write to it"
-    return None
+    return next(filter(None, map(_not_trusted, folder.resolve().parents)), None)
 
 
 @contextmanager
@@ -80,6 +80,16 @@ def claimed(folders: Iterable[Path]) -> Iterator[None]:
                 held.add((found.st_dev, found.st_ino))
                 _lock(descriptor, folder)
         yield
+
+
+def _not_trusted(parent: Path) -> str | None:
+    """Why others could put another folder in the place of one inside of `parent`."""
+    found = parent.stat()
+    if found.st_uid not in (0, os.geteuid()):
+        return f"{parent} belongs to the user {found.st_uid}"
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        return f"every user may write to {parent}"
+    return None
 
 
 def _of_the_user(environment: Mapping[str, str]) -> Path:

@@ -101,19 +101,32 @@ def test_a_request_that_fails_is_answered_and_the_next_one_too(folder: Path) -> 
         assert ask(folder / "control.sock", "good") == {"asked": "good"}
 
 
-@pytest.mark.parametrize("kind", ["of another user", "writable by all", "a link"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "of another user",
+        "inside one of another user",
+        "writable by all",
+        "inside one writable by all",
+        "a link of another user",
+        "a link to one writable by all",
+    ],
+)
 def test_no_socket_is_made_where_others_could_put_theirs(folder: Path, kind: str) -> None:
     place = folder / "place"
     place.mkdir(mode=0o700)
-    if kind == "of another user":
-        if os.geteuid() != 0:
-            pytest.skip("only root can give a folder away")
-        os.chown(place, 12345, -1)
-    elif kind == "writable by all":
-        place.chmod(0o777)
-    else:
+    if kind.startswith("a link"):
         place.rename(folder / "elsewhere")
         place.symlink_to(folder / "elsewhere")
+    if "of another user" in kind:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a folder away")
+        os.chown(place, 12345, -1, follow_symlinks=False)
+    else:
+        place.chmod(0o777)
+    if kind.startswith("inside"):
+        place = place / "own"
+        place.mkdir(mode=0o700)
 
     with ControlServer(place / "control.sock", lambda request: {}):
         assert not (place / "control.sock").exists()
