@@ -105,7 +105,7 @@ class House:
         self._stack.callback(self._disk.close)
         (folder / "notes").touch()
         self.witness = Witness(folder / "notes", int(self._camera.url.rpartition(":")[2].split("/")[0]))
-        self._disk_was_well = True
+        self._disk_is_well = True
         for name in ("one", "two", "bad"):
             change(make_bundle(folder / "bundles" / name), "name", name)
         (folder / "bundles/bad/emotion.tflite").write_bytes(b"")
@@ -172,7 +172,7 @@ class House:
             self._line.open()
 
     def _tell_disk(self, told: str) -> None:
-        self._disk_was_well &= told == "well"
+        self._disk_is_well = told == "well"
         self._disk.become(told)
 
     def _tell_camera(self, told: str) -> None:
@@ -268,7 +268,7 @@ class House:
         self._process.wait(PATIENCE_S)
         self.witness.figures.ended_after.append(time.monotonic() - told_at)
         log.info("ended after %.1f s", self.witness.figures.ended_after[-1])
-        whole = was_alive and how == signal.SIGTERM and self._disk_was_well
+        whole = was_alive and how == signal.SIGTERM and self._disk_is_well
         if whole and self._process.returncode != 0:
             raise Broken(f"SIGTERM ended it with {self._process.returncode}: {self._said()}")
         self._after_the_end(whole)
