@@ -92,7 +92,7 @@ class EventFile:
         try:
             self._last = self._highest()
             self._check_log(note)
-            (self._rows,) = self._disk.execute("SELECT count(*) FROM waiting").fetchone()
+            self._rows: int = self._disk.execute("SELECT count(*) FROM waiting").fetchone()[0]
         except BaseException:
             self._disk.close()
             raise
@@ -242,6 +242,7 @@ class _Newer(Unusable):
 
 def _open(path: Path) -> sqlite3.Connection:
     """An existing file or a new one, checked and ready to write."""
+    new = not os.path.lexists(path)
     disk = connect(path)
     try:
         disk.execute("PRAGMA journal_mode = WAL")
@@ -271,6 +272,9 @@ def _open(path: Path) -> sqlite3.Connection:
                 disk.execute(f"PRAGMA user_version = {FORMAT}")
     except BaseException:
         disk.close()
+        if new:  # begun on a full disk: what is left is empty, and would look like a damage
+            with contextlib.suppress(OSError):
+                path.unlink()
         raise
     return disk
 

@@ -336,14 +336,41 @@ again.close()
 """
 
 
+FULL_AT_THE_START = """
+import contextlib
+import sys
+from pathlib import Path
+from edge.mqtt_samples import events
+from edge.stored import Clock, waiting
+from oahega_edge.publishers.store import LOWEST, RETRY_DISK_S, Store, StoreOptions
+
+folder, ballast = Path(sys.argv[1]), Path(sys.argv[1]) / "ballast"
+clock = Clock()
+(folder / "state").mkdir()
+with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+    while file.write(bytes(4096)):
+        pass
+store = Store(StoreOptions(folder=folder / "state"), clock)
+assert store.append(waiting(events(20), clock)) == 0
+assert store.place == "memory", store.place
+ballast.unlink()
+clock.pass_by(RETRY_DISK_S + 1)
+assert store.tend() == 20
+assert (store.place, store.problem, store.damage, store.dropped) == ("disk", None, None, 0), store.damage
+assert [each.key for each in store.after(LOWEST, 1000)] == list(range(1, 21))
+store.close()
+"""
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
-def test_on_a_full_disk_the_bound_holds_and_nothing_done_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [FULL_DISK, FULL_AT_THE_START], ids=["later", "at the start"])
+def test_on_a_full_disk_the_bound_holds_and_nothing_done_comes_back(tmp_path: Path, program: str) -> None:
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", tmp_path], capture_output=True
     )
     if mounted.returncode != 0:
         pytest.skip("mounting is not allowed here")
     try:
-        run_program(FULL_DISK, tmp_path)
+        run_program(program, tmp_path)
     finally:
         subprocess.run(["umount", tmp_path], check=True)

@@ -284,6 +284,35 @@ def test_every_event_counts_in_health(tmp_path: Path) -> None:
     assert last.last_event is not None
 
 
+@pytest.mark.parametrize("error", [ValueError("queued is -1"), OSError("no such sensor")])
+def test_a_health_message_that_cannot_be_made_ends_nothing(tmp_path: Path, error: Exception) -> None:
+    bench = Bench(film(120), tmp_path)
+
+    def board() -> System:
+        raise error
+
+    bench.daemon.reporter.board = board
+
+    bench.daemon.run()
+
+    assert bench.publisher.events
+    assert bench.publisher.states
+
+
+def test_a_bundle_that_is_refused_is_said_in_the_info(tmp_path: Path) -> None:
+    bench = Bench(film(120), tmp_path)
+
+    def refuse() -> None:
+        bench.daemon.engines.problem = "bundle x is not used: it is cut off"
+
+    bench.daemon.camera = StopsAfter(film(120), 50, refuse)
+
+    bench.daemon.run()
+
+    said = [info.bundle_problem for info in bench.publisher.infos]
+    assert said == [None, "bundle x is not used: it is cut off"]
+
+
 def test_a_camera_that_stalls_ends_every_face(tmp_path: Path) -> None:
     """As while its picture is frozen: the faces get their last event, and no new one."""
     camera = FakeCamera([*frames_of([np.zeros((100, 100, 3), np.uint8)] * 6)], live=True)
