@@ -74,12 +74,18 @@ def filled_rows(pixels: Pixels) -> int:
     surface of another colour is not counted: letterbox bars, captions, desks and bezels are whole.
     """
     sample = _columns(pixels)
-    steps = np.abs(np.diff(sample.astype(np.int16), axis=0)).max(axis=(1, 2), initial=0)
-    breaks = np.flatnonzero(steps > TORN_TOLERANCE)
-    if not len(breaks):
-        return 0  # rows that are equal from top to bottom are a test card
-    rows = len(sample) - 1 - int(breaks[-1])
-    return rows if rows >= max(2, round(len(sample) * TORN_SHARE)) and _is_fill(sample[-1]) else 0
+    least = max(2, round(len(sample) * TORN_SHARE))
+    if len(_breaks(sample[-least:])) or not _is_fill(sample[-1]):
+        return 0  # nearly every picture ends here, before all of its rows are compared
+    breaks = _breaks(sample)
+    # Rows that are equal from top to bottom are a test card.
+    return len(sample) - 1 - int(breaks[-1]) if len(breaks) else 0
+
+
+def _breaks(rows: Pixels) -> NDArray[np.intp]:
+    """Where a row differs from the one below it."""
+    steps = np.abs(np.diff(rows.astype(np.int16), axis=0)).max(axis=(1, 2), initial=0)
+    return np.flatnonzero(steps > TORN_TOLERANCE)
 
 
 def _columns(pixels: Pixels) -> Pixels:

@@ -31,6 +31,8 @@ class ReplaySummary:
     frames: int = 0
     frames_with_face: int = 0
     tracks: set[int] = field(default_factory=set)
+    read: set[int] = field(default_factory=set)
+    """Those of the tracks whose face was large enough to be read."""
     events: int = 0
     seconds: float = 0.0
 
@@ -39,13 +41,19 @@ class ReplaySummary:
         self.frames += 1
         self.frames_with_face += bool(followed.step.faces)
         self.tracks |= {face.track for face in followed.step.faces}
+        self.read |= {face.track for face in followed.step.faces if face.average is not None}
         self.events += len(followed.events)
 
     def __str__(self) -> str:
         return (
             f"{self.frames} frames in {self.seconds:.1f} s, {self.frames_with_face} with a face, "
-            f"{len(self.tracks)} tracks, {self.events} events"
+            f"{len(self.tracks)} tracks, {self.events} events{self._unread()}"
         )
+
+    def _unread(self) -> str:
+        """What to do about faces that are followed and never read."""
+        unread = len(self.tracks - self.read)
+        return f"; {unread} too small to be read: come closer, or set camera.roi" if unread else ""
 
 
 def replay_source(

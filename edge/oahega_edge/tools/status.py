@@ -40,7 +40,10 @@ def _camera(camera: Mapping[str, Any]) -> str:
 def _seen(state: Mapping[str, Any]) -> str:
     if state["camera"] != "live":
         return "nothing"
-    mood = f": {state['emotion']} {state['confidence']:.0%}" if state["faces"] else ""
+    if state["faces"] and not state["confidence"]:
+        mood = ", too small to be read so far"
+    else:
+        mood = f": {state['emotion']} {state['confidence']:.0%}" if state["faces"] else ""
     return f"{state['faces']} faces, {state['people']} people{mood}"
 
 

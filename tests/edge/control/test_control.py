@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -198,16 +199,27 @@ def test_mute_of_all_fails_when_one_does_not_obey_and_says_which_did(folder: Pat
         ask_all(environment, "mute", None)
 
 
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Another user, in no group of ours."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(65_534)
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("request_", ["status", "mute"])
 def test_a_user_outside_of_the_group_is_told_which_one(server: Path, request_: str) -> None:
     server.parent.chmod(0o750)
-    os.seteuid(65_534)
-    try:
-        with pytest.raises(EdgeError) as caught:
-            ask(server, request_)
-    finally:
-        os.seteuid(0)
+    with as_nobody(), pytest.raises(EdgeError) as caught:
+        ask(server, request_)
 
     assert "speaks to members of the group root only" in str(caught.value)
     assert "sudo adduser $USER root" in str(caught.value)
