@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -184,7 +184,8 @@ def _away() -> Response:
     return PlainTextResponse("the daemon does not answer; is oahega-edge running?\n", 503)
 
 
-async def _with_first(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
+async def _with_first(first: str, rest: AsyncGenerator[str, None]) -> AsyncIterator[str]:
     yield first
-    async for message in rest:
-        yield message
+    async with contextlib.aclosing(rest):  # a browser that leaves makes room at once
+        async for message in rest:
+            yield message

@@ -8,7 +8,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class Hub:
             except asyncio.QueueFull:
                 self._drop(queue)
 
-    async def stream(self) -> AsyncIterator[str]:
+    async def stream(self) -> AsyncGenerator[str, None]:
         """What one browser is sent, beginning with what holds now. Raises TooManyStreams."""
         if len(self._streams) >= MOST_STREAMS:
             raise TooManyStreams

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from oahega_edge.page.hub import MOST_STREAMS
 from oahega_edge.page.texts import STATIC, TEXTS, chosen, languages
 from page.served import Served, served
 from waiting import PATIENCE, wait_until
@@ -214,6 +215,14 @@ def test_browsers_that_do_not_read_and_many_that_do_are_served(page: Served) -> 
         assert any(data == {"last": True} for name, data in stream if name == "event")
     for answer in lazy:
         answer.close()
+
+
+def test_browsers_that_leave_make_room(page: Served) -> None:
+    for _ in range(2 * MOST_STREAMS):
+        stream = stream_of(page)
+        wait_until(lambda stream=stream: next(stream, None) == ("connection", {"daemon": True}))
+        page.streams.pop().close()
+        stream.close()
 
 
 def test_without_the_token_there_is_only_the_door(closed: Served) -> None:
