@@ -189,6 +189,10 @@ def teach(
     base: Annotated[Path, typer.Option(help="Bundle whose detector and trunk are used.")] = EMBEDDED,
     name: Annotated[str, typer.Option(help="Name of the bundle, lower case.")] = "oahega-own",
     version: Annotated[str, typer.Option(help="Version of the bundle.")] = "0.1.0",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="Classes of the base that stay, with commas; old=new renames one. Repeatable."),
+    ] = None,
     key: Annotated[Path | None, typer.Option(help="Private key to sign the bundle with (`keygen`).")] = None,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Make the bundle even if it is no better than guessing.")
@@ -197,4 +201,15 @@ def teach(
     """Make a classifier for expressions of your own from a few pictures, in seconds; needs no TensorFlow."""
     from oahega_build.teach import teach as stage
 
-    print(stage.teach(stage.Wish(pictures, out, base, name, version, key, anyway)))
+    print(stage.teach(stage.Wish(pictures, out, base, name, version, key, ",".join(keep or ()), anyway)))
+
+
+@app.command("remember")
+def remember(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder; it is sealed anew, unsigned.")],
+    data: Data,
+) -> None:
+    """Let a bundle remember how its classes look, in numbers, so that `teach --keep` needs no pictures."""
+    from oahega_build.teach import memory as stage
+
+    print(stage.remember(bundle, data))

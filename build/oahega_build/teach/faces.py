@@ -58,12 +58,12 @@ class Faces:
         return np.asarray(self.truth == self.labels.index(label))
 
 
-def read_faces(root: Path, entry: EmotionEntry, find: Finder) -> Faces:
+def read_faces(root: Path, entry: EmotionEntry, find: Finder, least_classes: int = 2) -> Faces:
     """Every picture and video below `root/<class>/`. Raises DataError where nothing can be learnt from it."""
     problems = Problems()
     folders = class_folders(root, problems)
     count_loose(root, problems)
-    if len(folders) < 2:
+    if len(folders) < least_classes:
         raise DataError(
             f"{root} holds {len(folders)} class folders ({', '.join(folders) or 'none'}); give a folder per "
             "expression, at least two, such as wink/ and no-wink/"

@@ -14,7 +14,6 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
-from oahega_build.emotion.calibrate import negative_log_likelihood
 from oahega_build.emotion.metrics import Interval, balanced_accuracy, rounded
 from oahega_build.teach.last_layer import Head
 from oahega_edge.chain.classification import softmax
@@ -91,7 +90,8 @@ def _loss(
     features: Features, truth: Numbers, penalty: float, labels: int, seen: Numbers, rest: Numbers
 ) -> float:
     logits = _fitted(features[seen], truth[seen], penalty, labels)(features[rest])
-    return len(rest) * negative_log_likelihood(logits, truth[rest], 1.0)
+    losses = -np.log(np.maximum(softmax(logits)[np.arange(len(rest)), truth[rest]], 1e-12))
+    return float(losses @ (1 / np.bincount(truth[rest])[truth[rest]]))  # every label counts alike
 
 
 def _folds(truth: Numbers, groups: Numbers, most: int) -> Iterator[tuple[Numbers, Numbers]]:

@@ -22,6 +22,8 @@ from oahega_build.scenes.elsewhere import FaceFinder
 from oahega_build.teach.faces import read_faces
 from oahega_build.teach.head import fit, fit_temperature, prove
 from oahega_build.teach.last_layer import Classifier
+from oahega_build.teach.lesson import Lesson, kept_labels, plain_lesson, with_kept
+from oahega_build.teach.memory import read_memory
 from oahega_build.teach.verdict import Verdict
 from oahega_build.whole.bundle import make_bundle
 from oahega_edge.bundles.load import MANIFEST, Bundle, load_bundle
@@ -47,6 +49,8 @@ class Wish:
     version: str
     key: Path | None = None
     """To sign with."""
+    keep: str = ""
+    """Labels of the base, with commas; `old=new` renames one."""
     anyway: bool = False
     """Make a bundle that is no better than guessing."""
 
@@ -58,21 +62,20 @@ def teach(wish: Wish) -> Path:
     entry = base.manifest.emotion
     with held_back():  # the runtime speaks of its kernels
         classifier = Classifier(base.file(entry.cpu).read_bytes())
-        faces = read_faces(wish.pictures, entry, FaceFinder(wish.base).faces)
-        features = classifier.features([Quantizer(entry.input)(crop) for crop in faces.crops])
+        lesson = _lesson(wish, entry, classifier)
     with threadpool_limits(1):  # waiting for each other costs these small matrices more than it saves
-        proof = prove(features, faces.truth, faces.groups)
-        head = fit(features, faces.truth, faces.groups)
-    verdict = Verdict(faces, proof, fit_temperature(proof.logits, faces.truth))
+        proof = prove(lesson.features, lesson.truth, lesson.groups)
+        head = fit(lesson.features, lesson.truth, lesson.groups)
+    verdict = Verdict(lesson, proof, fit_temperature(proof.logits, lesson.truth))
     say(verdict.headline())
     for remark in verdict.remarks():
         say(remark)
     if verdict.useless and not wish.anyway:
         raise BuildError(
-            f"{', '.join(faces.labels)} cannot be told apart better than by guessing, so no bundle was made; "
-            f"{verdict.advice()} (or make it with --anyway)"
+            f"{', '.join(lesson.faces.labels)} cannot be recognized better than by guessing; no bundle was "
+            f"made: {verdict.advice()} (or make it with --anyway)"
         )
-    content = classifier.with_head(head, features)
+    content = classifier.with_head(head, lesson.features)
     with _place_for(wish.out) as making:
         emotion = _emotion(making / "emotion", content, base, verdict, wish)
         detector = _detector(making / "detector", base)
@@ -85,6 +88,15 @@ def teach(wish: Wish) -> Path:
         shutil.rmtree(wish.out, ignore_errors=True)
         made.rename(wish.out)
     return wish.out
+
+
+def _lesson(wish: Wish, entry: EmotionEntry, classifier: Classifier) -> Lesson:
+    memory = read_memory(wish.base) if wish.keep else None
+    faces = read_faces(wish.pictures, entry, FaceFinder(wish.base).faces, 1 if memory else 2)
+    lesson = plain_lesson(faces, classifier.features([Quantizer(entry.input)(crop) for crop in faces.crops]))
+    if memory is None:
+        return lesson
+    return with_kept(lesson, memory, kept_labels(wish.keep, memory, faces.labels))
 
 
 def require_place(wish: Wish) -> None:
@@ -120,13 +132,13 @@ def _emotion(folder: Path, content: bytes, base: Bundle, verdict: Verdict, wish:
     before = base.manifest.emotion
     (folder / before.cpu.file).write_bytes(content)
     outputs = output_tensors(content, {"logits": output_of(before, "logits").tensor})
-    logits, truth = verdict.proof.logits, verdict.faces.truth
+    logits, truth = verdict.proof.logits, verdict.lesson.truth
     entry = EmotionEntry(
         cpu=ModelFile(file=before.cpu.file, sha256=artifacts.sha256_of(folder / before.cpu.file)),
         input=before.input,
         crop=before.crop,
         outputs=outputs,
-        labels=verdict.faces.labels,
+        labels=verdict.lesson.labels,
         temperature=verdict.temperature,
         prior=fit_prior(logits, truth, verdict.temperature),
         suggested=_decision(verdict, base),
@@ -140,7 +152,7 @@ def _emotion(folder: Path, content: bytes, base: Bundle, verdict: Verdict, wish:
 def _decision(verdict: Verdict, base: Bundle) -> SuggestedDecision:
     """At least the threshold of the embedded models: people show more than the classes of a small set."""
     answers = softmax(verdict.proof.logits, verdict.temperature)
-    least = suggested_threshold(answers, verdict.faces.truth)
+    least = suggested_threshold(answers, verdict.lesson.truth)
     frames = base.manifest.emotion.suggested.frames
     return SuggestedDecision(threshold=max(DECISION.threshold, least), frames=frames)
 
@@ -152,6 +164,7 @@ def _card(content: bytes, base: Bundle, verdict: Verdict, wish: Wish) -> ModelCa
     metrics: dict[str, float | int | str] = {
         "cross_validated_balanced_accuracy": str(verdict.proof.balanced),
         **{f"faces_{label}": int(faces.of(label).sum()) for label in faces.labels},
+        **({"kept": ", ".join(verdict.lesson.kept)} if verdict.lesson.kept else {}),
         "groups": len(np.unique(faces.groups)),
         "trunk": f"{base.identity}, {base.manifest.emotion.cpu.sha256[:12]}",
         "bytes": len(content),

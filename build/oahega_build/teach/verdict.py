@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oahega_build.emotion.metrics import confusion
+from oahega_build.emotion.metrics import Interval, confusion
 from oahega_build.teach.faces import Faces
-from oahega_build.teach.head import Proof, divided
+from oahega_build.teach.head import Proof, divided, interval
+from oahega_build.teach.lesson import Lesson
 from oahega_edge.chain.classification import softmax
 
 OFTEN = 0.2
@@ -27,31 +28,47 @@ MOST_LISTED = 10
 class Verdict:
     """What cross-validation says, for people."""
 
-    faces: Faces
+    lesson: Lesson
     proof: Proof
     temperature: float
 
     @property
+    def faces(self) -> Faces:
+        """Those that were given."""
+        return self.lesson.faces
+
+    @property
     def chance(self) -> float:
         """What guessing gives."""
-        return 1 / len(self.faces.labels)
+        return 1 / len(self.lesson.labels)
 
     @property
     def useless(self) -> bool:
         """Whether guessing may be as good."""
-        return self.proof.balanced.low <= self.chance
+        return min(self.proof.balanced.low, self.of_given.low) <= self.chance
+
+    @property
+    def of_given(self) -> Interval:
+        """Balanced accuracy over the classes of which faces were given."""
+        given = len(self.faces.names)
+        predicted = self.proof.logits[:given].argmax(axis=1)
+        return interval(predicted, self.lesson.truth[:given], self.lesson.groups[:given])
 
     def headline(self) -> str:
         """The one figure."""
         return (
-            f"balanced accuracy {self.proof.balanced} on {len(self.faces.truth)} faces that were left out in "
-            f"turn; guessing gives {self.chance:.3f}"
+            f"balanced accuracy {self.proof.balanced}, cross-validated on {len(self.faces.truth)} faces; "
+            f"guessing gives {self.chance:.3f}"
         )
 
     def remarks(self) -> Iterator[str]:
         """Counts, what was left out, what rests on too little, and labels to look at again."""
         counts = (f"{label} {int(self.faces.of(label).sum())}" for label in self.faces.labels)
         yield f"faces: {', '.join(counts)}"
+        if self.lesson.kept:
+            kept = ", ".join(self.lesson.kept)
+            yield f"{', '.join(self.faces.labels)}: found in {self.of_given}"
+            yield f"kept: {kept}; their figures stand on what the base remembers, not on faces"
         yield from self.faces.problems
         for label in self.faces.labels:
             if len(np.unique(self.faces.groups[self.faces.of(label)])) == 1:
@@ -64,7 +81,7 @@ class Verdict:
 
     def confusions(self) -> Iterator[str]:
         """The pairs that are often mixed up, worst first."""
-        labels, truth = self.faces.labels, self.faces.truth
+        labels, truth = self.lesson.labels, self.lesson.truth
         counts = confusion(self.proof.logits.argmax(axis=1), truth, len(labels))
         np.fill_diagonal(counts, 0)
         totals = np.bincount(truth)
@@ -78,13 +95,14 @@ class Verdict:
 
     def suspicions(self) -> Iterator[str]:
         """Faces that all the others contradict."""
-        answers = softmax(self.proof.logits, self.temperature)
-        own = answers[np.arange(len(answers)), self.faces.truth]
+        given = len(self.faces.names)
+        answers = softmax(self.proof.logits[:given], self.temperature)
+        own = answers[np.arange(given), self.lesson.truth[:given]]
         found = np.flatnonzero((own < UNLIKELY) & (answers.max(axis=1) > INSTEAD))
         if not len(found):
             return
         listed = found[np.argsort(own[found])][:MOST_LISTED]
-        looks = (f"{self.faces.names[i]} (looks {self.faces.labels[answers[i].argmax()]})" for i in listed)
+        looks = (f"{self.faces.names[i]} (looks {self.lesson.labels[answers[i].argmax()]})" for i in listed)
         yield f"labels to look at again, {len(found)}: {', '.join(looks)}"
 
     def advice(self) -> str:

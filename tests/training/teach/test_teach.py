@@ -18,6 +18,7 @@ from oahega_build.models.operators import read_operators
 from oahega_build.pictures.framing import Framing
 from oahega_build.teach.faces import read_faces
 from oahega_build.teach.last_layer import Classifier, Head
+from oahega_build.teach.memory import remember, summarized
 from oahega_build.teach.teach import Wish, teach
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle, self_test
 from oahega_edge.chain.classifier import EmotionClassifier
@@ -124,9 +125,7 @@ def test_wrong_labels_make_no_bundle_unless_anyway(
 ) -> None:
     wrong = shuffled(write_faces(tmp_path / "faces"))
 
-    with pytest.raises(
-        BuildError, match=r"cannot be told apart better than by guessing.*add different pictures"
-    ):
+    with pytest.raises(BuildError, match=r"recognized better than by guessing.*add different pictures"):
         teach(wish(wrong, tmp_path / "out"))
 
     assert not (tmp_path / "out").exists()
@@ -307,6 +306,90 @@ def test_large_pictures_need_exactly_one_face(tmp_path: Path, capsys: pytest.Cap
         "2 x picture with several faces, left out: a/3.png, b/3.png",
         "2 x picture with no face, left out: a/4.png, b/4.png",
     ]
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of angry, happy and neutral drawn faces that remembers them."""
+    folder = tmp_path_factory.mktemp("remembering")
+    shown = {look: look for look in ("angry", "happy", "neutral")}
+    base = teach(wish(write_faces(folder / "faces", 100, shown), folder / "base"))
+    remember(base, folder / "faces")
+    return base
+
+
+def test_kept_classes_need_no_pictures_and_a_new_one_joins_them(remembering: Path, tmp_path: Path) -> None:
+    tongue = write_faces(tmp_path / "faces", shown={"tongue": "ahegao"})
+
+    bundle = load_bundle(teach(wish(tongue, tmp_path / "out", base=remembering, keep="happy, angry=furious")))
+
+    entry = bundle.manifest.emotion
+    model = open_model(bundle.file(entry.cpu), entry.outputs, entry.input)
+    classifier = EmotionClassifier(entry, model)
+    rng = np.random.default_rng(7)
+    looks = {"furious": "angry", "happy": "happy", "tongue": "ahegao"}
+    right = [
+        classifier.labels[int(classifier(draw_face(LOOKS[look], 48, rng), Framing().box).argmax())] == label
+        for label, look in looks.items()
+        for _ in range(10)
+    ]
+    model.close()
+    assert entry.labels == ("furious", "happy", "tongue")
+    assert entry.card.metrics["kept"] == "happy, furious"
+    assert np.mean(right) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("keep", "sentence"),
+    [
+        ("yawn", "the base knows no 'yawn' to keep; it knows angry, happy, neutral"),
+        ("happy,angry=tongue", "tongue would be there twice"),
+        ("happy,angry=happy", "happy would be there twice"),
+        ("happy=7", "a label begins with a letter"),
+    ],
+)
+def test_what_cannot_be_kept_is_named(keep: str, sentence: str, remembering: Path, tmp_path: Path) -> None:
+    tongue = write_faces(tmp_path / "faces", each=3, shown={"tongue": "ahegao"})
+
+    with pytest.raises(DataError, match=sentence):
+        teach(wish(tongue, tmp_path / "out", base=remembering, keep=keep))
+
+
+def test_a_base_that_remembers_nothing_or_nonsense_is_named(
+    bundle: Path, remembering: Path, pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BuildError, match="remembers no class"):
+        teach(wish(pictures, tmp_path / "out", base=bundle, keep="tongue-out"))
+
+    base = shutil.copytree(remembering, tmp_path / "base")
+    for content in (b"", (base / "features.npz").read_bytes()[:-4000], b"no archive" * 100):
+        (base / "features.npz").write_bytes(content)
+        with pytest.raises(BuildError, match=r"features\.npz cannot be read"):
+            teach(wish(pictures, tmp_path / "out", base=base, keep="happy"))
+
+
+def test_a_memory_draws_what_it_was_made_of() -> None:
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(0, 0.2, (3, 40))
+    features = {"a": 5 + rng.normal(size=(500, 3)) @ mixing, "b": 8 + rng.normal(0, 0.1, (500, 40))}
+
+    memory = summarized(features)
+
+    drawn = memory.draw("a", 4000)
+    assert np.allclose(drawn.mean(axis=0), features["a"].mean(axis=0), atol=0.05)
+    assert np.allclose(np.cov(drawn.T), np.cov(features["a"].T), atol=0.05)
+    assert np.array_equal(drawn, memory.draw("a", 4000))
+
+
+def test_too_few_faces_to_remember_are_refused(bundle: Path, pictures: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(bundle, tmp_path / "base")
+
+    with pytest.raises(DataError, match="has 12 faces, at least 100 are needed"):
+        remember(base, pictures)
+    with pytest.raises(DataError, match="give faces of the same classes"):
+        remember(base, write_faces(tmp_path / "others", each=1, shown={"a": "happy", "b": "sad"}))
+
+    assert not (base / "features.npz").exists()
 
 
 @pytest.mark.parametrize("labels", [2, 3, 9])
