@@ -136,7 +136,8 @@ class House:
                 self._after_the_end(whole=False)
                 time.sleep(1.0)
                 self._start()
-            self.witness.look(psutil.Process(self._process.pid), time.monotonic() - self._started)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended just now
+                self.witness.look(psutil.Process(self._process.pid), time.monotonic() - self._started)
             time.sleep(0.05)
 
     def tell(self, step: Step) -> None:
@@ -276,6 +277,8 @@ class House:
     def _after_the_end(self, whole: bool) -> None:
         """It ends when it is told to, or with a sentence; never with a traceback."""
         said = self._said()
+        if self._process.returncode > 0:
+            log.info("ended with %d: %s", self._process.returncode, said.splitlines()[-1])
         if "Traceback" in said or (self._process.returncode > 0 and "oahega-edge: " not in said):
             raise Broken(f"it ended with {self._process.returncode}: {said[-1500:]}")
         self.witness.ended(self._disk.folder, whole)

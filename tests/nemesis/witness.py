@@ -96,9 +96,8 @@ class Witness:
     def look(self, process: psutil.Process, since_start: float) -> None:
         """What must hold at any moment."""
         self._read_notes()
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess, FileNotFoundError):
-            self._see_camera(process)
-            self._see_growth(process, since_start)
+        self._see_camera(process)
+        self._see_growth(process, since_start)
 
     def ended(self, state: Path, whole: bool) -> None:
         """A daemon has ended: what lies in its store is owed. `whole`: all that it made is owed."""
