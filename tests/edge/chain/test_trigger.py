@@ -101,3 +101,26 @@ def test_the_end_is_said_only_of_a_face_that_was_spoken_of() -> None:
     assert silent.end() is None
     assert end is not None
     assert (end.phase, end.emotion) == ("end", "neutral")
+
+
+def test_only_a_new_or_another_emotion_is_a_change() -> None:
+    rules = replace(RULES, heartbeat=2, dwell=0)
+    trigger = Trigger("1", LABELS, rules)
+    seen = [
+        sighting(0, 0.8, 0.1, 0.1),
+        sighting(2, 0.8, 0.1, 0.1),
+        sighting(3, 0.1, 0.1, 0.8),
+        sighting(5, 0.1, 0.1, 0.8),
+    ]
+
+    decisions = [decision for each in seen if (decision := trigger.see(each))]
+    last = trigger.end()
+
+    assert [(d.emotion, d.changed) for d in decisions] == [
+        ("happy", True),
+        ("happy", False),
+        ("sad", True),
+        ("sad", False),
+    ]
+    assert last is not None
+    assert last.changed is False

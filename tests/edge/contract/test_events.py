@@ -27,6 +27,7 @@ FIELDS = [
     "seq",
     "track",
     "phase",
+    "changed",
     "emotion",
     "confidence",
     "scores",
