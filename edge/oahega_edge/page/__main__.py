@@ -10,6 +10,8 @@ from oahega_edge.control.client import ask
 from oahega_edge.errors import EdgeError
 
 MOST_CONNECTIONS = 128
+BACKLOG = 128
+"""Connections that wait to be accepted. Uvicorn's 2048 would all be accepted at once in a flood."""
 
 
 def main() -> None:
@@ -44,7 +46,8 @@ def main() -> None:
         loop="asyncio",
         http="h11",
         ws="none",
-        log_level="warning",
+        log_level="error",  # its warnings are one line for each malformed request of anybody
+        backlog=BACKLOG,
         access_log=False,
         server_header=False,
         date_header=False,
