@@ -92,8 +92,9 @@ def test_pairs_that_nobody_knows_are_tried_with_a_warning(package, version, libe
 
 def opened(library: str):
     subject = tiny("tiny_emotion")
-    wiring = checked_wiring(subject.path, subject.outputs, subject.input, "cpu")
-    return open_edgetpu(subject.path, wiring, "usb:0", runtime="litert", library=library)
+    content = subject.path.read_bytes()
+    wiring = checked_wiring(subject.path, content, subject.outputs, subject.input, "cpu")
+    return open_edgetpu(content, wiring, "usb:0", runtime="litert", library=library)
 
 
 def test_a_library_that_is_not_installed_is_named_with_its_package():
@@ -127,9 +128,9 @@ def test_a_library_that_finds_no_device_is_explained(tmp_path):
 RUNTIME = "from ai_edge_litert.interpreter import Interpreter\n"
 CORAL = (
     "from tflite_runtime.interpreter import Interpreter\n"
-    "def make_interpreter(path, device=None):\n"
+    "def make_interpreter(content, device=None):\n"
     "    print('pycoral opens', device)\n"
-    "    return Interpreter(path)\n"
+    "    return Interpreter(model_content=content)\n"
 )
 
 
@@ -150,9 +151,10 @@ def test_pycoral_is_used_where_it_is_googles_and_not_mistaken_for_the_other(tmp_
         "from oahega_edge.runtimes import checked_wiring\n"
         "from oahega_edge.runtimes.edgetpu import open_edgetpu\n"
         "one = tiny('tiny_emotion')\n"
-        "wiring = checked_wiring(one.path, one.outputs, one.input, 'cpu')\n"
+        "content = one.path.read_bytes()\n"
+        "wiring = checked_wiring(one.path, content, one.outputs, one.input, 'cpu')\n"
         "try:\n"
-        "    print(open_edgetpu(one.path, wiring, 'usb:0').run(one.tensor()))\n"
+        "    print(open_edgetpu(content, wiring, 'usb:0').run(one.tensor()))\n"
         "except Exception as error:\n"
         "    print(error)\n"
     )

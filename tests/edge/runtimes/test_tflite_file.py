@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oahega_edge.errors import BundleError
-from oahega_edge.runtimes.tflite_file import parse_tflite, read_tflite
+from oahega_edge.runtimes.tflite_file import TfliteFacts, parse_tflite, read_tflite, tflite_facts
 from tiny import NAMES, tiny
+
+def facts_of(path: Path) -> TfliteFacts:
+    return tflite_facts(path, read_tflite(path))
+
 
 GOOD = {name: tiny(name).path.read_bytes() for name in NAMES}
 
 
 def test_facts_of_a_real_file():
-    facts = read_tflite(tiny("tiny_detector").path)
+    facts = facts_of(tiny("tiny_detector").path)
 
     assert [tensor.shape for tensor in facts.inputs] == [(1, 64, 64, 3)]
     assert facts.output("boxes").shape == (1, 128, 4)
@@ -36,7 +41,7 @@ def test_facts_of_a_real_file():
     ],
 )
 def test_files_of_other_converters_are_read(shared, name, compiled):
-    facts = read_tflite(shared / "data" / name)
+    facts = facts_of(shared / "data" / name)
 
     assert facts.compiled_for_edgetpu is compiled
     assert len(facts.inputs) == 1
@@ -57,7 +62,7 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path, content, said):
     path.write_bytes(content)
 
     with pytest.raises(BundleError) as caught:
-        read_tflite(path)
+        facts_of(path)
 
     assert said in str(caught.value)
     assert str(path) in str(caught.value)
