@@ -14,6 +14,8 @@ from oahega_edge.bundles.load import seal
 from oahega_edge.runtimes.tflite_file import EDGETPU_OP
 
 HERE = Path(__file__).parent
+FOR_THE_CPU = b"-- what the CPU runs --"
+"""In the fake's compiled files, behind the flatbuffer and before the file that it was made of."""
 
 PYTHON = """#!{python}
 import runpy, sys
@@ -29,12 +31,12 @@ from tflite_runtime.interpreter import Interpreter
 
 device_of_one_process = open(__file__)
 
-def make_interpreter(path, device=None):
+def make_interpreter(content, device=None):
     try:
         fcntl.flock(device_of_one_process, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ValueError("Failed to load delegate from libedgetpu.so.1") from None
-    return Interpreter(path.replace("_edgetpu", ""))
+    return Interpreter(content.partition({mark!r})[2])
 """
 
 
@@ -50,7 +52,7 @@ def compiled(content: bytes) -> bytes:
     model.operatorCodes, graph.operators = [code], [operator]
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return bytes(builder.Output()) + FOR_THE_CPU + content
 
 
 def add_edgetpu_files(bundle: Path) -> None:
@@ -70,7 +72,7 @@ def make_coral_python(folder: Path) -> Path:
     packages = folder / "packages"
     for name, text in {
         "tflite_runtime/interpreter.py": (HERE / "faulty_runtime.py").read_text(),
-        "pycoral/utils/edgetpu.py": CORAL,
+        "pycoral/utils/edgetpu.py": CORAL.format(mark=FOR_THE_CPU),
     }.items():
         (packages / name).parent.mkdir(parents=True, exist_ok=True)
         (packages / name).write_text(text)

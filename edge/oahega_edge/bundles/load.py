@@ -167,6 +167,7 @@ def _check_signature(path: Path, sums: bytes, public_keys: Sequence[str]) -> Non
             f"bundle.public_keys asks for signed bundles, and cryptography cannot be imported ({error}); "
             "pip install 'oahega-edge[signed]'"
         ) from error
+    keys = [parse_public_key(text) for text in public_keys]
     try:
         signature = read_file(path / SIGNATURE, LARGEST_SIGNATURE, path)
     except OSError as error:
@@ -174,7 +175,7 @@ def _check_signature(path: Path, sums: bytes, public_keys: Sequence[str]) -> Non
             f"bundle {path} is not signed ({SIGNATURE}: {error.strerror}) and bundle.public_keys asks "
             "for it; sign it with `python -m oahega_build sign`"
         ) from error
-    verify(path, sums, signature, [parse_public_key(text) for text in public_keys])
+    verify(path, sums, signature, keys)
 
 
 def _check_sums(path: Path, text: bytes, manifest_digest: str) -> None:

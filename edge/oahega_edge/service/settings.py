@@ -549,9 +549,9 @@ def _shown(item: Any) -> str:
     kind: Any = model.model_fields[keys[0]].annotation if keys else None
     if not (isinstance(kind, type) and issubclass(kind, Secret)):
         return plain(masked(repr(item["input"])))
-    if kind is not Source:
-        return HIDDEN
     given = item["input"]
+    if kind is not Source or isinstance(given, list | dict):
+        return HIDDEN
     return plain(repr(shown(given)) if isinstance(given, str) else str(given))
 
 

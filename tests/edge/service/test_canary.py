@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from brokers import Ear, Mosquitto
+from canary import ADDRESSES, CANARY
 from edgetpu_bundle import add_edgetpu_files, make_coral_python
 from mini_bundle import make_bundle
 from network_camera import HttpCamera
@@ -23,10 +24,8 @@ from oahega_edge.control.client import ask
 from oahega_edge.errors import EdgeError, SettingsError
 from oahega_edge.service.assembly import camera_address, make_camera
 from oahega_edge.service.settings import Settings, read_layers
-from test_secret import ADDRESSES
 from waiting import PATIENCE, wait_until
 
-CANARY = "s3cretCanary"
 KEYS = [
     (section, key)
     for section, field in Settings.model_fields.items()
