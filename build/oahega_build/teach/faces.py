@@ -87,8 +87,8 @@ def _require_some(count: int, folder: Path, problems: Problems) -> None:
     if count < LEAST_FACES:
         why = "; ".join(problems.sentences())
         raise DataError(
-            f"{folder} gives {count} faces, a class needs at least {LEAST_FACES}; add pictures that show "
-            f"one face each{f' ({why})' if why else ''}"
+            f"{folder} gives {count or 'no'} face{'s' * (count != 1)}, a class needs at least {LEAST_FACES}; "
+            f"add pictures that show one face each{f' ({why})' if why else ''}"
         )
 
 

@@ -76,7 +76,7 @@ def teach(wish: Wish) -> Path:
             f"made: {verdict.advice()} (or make it with --anyway)"
         )
     content = classifier.with_head(head, lesson.features)
-    with _place_for(wish.out) as making:
+    with _place_for(wish.out.resolve()) as making:
         emotion = _emotion(making / "emotion", content, base, verdict, wish)
         detector = _detector(making / "detector", base)
         decision = _decision(verdict, base)

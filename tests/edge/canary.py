@@ -1,0 +1,33 @@
+"""A text that must not be found anywhere, and addresses of cameras that hold it."""
+
+CANARY = "s3cretCanary"
+ADDRESSES = [
+    f"rtsp://me:{CANARY}@cam/1",
+    f"RTSP://me:{CANARY}@cam:554/1",
+    f"rtsp://{CANARY}@cam/1",
+    f"rtsp://:{CANARY}@cam",
+    f"rtsp://me:{CANARY}/x@cam/1",
+    f"rtsp://me:x/{CANARY}@cam/1",
+    f"rtsp://me:x#{CANARY}@cam/1",
+    f"rtsp://me:x?{CANARY}@cam/1",
+    f"rtsp://me:x@{CANARY}@cam/1",
+    f"rtsp://me:x@y/{CANARY}@cam/1",
+    f"rtsp://me:x%2F{CANARY}@[fe80::1]:554/1",
+    f"rtsp://me:{CANARY}",
+    f"rtsp://me:{CANARY}@ /x",
+    f"http://cam/video.cgi?user=me&pwd={CANARY}",
+    f"http://cam/video.cgi?channel=1&loginpas={CANARY}&x=1",
+    f"http://cam/video.cgi?to=a@b&key={CANARY}",
+    f"http://cam/video.cgi;token={CANARY}?x=1",
+    f"http://cam?{CANARY}",
+    f"http://cam/#token={CANARY}",
+    f"rtsps://10.0.0.1:7441/{CANARY}?enableSrtp",
+    f"rtmp://me:{CANARY}@cam/live",
+    f"srt://cam:9000?passphrase={CANARY}",
+    f"rtspsrc location=rtsp://me:{CANARY}@cam/1 ! decodebin",
+    f"loop:rtsp://me:{CANARY}@cam/1",
+    f"me:{CANARY}@cam/1",
+    f"rtsp:/me:{CANARY}@cam/1",
+    f"rtsp:\\\\me:{CANARY}@cam",
+    f"video.cgi?pwd={CANARY}",
+]
