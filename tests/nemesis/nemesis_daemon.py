@@ -19,10 +19,9 @@ from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.contract.events import Event
 from oahega_edge.errors import EdgeError
-from oahega_edge.service.assembly import make_daemon
+from oahega_edge.service.assembly import make_daemon, read_lasting_setup
 from oahega_edge.service.journal import configure
 from oahega_edge.service.settings import read_layers
-from oahega_edge.service.setup import read_setup
 
 
 class Notes:
@@ -81,7 +80,7 @@ def main(file: Path, config: Path) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *ignored: stop.set())
     notes = Notes(file)
-    setup = read_setup(read_layers(config, os.environ, []))
+    setup = read_lasting_setup(read_layers(config, os.environ, []), os.environ)
     configure("info", os.environ)
     with make_daemon(setup, os.environ, stop) as daemon:
         daemon.camera = NotedCamera(daemon.camera, notes)

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from oahega_edge.control import folders
 from oahega_edge.control.client import NobodyListens, ask, ask_all
 from oahega_edge.control.folders import claimed, not_ours, own_folder, sockets
 from oahega_edge.control.server import LONGEST_REQUEST, MOST_CLIENTS, ControlServer
@@ -167,6 +168,13 @@ def test_a_folder_has_one_daemon_until_that_ends(folder: Path) -> None:
         assert list(folder.iterdir()) == []  # the lock needs no file
 
 
+@pytest.fixture
+def no_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A daemon that runs on this machine shall not be muted by a test."""
+    monkeypatch.setattr(folders, "SYSTEM", tmp_path)
+
+
+@pytest.mark.usefixtures("no_service")
 def test_one_is_asked_by_its_name_and_all_without(folder: Path) -> None:
     environment = {"XDG_RUNTIME_DIR": str(folder)}
     left, right = (own_folder(environment, name) / "control.sock" for name in ("left", "right"))
@@ -185,6 +193,7 @@ def test_one_is_asked_by_its_name_and_all_without(folder: Path) -> None:
         ask_all(environment, "mute", "middle")
 
 
+@pytest.mark.usefixtures("no_service")
 def test_mute_of_all_fails_when_one_does_not_obey_and_says_which_did(folder: Path) -> None:
     environment = {"XDG_RUNTIME_DIR": str(folder)}
 
