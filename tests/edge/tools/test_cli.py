@@ -132,7 +132,7 @@ def test_run_does_not_start_unless_it_knows_where_it_watches(tmp_path: Path, bun
     [
         (lambda f: (f / "emotion.tflite").write_bytes(b""), "is empty"),
         (lambda f: os.truncate(f / "detector.tflite", 2000), "is not the one the manifest names"),
-        (lambda f: (f / "detector.tflite").unlink(), "cannot be read"),
+        (lambda f: (f / "detector.tflite").unlink(), "has no readable detector.tflite"),
         (
             lambda f: (f / "manifest.json").write_text(
                 (f / "manifest.json").read_text().replace('"threshold": 0.6', '"threshold": 0.1')
