@@ -63,7 +63,7 @@ class Checker:
         """With these `key=value` settings."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        arguments = ["check", *(f"--set={each}" for each in settings)]
+        arguments = ["check", "--no-camera", *(f"--set={each}" for each in settings)]
         print(json.dumps(arguments), file=self._process.stdin, flush=True)
         return Checked(**json.loads(self._process.stdout.readline()))
 

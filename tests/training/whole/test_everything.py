@@ -191,7 +191,7 @@ def test_the_daemon_checks_the_signed_bundle_and_tells_its_six_classes(
     settings = ["--set", f"bundle.path={out / 'bundle'}", "--set", f'bundle.public_keys=["{key[1]}"]']
     clip = shared / "data/media/intel/head-pose-face-detection-male.gif"
 
-    checked = daemon("check", "--set", "deployment.context=development", *settings)
+    checked = daemon("check", "--no-camera", "--set", "deployment.context=development", *settings)
     replayed = daemon("replay", str(clip), "--set", "trigger.threshold=0.1", *settings)
 
     events = [json.loads(line) for line in replayed.stdout.splitlines()]
@@ -210,7 +210,7 @@ def test_a_bundle_that_was_changed_after_signing_is_refused(
     model.write_bytes(model.read_bytes()[:-1] + b"\x01")
     settings = ["--set", f"bundle.path={bundle}", "--set", f'bundle.public_keys=["{key[1]}"]']
 
-    checked = daemon("check", "--set", "deployment.context=development", *settings)
+    checked = daemon("check", "--no-camera", "--set", "deployment.context=development", *settings)
 
     assert checked.returncode != 0
     assert "emotion.tflite" in checked.stderr
