@@ -107,15 +107,9 @@ def test_the_installed_trainer_writes_a_report(installed: Path, tmp_path: Path) 
 
 
 def test_the_installed_device_checks_its_embedded_bundle(installed: Path) -> None:
-<<<<<<< HEAD
-    done = python(
-        installed, "-m", "oahega_edge", "check", "--no-camera", "--set", "deployment.context=development"
-    )
-=======
     words = ["check", "--no-camera", "--set", "deployment.context=development"]
 
     done = python(installed, "-m", "oahega_edge", *words)
->>>>>>> _device
 
     assert done.returncode == 0, done.stderr
     assert "emotions: " in done.stderr

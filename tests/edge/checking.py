@@ -63,11 +63,7 @@ class Checker:
         """With these `key=value` settings."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-<<<<<<< HEAD
         arguments = ["check", "--no-camera", "--no-broker", *(f"--set={each}" for each in settings)]
-=======
-        arguments = ["check", "--no-camera", *(f"--set={each}" for each in settings)]
->>>>>>> _device
         print(json.dumps(arguments), file=self._process.stdin, flush=True)
         return Checked(**json.loads(self._process.stdout.readline()))
 
