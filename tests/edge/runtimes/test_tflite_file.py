@@ -13,6 +13,7 @@ from oahega_edge.errors import BundleError
 from oahega_edge.runtimes.tflite_file import TfliteFacts, parse_tflite, read_tflite, tflite_facts
 from tiny import NAMES, tiny
 
+
 def facts_of(path: Path) -> TfliteFacts:
     return tflite_facts(path, read_tflite(path))
 
