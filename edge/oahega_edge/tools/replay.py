@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from oahega_edge.cameras.pictures import is_still
 from oahega_edge.endings import is_picture
 from oahega_edge.publishers.jsonlines import lines_for
 from oahega_edge.reading.following import Followed, Follower
@@ -85,10 +84,8 @@ def replay_source(
 
 
 def _point_to_read(source: str) -> None:
-    """Say so where pictures are unrelated: `replay` takes them for a clip and follows faces through them."""
-    if is_still(source):
-        log.warning("%s is one picture; `oahega-edge read` reads the faces of pictures", source)
-    elif _is_unordered(Path(source)):
+    """Say so where pictures are unrelated: `replay` takes them for a clip, and follows faces through it."""
+    if _is_unordered(Path(source)):
         log.warning(
             "%s holds pictures without a common numbering, and they are played as one clip; "
             "`oahega-edge read` reads the faces of unrelated pictures",

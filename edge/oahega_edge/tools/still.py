@@ -16,6 +16,10 @@ def judging(setup: Setup, source: str) -> Setup:
     if not is_still(source):
         return setup
     settings = setup.settings
-    log.warning("%s is one picture: its faces count at once, whatever tracking.start_hits says", source)
+    log.warning(
+        "%s is one picture: its faces count at once, whatever tracking.start_hits says; "
+        "`oahega-edge read` reads the faces of pictures",
+        source,
+    )
     tracking = settings.tracking.model_copy(update={"start_hits": 1})
     return dataclasses.replace(setup, settings=settings.model_copy(update={"tracking": tracking}))
