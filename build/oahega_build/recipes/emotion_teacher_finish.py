@@ -1,4 +1,4 @@
-"""The bundle `large`: the teacher, trained further on faces in other people's pictures and taught by itself.
+"""The second teacher: trained further on faces in other people's pictures and taught by itself.
 
 Command: python -m oahega_build distill --recipe emotion_teacher_finish --data DATA/emotion/ferplus \
     --teacher artifacts/train-emotion/teacher --teacher artifacts/distill/scenes \

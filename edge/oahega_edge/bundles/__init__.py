@@ -1,1 +1,1 @@
-"""Model bundles: loading, digests, signatures, the self-test, and the embedded ones."""
+"""Model bundles: loading, digests, signatures, the self-test, and the embedded one."""

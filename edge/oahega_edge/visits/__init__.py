@@ -1,1 +1,1 @@
-"""What became of the faces: a visit each, and many visits together. Pure; needs no picture."""
+"""What became of the faces: a visit each. Pure; needs no picture."""

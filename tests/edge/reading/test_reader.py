@@ -112,9 +112,9 @@ def test_an_unsure_face_is_uncertain_and_a_small_one_is_not_read() -> None:
 
 
 def test_a_bundle_is_named_by_its_path_or_its_name(bundle: Path) -> None:
-    with Reader(bundle) as own, Reader("large") as large:
+    with Reader(bundle) as own, Reader("default") as embedded:
         assert own.labels == ("happy", "neutral", "sad")
-        assert large.read(astronaut())[0].expression == "happy"
+        assert embedded.read(astronaut())[0].expression == "happy"
 
 
 def test_a_wrong_bundle_or_setting_says_what_to_do(tmp_path: Path) -> None:
