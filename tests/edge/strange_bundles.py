@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
 import os
@@ -174,7 +175,7 @@ def _put(manifest: Any, place: int, value: Any) -> None:
             if isinstance(node[key], dict | list):
                 nodes.append(node[key])
     node, key = places[place % len(places)]
-    node[key] = value
+    node[key] = copy.deepcopy(value)  # else a list could be put into itself
 
 
 def _damage(path: Path, kind: str, rng: random.Random) -> None:
