@@ -7,7 +7,7 @@ Command:
     python -m oahega_build train-ensemble --recipe emotion_small \
         --pack artifacts/answer-pack/world/faces.npz \
         --start default=EARLIER
-where EARLIER is the emotion.tflite of bundle 0.3.0, or `build/weights/small.npz` to go on from where the last run
+where EARLIER is the emotion.tflite of bundle 0.3.0, or `build/weights/small.npz` to go on where the last run
 ended. The teacher's weights are `build/weights/identity.npz`.
 Cost: 5 minutes for the answers and 2 for an epoch, on two quiet cores that have AVX2 alone.
 Expected: after 24 epochs (`--seconds 4800` beside other work, from weights of 6 epochs before) int8 held-out
