@@ -68,7 +68,7 @@ def test_settings_and_mute_reach_a_running_daemon_and_its_state_the_page(tmp_pat
         changed = {"trigger.threshold": 0.9, "smoothing.frames": 2}
         wait_until(lambda: status(lambda said: said["settings"] == changed))
         assert post(port, "/mute", {}) == 204
-        assert status(lambda said: said["state"]["muted"])
+        wait_until(lambda: status(lambda said: said["state"]["muted"]))
 
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         connection.request("GET", "/events")
