@@ -28,7 +28,8 @@ class Reader:
 
     def __init__(self, bundle: str | Path = "", *, settings: Mapping[str, Any] | None = None) -> None:
         """`bundle`: the path of a model bundle; empty for the embedded one. `settings`: keys of
-        default.toml and their values, e.g. `{"trigger.threshold": 0.7}`. The device's own settings file and environment are not read.
+        default.toml and their values, e.g. `{"trigger.threshold": 0.7}`. The device's own settings file and
+        environment are not read.
 
         Raises EdgeError, which says what to do, when the bundle or a setting cannot be used.
         """
