@@ -35,6 +35,9 @@ SETTINGS = {
     "health": {"interval_s": HEALTH_S},
 }
 
+SEES_NOBODY = SETTINGS | {"detection": {"face_score": 1.0, "person_score": 1.0}}
+"""Of most devices, which saves computing time."""
+
 
 def ansible_folder() -> Path | None:
     """The folder of ansible-playbook: OAHEGA_ANSIBLE, `.venv-ansible` of the checkout, or PATH."""
@@ -398,8 +401,7 @@ def _write_inventory(fleet: Fleet, release: str) -> None:
             "oahega_edge_release": release,
             "oahega_edge_wheelhouses": str(fleet.releases.folder),
             "oahega_edge_mqtt_host": BROKER_NAME,
-            # Most devices detect nobody, which saves computing time.
-            "oahega_edge_settings": SETTINGS | {"detection": {"face_score": 1.0, "person_score": 1.0}},
+            "oahega_edge_settings": SEES_NOBODY,
             "oahega_edge_health_after_s": 5,
             "oahega_edge_health_timeout_s": 40,
             "oahega_edge_free_mb": 500,

@@ -15,7 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from fleet import DASHBOARD, OPERATOR, Fleet, Running, ansible_folder, booted_fleet, status_table, status_text
+from fleet import (
+    DASHBOARD,
+    OPERATOR,
+    SEES_NOBODY,
+    Fleet,
+    Running,
+    ansible_folder,
+    booted_fleet,
+    status_table,
+    status_text,
+)
 from fleet_announced import announced_by, changed_between, snapshot
 from fleet_coral import LIBRARY, named_with_digest
 from fleet_hosts import wait_for
@@ -330,7 +340,7 @@ def test_the_table_tells_the_wanted_release_from_the_running_one_and_is_json_for
 def test_settings_alone_are_rolled_back(fleet: Fleet) -> None:
     canary = fleet.devices[0]
     before = fleet.running(canary)
-    changed = {"oahega_edge_settings": {"trigger": {"min_interval_ms": 700}}}
+    changed = {"oahega_edge_settings": SEES_NOBODY | {"trigger": {"min_interval_ms": 700}}}
 
     forth = fleet.play("site.yml", "--limit", canary.name, **changed)
     between = fleet.running(canary)
