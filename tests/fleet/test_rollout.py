@@ -337,6 +337,7 @@ def test_the_table_tells_the_wanted_release_from_the_running_one_and_is_json_for
     )
 
 
+@pytest.mark.long
 def test_settings_alone_are_rolled_back(fleet: Fleet) -> None:
     canary = fleet.devices[0]
     before = fleet.running(canary)
@@ -349,7 +350,7 @@ def test_settings_alone_are_rolled_back(fleet: Fleet) -> None:
     again = fleet.play("playbooks/rollback.yml", "--limit", canary.name)
 
     assert forth.code == 0, forth.text[-6000:]
-    assert "min_interval_ms" in between.settings
+    assert between.settings != before.settings
     assert back.code == 0, back.text[-6000:]
     assert (after.release, after.bundle, after.settings) == (before.release, before.bundle, before.settings)
     assert again.code == 0, again.text[-6000:]
