@@ -19,6 +19,16 @@ from oahega_build.cli.options import (
 )
 from oahega_build.runs.output import held_back
 
+HeldOutPacks = Annotated[
+    list[Path], typer.Option("--pack", help="File of `pack-faces`, whose held-out part is used.")
+]
+FittedElsewhere = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--elsewhere", help="Source whose part `choose` the operating point is fitted on, too. Repeatable."
+    ),
+]
+
 
 @app.command("pack-faces")
 def pack_faces(
@@ -97,10 +107,8 @@ def answer_pack(
 def export_ensemble(
     source: Annotated[Path, typer.Argument(help="Run of train-ensemble.")],
     student: Annotated[str, typer.Option(help="Which of its students.")],
-    pack: Annotated[list[Path], typer.Option(help="File of `pack-faces`, whose held-out part is used.")],
-    elsewhere: Annotated[
-        list[Path] | None, typer.Option(help="Source whose part `choose` the operating point is fitted on.")
-    ] = None,
+    pack: HeldOutPacks,
+    elsewhere: FittedElsewhere = None,
     term: Annotated[
         list[str] | None, typer.Option(help="A training set with its terms, for the card; repeat.")
     ] = None,
@@ -118,10 +126,8 @@ def export_ensemble(
 @app.command("fit-operating-point")
 def fit_operating_point(
     model: Annotated[Path, typer.Argument(help="Folder with entry.json and its .tflite.")],
-    pack: Annotated[list[Path], typer.Option(help="File of `pack-faces`, whose held-out part is used.")],
-    elsewhere: Annotated[
-        list[Path] | None, typer.Option(help="Source whose part `choose` is used as well; repeatable.")
-    ] = None,
+    pack: HeldOutPacks,
+    elsewhere: FittedElsewhere = None,
     detector: FaceDetector = EMBEDDED,
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,

@@ -244,7 +244,7 @@ def save_weights(path: Path, name: str, net: keras.Model, dtype: str = "float16"
     weights: dict[str, Any] = {
         f"{name}/{v.path}": np.asarray(ops.convert_to_numpy(v)).astype(dtype) for v in net.weights
     }
-    np.savez(data, **weights)
+    np.savez_compressed(data, **weights)
     write_bytes(path, data.getvalue())
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from oahega_edge.control.client import ask
 from oahega_edge.errors import EdgeError
+from oahega_edge.text import read_text
 
 MOST_CONNECTIONS = 128
+LARGEST_TOKEN = 4096
+"""Bytes of its file, as of other passwords."""
 BACKLOG = 128
 """Connections that wait to be accepted. Uvicorn's 2048 would all be accepted at once in a flood."""
 
@@ -24,7 +27,7 @@ def main() -> None:
 
     options = _options()
     logging.basicConfig(level="INFO", format="%(message)s")
-    token = options.token_file.read_text(encoding="utf-8").strip() if options.token_file else None
+    token = read_text(options.token_file, LARGEST_TOKEN).strip() if options.token_file else None
 
     def mute(muted: bool) -> None:
         try:

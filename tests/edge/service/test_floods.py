@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +14,7 @@ import psutil
 import pytest
 
 from brokers import Ear, Mosquitto, free_port, needs_mosquitto
+from kiosk import started
 from oahega_edge.contract.messages import Health
 from oahega_edge.tools.demo_clip import write_demo_clip
 from waiting import wait_until
@@ -40,24 +38,8 @@ def metrics() -> int:
 
 @pytest.fixture
 def daemon(tmp_path: Path, clip: Path, mosquitto: Mosquitto, metrics: int) -> Iterator[psutil.Process]:
-    settings = {
-        "camera.source": f"loop:{clip}",
-        "deployment.context": "development",
-        "device.name": "kiosk",
-        "mqtt.host": mosquitto.host,
-        "mqtt.port": mosquitto.port,
-        "mqtt.commands": "true",
-        "mqtt.discovery": "true",
-        "metrics.port": metrics,
-        "health.interval_s": "1",
-    }
-    command = [sys.executable, "-m", "oahega_edge", "run", *(f"--set={k}={v}" for k, v in settings.items())]
-    process = subprocess.Popen(
-        command, env=os.environ | {"STATE_DIRECTORY": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path)}
-    )
-    yield psutil.Process(process.pid)
-    process.kill()
-    process.wait()
+    with started(tmp_path, clip, mosquitto, metrics__port=metrics) as process:
+        yield psutil.Process(process.pid)
 
 
 def births(ear: Ear, port: int) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from brokers import Ear, Mosquitto, needs_mosquitto
+from kiosk import started
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import Health, Info, State
@@ -33,36 +31,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def daemon(tmp_path: Path, clip: Path, mosquitto: Mosquitto) -> Iterator[subprocess.Popen[bytes]]:
     with started(tmp_path, clip, mosquitto) as process:
         yield process
-
-
-@contextlib.contextmanager
-def started(
-    tmp_path: Path, clip: Path, mosquitto: Mosquitto, **more: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    settings = {
-        "camera.source": f"loop:{clip}",
-        "deployment.context": "development",
-        "device.name": "kiosk",
-        "mqtt.host": mosquitto.host,
-        "mqtt.port": mosquitto.port,
-        "mqtt.commands": "true",
-        "mqtt.discovery": "true",
-        "health.interval_s": "1",
-        **{name.replace("__", "."): value for name, value in more.items()},
-    }
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "oahega_edge",
-            "run",
-            *(f"--set={key}={value}" for key, value in settings.items()),
-        ],
-        env=os.environ | {"STATE_DIRECTORY": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path)},
-    )
-    yield process
-    process.kill()
-    process.wait()
 
 
 def test_a_subscriber_gets_the_whole_contract(daemon: subprocess.Popen[bytes], mosquitto: Mosquitto) -> None:
