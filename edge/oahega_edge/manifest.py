@@ -199,6 +199,8 @@ class SuggestedDecision(Value):
 
     threshold: Share
     frames: Annotated[int, Field(ge=1, le=1000)]
+    lapse: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of faces that are misread however many frames are averaged."""
 
 
 class ModelCard(Value):

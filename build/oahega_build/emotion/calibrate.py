@@ -111,9 +111,12 @@ def fit_prior(
 def expected_calibration_error(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 15
 ) -> float:
+    """`calibration_error` of the best label of each picture: probabilities (n, labels), labels (n,)."""
+    return calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+
+
+def calibration_error(confidence: NDArray[np.floating], right: NDArray[np.bool_], bins: int = 15) -> float:
     """Mean gap between confidence and accuracy over bins of equal width, weighted by their size."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
     number = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [
         abs(confidence[number == b].mean() - right[number == b].mean()) * (number == b).mean()

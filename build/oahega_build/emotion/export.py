@@ -109,7 +109,7 @@ def _calibrated(
 ) -> EmotionEntry:
     temperature = fit_temperature(logits, labels)
     threshold = suggested_threshold(softmax(logits, temperature), labels)
-    suggested = SuggestedDecision(threshold=threshold, frames=DECISION.frames)
+    suggested = DECISION.model_copy(update={"threshold": threshold})
     prior = fit_prior(logits, labels, temperature)
     return entry.model_copy(update={"temperature": temperature, "prior": prior, "suggested": suggested})
 

@@ -27,7 +27,7 @@ from oahega_build.runs import artifacts
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source
 from oahega_edge.chain.classification import calibrated
 from oahega_edge.chain.preprocess import crop_face, resize_pixels
-from oahega_edge.manifest import EmotionEntry, InputTensor, ModelCard, ModelFile, SuggestedDecision
+from oahega_edge.manifest import EmotionEntry, InputTensor, ModelCard, ModelFile
 
 MODEL_NAME, WEIGHTS_NAME = "emotion.tflite", "weights.npz"
 REPRESENTATIVE = 512
@@ -130,7 +130,7 @@ def _entry(
         outputs=outputs,
         labels=recipe.labels,
         temperature=1.0,
-        suggested=SuggestedDecision(threshold=DECISION.threshold, frames=DECISION.frames),
+        suggested=DECISION,
         golden=golden(data, exported, outputs),
         card=ModelCard(
             recipe=f"{source}: {student}",

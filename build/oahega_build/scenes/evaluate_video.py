@@ -36,8 +36,9 @@ from oahega_build.scenes.video_comparison import (
     paper_sweep,
     prepared,
 )
+from oahega_build.scenes.video_decisions import published, reliability
 from oahega_build.scenes.video_records import Recording, cached, clip_frames, recorded
-from oahega_build.scenes.video_report import as_table, draw
+from oahega_build.scenes.video_report import as_lines, as_table, draw
 from oahega_edge.cameras import open_camera
 from oahega_edge.endings import is_video
 from oahega_edge.service.settings import Settings
@@ -105,6 +106,9 @@ def evaluate_run(
         frequent = dataset.labels[counts.most_common(1)[0][0]]
         rows = compare(plain, held, best, frequent)
         truth = plain.truth_flips()
+        decisions = [decision for record in records for decision in published(record, device)]
+        firsts = [decision for decision in decisions if decision.is_first]
+        told = {"all": reliability(decisions), "first": reliability(firsts)}
         run.write_metrics(
             {
                 "sequences": describe(plan_scenarios(scenery, SEEDS[part], *size)),
@@ -113,13 +117,14 @@ def evaluate_run(
                 "ours": mine,
                 "matched": matched,
                 "true_flips_per_minute": truth,
+                "reliability": told,
                 "clips": [clip.name for clip in seen],
             }
         )
         draw(paper, mine, rows, truth, run.folder / "operating-points.png")
         if part == "valid":
             log_valid(rows, chain, data.name)
-    return as_table(rows, matched, truth)
+    return f"{as_table(rows, matched, truth)}\n\n{as_lines(told)}"
 
 
 def log_valid(rows: Sequence[Row], chain: Chain, data: str, log: Path = VALID_LOG) -> None:

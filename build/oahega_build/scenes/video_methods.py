@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from oahega_build.scenes.sequences import EPOCH
 from oahega_build.scenes.video_metrics import Answer, Answers
 from oahega_build.scenes.video_records import Face, Moment, Recording
-from oahega_edge.chain.decider import Decider, TrackedFace
+from oahega_edge.chain.decider import Decider, Seen, TrackedFace
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.smoothing import Window
 from oahega_edge.chain.trigger import UNCERTAIN
@@ -60,9 +60,8 @@ class Sight:
 Sights = Sequence[Sequence[Sight]]
 
 
-def followed(record: Recording, decider: Decider, min_height_px: float = 0.0) -> Sights:
-    """Plays a record to the device's own decider: each frame's tracked faces with what was decided."""
-    frames = []
+def played(record: Recording, decider: Decider, min_height_px: float = 0.0) -> Iterator[tuple[Moment, Seen]]:
+    """Plays a record to the device's own decider: each frame with what it brought."""
     for moment in record.moments:
         faces = {face.detection.box: face for face in moment.faces}
 
@@ -71,8 +70,15 @@ def followed(record: Recording, decider: Decider, min_height_px: float = 0.0) ->
             return face.scores if face.height >= min_height_px else None
 
         found = [face.detection for face in moment.faces]
-        tracked = decider.see(found, read, EPOCH, moment.time).faces
-        frames.append([Sight(each, faces.get(each.box)) for each in tracked])
+        yield moment, decider.see(found, read, EPOCH, moment.time)
+
+
+def followed(record: Recording, decider: Decider, min_height_px: float = 0.0) -> Sights:
+    """Each frame's tracked faces with what the device's own decider made of them."""
+    frames = []
+    for moment, seen in played(record, decider, min_height_px):
+        faces = {face.detection.box: face for face in moment.faces}
+        frames.append([Sight(each, faces.get(each.box)) for each in seen.faces])
     return frames
 
 

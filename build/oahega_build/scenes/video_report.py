@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from oahega_build.scenes.video_comparison import ALL, OURS, PAPER_THRESHOLDS, Match, Row
+from oahega_build.scenes.video_decisions import Reliability
 
 
 def as_table(rows: Sequence[Row], matched: Sequence[Match], truth: float) -> str:
@@ -27,6 +28,20 @@ def as_table(rows: Sequence[Row], matched: Sequence[Match], truth: float) -> str
         "later (both hold faces; an unanswered face is an error)",
         *(_matched_line(match_) for match_ in matched),
     ]
+    return "\n".join(lines)
+
+
+def as_lines(told: Mapping[str, Reliability | None]) -> str:
+    """How reliable published decisions are, for a terminal."""
+    lines = ["published decisions: how many are right, beside the confidence that they are published with"]
+    for name, of in told.items():
+        figures = (
+            "none"
+            if of is None
+            else f"{of.decisions} decisions, {of.accuracy:.3f} right, mean confidence {of.confidence:.3f}, "
+            f"calibration error {of.calibration_error:.3f}"
+        )
+        lines.append(f"{name}: {figures}")
     return "\n".join(lines)
 
 

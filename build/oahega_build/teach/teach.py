@@ -153,8 +153,8 @@ def _decision(verdict: Verdict, base: Bundle) -> SuggestedDecision:
     """At least the threshold of the embedded models: people show more than the classes of a small set."""
     answers = softmax(verdict.proof.logits, verdict.temperature)
     least = suggested_threshold(answers, verdict.lesson.truth)
-    frames = base.manifest.emotion.suggested.frames
-    return SuggestedDecision(threshold=max(DECISION.threshold, least), frames=frames)
+    threshold = max(DECISION.threshold, least)
+    return base.manifest.emotion.suggested.model_copy(update={"threshold": threshold})
 
 
 def _card(content: bytes, base: Bundle, verdict: Verdict, wish: Wish) -> ModelCard:

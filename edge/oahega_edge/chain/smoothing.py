@@ -7,6 +7,10 @@ multiplies its probabilities in, to the power 1/N, because neighbouring frames r
 thus count as much as their geometric mean, and a sure frame counts more than an unsure one. The class prior
 of the training set (more people smile than scowl in it) is divided out of every frame, because it would
 otherwise be counted again with each (scaled likelihoods: Bourlard and Morgan 1994, chapter 7).
+
+What is told is how often such a belief is right. The frames of a new face, fewer than N so far, count as one
+look already. And some faces are misread however long they are seen, because all their frames share one
+pose and one light: a lapse (the ceiling of a psychometric function: Wichmann and Hill 2001).
 """
 
 from __future__ import annotations
@@ -112,17 +116,27 @@ class Belief:
     """Probability of each emotion, given all frames of one face so far."""
 
     def __init__(
-        self, *, frames: int, max_age: float, lasting: float, prior: Sequence[float] | None = None
+        self,
+        *,
+        frames: int,
+        max_age: float,
+        lasting: float,
+        prior: Sequence[float] | None = None,
+        lapse: float = 0.0,
     ) -> None:
         """`frames`: N, neighbouring frames that together count as one look; `max_age`: seconds unseen after
         which the belief is reset; `lasting`: seconds that an expression lasts on average; `prior`:
-        class prior of the training set; None: uniform.
+        class prior of the training set; None: uniform; `lapse`: share of faces about which all frames tell
+        nothing.
         """
         self._log_prior = 0.0 if prior is None else np.log(np.maximum(prior, _LEAST_EVIDENCE))
         self._frames = frames
         self._max_age = max_age
         self._lasting = lasting
+        self._lapse = lapse
         self._belief: NDArray[np.float64] | None = None
+        self._look = 0.0
+        """Share of a look that the frames so far make up, at most 1."""
         self._times: deque[float] = deque(maxlen=frames)
 
     def resize(self, frames: int) -> None:
@@ -137,15 +151,22 @@ class Belief:
         before = self._faded(len(scores), now, in_sight)
         said = np.log(np.maximum(scores, _LEAST_EVIDENCE)) - self._log_prior
         evidence = said * (weight / self._frames)
+        self._look = min(1.0, self._look + weight / self._frames)
         powers = before * np.exp(evidence - evidence.max())
         self._belief = powers / powers.sum()
         self._times.append(now)
-        return Average(self._belief, len(self._times), now - self._times[0])
+        return Average(self._told(self._belief), len(self._times), now - self._times[0])
+
+    def _told(self, belief: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How often a face with this belief shows each expression."""
+        powers = np.ones_like(belief) if self._look == 0 else belief ** (1 / self._look)
+        return np.asarray((1 - self._lapse) * powers / powers.sum() + self._lapse / len(belief), np.float64)
 
     def _faded(self, labels: int, now: float, in_sight: bool) -> NDArray[np.float64]:
         """The previous belief, faded: the expression may have changed to any other since."""
         if self._belief is None or (now - self._times[-1] > self._max_age and not in_sight):
             self._times.clear()
+            self._look = 0.0
             return np.full(labels, 1 / labels)
         stayed = math.exp(-(now - self._times[-1]) / self._lasting)
         changed = (1 - self._belief) / (labels - 1)
@@ -153,9 +174,9 @@ class Belief:
 
 
 def new_smoothing(
-    mean: Mean, *, frames: int, max_age: float, lasting: float, prior: Sequence[float] | None
+    mean: Mean, *, frames: int, max_age: float, lasting: float, prior: Sequence[float] | None, lapse: float
 ) -> Smoothing:
-    """The memory of a new face; `lasting` and `prior` matter for the belief only."""
+    """The memory of a new face; `lasting`, `prior` and `lapse` matter for the belief only."""
     if mean == "belief":
-        return Belief(frames=frames, max_age=max_age, lasting=lasting, prior=prior)
+        return Belief(frames=frames, max_age=max_age, lasting=lasting, prior=prior, lapse=lapse)
     return Window(frames=frames, max_age=max_age, mean=mean)

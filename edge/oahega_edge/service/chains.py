@@ -67,6 +67,7 @@ def make_decider(
             max_age=smoothing.max_age_ms / 1000,
             lasting=smoothing.lasting_s,
             prior=prior,
+            lapse=smoothing.lapse,
         ),
         frames=smoothing.frames,
         rules=trigger_rules(settings),

@@ -186,6 +186,7 @@ class Smoothing(Section):
     frames: Annotated[int, Field(ge=1, le=1000)]
     mean: Literal["belief", "geometric", "arithmetic"]
     lasting_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)]
+    lapse: Annotated[float, Field(ge=0, le=0.5)]
     max_age_ms: Annotated[int, Field(ge=1)]
 
 
@@ -386,7 +387,7 @@ def suggestions(manifest: Manifest) -> Tree:
     }
     return {
         "detection": {**scores, "nms_iou": detection.nms_iou},
-        "smoothing": {"frames": decision.frames},
+        "smoothing": {"frames": decision.frames, "lapse": decision.lapse},
         "trigger": {"threshold": decision.threshold},
     }
 

@@ -115,6 +115,37 @@ def test_a_frame_of_no_weight_says_nothing() -> None:
     assert filter_.add(p(0.9, 0.05, 0.05), 0.0, weight=0.0).scores == pytest.approx([1 / 3] * 3)
 
 
+def test_the_first_frames_count_as_a_whole_look() -> None:
+    said = p(0.7, 0.2, 0.1)
+    filter_ = belief(frames=4)
+
+    for i in range(3):
+        told = filter_.add(said, i / 15).scores
+
+    assert told == pytest.approx(said, abs=0.02)
+    assert filter_.add(said, 0.2).scores[0] == pytest.approx(0.7, abs=0.02)
+    assert filter_.add(said, 0.27).scores[0] > 0.72
+
+
+def test_no_face_is_believed_beyond_the_lapse() -> None:
+    filter_ = Belief(frames=1, max_age=2.0, lasting=60.0, lapse=0.12)
+    for i in range(100):
+        scores = filter_.add(p(0.98, 0.01, 0.01), i / 15).scores
+
+    assert scores[0] == pytest.approx(1 - 0.12 + 0.04, abs=0.01)
+    assert scores.sum() == pytest.approx(1)
+
+
+def test_a_larger_n_while_running_sharpens_nothing() -> None:
+    filter_ = belief(frames=2)
+    for i in range(2):
+        before = filter_.add(p(0.6, 0.3, 0.1), i / 15).scores
+
+    filter_.resize(50)
+
+    assert filter_.add(p(0.6, 0.3, 0.1), 0.13).scores == pytest.approx(before, abs=0.02)
+
+
 def test_a_belief_sums_to_one_and_survives_a_zero() -> None:
     filter_ = belief(frames=1)
     for i in range(100):

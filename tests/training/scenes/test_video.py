@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oahega_build.scenes.chain import device_settings
 from oahega_build.scenes.sequences import Truth
+from oahega_build.scenes.video_decisions import Published, published, reliability
 from oahega_build.scenes.video_methods import (
+    Device,
     always,
     followed,
     original,
@@ -18,6 +21,7 @@ from oahega_build.scenes.video_methods import (
 )
 from oahega_build.scenes.video_metrics import Answer, Tally, clip_flips
 from oahega_build.scenes.video_records import Face, Moment, Recording, cached
+from oahega_edge.bundles.load import DEFAULT_BUNDLE
 from oahega_edge.chain.decider import Decider
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.geometry import Box
@@ -209,3 +213,42 @@ def test_a_clip_without_truth_and_without_a_face_is_kept_as_well(tmp_path: Path)
     again = cached(tmp_path, "clip", lambda: pytest.fail("it was kept"))
 
     assert [(m.time, m.faces, m.truths) for m in again.moments] == [(0.0, (), ()), (0.1, (), ())]
+
+
+@pytest.fixture(scope="module")
+def device() -> Device:
+    settings = device_settings(DEFAULT_BUNDLE, ("smoothing.frames=1", "smoothing.lapse=0.0"))
+    return Device(settings, LABELS)
+
+
+def test_a_right_and_a_wrong_decision_are_told_apart(device: Device) -> None:
+    right, wrong = film([HAPPY] * 30, [0] * 30), film([HAPPY] * 30, [1] * 30)
+
+    made = [*published(right, device), *published(wrong, device)]
+
+    assert [(decision.right, decision.is_first) for decision in made] == [(True, True), (False, True)]
+    assert [decision.confidence for decision in made] == pytest.approx([0.9, 0.9], abs=0.05)
+
+
+def test_a_decision_on_no_face_is_not_counted(device: Device) -> None:
+    record = film([HAPPY] * 30, [0] * 30)
+    nobody = [Moment(m.time, m.faces, ()) for m in record.moments]
+
+    assert published(Recording("film", "low", LABELS, tuple(nobody)), device) == []
+
+
+def test_the_lapse_lowers_the_confidence_of_what_is_published(device: Device) -> None:
+    sure = film([np.array([0.99, 0.01])] * 30, [0] * 30)
+
+    told = published(sure, device.changed("smoothing", lapse=0.2))
+
+    assert [decision.confidence for decision in told] == pytest.approx([0.9], abs=0.01)
+
+
+def test_decisions_that_are_as_often_right_as_they_say_are_reliable() -> None:
+    fair = [Published(0.75, i % 4 > 0, True) for i in range(100)]
+    boastful = [Published(0.95, i % 4 > 0, True) for i in range(100)]
+
+    assert reliability(fair).calibration_error == pytest.approx(0.0)
+    assert reliability(boastful).calibration_error == pytest.approx(0.2)
+    assert reliability([]) is None

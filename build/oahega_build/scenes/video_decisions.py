@@ -1,0 +1,85 @@
+"""How often published decisions are right, beside the confidence that they are published with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from oahega_build.emotion.calibrate import calibration_error
+from oahega_build.scenes.sequences import Truth
+from oahega_build.scenes.video_methods import Device, played
+from oahega_build.scenes.video_metrics import SAME_FACE
+from oahega_build.scenes.video_records import Recording
+from oahega_edge.chain.geometry import Box, edges_of, iou_matrix
+from oahega_edge.chain.trigger import UNCERTAIN, Decision
+
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One decision that names an expression."""
+
+    confidence: float
+    right: bool
+    """The person at this place shows it in the decision's frame."""
+    is_first: bool
+    """Of its face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Published decisions together."""
+
+    decisions: int
+    accuracy: float
+    confidence: float
+    """Mean."""
+    calibration_error: float
+    """Gap between confidence and accuracy over BINS bins."""
+
+
+def published(record: Recording, device: Device) -> list[Published]:
+    """What the device would have published on a sequence: first decisions, changes and heartbeats.
+
+    The `end` of a face says nothing new. Decisions on what is no face are left out: whether a face is there
+    is the detector's confidence, not this one.
+    """
+    made = []
+    for moment, seen in played(record, device.decider(), device.settings.detection.min_face_px):
+        visible = [truth for truth in moment.truths if truth.visible]
+        for decision in seen.decisions:
+            shown = _shown_at(decision.box, visible)
+            if _names_an_expression(decision) and shown is not None:
+                right = record.labels[shown] == decision.emotion
+                made.append(Published(decision.confidence, right, decision.phase == "new"))
+    return made
+
+
+def reliability(decisions: Sequence[Published]) -> Reliability | None:
+    """None where nothing was published."""
+    if not decisions:
+        return None
+    confidence = np.array([decision.confidence for decision in decisions])
+    right = np.array([decision.right for decision in decisions])
+    return Reliability(
+        len(decisions),
+        float(right.mean()),
+        float(confidence.mean()),
+        calibration_error(confidence, right, BINS),
+    )
+
+
+def _names_an_expression(decision: Decision) -> bool:
+    return decision.phase != "end" and decision.emotion != UNCERTAIN
+
+
+def _shown_at(box: Box, visible: Sequence[Truth]) -> int | None:
+    """What the person at this place shows; None where nobody is."""
+    if not visible:
+        return None
+    overlap = iou_matrix(edges_of(truth.box for truth in visible), edges_of([box]))[:, 0]
+    nearest = int(overlap.argmax())
+    return visible[nearest].label if overlap[nearest] >= SAME_FACE else None
