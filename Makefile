@@ -16,11 +16,12 @@ PYTEST = $(BIN)/python -m pytest
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults nemesis strange-bundles arm64-test clean
+.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults nemesis strange-bundles arm64-test clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
-	@echo "make test                      run all tests except the long ones"
+	@echo "make test                      run all tests except those that train for long and the long ones"
+	@echo "make test-training             run the tests that train for more than ten seconds"
 	@echo "make quick                     run the tests of the pure core, in half a minute"
 	@echo "make test-plain                run the tests that train, on plain kernels"
 	@echo "make test-portable [SEEDS=5]   print by how much each promise of a trained network holds, over seeds and kernels"
@@ -54,7 +55,10 @@ demo: $(VENV)/demo
 	$(BIN)/oahega-edge demo $(if $(SOURCE),--source "$(SOURCE)")
 
 test: $(VENV)/dev
-	$(PYTEST) $(PARALLEL) -m "not long and not fleet" --durations=10
+	$(PYTEST) $(PARALLEL) -m "not long and not fleet and not lengthy" --durations=10
+
+test-training: $(VENV)/dev
+	$(PYTEST) $(PARALLEL) -m "lengthy and not long" --durations=10
 
 quick: $(VENV)/dev
 	$(PYTEST) -q -m "not long and not broker and not shared" tests/edge/chain tests/edge/contract

@@ -47,6 +47,7 @@ def trained(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ig
     return train(recipe, "tiny", artifacts, artifacts, "run")
 
 
+@pytest.mark.lengthy
 def test_a_training_leaves_a_detector_that_passes_its_own_self_test(trained: Path) -> None:
     from oahega_edge.bundles.load import self_test
     from oahega_edge.runtimes import open_model
@@ -63,6 +64,7 @@ def test_a_training_leaves_a_detector_that_passes_its_own_self_test(trained: Pat
     assert entry.input.dtype == "int8"
 
 
+@pytest.mark.lengthy
 def test_it_learned_to_find_what_was_drawn(trained: Path, margins: Margins) -> None:
     figures = json.loads((trained / "metrics.json").read_text())
 
@@ -72,6 +74,7 @@ def test_it_learned_to_find_what_was_drawn(trained: Path, margins: Margins) -> N
         margins.at_most(f"AP50 of {label} lost by int8", lost, 0.1)
 
 
+@pytest.mark.lengthy
 def test_history_tells_every_epoch(trained: Path, margins: Margins) -> None:
     lines = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
 
@@ -102,6 +105,7 @@ def resumed(tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     return interim, train(tiny, "tiny", artifacts, artifacts, "run")
 
 
+@pytest.mark.lengthy
 def test_an_interrupted_training_goes_on_to_the_same_weights(  # type: ignore[no-untyped-def]
     tiny, resumed: tuple[Path, Path], tmp_path: Path, margins: Margins
 ) -> None:
@@ -116,6 +120,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(  # type: ignore[no
         margins.at_most("difference of a weight", max(np.abs(a[n] - b[n]).max() for n in a.files), 1e-3)
 
 
+@pytest.mark.lengthy
 def test_a_training_goes_on_from_an_earlier_run(  # type: ignore[no-untyped-def]
     trained: Path, tiny, tmp_path: Path, margins: Margins
 ) -> None:
@@ -132,6 +137,7 @@ def test_a_training_goes_on_from_an_earlier_run(  # type: ignore[no-untyped-def]
     margins.at_most("AP50 of persons lost", found(trained) - found(finished), 0.1)
 
 
+@pytest.mark.lengthy
 def test_a_share_of_the_earlier_weights_lies_between_both(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """1: those of the earlier run; without one there is nothing to share."""
     from oahega_build.detector.checkpoint import read_decoder
@@ -155,6 +161,7 @@ def test_a_share_of_the_earlier_weights_lies_between_both(trained: Path, tiny, t
         averaged_model(dataclasses.replace(recipe, earlier=None), decoder, checkpoint)
 
 
+@pytest.mark.lengthy
 def test_an_earlier_run_of_another_net_is_refused(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     from oahega_build.detector.train import train
 
@@ -165,12 +172,14 @@ def test_an_earlier_run_of_another_net_is_refused(trained: Path, tiny, tmp_path:
         train(dataclasses.replace(tiny, earlier=trained, net=wider), "tiny", tmp_path, tmp_path, "other")
 
 
+@pytest.mark.lengthy
 def test_an_unfinished_training_can_be_exported(resumed: tuple[Path, Path]) -> None:
     entry = DetectorEntry.model_validate_json((resumed[0] / "entry.json").read_text())
 
     assert entry.card.metrics["steps"] == 8
 
 
+@pytest.mark.lengthy
 def test_a_finished_run_can_be_exported_with_post_processing_for_the_same_boxes(  # type: ignore[no-untyped-def]
     trained: Path, tiny, tmp_path: Path, margins: Margins
 ) -> None:
@@ -209,6 +218,7 @@ def test_exporting_before_the_first_epoch_says_so(tiny, tmp_path: Path) -> None:
         export_checkpoint(tiny, "tiny", tmp_path, "nothing", tmp_path / "interim")
 
 
+@pytest.mark.lengthy
 def test_a_finished_run_is_not_trained_again(trained: Path, tiny) -> None:  # type: ignore[no-untyped-def]
     from oahega_build.detector.train import train
 
@@ -224,6 +234,7 @@ def test_training_without_labels_names_the_verb_that_makes_them(tiny, tmp_path: 
         train(tiny, "tiny", tmp_path, tmp_path, "run")
 
 
+@pytest.mark.lengthy
 @pytest.mark.shared
 def test_an_evaluation_measures_detector_and_rivals_in_one_run(trained: Path, shared: Path) -> None:
     from oahega_build.detector.evaluate import evaluate

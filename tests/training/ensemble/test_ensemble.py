@@ -131,6 +131,7 @@ def test_without_ranges_a_face_is_the_devices_crop_or_its_mirror_image(recipe) -
     assert apart.max() <= 1
 
 
+@pytest.mark.lengthy
 def test_students_learn_what_the_faces_show(run: Path) -> None:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
@@ -138,6 +139,7 @@ def test_students_learn_what_the_faces_show(run: Path) -> None:
     assert lines[-1]["held_out"]["one"]["accuracy"] > 0.9
 
 
+@pytest.mark.lengthy
 def test_processes_share_the_nets_of_one_run(pack: Path, recipe, tmp_path: Path) -> None:
     from oahega_build.ensemble.recipe import Course
     from oahega_build.ensemble.train import train_ensemble
@@ -160,6 +162,7 @@ def test_a_net_that_the_recipe_lacks_is_named(pack: Path, recipe, tmp_path: Path
         train_ensemble(recipe, [pack], tmp_path, "run", {}, only=["three"])
 
 
+@pytest.mark.lengthy
 def test_a_student_becomes_a_file_at_its_operating_point(run: Path, pack: Path, tmp_path: Path) -> None:
     from oahega_build.emotion.evaluate import load_emotion
     from oahega_build.ensemble.export import export_ensemble

@@ -46,6 +46,7 @@ def runs(artifacts: Path) -> list[Path]:
     return sorted(artifacts.glob("*/t*-*"))
 
 
+@pytest.mark.lengthy
 def test_the_figures_are_those_of_the_exported_files(artifacts: Path, six: Path, tmp_path: Path) -> None:
     figures = stage.compare_distillation(runs(artifacts), six, ["held-out"], tmp_path, "a")
 
@@ -61,6 +62,7 @@ def test_the_figures_are_those_of_the_exported_files(artifacts: Path, six: Path,
     assert (tmp_path / "compare-distillation/a/figure_7.svg").is_file()
 
 
+@pytest.mark.lengthy
 def test_a_look_at_valid_is_logged_for_every_student(artifacts: Path, tmp_path: Path) -> None:
     data = tmp_path / "split"
     draw_dataset(data / "train", per_class=12)
@@ -74,6 +76,7 @@ def test_a_look_at_valid_is_logged_for_every_student(artifacts: Path, tmp_path: 
     ]  # fmt: skip
 
 
+@pytest.mark.lengthy
 def test_one_kind_of_students_is_refused(artifacts: Path, six: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="all students are untaught"):
         stage.compare_distillation([artifacts / "train-emotion/twin-1"], six, ["held-out"], tmp_path, "a")

@@ -91,6 +91,7 @@ def killed_and_resumed(recipe_file: Path, six: Path, tmp_path_factory: pytest.Te
     return folder / "tune" / "default"
 
 
+@pytest.mark.lengthy
 def test_a_killed_search_goes_on_with_the_trial_that_it_was_in(killed_and_resumed: Path) -> None:
     metrics = json.loads((killed_and_resumed / "metrics.json").read_text())
     trials = json.loads((killed_and_resumed / "trials.json").read_text())
@@ -99,6 +100,7 @@ def test_a_killed_search_goes_on_with_the_trial_that_it_was_in(killed_and_resume
     assert all(trial["log"] for trial in trials)
 
 
+@pytest.mark.lengthy
 def test_table_1_has_every_class_of_the_best_trials_with_intervals(killed_and_resumed: Path) -> None:
     metrics = json.loads((killed_and_resumed / "metrics.json").read_text())
     values = [row["value"] for row in metrics["table_1"]]
@@ -110,12 +112,14 @@ def test_table_1_has_every_class_of_the_best_trials_with_intervals(killed_and_re
     assert "average" in (killed_and_resumed / "table_1.txt").read_text()
 
 
+@pytest.mark.lengthy
 def test_the_pictures_of_the_search_are_there(killed_and_resumed: Path) -> None:
     made = {path.stem for path in killed_and_resumed.glob("*.svg")}
 
     assert {"figure_5", "history", "slice"} <= made
 
 
+@pytest.mark.lengthy
 def test_the_best_recipe_can_be_trained_and_differs_only_where_searched(
     killed_and_resumed: Path, recipe_file: Path
 ) -> None:

@@ -267,6 +267,7 @@ def test_a_second_call_has_nothing_to_do(out: Path, six: Path, key: tuple[Path, 
     assert (out / "bundle" / "manifest.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.lengthy
 def test_a_bundle_is_fine_tuned_on_pictures_of_ones_own(out: Path, six: Path, tmp_path: Path) -> None:
     from oahega_edge.bundles.load import load_bundle
 
