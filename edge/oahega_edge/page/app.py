@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -155,13 +155,16 @@ def _static(content: bytes, kind: str) -> Callable[[Request], Any]:
 
 
 async def _body(request: Request) -> bytes:
-    """The body, or nothing when it is too long."""
+    """The body, or nothing when it is too long or the browser leaves before its end."""
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_BODY:
-            return b""
-    return body
+    with contextlib.suppress(ClientDisconnect):
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST_BODY:
+                break
+        else:
+            return body
+    return b""
 
 
 def _settings(body: bytes) -> dict[str, float] | None:
