@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.contract.events import Event
-from oahega_edge.contract.messages import Delivery, Health, Info, Response, SetCommand, State
+from oahega_edge.contract.messages import Delivery, Health, Info, Response, SetCommand, Showing, State
 from oahega_edge.feed.sight import describe
 from oahega_edge.feed.socket import FeedSocket
 from oahega_edge.publishers.port import Command, Publisher
@@ -87,6 +87,11 @@ class FedPublisher:
         """Tell both."""
         self._feed.send("state", state.to_json())
         self._inner.state(state)
+
+    def showing(self, showing: Showing) -> None:
+        """Tell both."""
+        self._feed.send("showing", showing.to_json())
+        self._inner.showing(showing)
 
     def health(self, health: Health) -> None:
         """Tell both."""

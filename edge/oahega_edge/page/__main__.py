@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from oahega_edge.control.client import ask
+from oahega_edge.control.client import Refused, ask
 from oahega_edge.errors import EdgeError
 from oahega_edge.text import read_text
 
@@ -29,9 +29,11 @@ def main() -> None:
     logging.basicConfig(level="INFO", format="%(message)s")
     token = read_text(options.token_file, LARGEST_TOKEN).strip() if options.token_file else None
 
-    def mute(muted: bool) -> None:
+    def tell(request: str, value: object = None) -> None:
         try:
-            ask(options.control, "mute" if muted else "unmute")
+            ask(options.control, request, value)
+        except Refused as error:
+            raise ValueError(str(error)) from error
         except EdgeError as error:
             raise OSError(str(error)) from error
 
@@ -39,7 +41,7 @@ def main() -> None:
         Hub(options.feed),
         access_for(options.host, options.name, token),
         notice=options.notice,
-        mute=mute,
+        tell=tell,
         folder=options.folder,
     )
     uvicorn.run(

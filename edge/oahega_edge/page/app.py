@@ -67,10 +67,11 @@ class Guard:
 
 
 def make_app(
-    hub: Hub, access: Access, *, notice: str, mute: Callable[[bool], None], folder: Path | None = None
+    hub: Hub, access: Access, *, notice: str, tell: Callable[[str, object], None], folder: Path | None = None
 ) -> ASGIApp:
-    """The page. `notice`: the operator's own words to visitors; `mute` may block and raise OSError;
-    `folder`: pages of the operator's own, served below /own/.
+    """The page. `notice`: the operator's own words to visitors; `tell` hands a request with its value to the
+    daemon, may block and raises ValueError when it is refused, OSError when nobody is there; `folder`: pages
+    of the operator's own, served below /own/.
     """
 
     async def show(request: Request) -> Response:
@@ -102,15 +103,26 @@ def make_app(
             return PlainTextResponse(EXPECTED, 400)
         return Response(status_code=202) if hub.ask({"set": wanted}) else _away()
 
-    def muting(muted: bool) -> Callable[[Request], Any]:
-        async def answer(request: Request) -> Response:
-            try:
-                await asyncio.to_thread(mute, muted)
-            except OSError:
-                return _away()
-            return Response(status_code=204)
+    async def told(request: str, value: object = None) -> Response:
+        try:
+            await asyncio.to_thread(tell, request, value)
+        except ValueError as error:
+            return PlainTextResponse(f"{error}\n", 400)
+        except OSError:
+            return _away()
+        return Response(status_code=204)
 
-        return answer
+    async def mute(request: Request) -> Response:
+        return await told("mute")
+
+    async def unmute(request: Request) -> Response:
+        return await told("unmute")
+
+    async def showing(request: Request) -> Response:
+        body = _object(await _body(request))
+        if set(body) != {"content"}:
+            return PlainTextResponse('expected {"content": "poster-7"}\n', 400)
+        return await told("showing", body["content"])
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -124,8 +136,9 @@ def make_app(
         Route("/enter", enter, methods=["GET", "POST"]),
         Route("/events", events),
         Route("/set", change, methods=["POST"]),
-        Route("/mute", muting(True), methods=["POST"]),
-        Route("/unmute", muting(False), methods=["POST"]),
+        Route("/mute", mute, methods=["POST"]),
+        Route("/unmute", unmute, methods=["POST"]),
+        Route("/showing", showing, methods=["POST"]),
         *(
             Route(f"/{file.name}", _static(file.read_bytes(), KINDS[file.suffix]))
             for file in sorted(STATIC.iterdir())
@@ -169,11 +182,8 @@ async def _body(request: Request) -> bytes:
 
 def _settings(body: bytes) -> dict[str, float] | None:
     """The two settings, if nothing else is asked for; the daemon checks them again."""
-    try:
-        wanted = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(wanted, dict) or not wanted or set(wanted) - {"trigger.threshold", "smoothing.frames"}:
+    wanted = _object(body)
+    if not wanted or set(wanted) - {"trigger.threshold", "smoothing.frames"}:
         return None
     threshold, frames = wanted.get("trigger.threshold", 0.5), wanted.get("smoothing.frames", 1)
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
@@ -181,6 +191,15 @@ def _settings(body: bytes) -> dict[str, float] | None:
     if type(frames) is not int or not 1 <= frames <= 1000:
         return None
     return {key: float(value) if key == "trigger.threshold" else value for key, value in wanted.items()}
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """The JSON object, or an empty one when it is none."""
+    with contextlib.suppress(ValueError, RecursionError):
+        read = json.loads(body)
+        if isinstance(read, dict):
+            return read
+    return {}
 
 
 def _away() -> Response:

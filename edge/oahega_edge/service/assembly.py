@@ -19,8 +19,9 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import COMMANDS
 from oahega_edge.control.folders import SOCKET, claimed, own_folder
-from oahega_edge.control.server import ControlServer
+from oahega_edge.control.server import ControlServer, Handler
 from oahega_edge.feed.publisher import FedPublisher, NoOnlooker, Onlooker
+from oahega_edge.feed.showing import Screen
 from oahega_edge.feed.socket import NAME as FEED
 from oahega_edge.feed.socket import FeedSocket
 from oahega_edge.publishers.broker import MqttOptions
@@ -148,6 +149,7 @@ def make_daemon(
             mute_problem=lambda: mute.problem,
         )
         publisher = make_publisher(settings, folder, environment)
+        screen = Screen(utc_now)
         onlooker: Onlooker = NoOnlooker()
         if settings.page.port:
             publisher = onlooker = _fed(publisher, settings, runtime)
@@ -161,12 +163,12 @@ def make_daemon(
             supervisor=find_supervisor(environment),
             mute=mute,
             reporter=reporter,
-            announcer=Announcer(publisher, reporter, rhythm, metrics),
+            announcer=Announcer(publisher, reporter, screen, rhythm, metrics),
             stop=stop,
             time_synced=time_is_synced,
             onlooker=onlooker,
         )
-        stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon)))
+        stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon, screen)))
         yield daemon
 
 
@@ -250,10 +252,10 @@ def _metrics(settings: Settings) -> Iterator[Metrics]:
         yield endpoint
 
 
-def _control(daemon: Daemon) -> Callable[[str], Mapping[str, object]]:
+def _control(daemon: Daemon, screen: Screen) -> Handler:
     """What the local control socket answers."""
 
-    def handle(request: str) -> Mapping[str, object]:
+    def handle(request: str, value: object) -> Mapping[str, object]:
         match request:
             case "status":
                 return daemon.snapshot()
@@ -263,7 +265,17 @@ def _control(daemon: Daemon) -> Callable[[str], Mapping[str, object]]:
             case "unmute":
                 daemon.mute.unmute()
                 return daemon.mute.answer()
+            case "showing":
+                return _shown(screen, value)
             case _:
-                return {"error": f"unknown request {request!r}; known: status, mute, unmute"}
+                return {"error": f"unknown request {request!r}; known: status, mute, unmute, showing"}
 
     return handle
+
+
+def _shown(screen: Screen, content: object) -> Mapping[str, object]:
+    try:
+        screen.show(content)
+    except ValueError as error:
+        return {"error": str(error)}
+    return {"showing": screen.current}

@@ -78,8 +78,10 @@ def served(tmp_path: Path, *options: str, port: int | None = None) -> Iterator[S
     port = port or free_port()
     asked: list[str] = []
 
-    def answer(request: str) -> dict[str, bool]:
-        asked.append(request)
+    def answer(request: str, value: object) -> dict[str, object]:
+        if value == "what no daemon takes":
+            return {"error": "expected a name"}
+        asked.append(request if value is None else f"{request} {value}")
         return {"muted": request == "mute"}
 
     command = [sys.executable, "-m", "oahega_edge.page", f"--port={port}", *options]

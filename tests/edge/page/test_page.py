@@ -117,7 +117,7 @@ def test_the_names_of_the_loopback_are_known(page: Served, host: str) -> None:
 def test_a_change_from_elsewhere_is_refused(page: Served, origin: str | None) -> None:
     headers = {} if origin is None else {"Origin": origin}
 
-    for path in ("/mute", "/unmute", "/set"):
+    for path in ("/mute", "/unmute", "/set", "/showing"):
         assert page.request("POST", path, {"smoothing.frames": 1}, **headers).status == 403
     assert page.asked == []
 
@@ -130,8 +130,32 @@ def test_mute_reaches_the_daemon(page: Served) -> None:
     page.asked.clear()
 
 
+def test_what_the_screen_shows_reaches_the_daemon(page: Served) -> None:
+    assert page.post("/showing", {"content": "poster-7"}).status == 204
+    assert page.post("/showing", {"content": ""}).status == 204
+    assert page.post("/showing", {"content": None}).status == 204
+
+    assert page.asked == ["showing poster-7", "showing ", "showing"]
+    page.asked.clear()
+
+
+@pytest.mark.parametrize(
+    "body", ["{}", "[]", "nonsense", '"poster-7"', '{"content": "x", "more": 1}', "x" * 5000]
+)
+def test_what_says_no_content_is_refused(page: Served, body: str) -> None:
+    assert page.post("/showing", body).status == 400
+    assert page.asked == []
+
+
+def test_what_the_daemon_refuses_is_said(page: Served) -> None:
+    answer = page.post("/showing", {"content": "what no daemon takes"})
+
+    assert answer.status == 400
+    assert "expected a name" in answer.text  # type: ignore[attr-defined]
+
+
 def test_a_get_changes_nothing(page: Served) -> None:
-    for path in ("/mute", "/unmute", "/set"):
+    for path in ("/mute", "/unmute", "/set", "/showing"):
         assert page.request("GET", path).status == 405
 
 

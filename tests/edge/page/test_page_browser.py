@@ -188,6 +188,26 @@ def test_tabs_share_one_stream_and_a_page_of_ones_own_reacts(page: Page, daemon:
     assert page.evaluate("window.heard") == [0.8, "nobody"]
 
 
+def test_what_the_screen_shows_is_said_and_said_again_to_a_new_daemon(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    with served(tmp_path) as first:
+        page.goto(first.url)
+        page.evaluate('import("/oahega.js").then(({ showing }) => showing("poster-7"))')
+        assert "showing poster-7" in first.asked
+        refusal = page.evaluate(
+            'import("/oahega.js").then(({ showing }) => showing("what no daemon takes")).catch(String)'
+        )
+        assert "expected a name" in refusal
+        page.evaluate('import("/oahega.js").then(({ showing }) => showing("poster-8"))')
+
+    with served(tmp_path, port=first.port) as second:
+        wait_until(lambda: "showing poster-8" in second.asked)
+    context.close()
+
+
 def test_the_examples_react(chromium: Browser, tmp_path: Path) -> None:
     examples = Path(__file__).parents[3] / "docs" / "examples"
     told = {"emotion": "happy", "phase": "new", "confidence": 0.8}

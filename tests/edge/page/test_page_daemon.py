@@ -70,10 +70,15 @@ def test_settings_and_mute_reach_a_running_daemon_and_its_state_the_page(tmp_pat
         assert post(port, "/mute", {}) == 204
         wait_until(lambda: status(lambda said: said["state"]["muted"]))
 
+        assert post(port, "/showing", {"content": "poster-7"}) == 204
+        assert post(port, "/showing", {"content": "poster\n7"}) == 400
+        assert ask(tmp_path / "control.sock", "showing", "poster-8") == {"showing": "poster-8"}
+
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         connection.request("GET", "/events")
         stream = connection.getresponse()
         wait_until(lambda: b'"muted": true' in stream.readline())
+        wait_until(lambda: b'"poster-8"' in stream.readline())
         connection.close()
 
 

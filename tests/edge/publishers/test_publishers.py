@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.mqtt_samples import event, events, health, info, options, state
+from edge.mqtt_samples import event, events, health, info, options, showing, state
 from oahega_edge.errors import PublishError
 from oahega_edge.feed.publisher import FedPublisher
 from oahega_edge.feed.socket import FeedSocket
@@ -57,6 +57,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Publisher]:
 def test_it_takes_every_kind_of_message(opened: Publisher) -> None:
     opened.info(info())
     opened.state(state())
+    opened.showing(showing())
     opened.health(health())
     opened.publish(event())
     opened.respond(Command("mute"), Command("mute").done())
