@@ -86,9 +86,7 @@ class Bench:
             supervisor=self.supervisor,
             mute=self.mute,
             reporter=reporter,
-            announcer=Announcer(
-                self.publisher, reporter, self.screen, Rhythm(health=5, state=20, state_least=0)
-            ),
+            announcer=Announcer(self.publisher, reporter, self.screen, rhythm),
             stop=self.stop,
             time_synced=lambda: True,
         )
