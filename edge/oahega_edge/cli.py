@@ -424,6 +424,16 @@ def showing(
     )
 
 
+@app.command()
+def mount(
+    minutes: Annotated[float, typer.Option(min=0, max=60, help="For how long; 0 ends it.")] = 5,
+    instance: InstanceOption = None,
+) -> None:
+    """Show the camera's picture on the page, on this device only, for whoever mounts it. Mute ends it."""
+    told = f"the page shows the camera's picture on this device for {minutes:g} min, or until mute"
+    _tell(told if minutes else "the page shows no picture", _ask("mount", instance, minutes))
+
+
 def _complain(error: EdgeError) -> None:
     for line in str(error).splitlines():
         print(f"oahega-edge: {masked(line)}", file=sys.stderr)

@@ -87,6 +87,15 @@ def make_app(
         secure = request.url.scheme == "https"
         return RedirectResponse("/", 303, headers={"Set-Cookie": access.cookie(secure=secure)})
 
+    async def picture(request: Request) -> Response:
+        client = request.client.host if request.client else ""
+        headers = request.headers
+        if not access.may_see_picture(client, headers["host"], headers.keys()):
+            return PlainTextResponse("the picture is shown on the device itself only\n", 403)
+        if hub.picture is None:
+            return PlainTextResponse("no picture; run `oahega-edge mount` on the device\n", 404)
+        return Response(hub.picture, media_type="image/jpeg")
+
     async def events(request: Request) -> Response:
         stream = hub.stream()
         try:
@@ -135,6 +144,7 @@ def make_app(
         Route("/", show),
         Route("/enter", enter, methods=["GET", "POST"]),
         Route("/events", events),
+        Route("/picture", picture),
         Route("/set", change, methods=["POST"]),
         Route("/mute", mute, methods=["POST"]),
         Route("/unmute", unmute, methods=["POST"]),

@@ -107,7 +107,7 @@ def test_nothing_is_sent_that_the_contract_does_not_describe(heard: list[Heard])
         assert (expiry is None) == ("messageExpiryInterval" not in binding)
         assert expiry is None or expiry <= binding["messageExpiryInterval"]
 
-    assert seen == {"availability", "info", "event", "state", "health", "discovery", "response"}
+    assert seen == {"availability", "info", "event", "state", "showing", "health", "discovery", "response"}
 
 
 @pytest.mark.broker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from oahega_edge.page.access import access_for
 from oahega_edge.page.connections import MOST_CONNECTIONS
 from oahega_edge.page.hub import MOST_STREAMS
 from oahega_edge.page.texts import STATIC, TEXTS, chosen, languages
@@ -219,6 +221,41 @@ def test_own_pages_are_served_and_nothing_beside_them(tmp_path: Path) -> None:
         assert page.request("GET", "/own/").text == "mine"
         for path in ("/own/../secret", "/own/%2e%2e/secret", "/own/link", "/own//etc/passwd", "/own/%00"):
             assert page.request("GET", path).status in (400, 404)
+
+
+def test_the_picture_is_shown_on_the_device_itself_only_and_not_after_a_mute(page: Served) -> None:
+    def mounted() -> bool:
+        page.feed.send("picture", json.dumps(base64.b64encode(b"a picture").decode()))
+        return page.request("GET", "/picture").status == 200
+
+    assert page.request("GET", "/picture").status == 404
+    wait_until(mounted)
+    for elsewhere in ({"X-Forwarded-For": "192.0.2.1"}, {"Forwarded": "for=192.0.2.1"}, {"Via": "1.1 proxy"}):
+        assert page.request("GET", "/picture", **elsewhere).status == 403
+    page.feed.send("picture", json.dumps(base64.b64encode(b"a picture").decode()))
+    page.seen(camera="muted", muted=True)
+    wait_until(lambda: page.request("GET", "/picture").status == 404)
+    wait_until(mounted)
+    wait_until(lambda: page.request("GET", "/picture").status == 404)  # no newer one came
+
+
+@pytest.mark.parametrize(
+    ("client", "host"),
+    [
+        *(
+            ("192.0.2.1", "127.0.0.1"),
+            ("", "localhost"),
+            ("::ffff:192.0.2.1", "localhost"),
+            ("fe80::1", "::1"),
+        ),
+        *(("127.0.0.1", "kiosk-1"), ("127.0.0.1", "127.0.0.1.evil.example.org"), ("127.0.0.1", "[")),
+    ],
+)
+def test_elsewhere_is_no_picture(client: str, host: str) -> None:
+    access = access_for("0.0.0.0", ["kiosk-1"], TOKEN)
+
+    assert not access.may_see_picture(client, host, ())
+    assert access.may_see_picture("127.0.0.1", "localhost:8321", ("accept",))
 
 
 def test_malformed_requests_change_nothing(page: Served) -> None:

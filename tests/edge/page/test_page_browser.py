@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -120,6 +123,32 @@ def test_the_mounter_sees_boxes_and_advice(page: Page, daemon: Served) -> None:
 
     expect(page.locator("#sight text")).to_have_text("99 px, sad", timeout=MS)
     expect(page.locator("#advice")).to_have_text("Too dark: add light.")
+
+
+def test_the_mounter_sees_the_picture_while_it_is_sent(
+    page: Page, daemon: Served, complaints: list[str]
+) -> None:
+    jpeg = cv2.imencode(".jpg", np.full((480, 640, 3), 128, np.uint8))[1].tobytes()
+    sight = {
+        "width": 640,
+        "height": 480,
+        "faces": [],
+        "people": 0,
+        "brightness": 99,
+        "sharpness": 99,
+        "advice": [],
+    }
+
+    def is_shown() -> bool:
+        daemon.feed.send("picture", json.dumps(base64.b64encode(jpeg).decode()))
+        daemon.feed.send("sight", json.dumps(sight | {"picture": True}))
+        return bool(page.evaluate("document.getElementById('picture').naturalWidth") == 640)
+
+    wait_until(is_shown)
+    assert complaints == []
+    daemon.feed.send("sight", json.dumps(sight | {"picture": False}))
+    expect(page.locator("#picture")).to_be_hidden(timeout=MS)
+    expect(page.locator("#drawing")).to_contain_text("No picture is sent")
 
 
 def test_the_last_hour_is_a_chart_and_a_table(page: Page, daemon: Served) -> None:

@@ -33,6 +33,8 @@ export interface Sight {
   people: number;
   brightness: number;
   sharpness: number;
+  /** Whether `oahega-edge mount` shows the camera's picture on the device's own page. */
+  picture: boolean;
   advice: ("dark" | "bright" | "blurred" | "far")[];
 }
 
