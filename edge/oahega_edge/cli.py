@@ -410,15 +410,39 @@ def unmute(instance: InstanceOption = None) -> None:
     _tell("unmuted", _ask("unmute", instance))
 
 
+@app.command()
+def showing(
+    content: Annotated[
+        str, typer.Argument(metavar="CONTENT", help='A name of it, e.g. poster-7; "": nothing.')
+    ],
+    instance: InstanceOption = None,
+) -> None:
+    """Tell the daemon what the screen beside it shows now; subscribers get it as a message of the device."""
+    _tell(
+        f"the screen shows {content!r}" if content else "the screen shows nothing",
+        _ask("showing", instance, content),
+    )
+
+
+@app.command()
+def mount(
+    minutes: Annotated[float, typer.Option(min=0, max=60, help="For how long; 0 ends it.")] = 5,
+    instance: InstanceOption = None,
+) -> None:
+    """Show the camera's picture on the page, on this device only, for whoever mounts it. Mute ends it."""
+    told = f"the page shows the camera's picture on this device for {minutes:g} min, or until mute"
+    _tell(told if minutes else "the page shows no picture", _ask("mount", instance, minutes))
+
+
 def _complain(error: EdgeError) -> None:
     for line in str(error).splitlines():
         print(f"oahega-edge: {masked(line)}", file=sys.stderr)
 
 
-def _ask(request: str, instance: str | None) -> dict[str, dict[str, Any]]:
+def _ask(request: str, instance: str | None, value: object = None) -> dict[str, dict[str, Any]]:
     from oahega_edge.control.client import ask_all
 
-    return ask_all(os.environ, request, instance)
+    return ask_all(os.environ, request, instance, value)
 
 
 def _tell(done: str, answers: dict[str, dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from oahega_edge.contract.messages import (
     Health,
     Info,
     Latency,
+    Showing,
     State,
 )
 from oahega_edge.publishers.broker import MqttOptions
@@ -116,6 +117,10 @@ def state(**changes: object) -> State:
         "people": 2,
     }
     return State(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def showing() -> Showing:
+    return Showing(time=NOON, device=DEVICE, content="poster-7")
 
 
 def health(**changes: object) -> Health:

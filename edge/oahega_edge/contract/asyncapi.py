@@ -24,6 +24,7 @@ from oahega_edge.contract.messages import (
     MuteCommand,
     Response,
     SetCommand,
+    Showing,
     State,
 )
 
@@ -66,6 +67,14 @@ SENT = (
         "{root}/{device}/state",
         State,
         "What is seen now.",
+        retain=True,
+        expiry_s=defaults.STATE_EXPIRY_S,
+    ),
+    Sent(
+        "showing",
+        "{root}/{device}/showing",
+        Showing,
+        "What the screen beside the device shows.",
         retain=True,
         expiry_s=defaults.STATE_EXPIRY_S,
     ),

@@ -111,6 +111,19 @@ class State(Message):
     """What is wrong with the picture now: black, frozen or torn; null when nothing is."""
 
 
+class Showing(Message):
+    """What the screen beside the device shows, as its page or a program says. Retained with an expiry."""
+
+    schema_id: Annotated[Literal["urn:oahega:showing:1"], Field(alias="schema")] = "urn:oahega:showing:1"
+    """Version of this contract."""
+    time: Moment
+    """Since when, UTC."""
+    device: DeviceName
+    """Name of the device."""
+    content: Annotated[str, Field(min_length=1, max_length=64)] | None
+    """Name of the content, printable characters; null: nothing, or nothing that is known."""
+
+
 class Latency(Message):
     """Durations of one stage since the last message."""
 

@@ -20,6 +20,7 @@ PUBLISHED: Mapping[str, type[BaseModel]] = {
     "event": events.Event,
     "info": messages.Info,
     "state": messages.State,
+    "showing": messages.Showing,
     "health": messages.Health,
     "response": messages.Response,
     "discovery": messages.Discovery,

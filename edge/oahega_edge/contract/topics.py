@@ -39,6 +39,11 @@ class Topics:
         return f"{self.base}/state"
 
     @property
+    def showing(self) -> str:
+        """What the screen shows now."""
+        return f"{self.base}/showing"
+
+    @property
     def health(self) -> str:
         """How the device does."""
         return f"{self.base}/health"

@@ -24,13 +24,20 @@ class NobodyListens(EdgeError):
     """No daemon is there."""
 
 
-def ask(path: Path, request: str) -> dict[str, Any]:
-    """Send one request to the daemon at a socket and return its answer."""
+class Refused(EdgeError):
+    """The daemon says no, and why."""
+
+
+def ask(path: Path, request: str, value: object = None) -> dict[str, Any]:
+    """Send one request, with a value if it takes one, to the daemon at a socket and return its answer.
+
+    Refused when the daemon understands it and says no; another EdgeError when it does not answer.
+    """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(ANSWER_S)
             _connect(connection, path)
-            connection.sendall(json.dumps({"request": request}).encode() + b"\n")
+            connection.sendall(json.dumps({"request": request, "value": value}).encode() + b"\n")
             answer = json.loads(connection.makefile("rb").readline())
     except PermissionError as error:
         raise EdgeError(_not_allowed(path)) from error
@@ -40,7 +47,7 @@ def ask(path: Path, request: str) -> dict[str, Any]:
             f"no daemon answers at {path} ({error}); is oahega-edge running as this user?"
         ) from error
     if "error" in answer:
-        raise EdgeError(f"the daemon refused {request!r}: {answer['error']}")
+        raise Refused(f"the daemon refused {request!r}: {answer['error']}")
     return dict(answer)
 
 
@@ -68,7 +75,9 @@ def _connect(connection: socket.socket, path: Path) -> None:
             time.sleep(0.02)
 
 
-def ask_all(environment: Mapping[str, str], request: str, name: str | None) -> dict[str, dict[str, Any]]:
+def ask_all(
+    environment: Mapping[str, str], request: str, name: str | None, value: object = None
+) -> dict[str, dict[str, Any]]:
     """The answers of the daemons of this machine, or of the one called `name`, by their names.
 
     EdgeError when one of them does not answer, or when there is none; it names those that did answer.
@@ -77,7 +86,7 @@ def ask_all(environment: Mapping[str, str], request: str, name: str | None) -> d
     failures: list[str] = []
     for path in sockets(environment, name):
         try:
-            answers[name_of(path)] = ask(path, request)
+            answers[name_of(path)] = ask(path, request, value)
         except NobodyListens:
             continue
         except EdgeError as error:

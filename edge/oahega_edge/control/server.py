@@ -28,7 +28,8 @@ REQUEST_S = 5.0
 """Seconds in which a whole request must arrive."""
 MOST_CLIENTS = 16
 
-Handler = Callable[[str], Mapping[str, Any]]
+Handler = Callable[[str, Any], Mapping[str, Any]]
+"""Takes the request and its value, which is None or any JSON."""
 
 
 class ControlServer:
@@ -107,11 +108,12 @@ class ControlServer:
 
     def _answer(self, line: bytes) -> Mapping[str, Any]:
         try:
-            request = json.loads(line)["request"]
-        except (ValueError, TypeError, KeyError, RecursionError):
+            asked = json.loads(line)
+            request, value = asked["request"], asked.get("value")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {"error": 'a request is one line of JSON: {"request": "status"}'}
         try:
-            return self._handler(str(request))
+            return self._handler(str(request), value)
         except Exception:
             _log.exception("control request %s failed", plain(request))
             return {"error": "it failed; the log says why"}

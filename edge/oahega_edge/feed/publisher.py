@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from pydantic import ValidationError
 
 from oahega_edge.chain.frame import Frame
+from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.contract.events import Event
-from oahega_edge.contract.messages import Delivery, Health, Info, Response, SetCommand, State
+from oahega_edge.contract.messages import Delivery, Health, Info, Response, SetCommand, Showing, State
+from oahega_edge.feed.mounting import Mounting, picture
 from oahega_edge.feed.sight import describe
 from oahega_edge.feed.socket import FeedSocket
 from oahega_edge.publishers.port import Command, Publisher
@@ -43,9 +45,18 @@ class FedPublisher:
     """Hands everything to the publisher inside and to the feed."""
 
     def __init__(
-        self, inner: Publisher, feed: FeedSocket, *, least_px: float, clock: Callable[[], float]
+        self,
+        inner: Publisher,
+        feed: FeedSocket,
+        *,
+        mounting: Mounting,
+        least_px: float,
+        clock: Callable[[], float],
+        masks: Sequence[Box] = (),
     ) -> None:
         """`least_px`: height from which a face is read; `clock`: monotonic seconds."""
+        self._mounting = mounting
+        self._masks = masks
         self._inner = inner
         self._feed = feed
         self._least_px = least_px
@@ -76,7 +87,11 @@ class FedPublisher:
         now = self._clock()
         if self._feed.is_heard and now - self._shown >= SIGHT_EVERY:
             self._shown = now
-            self._feed.send("sight", json.dumps(describe(frame, step, self._least_px)))
+            image = picture(frame, self._masks) if self._mounting.is_open else None
+            if image is not None:
+                self._feed.send("picture", json.dumps(image))
+            sight = describe(frame, step, self._least_px) | {"picture": image is not None}
+            self._feed.send("sight", json.dumps(sight))
 
     def publish(self, event: Event) -> None:
         """Tell the feed first, which does not wait."""
@@ -87,6 +102,11 @@ class FedPublisher:
         """Tell both."""
         self._feed.send("state", state.to_json())
         self._inner.state(state)
+
+    def showing(self, showing: Showing) -> None:
+        """Tell both."""
+        self._feed.send("showing", showing.to_json())
+        self._inner.showing(showing)
 
     def health(self, health: Health) -> None:
         """Tell both."""

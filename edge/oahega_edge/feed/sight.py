@@ -1,4 +1,4 @@
-"""What one frame shows, in figures: for whoever mounts the camera. Never a picture."""
+"""What one frame shows, in figures: for whoever mounts the camera."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ LONGEST_REQUEST = 4096
 MOST_REQUESTS = 16
 """Requests that wait for the daemon's loop; further ones replace the oldest."""
 NAME = "feed.sock"
-REMEMBERED = ("info", "state", "health")
+REMEMBERED = ("info", "state", "showing", "health")
 """Kinds of which a new subscriber gets the newest at once."""
 
 

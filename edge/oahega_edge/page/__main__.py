@@ -6,15 +6,14 @@ import argparse
 import logging
 from pathlib import Path
 
-from oahega_edge.control.client import ask
+from oahega_edge.control.client import Refused, ask
 from oahega_edge.errors import EdgeError
 from oahega_edge.text import read_text
 
-MOST_CONNECTIONS = 128
 LARGEST_TOKEN = 4096
 """Bytes of its file, as of other passwords."""
-BACKLOG = 128
-"""Connections that wait to be accepted. Uvicorn's 2048 would all be accepted at once in a flood."""
+BACKLOG = 32
+"""Connections that wait to be accepted. A flood of uvicorn's 2048 would be accepted before any is read."""
 
 
 def main() -> None:
@@ -23,15 +22,18 @@ def main() -> None:
 
     from oahega_edge.page.access import access_for
     from oahega_edge.page.app import make_app
+    from oahega_edge.page.connections import MOST_CONNECTIONS, BoundedConnection
     from oahega_edge.page.hub import Hub
 
     options = _options()
     logging.basicConfig(level="INFO", format="%(message)s")
     token = read_text(options.token_file, LARGEST_TOKEN).strip() if options.token_file else None
 
-    def mute(muted: bool) -> None:
+    def tell(request: str, value: object = None) -> None:
         try:
-            ask(options.control, "mute" if muted else "unmute")
+            ask(options.control, request, value)
+        except Refused as error:
+            raise ValueError(str(error)) from error
         except EdgeError as error:
             raise OSError(str(error)) from error
 
@@ -39,7 +41,7 @@ def main() -> None:
         Hub(options.feed),
         access_for(options.host, options.name, token),
         notice=options.notice,
-        mute=mute,
+        tell=tell,
         folder=options.folder,
     )
     uvicorn.run(
@@ -47,7 +49,7 @@ def main() -> None:
         host=options.host,
         port=options.port,
         loop="asyncio",
-        http="h11",
+        http=BoundedConnection,
         ws="none",
         log_level="error",  # its warnings are one line for each malformed request of anybody
         backlog=BACKLOG,
@@ -55,7 +57,7 @@ def main() -> None:
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=MOST_CONNECTIONS + 1,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=16384,

@@ -57,6 +57,16 @@ class Access:
             return False
         return morsel is not None and hmac.compare_digest(morsel.value.encode(), self.pass_for().encode())
 
+    def may_see_picture(self, client: str, host: str, headers: Iterable[str]) -> bool:
+        """Whether somebody sits at this machine: no other address, no other name, no proxy in between."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        proxied = {"forwarded", "via", "x-real-ip"}
+        through = any(header in proxied or header.startswith("x-forwarded-") for header in headers)
+        return is_loopback(client.removeprefix("::ffff:")) and name in LOOPBACK and not through
+
     def is_token(self, text: str) -> bool:
         """Whether the text is the token."""
         return self.token is not None and hmac.compare_digest(text.encode(), self.token.encode())

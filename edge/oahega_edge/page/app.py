@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -67,10 +67,11 @@ class Guard:
 
 
 def make_app(
-    hub: Hub, access: Access, *, notice: str, mute: Callable[[bool], None], folder: Path | None = None
+    hub: Hub, access: Access, *, notice: str, tell: Callable[[str, object], None], folder: Path | None = None
 ) -> ASGIApp:
-    """The page. `notice`: the operator's own words to visitors; `mute` may block and raise OSError;
-    `folder`: pages of the operator's own, served below /own/.
+    """The page. `notice`: the operator's own words to visitors; `tell` hands a request with its value to the
+    daemon, may block and raises ValueError when it is refused, OSError when nobody is there; `folder`: pages
+    of the operator's own, served below /own/.
     """
 
     async def show(request: Request) -> Response:
@@ -85,6 +86,15 @@ def make_app(
             return PlainTextResponse("wrong token\n", 403)
         secure = request.url.scheme == "https"
         return RedirectResponse("/", 303, headers={"Set-Cookie": access.cookie(secure=secure)})
+
+    async def picture(request: Request) -> Response:
+        client = request.client.host if request.client else ""
+        headers = request.headers
+        if not access.may_see_picture(client, headers["host"], headers.keys()):
+            return PlainTextResponse("the picture is shown on the device itself only\n", 403)
+        if hub.picture is None:
+            return PlainTextResponse("no picture; run `oahega-edge mount` on the device\n", 404)
+        return Response(hub.picture, media_type="image/jpeg")
 
     async def events(request: Request) -> Response:
         stream = hub.stream()
@@ -102,15 +112,26 @@ def make_app(
             return PlainTextResponse(EXPECTED, 400)
         return Response(status_code=202) if hub.ask({"set": wanted}) else _away()
 
-    def muting(muted: bool) -> Callable[[Request], Any]:
-        async def answer(request: Request) -> Response:
-            try:
-                await asyncio.to_thread(mute, muted)
-            except OSError:
-                return _away()
-            return Response(status_code=204)
+    async def told(request: str, value: object = None) -> Response:
+        try:
+            await asyncio.to_thread(tell, request, value)
+        except ValueError as error:
+            return PlainTextResponse(f"{error}\n", 400)
+        except OSError:
+            return _away()
+        return Response(status_code=204)
 
-        return answer
+    async def mute(request: Request) -> Response:
+        return await told("mute")
+
+    async def unmute(request: Request) -> Response:
+        return await told("unmute")
+
+    async def showing(request: Request) -> Response:
+        body = _object(await _body(request))
+        if set(body) != {"content"}:
+            return PlainTextResponse('expected {"content": "poster-7"}\n', 400)
+        return await told("showing", body["content"])
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -123,9 +144,11 @@ def make_app(
         Route("/", show),
         Route("/enter", enter, methods=["GET", "POST"]),
         Route("/events", events),
+        Route("/picture", picture),
         Route("/set", change, methods=["POST"]),
-        Route("/mute", muting(True), methods=["POST"]),
-        Route("/unmute", muting(False), methods=["POST"]),
+        Route("/mute", mute, methods=["POST"]),
+        Route("/unmute", unmute, methods=["POST"]),
+        Route("/showing", showing, methods=["POST"]),
         *(
             Route(f"/{file.name}", _static(file.read_bytes(), KINDS[file.suffix]))
             for file in sorted(STATIC.iterdir())
@@ -155,22 +178,22 @@ def _static(content: bytes, kind: str) -> Callable[[Request], Any]:
 
 
 async def _body(request: Request) -> bytes:
-    """The body, or nothing when it is too long."""
+    """The body, or nothing when it is too long or the browser leaves before its end."""
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_BODY:
-            return b""
-    return body
+    with contextlib.suppress(ClientDisconnect):
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST_BODY:
+                break
+        else:
+            return body
+    return b""
 
 
 def _settings(body: bytes) -> dict[str, float] | None:
     """The two settings, if nothing else is asked for; the daemon checks them again."""
-    try:
-        wanted = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(wanted, dict) or not wanted or set(wanted) - {"trigger.threshold", "smoothing.frames"}:
+    wanted = _object(body)
+    if not wanted or set(wanted) - {"trigger.threshold", "smoothing.frames"}:
         return None
     threshold, frames = wanted.get("trigger.threshold", 0.5), wanted.get("smoothing.frames", 1)
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
@@ -178,6 +201,15 @@ def _settings(body: bytes) -> dict[str, float] | None:
     if type(frames) is not int or not 1 <= frames <= 1000:
         return None
     return {key: float(value) if key == "trigger.threshold" else value for key, value in wanted.items()}
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """The JSON object, or an empty one when it is none."""
+    with contextlib.suppress(ValueError, RecursionError):
+        read = json.loads(body)
+        if isinstance(read, dict):
+            return read
+    return {}
 
 
 def _away() -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -31,6 +32,10 @@ class TooManyStreams(Exception):
     """No further browser is served."""
 
 
+PICTURE_S = 1.0
+"""After which a picture is old and is forgotten."""
+
+
 class Hub:
     """Hears the daemon and tells the browsers."""
 
@@ -43,11 +48,18 @@ class Hub:
         self._streams: set[asyncio.Queue[str | None]] = set()
         self._feed: socket.socket | None = None
         self._minute = 0.0
+        self._picture: bytes | None = None
+        self._forgetting: asyncio.TimerHandle | None = None
 
     @property
     def is_connected(self) -> bool:
         """Whether the daemon is heard."""
         return self._feed is not None
+
+    @property
+    def picture(self) -> bytes | None:
+        """The camera's newest picture, JPEG, while the daemon sends any: for whoever mounts it."""
+        return self._picture
 
     async def run(self) -> None:
         """For ever: connect to the daemon, pass on what it says, connect again."""
@@ -131,6 +143,7 @@ class Hub:
         self._feed = feed
         log.info("the daemon is %s", "heard" if feed else "gone")
         if feed is None:
+            self._keep(None)
             self._history.unknown(self._wall())
             self._newest.pop("state", None)
         self.tell("connection", json.dumps({"daemon": feed is not None}))
@@ -140,7 +153,12 @@ class Hub:
 
     def _heard(self, packet: dict[str, Any]) -> None:
         kind, data, now = str(packet["kind"]), packet["data"], self._wall()
+        if kind == "picture":
+            self._keep(base64.b64decode(data))
+            return
         if kind == "state":
+            if data["muted"]:
+                self._keep(None)
             if data["camera"] == "live":
                 self._history.state(str(data["emotion"]), int(data["faces"]), now)
             else:
@@ -152,6 +170,14 @@ class Hub:
             for queue in list(self._streams):
                 with contextlib.suppress(asyncio.QueueFull):
                     queue.put_nowait(self._chart())
+
+    def _keep(self, picture: bytes | None) -> None:
+        """The newest picture alone, in memory, for a moment."""
+        self._picture = picture
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        if picture is not None:
+            self._forgetting = asyncio.get_running_loop().call_later(PICTURE_S, self._keep, None)
 
     def _chart(self) -> str:
         return f"event: history\ndata: {json.dumps(self._history.shown(self._wall()))}\n\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oahega_edge.contract.cloudevents import cloud_event_attributes
 from oahega_edge.contract.events import Event
-from oahega_edge.contract.messages import Health, Info, Response, State
+from oahega_edge.contract.messages import Health, Info, Response, Showing, State
 from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.homeassistant import config_topic, discovery
 from oahega_edge.publishers.wire import Outgoing
@@ -30,6 +30,15 @@ class Envelopes:
         return Outgoing(
             topic=self._topics.state,
             payload=state.to_json(),
+            retain=True,
+            expiry_s=self._options.state_expiry_s,
+        )
+
+    def showing(self, showing: Showing) -> Outgoing:
+        """Retained; expires as the state does."""
+        return Outgoing(
+            topic=self._topics.showing,
+            payload=showing.to_json(),
             retain=True,
             expiry_s=self._options.state_expiry_s,
         )

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from oahega_edge.contract.events import Event
-from oahega_edge.contract.messages import Delivery, Health, Info, Response, State
+from oahega_edge.contract.messages import Delivery, Health, Info, Response, Showing, State
 from oahega_edge.errors import PublishError
 from oahega_edge.publishers.port import Command
 
@@ -60,6 +60,9 @@ class JsonLinesPublisher:
         self._published += 1
 
     def state(self, state: State) -> None:
+        """Not written."""
+
+    def showing(self, showing: Showing) -> None:
         """Not written."""
 
     def health(self, health: Health) -> None:

@@ -11,7 +11,17 @@ from types import TracebackType
 from typing import Self
 
 from oahega_edge.contract.events import Event
-from oahega_edge.contract.messages import OFFLINE, ONLINE, BrokerLink, Delivery, Health, Info, Response, State
+from oahega_edge.contract.messages import (
+    OFFLINE,
+    ONLINE,
+    BrokerLink,
+    Delivery,
+    Health,
+    Info,
+    Response,
+    Showing,
+    State,
+)
 from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.commands import CommandQueue, EchoTest
 from oahega_edge.publishers.connection import Connection, ReconnectPauses
@@ -110,6 +120,10 @@ class MqttPublisher:
     def state(self, state: State) -> None:
         """Retained; the broker forgets it after the expiry, so that it cannot go stale."""
         self._send_latest("state", self._envelopes.state(state))
+
+    def showing(self, showing: Showing) -> None:
+        """Retained with the expiry of the state."""
+        self._send_latest("showing", self._envelopes.showing(showing))
 
     def health(self, health: Health) -> None:
         """Retained with an expiry, QoS 0."""
@@ -305,7 +319,7 @@ class _Complaints:
 
 
 class _Retained:
-    """The newest info, state and health, for the next connect."""
+    """The newest info, state, showing and health, for the next connect."""
 
     def __init__(self) -> None:
         self.info: Info | None = None

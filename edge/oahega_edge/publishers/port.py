@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from oahega_edge.contract.events import Event
-from oahega_edge.contract.messages import CommandName, Delivery, Health, Info, Response, State
+from oahega_edge.contract.messages import CommandName, Delivery, Health, Info, Response, Showing, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,10 @@ class Publisher(Protocol):
 
     def state(self, state: State) -> None:
         """Replace the published state."""
+        ...
+
+    def showing(self, showing: Showing) -> None:
+        """Replace what is published of the screen."""
         ...
 
     def health(self, health: Health) -> None:

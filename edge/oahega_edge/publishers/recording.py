@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from oahega_edge.contract.events import Event
-from oahega_edge.contract.messages import Delivery, Health, Info, Response, State
+from oahega_edge.contract.messages import Delivery, Health, Info, Response, Showing, State
 from oahega_edge.publishers.port import Command
 
 
@@ -17,6 +17,7 @@ class RecordingPublisher:
         self.connected = False
         self.events: list[Event] = []
         self.states: list[State] = []
+        self.showings: list[Showing] = []
         self.healths: list[Health] = []
         self.infos: list[Info] = []
         self.responses: list[tuple[Command, Response]] = []
@@ -42,6 +43,10 @@ class RecordingPublisher:
     def state(self, state: State) -> None:
         """Kept in `states`."""
         self.states.append(state)
+
+    def showing(self, showing: Showing) -> None:
+        """Kept in `showings`."""
+        self.showings.append(showing)
 
     def health(self, health: Health) -> None:
         """Kept in `healths`."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from oahega_edge.chain.pipeline import Step
-from oahega_edge.contract.messages import Adjustable, Health, State
+from oahega_edge.contract.messages import Adjustable, Health, Showing, State
+from oahega_edge.feed.showing import Screen
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.service.health import Reporter
 
@@ -42,14 +43,17 @@ class Rhythm:
 
 @dataclass(slots=True)
 class Announcer:
-    """Info at once, state when it changed or would expire, health at its interval."""
+    """Info at once, state and screen when they changed or would expire, health at its interval."""
 
     publisher: Publisher
     reporter: Reporter
+    screen: Screen
     rhythm: Rhythm
     metrics: Metrics = field(default_factory=NoMetrics)
     _state: State | None = None
     _state_at: float = float("-inf")
+    _showing: Showing | None = None
+    _showing_at: float = float("-inf")
     _health_at: float = float("-inf")
 
     def info(self, adjustable: Adjustable, volatile: tuple[str, ...], muted: bool) -> None:
@@ -57,9 +61,10 @@ class Announcer:
         self.publisher.info(self.reporter.info(adjustable, volatile, muted))
 
     def due(self, step: Step | None) -> None:
-        """Publish the state and the health if it is time."""
+        """Publish the state, the screen and the health if it is time."""
         now = self.reporter.clock()
         self._state_if_due(self.reporter.state(step), now)
+        self._showing_if_due(now)
         if now - self._health_at >= self.rhythm.health:
             self._health_at = now
             self._health()
@@ -80,6 +85,17 @@ class Announcer:
         if now - self._state_at >= wait:
             self._state, self._state_at = state, now
             self.publisher.state(state)
+
+    def _showing_if_due(self, now: float) -> None:
+        """A screen that shows nothing is said once and may expire."""
+        showing = self.reporter.showing(*self.screen.now)
+        changed = showing != self._showing
+        if not changed and showing.content is None:
+            return
+        wait = self.rhythm.state_least if changed else self.rhythm.state
+        if now - self._showing_at >= wait:
+            self._showing, self._showing_at = showing, now
+            self.publisher.showing(showing)
 
 
 def _essence(state: State) -> tuple[object, ...]:

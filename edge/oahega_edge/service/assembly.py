@@ -19,8 +19,10 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import COMMANDS
 from oahega_edge.control.folders import SOCKET, claimed, own_folder
-from oahega_edge.control.server import ControlServer
+from oahega_edge.control.server import ControlServer, Handler
+from oahega_edge.feed.mounting import Mounting
 from oahega_edge.feed.publisher import FedPublisher, NoOnlooker, Onlooker
+from oahega_edge.feed.showing import Screen
 from oahega_edge.feed.socket import NAME as FEED
 from oahega_edge.feed.socket import FeedSocket
 from oahega_edge.publishers.broker import MqttOptions
@@ -148,9 +150,10 @@ def make_daemon(
             mute_problem=lambda: mute.problem,
         )
         publisher = make_publisher(settings, folder, environment)
+        screen, mounting = Screen(utc_now), Mounting(monotonic, lambda: mute.times)
         onlooker: Onlooker = NoOnlooker()
         if settings.page.port:
-            publisher = onlooker = _fed(publisher, settings, runtime)
+            publisher = onlooker = _fed(publisher, settings, runtime, mounting)
         metrics = stack.enter_context(_metrics(settings))
         rhythm = Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3)
         daemon = Daemon(
@@ -161,19 +164,26 @@ def make_daemon(
             supervisor=find_supervisor(environment),
             mute=mute,
             reporter=reporter,
-            announcer=Announcer(publisher, reporter, rhythm, metrics),
+            announcer=Announcer(publisher, reporter, screen, rhythm, metrics),
             stop=stop,
             time_synced=time_is_synced,
             onlooker=onlooker,
         )
-        stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon)))
+        stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon, screen, mounting)))
         yield daemon
 
 
-def _fed(publisher: Publisher, settings: Settings, runtime: Path) -> FedPublisher:
+def _fed(publisher: Publisher, settings: Settings, runtime: Path, mounting: Mounting) -> FedPublisher:
     """The same publisher, heard by the page as well."""
-    feed = FeedSocket(runtime / FEED)
-    return FedPublisher(publisher, feed, least_px=settings.detection.min_face_px, clock=monotonic)
+    detection = settings.detection
+    return FedPublisher(
+        publisher,
+        FeedSocket(runtime / FEED),
+        mounting=mounting,
+        least_px=detection.min_face_px,
+        clock=monotonic,
+        masks=tuple(Box(*mask) for mask in detection.masks),
+    )
 
 
 def _opener(setup: Setup, watch: Stopwatch) -> Callable[[Path], Engine]:
@@ -250,10 +260,10 @@ def _metrics(settings: Settings) -> Iterator[Metrics]:
         yield endpoint
 
 
-def _control(daemon: Daemon) -> Callable[[str], Mapping[str, object]]:
+def _control(daemon: Daemon, screen: Screen, mounting: Mounting) -> Handler:
     """What the local control socket answers."""
 
-    def handle(request: str) -> Mapping[str, object]:
+    def handle(request: str, value: object) -> Mapping[str, object]:
         match request:
             case "status":
                 return daemon.snapshot()
@@ -263,7 +273,27 @@ def _control(daemon: Daemon) -> Callable[[str], Mapping[str, object]]:
             case "unmute":
                 daemon.mute.unmute()
                 return daemon.mute.answer()
+            case "showing":
+                return _tried(lambda: screen.show(value))
+            case "mount":
+                return _tried(lambda: _mount(daemon, mounting, value))
             case _:
-                return {"error": f"unknown request {request!r}; known: status, mute, unmute"}
+                return {"error": f"unknown request {request!r}; known: status, mute, unmute, showing, mount"}
 
     return handle
+
+
+def _mount(daemon: Daemon, mounting: Mounting, minutes: object) -> None:
+    if isinstance(daemon.onlooker, NoOnlooker):
+        raise ValueError("page.port = 0: the page is off; set a port, e.g. 8321, and restart the daemon")
+    if daemon.mute.muted:
+        raise ValueError("the device is muted; run `oahega-edge unmute` first")
+    mounting.open(minutes)
+
+
+def _tried(deed: Callable[[], None]) -> Mapping[str, object]:
+    try:
+        deed()
+    except ValueError as error:
+        return {"error": str(error)}
+    return {"done": True}

@@ -25,6 +25,7 @@ from oahega_edge.contract.messages import (
     Health,
     Info,
     Latency,
+    Showing,
     State,
     System,
 )
@@ -162,6 +163,10 @@ class Reporter:
             camera=self.camera.state,
             picture_problem=self.camera.camera.picture_problem,
         )
+
+    def showing(self, content: str | None, since: datetime) -> Showing:
+        """What the screen shows."""
+        return Showing(time=since, device=self.identity.device, content=content)
 
     def health(self, delivery: Delivery) -> Health:
         """The health message, with rates since the last call."""

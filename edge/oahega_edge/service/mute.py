@@ -43,6 +43,11 @@ class MuteSwitch:
         """Whether nothing may be seen now."""
         return self._muted
 
+    @property
+    def times(self) -> int:
+        """How often `mute` was called."""
+        return self._mutes
+
     def mute(self) -> None:
         """Close the camera, then remember it; what cannot be remembered is `problem`."""
         with self._flag:

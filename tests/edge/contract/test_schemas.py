@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from brokers import Ear, Heard, Mosquitto
-from edge.mqtt_samples import BASE, QUICK, event, health, info, options, state
+from edge.mqtt_samples import BASE, QUICK, event, health, info, options, showing, state
 from node_packages import node
 from oahega_edge.contract.messages import COMMANDS
 from oahega_edge.contract.schema_files import FOLDER, files
@@ -50,10 +50,15 @@ def heard(mosquitto: Mosquitto) -> Iterator[list[Heard]]:
     with Ear(mosquitto.port) as ear, MqttPublisher(everything, pauses=QUICK) as publisher:
         publisher.info(info(commands=COMMANDS))
         publisher.state(state())
+        publisher.showing(showing())
         publisher.health(health())
         publisher.publish(event())
         publisher.publish(event(phase="end", emotion="uncertain"))
-        wait_until(lambda: len(ear.on("/event")) == 2 and ear.on("/health") and ear.on("/config"))
+        wait_until(
+            lambda: (
+                len(ear.on("/event")) == 2 and ear.on("/showing") and ear.on("/health") and ear.on("/config")
+            )
+        )
         for name in (*COMMANDS, "set"):
             ear.say(f"{BASE}/cmd/{name}", b'{"smoothing.frames": 3}' if name == "set" else b"{}")
         waiting = len(COMMANDS) + 1
@@ -102,7 +107,7 @@ def test_nothing_is_sent_that_the_contract_does_not_describe(heard: list[Heard])
         assert (expiry is None) == ("messageExpiryInterval" not in binding)
         assert expiry is None or expiry <= binding["messageExpiryInterval"]
 
-    assert seen == {"availability", "info", "event", "state", "health", "discovery", "response"}
+    assert seen == {"availability", "info", "event", "state", "showing", "health", "discovery", "response"}
 
 
 @pytest.mark.broker

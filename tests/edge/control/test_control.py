@@ -30,7 +30,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[Path]:
-    with ControlServer(folder / "control.sock", lambda request: {"asked": request}):
+    with ControlServer(folder / "control.sock", lambda request, value: {"asked": request}):
         yield folder / "control.sock"
 
 
@@ -94,7 +94,7 @@ def test_a_malformed_request_is_answered_and_the_next_one_too(server: Path, requ
 
 
 def test_a_request_that_fails_is_answered_and_the_next_one_too(folder: Path) -> None:
-    def fail(request: str) -> dict[str, str]:
+    def fail(request: str, value: object) -> dict[str, str]:
         return {"asked": {"good": request}[request]}
 
     with ControlServer(folder / "control.sock", fail):
@@ -130,7 +130,7 @@ def test_no_socket_is_made_where_others_could_put_theirs(folder: Path, kind: str
         place = place / "own"
         place.mkdir(mode=0o700)
 
-    with ControlServer(place / "control.sock", lambda request: {}):
+    with ControlServer(place / "control.sock", lambda request, value: {}):
         assert not (place / "control.sock").exists()
     assert not_ours(place)
 
@@ -150,12 +150,12 @@ def test_a_socket_that_a_killed_daemon_left_is_replaced(folder: Path) -> None:
 
     with pytest.raises(NobodyListens):
         ask(path, "status")
-    with ControlServer(path, lambda request: {"asked": request}):
+    with ControlServer(path, lambda request, value: {"asked": request}):
         assert ask(path, "status") == {"asked": "status"}
 
 
 def test_a_socket_at_which_somebody_answers_is_not_taken_away(server: Path) -> None:
-    with pytest.raises(EdgeError, match="another oahega-edge listens"), ControlServer(server, lambda _: {}):
+    with pytest.raises(EdgeError, match="another oahega-edge listens"), ControlServer(server, lambda *_: {}):
         pass
 
     assert ask(server, "status") == {"asked": "status"}
@@ -180,8 +180,8 @@ def test_one_is_asked_by_its_name_and_all_without(folder: Path) -> None:
     left, right = (own_folder(environment, name) / "control.sock" for name in ("left", "right"))
 
     with (
-        ControlServer(left, lambda request: {"by": "left"}),
-        ControlServer(right, lambda request: {"by": "right"}),
+        ControlServer(left, lambda request, value: {"by": "left"}),
+        ControlServer(right, lambda request, value: {"by": "right"}),
     ):
         both = ask_all(environment, "mute", None)
         one = ask_all(environment, "mute", "right")
@@ -197,11 +197,13 @@ def test_one_is_asked_by_its_name_and_all_without(folder: Path) -> None:
 def test_mute_of_all_fails_when_one_does_not_obey_and_says_which_did(folder: Path) -> None:
     environment = {"XDG_RUNTIME_DIR": str(folder)}
 
-    def refuse(request: str) -> dict[str, str]:
+    def refuse(request: str, value: object) -> dict[str, str]:
         return {"error": "not now"}
 
     with (
-        ControlServer(own_folder(environment, "left") / "control.sock", lambda request: {"muted": True}),
+        ControlServer(
+            own_folder(environment, "left") / "control.sock", lambda request, value: {"muted": True}
+        ),
         ControlServer(own_folder(environment, "right") / "control.sock", refuse),
         pytest.raises(EdgeError, match=r"not now[\s\S]*answered by left only"),
     ):

@@ -53,6 +53,20 @@ class Served:
     def post(self, path: str, body: object = None, **headers: str) -> Answer:
         return self.request("POST", path, {} if body is None else body, **{"Origin": self.url, **headers})
 
+    def is_fed(self) -> bool:
+        """Whether the page has heard what the daemon said at first; a page with a token does not tell."""
+        answer = self.request("GET", "/events")
+        told = b""
+        while answer.status == 200 and b"event: history" not in told:
+            told += answer.readline()
+        self.leave()
+        return answer.status == 401 or b"event: health" in told
+
+    def leave(self) -> None:
+        """Close all streams."""
+        while self.streams:
+            self.streams.pop().close()
+
     def seen(self, **changes: Any) -> None:
         """The daemon says what it sees."""
         self.feed.send("state", json.dumps(json.loads(state().to_json()) | changes))
@@ -64,8 +78,10 @@ def served(tmp_path: Path, *options: str, port: int | None = None) -> Iterator[S
     port = port or free_port()
     asked: list[str] = []
 
-    def answer(request: str) -> dict[str, bool]:
-        asked.append(request)
+    def answer(request: str, value: object) -> dict[str, object]:
+        if value == "what no daemon takes":
+            return {"error": "expected a name"}
+        asked.append(request if value is None else f"{request} {value}")
         return {"muted": request == "mute"}
 
     command = [sys.executable, "-m", "oahega_edge.page", f"--port={port}", *options]
@@ -78,9 +94,9 @@ def served(tmp_path: Path, *options: str, port: int | None = None) -> Iterator[S
             wait_until(lambda: feed.is_heard)
             wait_until(lambda: listens(port))
             page = Served(port, feed, asked, process)
+            wait_until(page.is_fed)
             yield page
-            for stream in page.streams:
-                stream.close()
+            page.leave()
         finally:
             process.terminate()
             process.wait(PATIENCE)

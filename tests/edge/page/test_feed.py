@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from oahega_edge.chain.decider import TrackedFace
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step
+from oahega_edge.feed.mounting import Mounting, picture
 from oahega_edge.feed.publisher import FedPublisher
 from oahega_edge.feed.socket import MOST_SUBSCRIBERS, FeedSocket
 from oahega_edge.publishers.port import Command
@@ -100,11 +103,31 @@ def test_a_feed_that_cannot_be_opened_is_no_reason_to_stop(tmp_path: Path) -> No
         assert not feed.is_heard
 
 
+class Mutes:
+    """How often the device was muted, and the time."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.now = 0.0
+
+
 @pytest.fixture
-def fed(tmp_path: Path) -> Iterator[FedPublisher]:
+def mutes() -> Mutes:
+    return Mutes()
+
+
+@pytest.fixture
+def mounting(mutes: Mutes) -> Mounting:
+    return Mounting(lambda: mutes.now, lambda: mutes.count)
+
+
+@pytest.fixture
+def fed(tmp_path: Path, mounting: Mounting) -> Iterator[FedPublisher]:
     now = iter(range(1000))
     feed = FeedSocket(tmp_path / "feed.sock")
-    with FedPublisher(RecordingPublisher(), feed, least_px=28, clock=lambda: float(next(now))) as opened:
+    with FedPublisher(
+        RecordingPublisher(), feed, mounting=mounting, least_px=28, clock=lambda: float(next(now))
+    ) as opened:
         yield opened
 
 
@@ -174,4 +197,63 @@ def test_the_mounter_sees_boxes_and_advice_and_no_picture(fed: FedPublisher, tmp
     assert sight["kind"] == "sight"
     assert sight["data"]["faces"] == [{"box": [0.1, 0.2, 0.1, 0.2], "height_px": 20, "emotion": "uncertain"}]
     assert sight["data"]["advice"] == ["dark", "blurred", "far"]
+    assert sight["data"].pop("picture") is False
     assert set(sight["data"]) == {"width", "height", "faces", "people", "brightness", "sharpness", "advice"}
+
+
+def test_while_the_camera_is_mounted_the_picture_is_fed(
+    fed: FedPublisher, mounting: Mounting, mutes: Mutes, tmp_path: Path
+) -> None:
+    frame = Frame(np.full((100, 200, 3), 99, np.uint8), 0.0, utc_now(), 0)
+    mounting.open(5)
+    with subscribe(tmp_path) as listener:
+        wait_until(lambda: fed._feed.is_heard)
+        fed.saw(frame, Step((), 0, ()))
+        first, second = heard(listener), heard(listener)
+        mutes.count += 1
+        fed.saw(frame, Step((), 0, ()))
+        third = heard(listener)
+
+    assert base64.b64decode(first["data"])[:2] == b"\xff\xd8"
+    assert [first["kind"], second["kind"], third["kind"]] == ["picture", "sight", "sight"]
+    assert [second["data"]["picture"], third["data"]["picture"]] == [True, False]
+
+
+def test_mounting_ends_with_its_minutes_with_0_and_for_good_with_a_mute(
+    mounting: Mounting, mutes: Mutes
+) -> None:
+    assert not mounting.is_open
+    mounting.open(0.5)
+    mutes.now = 29
+    assert mounting.is_open
+    mutes.now = 30
+    assert not mounting.is_open
+
+    mounting.open(60)
+    mounting.open(0)
+    assert not mounting.is_open
+
+    mounting.open(5)
+    mutes.count += 1
+    assert not mounting.is_open
+    mounting.open(5)
+    assert mounting.is_open
+
+
+@pytest.mark.parametrize("minutes", [-1, 61, float("nan"), float("inf"), "5", None, True, [5]])
+def test_other_minutes_are_refused_and_open_nothing(minutes: object, mounting: Mounting) -> None:
+    with pytest.raises(ValueError, match="expected a number from 0 to 60"):
+        mounting.open(minutes)
+
+    assert not mounting.is_open
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1080, 1920), (3000, 10), (480, 640)])
+def test_the_picture_is_small_and_black_where_it_is_masked(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(7).integers(1, 256, (*size, 3), np.uint8)
+    text = picture(Frame(noise, 0.0, utc_now(), 0), [Box(0, 0, 0.5, 1)])
+
+    assert text is not None
+    seen = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR)
+    assert max(seen.shape) <= 640
+    assert seen[:, : max(0, seen.shape[1] // 2 - 16)].max(initial=0) < 8

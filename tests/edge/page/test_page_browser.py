@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -122,6 +125,32 @@ def test_the_mounter_sees_boxes_and_advice(page: Page, daemon: Served) -> None:
     expect(page.locator("#advice")).to_have_text("Too dark: add light.")
 
 
+def test_the_mounter_sees_the_picture_while_it_is_sent(
+    page: Page, daemon: Served, complaints: list[str]
+) -> None:
+    jpeg = cv2.imencode(".jpg", np.full((480, 640, 3), 128, np.uint8))[1].tobytes()
+    sight = {
+        "width": 640,
+        "height": 480,
+        "faces": [],
+        "people": 0,
+        "brightness": 99,
+        "sharpness": 99,
+        "advice": [],
+    }
+
+    def is_shown() -> bool:
+        daemon.feed.send("picture", json.dumps(base64.b64encode(jpeg).decode()))
+        daemon.feed.send("sight", json.dumps(sight | {"picture": True}))
+        return bool(page.evaluate("document.getElementById('picture').naturalWidth") == 640)
+
+    wait_until(is_shown)
+    assert complaints == []
+    daemon.feed.send("sight", json.dumps(sight | {"picture": False}))
+    expect(page.locator("#picture")).to_be_hidden(timeout=MS)
+    expect(page.locator("#drawing")).to_contain_text("No picture is sent")
+
+
 def test_the_last_hour_is_a_chart_and_a_table(page: Page, daemon: Served) -> None:
     daemon.seen(emotion="happy", faces=2, camera="live", muted=False)
     page.reload()
@@ -186,6 +215,26 @@ def test_tabs_share_one_stream_and_a_page_of_ones_own_reacts(page: Page, daemon:
 
     wait_until(lambda: page.evaluate("window.heard.length") == 2)
     assert page.evaluate("window.heard") == [0.8, "nobody"]
+
+
+def test_what_the_screen_shows_is_said_and_said_again_to_a_new_daemon(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    with served(tmp_path) as first:
+        page.goto(first.url)
+        page.evaluate('import("/oahega.js").then(({ showing }) => showing("poster-7"))')
+        assert "showing poster-7" in first.asked
+        refusal = page.evaluate(
+            'import("/oahega.js").then(({ showing }) => showing("what no daemon takes")).catch(String)'
+        )
+        assert "expected a name" in refusal
+        page.evaluate('import("/oahega.js").then(({ showing }) => showing("poster-8"))')
+
+    with served(tmp_path, port=first.port) as second:
+        wait_until(lambda: "showing poster-8" in second.asked)
+    context.close()
 
 
 def test_the_examples_react(chromium: Browser, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from brokers import free_port
 from mini_bundle import make_bundle
 from noise_clip import make_clip
 from oahega_edge.control.client import NobodyListens, ask
+from oahega_edge.errors import EdgeError
 from page.served import listens
 from waiting import PATIENCE, wait_until
 
@@ -45,6 +46,16 @@ def post(port: int, path: str, body: object) -> int:
     return status
 
 
+def picture(port: int) -> bytes:
+    """The camera's picture, or nothing."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection.request("GET", "/picture")
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return body if answer.status == 200 else b""
+
+
 def test_settings_and_mute_reach_a_running_daemon_and_its_state_the_page(tmp_path: Path) -> None:
     port = free_port()
     bundle, clip = make_bundle(tmp_path / "tiny"), make_clip(tmp_path / "clip.avi")
@@ -67,13 +78,23 @@ def test_settings_and_mute_reach_a_running_daemon_and_its_state_the_page(tmp_pat
         wait_until(lambda: post(port, "/set", {"trigger.threshold": 0.9, "smoothing.frames": 2}) == 202)
         changed = {"trigger.threshold": 0.9, "smoothing.frames": 2}
         wait_until(lambda: status(lambda said: said["settings"] == changed))
+        assert ask(tmp_path / "control.sock", "mount", 5) == {"done": True}
+        wait_until(lambda: picture(port)[:2] == b"\xff\xd8")
         assert post(port, "/mute", {}) == 204
+        wait_until(lambda: not picture(port))
         wait_until(lambda: status(lambda said: said["state"]["muted"]))
+        with pytest.raises(EdgeError, match="the device is muted"):
+            ask(tmp_path / "control.sock", "mount", 5)
+
+        assert post(port, "/showing", {"content": "poster-7"}) == 204
+        assert post(port, "/showing", {"content": "poster\n7"}) == 400
+        assert ask(tmp_path / "control.sock", "showing", "poster-8") == {"done": True}
 
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         connection.request("GET", "/events")
         stream = connection.getresponse()
         wait_until(lambda: b'"muted": true' in stream.readline())
+        wait_until(lambda: b'"poster-8"' in stream.readline())
         connection.close()
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.mqtt_samples import event, events, health, info, options, state
+from edge.mqtt_samples import event, events, health, info, options, showing, state
 from oahega_edge.errors import PublishError
+from oahega_edge.feed.mounting import Mounting
 from oahega_edge.feed.publisher import FedPublisher
 from oahega_edge.feed.socket import FeedSocket
 from oahega_edge.publishers.jsonlines import JsonLinesPublisher
@@ -32,7 +33,8 @@ ADAPTERS = (
 
 
 def fed(inner: Publisher, path: Path) -> FedPublisher:
-    return FedPublisher(inner, FeedSocket(path), least_px=28, clock=time.monotonic)
+    closed = Mounting(time.monotonic, lambda: 0)
+    return FedPublisher(inner, FeedSocket(path), mounting=closed, least_px=28, clock=time.monotonic)
 
 
 @pytest.fixture
@@ -57,6 +59,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Publisher]:
 def test_it_takes_every_kind_of_message(opened: Publisher) -> None:
     opened.info(info())
     opened.state(state())
+    opened.showing(showing())
     opened.health(health())
     opened.publish(event())
     opened.respond(Command("mute"), Command("mute").done())

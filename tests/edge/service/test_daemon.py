@@ -15,6 +15,7 @@ from oahega_edge.chain.frame import Frame
 from oahega_edge.contract.events import EventStamp, StampClocks
 from oahega_edge.contract.messages import System
 from oahega_edge.errors import CameraError, CameraStalled, NoFrameYet
+from oahega_edge.feed.showing import Screen
 from oahega_edge.publishers.port import Command
 from oahega_edge.publishers.recording import RecordingPublisher
 from oahega_edge.service.announcer import Announcer, Rhythm
@@ -64,6 +65,7 @@ class Bench:
         self.supervisor = RecordingSupervisor()
         self.stop = threading.Event()
         self.mute = MuteSwitch(folder)
+        self.screen = Screen(lambda: NOON)
         clock = self.clock = Ticking()
         engines = Engines(lambda path: FakeEngine(), folder, TrialRecord(None), KeptBundle(None), clock)  # type: ignore[arg-type, return-value]
         reporter = Reporter(
@@ -75,6 +77,7 @@ class Bench:
             camera=CameraReport(camera, expected_fps=10),
             board=System,
         )
+        rhythm = Rhythm(health=5, state=20, state_least=0)
         self.daemon = Daemon(
             camera=camera,
             engines=engines,
@@ -83,7 +86,7 @@ class Bench:
             supervisor=self.supervisor,
             mute=self.mute,
             reporter=reporter,
-            announcer=Announcer(self.publisher, reporter, Rhythm(health=5, state=20, state_least=0)),
+            announcer=Announcer(self.publisher, reporter, self.screen, rhythm),
             stop=self.stop,
             time_synced=lambda: True,
         )
@@ -360,3 +363,24 @@ def test_health_says_how_often_the_camera_was_lost(tmp_path: Path) -> None:
 
     health = bench.daemon.reporter.health(bench.publisher.statistics())
     assert (health.camera.stalls, health.camera.reopens) == (3, 4)
+
+
+def test_what_the_screen_shows_is_said_when_it_changes_and_before_it_would_expire(tmp_path: Path) -> None:
+    bench = Bench(film(120), tmp_path)
+
+    def show() -> None:
+        bench.screen.show("poster-7")
+
+    def clear() -> None:
+        bench.screen.show("")
+
+    bench.daemon.camera = StopsAfter(StopsAfter(film(240), 20, show), 200, clear)
+
+    bench.daemon.run()
+
+    said = [showing.content for showing in bench.publisher.showings]
+    assert said[0] is None
+    assert said[-1] is None
+    assert said.count(None) == 2
+    assert set(said[1:-1]) == {"poster-7"}
+    assert 2 <= said.count("poster-7") <= 20

@@ -33,7 +33,16 @@ export interface Sight {
   people: number;
   brightness: number;
   sharpness: number;
+  /** Whether `oahega-edge mount` shows the camera's picture on the device's own page. */
+  picture: boolean;
   advice: ("dark" | "bright" | "blurred" | "far")[];
+}
+
+export interface Showing {
+  /** Name of what the screen shows, or null. */
+  content: string | null;
+  /** Since when, UTC, RFC 3339. */
+  time: string;
 }
 
 export interface Minute {
@@ -49,6 +58,7 @@ export interface Faces {
   on(name: "event", handler: (event: FaceEvent) => void): () => void;
   on(name: "connection", handler: (connection: { daemon: boolean }) => void): () => void;
   on(name: "sight", handler: (sight: Sight) => void): () => void;
+  on(name: "showing", handler: (showing: Showing) => void): () => void;
   on(name: "history", handler: (minutes: Minute[]) => void): () => void;
   on(name: "info" | "health", handler: (message: Record<string, unknown>) => void): () => void;
   /** An expression by its label. Called for each event that names it, but not for the last of a face. */
@@ -56,3 +66,9 @@ export interface Faces {
 }
 
 export const faces: Faces;
+
+/**
+ * Tell the device what this screen shows now: a name of up to 64 printable characters, or null for nothing.
+ * The device publishes it. Rejects with a RangeError for what is no name.
+ */
+export function showing(content: string | null): Promise<void>;

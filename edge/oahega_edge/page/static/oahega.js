@@ -6,7 +6,7 @@
  *     faces.on("nobody", () => sleep());
  */
 
-const KINDS = ["connection", "info", "state", "health", "event", "sight", "history"];
+const KINDS = ["connection", "info", "state", "showing", "health", "event", "sight", "history"];
 
 class Faces {
   #handlers = new Map();
@@ -52,6 +52,25 @@ class Faces {
 }
 
 export const faces = new Faces();
+
+let shown;
+
+/**
+ * Tell the device what this screen shows now, for later analysis: a name such as "poster-7"; null for nothing.
+ * Said again by itself when the device comes back. Rejects with what is wrong with the name.
+ */
+export async function showing(content) {
+  shown = content;
+  const answer = await fetch("/showing", { method: "POST", body: JSON.stringify({ content }) }).catch(() => null);
+  if (answer?.status === 400) {
+    shown = undefined;
+    throw new RangeError((await answer.text()).trim());
+  }
+}
+
+faces.on("connection", ({ daemon }) => {
+  if (daemon && shown !== undefined) showing(shown);
+});
 
 /** Messages for `receive`; a browser comes back by itself, but not after an answer like 503. */
 function listen() {

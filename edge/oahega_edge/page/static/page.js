@@ -55,7 +55,10 @@ function showState(state) {
   say($("people"), String(state.people));
   $("mute").setAttribute("aria-pressed", String(state.muted));
   say($("mute"), state.muted ? texts.unmute : texts.mute);
-  if (state.camera !== "live") $("sight").replaceChildren();
+  if (state.camera !== "live") {
+    $("sight").replaceChildren();
+    showPicture(false);
+  }
 }
 
 faces.on("info", (info) => {
@@ -173,7 +176,25 @@ function computerInWords({ temperature_c, throttled }) {
   return temperature_c === null ? state : `${state}, ${sentence("degrees", { degrees: Math.round(temperature_c) })}`;
 }
 
+const ON_THE_DEVICE = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+let failedAt = 0;
+
+/** The camera's picture below the drawing, for the minutes of `oahega-edge mount`, on the device itself only. */
+function showPicture(shown) {
+  const image = $("picture");
+  if (shown && ON_THE_DEVICE && Date.now() - failedAt > 2000) image.src = `/picture?${Date.now()}`;
+  else image.removeAttribute("src");
+  image.hidden = !image.hasAttribute("src");
+  say($("drawing"), image.hidden ? texts.drawing : texts.picture);
+}
+
+$("picture").addEventListener("error", () => {
+  failedAt = Date.now();
+  showPicture(false);
+});
+
 faces.on("sight", (sight) => {
+  showPicture(sight.picture);
   const drawing = $("sight");
   drawing.setAttribute("viewBox", `0 0 ${sight.width} ${sight.height}`);
   const size = sight.height / 20;

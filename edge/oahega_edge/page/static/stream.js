@@ -1,7 +1,7 @@
 // The one event stream of all tabs of a browser. A new tab is told first what holds.
 
-const KINDS = ["connection", "info", "state", "health", "event", "sight", "history"];
-const REMEMBERED = ["connection", "info", "state", "health", "history"];
+const KINDS = ["connection", "info", "state", "showing", "health", "event", "sight", "history"];
+const REMEMBERED = ["connection", "info", "state", "showing", "health", "history"];
 const ports = new Set();
 const newest = new Map();
 
