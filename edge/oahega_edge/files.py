@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 NULL = os.makedev(1, 3)
@@ -41,6 +43,18 @@ def read_file(path: Path, most: int, folder: Path | None = None) -> bytes:
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         os.close(found)
+
+
+@contextmanager
+def in_memory(content: bytes) -> Iterator[Path]:
+    """A path to these bytes that never touches a disk, for libraries that open files themselves."""
+    descriptor = os.memfd_create("content", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(content)
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def _checked_size(found: int, most: int) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,22 +98,10 @@ def _on_paper(pixels: Pixels, stored: NDArray[Any]) -> Pixels:
 def _first_of_gif(data: bytes) -> Pixels | None:
     """By FFmpeg, as for animations: OpenCV itself reads GIF from 4.11 on only."""
     try:
-        with _in_memory(data) as path, VideoFile(path) as clip:
+        with files.in_memory(data) as path, VideoFile(path) as clip:
             return clip.read(0).pixels
     except (CameraError, EndOfSource):
         return None
-
-
-@contextmanager
-def _in_memory(data: bytes) -> Iterator[Path]:
-    """A path to these bytes that never touches a disk."""
-    descriptor = os.memfd_create("picture")
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(data)
-        yield Path(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:
