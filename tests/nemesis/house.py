@@ -177,7 +177,6 @@ class House:
         self._disk.become(told)
 
     def _tell_camera(self, told: str) -> None:
-        self.witness.camera_silent = told == "stalls"
         if told == "stalls":
             self._camera.stall()
             return

@@ -14,8 +14,6 @@ from oahega_edge.publishers.store import Store, StoreOptions, device_clock
 
 CLOSED_WITHIN = 1.0
 """Seconds from the answer to a mute until the camera is closed."""
-SILENT_WITHIN = 15.0
-"""The same where the camera is silent: while it is being opened, its library waits for its own time limit."""
 MORE_DESCRIPTORS, MORE_MB = 24, 60
 """Most growth after a start has settled."""
 SETTLED_AFTER = 15.0
@@ -71,7 +69,6 @@ class Witness:
         self.figures = Figures()
         self.muted_at: float | None = None
         """When a mute was answered, monotonic seconds."""
-        self.camera_silent = False
         self._notes = notes
         self._camera_port = camera_port
         self._read = 0
@@ -80,13 +77,11 @@ class Witness:
         self._whole_boots: set[str] = set()
         self._closed = True
         self._settled: tuple[int, float, int] | None = None
-        self._limit = CLOSED_WITHIN
 
     def muted(self) -> None:
         """A mute was answered just now."""
         self.figures.mutes += self.muted_at is None
         self.muted_at = self.muted_at or time.monotonic()
-        self._limit = SILENT_WITHIN if self.camera_silent else CLOSED_WITHIN
         self._closed = False
 
     def unmuting(self) -> None:
@@ -150,13 +145,19 @@ class Witness:
         if self.muted_at is None:
             return
         since = time.monotonic() - self.muted_at
-        connections = process.net_connections("tcp")
-        is_open = any(each.raddr and each.raddr.port == self._camera_port for each in connections)
+        is_open = any(map(self._is_connected, (process, *process.children())))
         if not is_open and not self._closed:
             self._closed = True
             self.figures.closed_after.append(since)
-        if is_open and (self._closed or since > self._limit):
+        if is_open and (self._closed or since > CLOSED_WITHIN):
             raise Broken(f"the camera is open {since:.1f} s after a mute")
+
+    def _is_connected(self, process: psutil.Process) -> bool:
+        """To the camera."""
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            ends = process.net_connections("tcp")
+            return any(each.raddr and each.raddr.port == self._camera_port for each in ends)
+        return False
 
     def _see_growth(self, process: psutil.Process, since_start: float) -> None:
         megabytes, descriptors = process.memory_info().rss / 2**20, process.num_fds()

@@ -21,6 +21,8 @@ from oahega_build.cli.options import (
     app,
 )
 from oahega_build.runs.output import held_back
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.text import read_text
 
 
 @app.command("train-emotion")
@@ -153,7 +155,7 @@ def tune(
 
     chosen = load_recipe(recipe, stage.TuneRecipe, override or ())
     made = stage.tune(chosen, data, artifacts, run, workers, storage)
-    print((made / "table_1.txt").read_text(), end="")
+    print(read_text(made / "table_1.txt", LARGEST_DOCUMENT), end="")
 
 
 @app.command("prune")

@@ -27,6 +27,7 @@ from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs.artifacts import open_run
 from oahega_build.runs.entries import ENTRY, write_on_card
 from oahega_build.runs.progress import track
+from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_edge.chain.detection import PERSON, Detection
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.frame import Pixels
@@ -34,6 +35,7 @@ from oahega_edge.manifest import DetectorEntry
 from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch
+from oahega_edge.text import read_text
 
 LEAST = 0.02
 """Scores from here on enter the average precision."""
@@ -117,7 +119,7 @@ def evaluate(
     `boxed`: a folder of pictures with hand-made boxes of faces and masked faces, for figures by kind.
     The figures join the model's card in `entry.json`, from which the bundle's MODEL_CARD.md is made.
     """
-    entry = DetectorEntry.model_validate_json((folder / ENTRY).read_text())
+    entry = DetectorEntry.model_validate_json(read_text(folder / ENTRY, LARGEST_DOCUMENT))
     pictures = list(read_records(shards_of(artifacts / "label" / records, split)))
     if not pictures:
         raise DataError(f"the labelling run {records} has no pictures of {split}")

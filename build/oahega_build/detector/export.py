@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,6 +24,7 @@ from oahega_build.models.ssd import build_ssd
 from oahega_build.pictures.packed import records_in
 from oahega_build.pictures.record import Record
 from oahega_build.runs.artifacts import UNFINISHED, commit, now, write_bytes, write_json
+from oahega_build.runs.reading import open_arrays
 from oahega_edge.chain.preprocess import fit_picture
 from oahega_edge.manifest import (
     DetectorEntry,
@@ -74,8 +76,8 @@ def export(
     )
     write_bytes(target / "detector.tflite", data)
     write_bytes(target / "entry.json", (entry.model_dump_json(indent=2) + "\n").encode())
-    with np.load(checkpoint) as arrays:
-        averages = {name: arrays[name] for name in arrays if name.startswith("average/")}
+    with open_arrays(checkpoint) as arrays:
+        averages: dict[str, Any] = {name: arrays[name] for name in arrays if name.startswith("average/")}
     np.savez(target / "weights.npz", step=step, **averages)
     write_json(target / "metrics.json", metrics)
     return entry

@@ -16,6 +16,7 @@ from oahega_build.pictures.readers import read_text_folder
 from oahega_build.runs.artifacts import write_json
 from oahega_build.runs.entries import ENTRY
 from oahega_build.runs.output import say
+from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_edge.chain.detection import FACE, PERSON
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.frame import Pixels
@@ -23,6 +24,7 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import fit_picture
 from oahega_edge.manifest import DetectorEntry
 from oahega_edge.runtimes import open_model
+from oahega_edge.text import read_text
 
 SCORES = tuple(np.arange(0.2, 0.81, 0.02).round(2).tolist())
 LEAST_HEIGHT = {FACE: 12.0, PERSON: 24.0}
@@ -40,7 +42,7 @@ def suggest(
     with boxes, `nobody` pictures without people.
     """
     path = folder / ENTRY
-    entry = DetectorEntry.model_validate_json(path.read_text())
+    entry = DetectorEntry.model_validate_json(read_text(path, LARGEST_DOCUMENT))
     model = open_model(folder / entry.cpu.file, entry.outputs, entry.input)
     least = dict.fromkeys(entry.labels, min(SCORES))
     detector = Detector(entry, model, least, person_score=entry.suggested.score.get(PERSON, 0.0))

@@ -31,6 +31,7 @@ from oahega_build.pictures.packed import records_in
 from oahega_build.runs.artifacts import Run, now, open_run, write_bytes
 from oahega_build.runs.output import say
 from oahega_build.runs.progress import progress
+from oahega_build.runs.reading import open_arrays
 from oahega_edge.manifest import SsdDecoder
 
 SETTLING = 64
@@ -272,7 +273,7 @@ def _save(path: Path, learner: Learner) -> None:
 
 
 def _load(path: Path, learner: Learner) -> None:
-    with np.load(path) as arrays:
+    with open_arrays(path) as arrays:
         learner.net.set_weights([arrays[f"weight/{weight.path}"] for weight in learner.net.weights])
         for i, variable in enumerate(learner.optimizer.variables):
             variable.assign(arrays[f"optimizer/{i}"])

@@ -30,9 +30,11 @@ from oahega_build.pictures.drawing import jpeg
 from oahega_build.pictures.framing import Framing, crop_sample
 from oahega_build.runs import artifacts
 from oahega_build.runs.entries import ENTRY, write_on_card
+from oahega_build.runs.reading import LARGEST_DOCUMENT, LARGEST_MODEL
 from oahega_edge.chain.classification import calibrated
 from oahega_edge.chain.detection import dequantize
 from oahega_edge.chain.preprocess import Quantizer, resize_pixels
+from oahega_edge.files import read_file
 from oahega_edge.manifest import EmotionEntry, output_of
 
 _COMMITTED = Path(__file__).resolve().parents[2] / "valid-log.jsonl"
@@ -70,8 +72,8 @@ def load_emotion(folder: Path) -> EmotionModel:
     """Load the model of a run's folder (`entry.json` beside its file). Raises RunError."""
     path = folder / ENTRY
     try:
-        entry = EmotionEntry.model_validate_json(path.read_bytes())
-        data = (folder / entry.cpu.file).read_bytes()
+        entry = EmotionEntry.model_validate_json(read_file(path, LARGEST_DOCUMENT))
+        data = read_file(folder / entry.cpu.file, LARGEST_MODEL)
     except (OSError, ValidationError) as error:
         raise RunError(
             f"{path} is not a valid emotion entry ({type(error).__name__}); give a finished run"

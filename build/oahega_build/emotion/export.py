@@ -21,8 +21,10 @@ from oahega_build.models.quantize import to_int8
 from oahega_build.pictures.dataset import Dataset, Sample, read_dataset, split_train
 from oahega_build.pictures.framing import crop_sample
 from oahega_build.runs import artifacts
+from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_edge.chain.classification import softmax
 from oahega_edge.manifest import EmotionEntry, ModelCard, ModelFile, SuggestedDecision
+from oahega_edge.text import read_text
 
 REPRESENTATIVE = 400
 """Number of training pictures that set the ranges of the int8 activations."""
@@ -101,7 +103,7 @@ def _recipe_name(source: Path) -> str:
     entry = source / "entry.json"
     if not entry.exists():
         return source.name
-    return EmotionEntry.model_validate_json(entry.read_text()).card.recipe
+    return EmotionEntry.model_validate_json(read_text(entry, LARGEST_DOCUMENT)).card.recipe
 
 
 def _calibrated(
@@ -123,7 +125,7 @@ def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
 def _described(dataset: Dataset) -> str:
     terms = dataset.root / "TERMS.txt"
     said = (
-        terms.read_text().strip()
+        read_text(terms, LARGEST_DOCUMENT).strip()
         if terms.is_file()
         else KNOWN_TERMS.get(dataset.root.name, "terms not stated")
     )

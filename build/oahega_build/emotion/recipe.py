@@ -14,7 +14,9 @@ from oahega_build.errors import RunError
 from oahega_build.models.trunk import Trunk
 from oahega_build.pictures.dataset import HELD_OUT
 from oahega_build.pictures.framing import Framing
+from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_edge.manifest import InputTensor
+from oahega_edge.text import read_text
 
 WEIGHTS = "emotion.weights.h5"
 """The averaged weights after each epoch, for teachers, quantization and further training."""
@@ -104,7 +106,7 @@ def recipe_of(run: Path) -> EmotionRecipe:
     """Read the recipe of a run's folder. Raises RunError if there is none or if it does not fit."""
     path = run / "recipe.json"
     try:
-        return TypeAdapter(EmotionRecipe).validate_python(json.loads(path.read_text()))
+        return TypeAdapter(EmotionRecipe).validate_python(json.loads(read_text(path, LARGEST_DOCUMENT)))
     except (OSError, ValueError, ValidationError) as error:
         raise RunError(
             f"{path} is not a recipe of an emotion model ({type(error).__name__}); give a run's folder"

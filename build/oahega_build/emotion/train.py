@@ -26,6 +26,8 @@ from oahega_build.pictures.people import as_pictures, portraits_of
 from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs.artifacts import Run, open_run
 from oahega_build.runs.progress import Shown, progress
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.text import read_text
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 """A function from real pixels (n, side, side, channels) to logits (n, labels)."""
@@ -264,4 +266,4 @@ def _read_log(path: Path, epochs: int) -> list[dict[str, float]]:
     """The log of the first `epochs` epochs, without what an interrupted epoch wrote."""
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines()][:epochs]
+    return [json.loads(line) for line in read_text(path, LARGEST_DOCUMENT).splitlines()][:epochs]

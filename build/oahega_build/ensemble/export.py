@@ -24,9 +24,11 @@ from oahega_build.models.exported import golden, input_tensor, output_tensors
 from oahega_build.models.quantize import to_int8
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs import artifacts
+from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source
 from oahega_edge.chain.classification import calibrated
 from oahega_edge.chain.preprocess import crop_face, resize_pixels
+from oahega_edge.files import read_file
 from oahega_edge.manifest import EmotionEntry, InputTensor, ModelCard, ModelFile
 
 MODEL_NAME, WEIGHTS_NAME = "emotion.tflite", "weights.npz"
@@ -72,7 +74,7 @@ def export_ensemble(
         )  # fmt: skip
         data = to_int8(without_resizing(model), _spread(pack.where(~pack.held_out), net.side), asked)
         artifacts.write_bytes(run.folder / MODEL_NAME, data)
-        artifacts.write_bytes(run.folder / WEIGHTS_NAME, weights.read_bytes())
+        artifacts.write_bytes(run.folder / WEIGHTS_NAME, read_file(weights, LARGEST_MODEL))
         entry = _entry(run.folder, data, recipe, source.name, student, terms)
         entry, metrics = _at_its_operating_point(entry, data, pack.where(pack.held_out), sources)
         artifacts.write_json(run.folder / "metrics.json", metrics)

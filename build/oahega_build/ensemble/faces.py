@@ -6,7 +6,6 @@ the part for choosing of a source elsewhere, on which nothing is trained.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from oahega_build.pictures.dataset import (
 )
 from oahega_build.pictures.dataset import VOTES as VOTES_LIST
 from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.tables import read_table
 from oahega_build.runs import artifacts
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source, square_of
 from oahega_edge.chain.classification import softmax
@@ -100,12 +100,12 @@ def read_voted(root: Path) -> Pack:
 
 def _votes_of(root: Path) -> dict[str, NDArray[np.float32]]:
     try:
-        with (root / VOTES_LIST).open(newline="") as file:
-            return {
-                row["file"]: np.array([float(row[vote]) for vote in VOTES], np.float32)
-                for row in csv.DictReader(file)
-            }
-    except (OSError, KeyError, ValueError) as error:
+        table = read_table(root / VOTES_LIST, {"file", *VOTES})
+        return {
+            table.path_in(row["file"]): np.array([table.number(row[vote]) for vote in VOTES], np.float32)
+            for row in table.rows
+        }
+    except (DataError, ValueError) as error:
         raise DataError(
             f"{root / VOTES_LIST} holds no votes for {', '.join(VOTES)} ({type(error).__name__})"
         ) from error

@@ -20,6 +20,7 @@ from oahega_build.ensemble.recipe import Course
 from oahega_build.ensemble.variation import Ranges, Variation, as_real, crop
 from oahega_build.runs.artifacts import write_bytes
 from oahega_build.runs.output import say
+from oahega_build.runs.reading import open_arrays
 
 
 class Lesson(keras.Model):
@@ -250,6 +251,6 @@ def save_weights(path: Path, name: str, net: keras.Model, dtype: str = "float16"
 
 def load_weights(path: Path, name: str, net: keras.Model) -> None:
     """What `save_weights` wrote of the net `name`. Raises KeyError for weights that the file lacks."""
-    with np.load(path) as stored:
+    with open_arrays(path) as stored:
         for variable in net.weights:
             variable.assign(stored[f"{name}/{variable.path}"].astype("float32"))

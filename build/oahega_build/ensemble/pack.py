@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from oahega_build.ensemble.variation import CANVAS
 from oahega_build.errors import DataError
+from oahega_build.runs.reading import open_arrays
 
 VOTES = (
     "neutral",
@@ -107,7 +108,7 @@ def write_pack(path: Path, pack: Pack, side: int = CANVAS, quality: int = QUALIT
 def read_pack(path: Path) -> Pack:
     """Raises DataError when the file is no pack."""
     try:
-        with np.load(path) as stored:
+        with open_arrays(path) as stored:
             side, count = int(stored["side"]), len(stored["votes"])
             sheets = [_decoded(stored[f"sheet{i}"], side) for i in range(-(-count // ACROSS**2))]
             return Pack(

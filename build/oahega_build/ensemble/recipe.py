@@ -9,6 +9,8 @@ from pathlib import Path
 from oahega_build.ensemble.variation import CROP, Ranges
 from oahega_build.errors import RunError
 from oahega_build.models.trunk import Trunk
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.files import read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def recipe_of(run: Path) -> EnsembleRecipe:
     from pydantic import TypeAdapter  # training itself must do without
 
     try:
-        return TypeAdapter(EnsembleRecipe).validate_json((run / "recipe.json").read_bytes())
+        return TypeAdapter(EnsembleRecipe).validate_json(read_file(run / "recipe.json", LARGEST_DOCUMENT))
     except (OSError, ValueError) as error:
         raise RunError(
             f"{run} is no run of train-ensemble ({type(error).__name__}); give its folder"

@@ -26,6 +26,8 @@ from oahega_build.experiments import distillation_plot
 from oahega_build.pictures.dataset import Dataset, Sample, held_out, read_dataset
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs.artifacts import as_plain, open_run
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.text import read_text
 
 HELD_OUT = "held-out"
 ROUNDS = 2000
@@ -53,7 +55,7 @@ class Student:
         """The held-out figures after each epoch."""
         path = self.folder / "log.jsonl"
         try:
-            return [json.loads(line) for line in path.read_text().splitlines()]
+            return [json.loads(line) for line in read_text(path, LARGEST_DOCUMENT).splitlines()]
         except (OSError, ValueError) as error:
             raise RunError(
                 f"{path} cannot be read ({type(error).__name__}); give a run of train-emotion or distill"

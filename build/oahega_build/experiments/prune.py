@@ -34,6 +34,9 @@ from oahega_build.models.quantize import float_tflite
 from oahega_build.models.trunk import Block, Trunk
 from oahega_build.pictures.dataset import Dataset, Sample, read_dataset, split_train
 from oahega_build.runs.artifacts import Run, open_run
+from oahega_build.runs.reading import LARGEST_DOCUMENT, LARGEST_MODEL
+from oahega_edge.files import read_file
+from oahega_edge.text import read_text
 
 
 def prune(
@@ -262,14 +265,14 @@ def _float_row(
 
 
 def _row(name: str, kind: str, made: Path) -> dict[str, Any]:
-    metrics = json.loads((made / "metrics.json").read_text())
+    metrics = json.loads(read_text(made / "metrics.json", LARGEST_DOCUMENT))
     return _measured(name, kind, made / "emotion.tflite") | {
         "held_out_accuracy": metrics["held_out_accuracy"]
     }
 
 
 def _measured(name: str, kind: str, file: Path) -> dict[str, Any]:
-    data = file.read_bytes()
+    data = read_file(file, LARGEST_MODEL)
     return {
         "name": name,
         "kind": kind,

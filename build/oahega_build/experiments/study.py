@@ -23,6 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from oahega_build.errors import RunError
 from oahega_build.runs.output import say
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.files import read_file
 
 Direction = Literal["minimize", "maximize"]
 
@@ -77,7 +79,7 @@ def _whole_lines(path: Path) -> str:
         lock = JournalFileSymlinkLock(str(path))
         lock.acquire()
         try:
-            data = path.read_bytes()
+            data = read_file(path, LARGEST_DOCUMENT)
             if data and not data.endswith(b"\n"):
                 os.truncate(path, data.rfind(b"\n") + 1)
         finally:

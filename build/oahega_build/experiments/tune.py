@@ -30,6 +30,8 @@ from oahega_build.pictures.dataset import read_dataset, split_train
 from oahega_build.runs import artifacts
 from oahega_build.runs.artifacts import as_plain, open_run, write_json
 from oahega_build.runs.progress import progress
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.text import read_text
 
 JOURNAL = "study.journal"
 BEST = "best.json"
@@ -226,7 +228,9 @@ def train_trial(
             run.write_metrics(_measured(trainer.exported_model(), chosen_on[1], chosen, labels))
     log = read_log(finished)
     _remember(trial, log)
-    trial.set_user_attr("table_1", json.loads((finished / "metrics.json").read_text())["table_1"])
+    trial.set_user_attr(
+        "table_1", json.loads(read_text(finished / "metrics.json", LARGEST_DOCUMENT))["table_1"]
+    )
     return float(log[-1][figure])
 
 
@@ -264,7 +268,11 @@ def _remember(trial: optuna.Trial, log: Sequence[Mapping[str, float]]) -> None:
 def read_log(folder: Path) -> list[dict[str, float]]:
     """The logged epochs of a training, finished or not."""
     path = folder / "log.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return (
+        [json.loads(line) for line in read_text(path, LARGEST_DOCUMENT).splitlines()]
+        if path.is_file()
+        else []
+    )
 
 
 def read_labels(data: Path) -> tuple[str, ...]:
@@ -339,7 +347,7 @@ def importance(study: optuna.Study) -> dict[str, float]:
 def best_recipe(run: Path) -> EmotionRecipe:
     """The recipe that a finished search found. Raises RunError if `run` is not such a search."""
     try:
-        return TypeAdapter(EmotionRecipe).validate_python(json.loads((run / BEST).read_text()))
+        return TypeAdapter(EmotionRecipe).validate_python(json.loads(read_text(run / BEST, LARGEST_DOCUMENT)))
     except (OSError, ValueError) as error:
         raise RunError(
             f"{run} has no valid {BEST} ({type(error).__name__}); give a finished run of tune"

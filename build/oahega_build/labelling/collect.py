@@ -33,6 +33,7 @@ from oahega_build.pictures.problems import Problems
 from oahega_build.pictures.tables import Table, read_table
 from oahega_build.runs.artifacts import open_run, write_bytes, write_json
 from oahega_build.runs.progress import track
+from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.picture_quality import sharpness
 from oahega_edge.cameras.pictures import is_animated
@@ -42,6 +43,7 @@ from oahega_edge.chain.preprocess import crop_square
 from oahega_edge.endings import PICTURES, VIDEOS, is_picture, is_video
 from oahega_edge.errors import CameraError, EndOfSource
 from oahega_edge.manifest import Crop
+from oahega_edge.text import read_text
 
 FACES, UNITS, SHEETS, LIST = "faces", "units", "sheets", "labels.csv"
 UNSORTED = "unsorted"
@@ -317,7 +319,7 @@ def why_not(
 
 def read_report(task: UnitTask) -> UnitReport:
     """What `collect_unit` wrote."""
-    told = json.loads(report_path(task).read_text())
+    told = json.loads(read_text(report_path(task), LARGEST_DOCUMENT))
     problems = Problems(Counter(told["problems"]["counts"]), told["problems"]["examples"])
     boxes = [tuple(box) for box in told["boxes"]]
     return UnitReport(told["rows"], Counter(told["left_out"]), told["frames"], boxes, problems)

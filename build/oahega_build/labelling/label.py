@@ -32,9 +32,12 @@ from oahega_build.pictures.records import count_records, read_records, shard_nam
 from oahega_build.runs.artifacts import Run, as_plain, open_run, write_json
 from oahega_build.runs.output import say
 from oahega_build.runs.progress import track
-from oahega_edge.cameras.pictures import is_animated
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.cameras.pictures import LARGEST_PICTURE, is_animated
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
+from oahega_edge.files import read_file
+from oahega_edge.text import read_text
 
 SPLITS = ("train", "held", "valid")
 """`held` is taken from `train` for every choice; `valid` chooses nothing."""
@@ -137,7 +140,7 @@ def label(recipe: LabelRecipe, data: Path, artifacts: Path, run: str, processes:
 
 
 def _refuse_other_recipe(finished: Path, recipe: LabelRecipe) -> None:
-    if json.loads((finished / "recipe.json").read_text()) != as_plain(recipe):
+    if json.loads(read_text(finished / "recipe.json", LARGEST_DOCUMENT)) != as_plain(recipe):
         raise RunError(f"{finished} was labelled by another recipe; give another --run name or remove it")
 
 
@@ -257,7 +260,7 @@ def finished_report(task: ShardTask) -> ShardReport | None:
     path = _report_path(task.target)
     if not (task.target.exists() and path.exists()):
         return None
-    told = json.loads(path.read_text())
+    told = json.loads(read_text(path, LARGEST_DOCUMENT))
     if count_records(task.target) != told["records"]:
         return None
     problems = Problems(Counter(told["problems"]["counts"]), told["problems"]["examples"])
@@ -272,7 +275,7 @@ def label_picture(
     found: Counter[str],
 ) -> Record | None:
     """One picture through the teachers; None, counted, when it cannot be read or contradicts its boxes."""
-    encoded = picture.path.read_bytes() if picture.path.is_file() else b""
+    encoded = _content(picture.path)
     read = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
     if read is None:
         problems.add("picture missing or unreadable", picture.path.name)
@@ -296,6 +299,14 @@ def label_picture(
         seen += [(trust, teacher.name, finding) for finding in findings]
     boxes = merge(picture.boxes, picture.complete, seen)
     return Record(picture.key, encoded, width, height, tuple(boxes))
+
+
+def _content(picture: Path) -> bytes:
+    """Nothing for what is no file, or no picture by its size."""
+    try:
+        return read_file(picture, LARGEST_PICTURE)
+    except OSError:
+        return b""
 
 
 def _same_shape(stated: tuple[float, float] | None, decoded: tuple[int, int]) -> bool:

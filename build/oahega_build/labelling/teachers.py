@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from oahega_build.errors import BuildError
 from oahega_build.pictures.readers import LABELS
+from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
+from oahega_edge.files import open_file, read_file
 from oahega_edge.runtimes.tflite_file import TfliteFacts, parse_tflite
 
 
@@ -128,15 +130,16 @@ class TfliteSsd:
         self.name = f"tflite:{files[0].parent.name}"
         try:
             # The interpreter trusts the file: one that is cut off may end the process.
-            facts = parse_tflite(files[0].read_bytes())
-            self._net = Interpreter(str(files[0]), num_threads=1)
+            content = read_file(files[0], LARGEST_MODEL)
+            facts = parse_tflite(content)
+            self._net = Interpreter(model_content=content, num_threads=1)
             self._net.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise TeacherError(
                 f"{files[0]} cannot be read as a TFLite model ({error}); give a .tflite file"
             ) from error
         self._input = self._net.get_input_details()[0]
-        self._outputs = _detection_outputs(files[0], facts, self._net.get_output_details())
+        self._outputs = _detection_outputs(files[0], content, facts, self._net.get_output_details())
         self._file = files[0]
         self._labels = dict(spec.labels)
         self._least = spec.least
@@ -175,7 +178,9 @@ OUTPUT_WORDS = (("box", "location"), ("class", "categor"), ("score",), ("count",
 """In the names of boxes, classes, scores and count."""
 
 
-def _detection_outputs(file: Path, facts: TfliteFacts, outputs: list[dict[str, Any]]) -> list[int]:
+def _detection_outputs(
+    file: Path, content: bytes, facts: TfliteFacts, outputs: list[dict[str, Any]]
+) -> list[int]:
     """Tensors of boxes, classes, scores and count: as the operator, their names or TF 1's order tell."""
     shapes = [tuple(int(side) for side in output["shape"]) for output in outputs]
     numbers = [output["index"] for output in outputs]
@@ -184,7 +189,7 @@ def _detection_outputs(file: Path, facts: TfliteFacts, outputs: list[dict[str, A
             f"{file} has outputs {shapes}, a detector with TFLite_Detection_PostProcess has boxes "
             f"(1, n, 4), classes, scores and a count; export it with post-processing"
         )
-    by_operator = _outputs_of_operator(file.read_bytes())
+    by_operator = _outputs_of_operator(content)
     if sorted(by_operator) == sorted(numbers):
         return by_operator
     by_name = _outputs_by_name(facts)
@@ -266,7 +271,7 @@ def _require_all_weights(net: Any, file: Path) -> None:
     layers = [net.getLayer(name) for name in net.getLayerNames()]
     # Region layers keep their anchors, which stand in the .cfg, as if they were weights.
     needed = 4 * sum(blob.size for layer in layers if layer.type != "Region" for blob in layer.blobs)
-    with file.open("rb") as content:
+    with open_file(file, LARGEST_MODEL) as content:
         major, minor = struct.unpack("<ii", content.read(8).ljust(8, b"\0"))
     needed += 20 if major * 10 + minor >= 2 else 16  # darknet's parser.c, load_weights_upto
     if file.stat().st_size < needed:

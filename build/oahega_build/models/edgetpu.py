@@ -16,7 +16,9 @@ from pathlib import Path
 
 from oahega_build.errors import BuildError
 from oahega_build.models.operators import Operator, read_operators
+from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_edge.runtimes.tflite_file import EDGETPU_OP
+from oahega_edge.text import read_text
 
 COMPILER = "edgetpu_compiler"
 ON_CHIP_BYTES = 8 * 1024 * 1024
@@ -198,7 +200,7 @@ def compile_together(files: Sequence[Path], target: Path, compiler: str = COMPIL
 def _compiled(file: Path) -> Compiled:
     """The counts from the report that the compiler writes beside the file."""
     report = file.with_suffix(".log")
-    text = report.read_text() if report.is_file() else ""
+    text = read_text(report, LARGEST_DOCUMENT) if report.is_file() else ""
     chip = re.search(r"operations that will run on Edge TPU:\s*(\d+)", text)
     cpu = re.search(r"operations that will run on CPU:\s*(\d+)", text)
     if chip is None or cpu is None:

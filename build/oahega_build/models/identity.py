@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
 from oahega_build.models.mobilenet import Trunk, convolution_names
+from oahega_build.runs.reading import LARGEST_DOCUMENT, LARGEST_MODEL
+from oahega_edge.files import read_file
+from oahega_edge.text import read_text
 
 MEANS = np.array([103.939, 116.779, 123.68], np.float32)
 """Of blue, green, red."""
@@ -26,8 +29,10 @@ SCALE, OFFSET = 128.0, 128.0
 def read_tfjs(graph: Path) -> dict[str, NDArray[np.float32]]:
     """Name -> weights of a graph's manifest, its single .bin beside it. Raises DataError."""
     try:
-        (group,) = json.loads(graph.read_text())["weightsManifest"]
-        data = b"".join((graph.parent / name).read_bytes() for name in group["paths"])
+        (group,) = json.loads(read_text(graph, LARGEST_DOCUMENT))["weightsManifest"]
+        data = b"".join(
+            read_file(graph.parent / name, LARGEST_MODEL, graph.parent) for name in group["paths"]
+        )
         weights, start = {}, 0
         for entry in group["weights"]:
             kind = np.dtype(entry["dtype"])

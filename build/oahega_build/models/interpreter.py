@@ -10,11 +10,14 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from oahega_build.runs.reading import LARGEST_MODEL
+from oahega_edge.files import read_file
+
 
 def open_interpreter(model: Path | bytes) -> Interpreter:
     """An interpreter that is ready to run. The file is trusted: a broken one may end the process."""
     if isinstance(model, Path):
-        model = model.read_bytes()
+        model = read_file(model, LARGEST_MODEL)
     interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
     return interpreter

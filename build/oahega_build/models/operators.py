@@ -14,6 +14,8 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
+from oahega_build.runs.reading import LARGEST_MODEL
+from oahega_edge.files import read_file
 from oahega_edge.runtimes.tflite_file import parse_tflite
 
 _OPERATORS = {
@@ -98,7 +100,7 @@ def multiply_adds(path: Path) -> int:
 def read_operators(path: Path) -> list[Operator]:
     """The operators of the file's one graph. Raises DataError for another file."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, LARGEST_MODEL)
         parse_tflite(content)  # checks every offset, which the schema's own code does not
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a usable TFLite file: {error}; give a .tflite") from error

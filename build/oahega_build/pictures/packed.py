@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from oahega_build.errors import DataError
 from oahega_build.pictures.readers import LabelledBox
 from oahega_build.pictures.record import Record
+from oahega_build.runs.reading import open_arrays
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import resize_pixels
 
@@ -60,7 +61,7 @@ def write_packed(path: Path, records: Iterable[Record], longest: int, quality: i
 def read_packed(path: Path) -> Iterator[Record]:
     """The records of a packed file, in order. Raises DataError when it is no such file."""
     try:
-        with np.load(path) as arrays:
+        with open_arrays(path) as arrays:
             column = dict(arrays.items())
         boxes = _boxes_by_owner(column)
     except (OSError, ValueError, KeyError) as error:

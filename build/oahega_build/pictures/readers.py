@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from oahega_build.errors import DataError
 from oahega_build.pictures.folders import subfolders, usable
 from oahega_build.pictures.problems import Problems
 from oahega_build.pictures.tables import LARGEST_TABLE
-from oahega_edge.cameras.pictures import natural
+from oahega_edge.cameras.pictures import natural, read_picture
 from oahega_edge.chain.geometry import Box
 from oahega_edge.endings import PICTURES, ending, is_picture
 from oahega_edge.text import read_text
@@ -334,5 +332,5 @@ def _text_of(annotations: Path) -> str:
 
 def picture_size(path: Path) -> tuple[int, int] | None:
     """Width and height, or None for what is no picture."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    pixels = read_picture(path)
     return None if pixels is None else (int(pixels.shape[1]), int(pixels.shape[0]))

@@ -19,6 +19,9 @@ from typing import Any
 
 from oahega_build.errors import RunError
 from oahega_build.runs.output import LOG, logged
+from oahega_build.runs.reading import LARGEST_ARRAYS, LARGEST_DOCUMENT
+from oahega_edge.files import open_file
+from oahega_edge.text import read_text
 
 UNFINISHED = ".unfinished"
 """Suffix of a run's folder while it is made; the same command finds and resumes it."""
@@ -71,7 +74,7 @@ def open_run(artifacts: Path, stage: str, name: str, recipe: Any) -> Iterator[Ru
 
 def _refuse_other_recipe(folder: Path, described: Any) -> None:
     before = folder / "recipe.json"
-    if before.is_file() and json.loads(before.read_text()) != described:
+    if before.is_file() and json.loads(read_text(before, LARGEST_DOCUMENT)) != described:
         raise RunError(
             f"unfinished run {folder} was started with another recipe; give another --run name, or delete it"
         )
@@ -123,7 +126,8 @@ def now() -> str:
 
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open_file(path, LARGEST_ARRAYS) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -14,7 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from oahega_build.runs.artifacts import as_plain
+from oahega_build.runs.artifacts import as_plain, sha256_of
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.files import read_file
 
 OURS = ("oahega_build", "oahega_edge")
 DIGITS = 12
@@ -41,7 +43,7 @@ def folder_digest(folder: Path) -> str:
         name = path.relative_to(folder).as_posix()
         if any(part.startswith(".") for part in name.split("/") if part != "."):
             continue
-        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        digest.update(f"{name}\0{sha256_of(path)}\n".encode())
     return digest.hexdigest()[:DIGITS]
 
 
@@ -66,7 +68,7 @@ def _closure(module: str) -> Mapping[str, str]:
         path = _source(name)
         if path is None:
             continue
-        found[name], imported = _read(path.read_bytes())
+        found[name], imported = _read(read_file(path, LARGEST_DOCUMENT))
         open_ends += imported
     return found
 

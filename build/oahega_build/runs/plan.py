@@ -19,6 +19,8 @@ from oahega_build.runs.artifacts import write_json
 from oahega_build.runs.freshness import fingerprint
 from oahega_build.runs.output import say
 from oahega_build.runs.progress import duration, heartbeat
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.text import read_text
 
 COSTS = "costs.json"
 """File in the output folder with the seconds that each stage last took per unit of work."""
@@ -124,7 +126,7 @@ def expected_seconds(step: Step, costs: dict[str, float]) -> float:
 def measured_costs(out: Path) -> dict[str, float]:
     """Seconds per unit of work by stage; empty before the first run."""
     path = out / COSTS
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return json.loads(read_text(path, LARGEST_DOCUMENT)) if path.is_file() else {}
 
 
 def _remember_cost(out: Path, step: Step, seconds: float) -> None:

@@ -7,7 +7,6 @@ the part `choose` serves choices and the part `report` is looked at seldom, each
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from oahega_build.emotion.peers import Classifier, load_peers, on_shared_classes
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import VOTES, read_dataset, read_picture
 from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.tables import read_table
 from oahega_build.runs import artifacts
 from oahega_build.runs.entries import ELSEWHERE, write_on_card
 from oahega_edge.bundles.load import load_bundle
@@ -183,8 +183,8 @@ def _folders(part: Path) -> Iterator[Path]:
 def _of_part(root: Path, part: str) -> set[str] | None:
     if not is_listed(root):
         return None
-    with (root / PEOPLE).open(newline="") as file:
-        return {row["file"] for row in csv.DictReader(file) if row["part"] == part}
+    table = read_table(root / PEOPLE, {"file", "part"})
+    return {table.path_in(row["file"]) for row in table.rows if row["part"] == part}
 
 
 def answers(model: EmotionModel | Classifier, source: Source) -> NDArray[np.float64]:
@@ -245,8 +245,8 @@ def figures_on_unclear(
     model: Classifier, root: Path, part: str, colour: Literal["rgb", "grey"] = "grey"
 ) -> UnclearFigures:
     """On the pictures of `root/part` as they are: they show faces as the training pictures do."""
-    with (root / VOTES).open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["file"].startswith(f"{part}/")]
+    table = read_table(root / VOTES, {"file", *model.labels})
+    rows = [row for row in table.rows if row["file"].startswith(f"{part}/")]
     pictures = [read_picture(root / row["file"], colour) for row in rows]
     if not rows or any(picture is None for picture in pictures):
         raise DataError(f"{root / VOTES} lists no pictures of {part!r}, or some that cannot be read")

@@ -25,6 +25,7 @@ from oahega_build.pictures.people import Portrait, portraits_of
 from oahega_build.pictures.records import read_records, shards_of
 from oahega_build.runs import artifacts
 from oahega_build.runs.progress import track
+from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.scenes.chain import Chain, bundle_chain, described_device, device_of
 from oahega_build.scenes.portraits import fits, frames_of
 from oahega_build.scenes.render import render
@@ -45,6 +46,7 @@ from oahega_build.scenes.sequences import (
 from oahega_build.scenes.video_methods import Device, Sights
 from oahega_build.scenes.video_records import recorded
 from oahega_edge.bundles.load import load_bundle
+from oahega_edge.files import read_file
 from oahega_edge.service.settings import Settings
 
 SEED = 20261126
@@ -248,7 +250,7 @@ def evaluate_run(
     """
     bundle = load_bundle(bundle_folder)
     entry = bundle.manifest.emotion
-    emotion = EmotionModel(bundle_folder.name, entry, bundle.file(entry.cpu).read_bytes())
+    emotion = EmotionModel(bundle_folder.name, entry, read_file(bundle.file(entry.cpu), LARGEST_MODEL))
     with bundle_chain(bundle_folder) as chain:
         device = device_of(settings, chain)
         described = {**chain.key, "data": data.name, "part": part, "seed": SEED, "people": people}

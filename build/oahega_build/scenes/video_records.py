@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from oahega_build.labelling.teachers import TeacherSpec, make_teacher
 from oahega_build.runs import artifacts
+from oahega_build.runs.reading import open_arrays
 from oahega_build.scenes.sequences import LabelledFrame, Truth
 from oahega_edge.cameras.picture_quality import sharpness
 from oahega_edge.cameras.port import Camera
@@ -158,7 +159,7 @@ def _arrays(record: Recording) -> dict[str, Any]:
 
 
 def _load(path: Path) -> Recording:
-    with np.load(path) as data:
+    with open_arrays(path) as data:
         name, level, *labels = data["about"].tolist()
         times, faces, truths = data["times"], data["faces"], data["truths"]
     per_frame: list[tuple[list[Face], list[Truth]]] = [([], []) for _ in times]

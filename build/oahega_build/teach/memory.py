@@ -20,9 +20,11 @@ from oahega_build.pictures.dataset import Sample, read_dataset
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs.artifacts import write_bytes
 from oahega_build.runs.output import held_back
+from oahega_build.runs.reading import LARGEST_MODEL, open_arrays
 from oahega_build.teach.last_layer import Classifier
 from oahega_edge.bundles.load import load_bundle, seal
 from oahega_edge.chain.preprocess import Quantizer, crop_face
+from oahega_edge.files import read_file
 
 MEMORY = "features.npz"
 FACTORS = 32
@@ -69,7 +71,7 @@ def remember(bundle: Path, data: Path) -> Path:
         )
     quantize = Quantizer(entry.input)
     with held_back():  # the runtime speaks of its kernels
-        classifier = Classifier(loaded.file(entry.cpu).read_bytes())
+        classifier = Classifier(read_file(loaded.file(entry.cpu), LARGEST_MODEL))
         features = [
             classifier.features(
                 [quantize(crop_face(s.pixels, Framing().box, entry.input, entry.crop)) for s in samples]
@@ -116,7 +118,7 @@ def read_memory(bundle: Path) -> Memory:
     """What a bundle remembers. Raises BuildError where it is nothing, or cannot be read."""
     path = bundle / MEMORY
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        with open_arrays(path) as file:
             arrays = [file[name].astype(np.float64) for name in ("mean", "factors", "noise")]
             return Memory(tuple(str(label) for label in file["labels"]), *arrays)
     except FileNotFoundError:

@@ -18,6 +18,7 @@ from oahega_build.models.exported import golden, output_tensors
 from oahega_build.runs import artifacts
 from oahega_build.runs.entries import ENTRY
 from oahega_build.runs.output import held_back, say
+from oahega_build.runs.reading import LARGEST_DOCUMENT, LARGEST_MODEL
 from oahega_build.scenes.elsewhere import FaceFinder
 from oahega_build.teach.faces import read_faces
 from oahega_build.teach.head import fit, fit_temperature, prove
@@ -29,7 +30,9 @@ from oahega_build.whole.bundle import make_bundle
 from oahega_edge.bundles.load import MANIFEST, Bundle, load_bundle
 from oahega_edge.chain.classification import softmax
 from oahega_edge.chain.preprocess import Quantizer
+from oahega_edge.files import read_file
 from oahega_edge.manifest import EmotionEntry, ModelCard, ModelFile, SuggestedDecision, output_of
+from oahega_edge.text import read_text
 
 TERMS = "TERMS.txt"
 """In the folder of the pictures: their terms, for the card."""
@@ -61,7 +64,7 @@ def teach(wish: Wish) -> Path:
     base = load_bundle(wish.base)
     entry = base.manifest.emotion
     with held_back():  # the runtime speaks of its kernels
-        classifier = Classifier(base.file(entry.cpu).read_bytes())
+        classifier = Classifier(read_file(base.file(entry.cpu), LARGEST_MODEL))
         lesson = _lesson(wish, entry, classifier)
     with threadpool_limits(1):  # waiting for each other costs these small matrices more than it saves
         proof = prove(lesson.features, lesson.truth, lesson.groups)
@@ -160,7 +163,7 @@ def _decision(verdict: Verdict, base: Bundle) -> SuggestedDecision:
 def _card(content: bytes, base: Bundle, verdict: Verdict, wish: Wish) -> ModelCard:
     faces = verdict.faces
     terms = wish.pictures / TERMS
-    said = terms.read_text().strip() if terms.is_file() else "terms not stated"
+    said = read_text(terms, LARGEST_DOCUMENT).strip() if terms.is_file() else "terms not stated"
     metrics: dict[str, float | int | str] = {
         "cross_validated_balanced_accuracy": str(verdict.proof.balanced),
         **{f"faces_{label}": int(faces.of(label).sum()) for label in faces.labels},

@@ -14,7 +14,9 @@ from oahega_build.errors import RunError
 from oahega_build.models.operators import multiply_adds
 from oahega_build.runs import artifacts
 from oahega_build.runs.entries import COVERED, ELSEWHERE, ENTRY, MULTIPLY_ADDS, SKIN
+from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_edge.bundles.load import MANIFEST, load_bundle, seal
+from oahega_edge.files import read_file
 from oahega_edge.manifest import (
     FORMAT_VERSION,
     DetectorEntry,
@@ -71,7 +73,7 @@ def make_bundle(
 def _read_entry(folder: Path, kind: type[Entry]) -> Entry:
     path = folder / ENTRY
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(read_file(path, LARGEST_DOCUMENT))
     except (OSError, ValidationError) as error:
         raise RunError(
             f"{path} is not a {kind.__name__} ({str(error).splitlines()[0]}); "

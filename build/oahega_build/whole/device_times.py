@@ -11,6 +11,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from oahega_build.errors import DataError
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.text import read_text
 
 METRICS = "metrics.json"
 """File of a `bench` run of `all`. The page cites the run instead of the file."""
@@ -51,7 +53,7 @@ def read_times(files: Sequence[Path]) -> list[Time]:
 
 def _read(file: Path) -> list[Time]:
     try:
-        content: dict[str, Any] = json.loads(file.read_text())
+        content: dict[str, Any] = json.loads(read_text(file, LARGEST_DOCUMENT))
         device = content["device"] + KERNELS[content.get("fast_kernels")]
         return [
             Time(

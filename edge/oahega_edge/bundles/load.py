@@ -123,7 +123,9 @@ def seal(path: Path) -> None:
     for stale in path.glob(f"{SUMS}.*"):
         stale.unlink()
     names = sorted(p.name for p in path.iterdir() if p.is_file() and not p.name.startswith(SUMS))
-    lines = [f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    lines = [
+        f"{hashlib.sha256(read_file(path / name, LARGEST_MODEL)).hexdigest()}  {name}\n" for name in names
+    ]
     (path / SUMS).write_text("".join(lines))
 
 

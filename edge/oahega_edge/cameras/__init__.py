@@ -59,22 +59,23 @@ def _adapter(
     scheme, colon, rest = source.partition(":")
     match scheme.lower(), rest:
         case _ if source.startswith("/dev/"):
-            from oahega_edge.cameras.opencv import OpenCvCamera
+            from oahega_edge.cameras.apart import ApartCamera
 
-            return OpenCvCamera(source, width=width, height=height, fps=fps)
+            return ApartCamera(source, width=width, height=height, fps=fps)
         case "picamera", "0" | "1" | "2" | "3" | "" if rest or not colon:
             from oahega_edge.cameras.picamera import PiCamera
 
             return PiCamera(int(rest or 0), width=width, height=height, fps=fps)
         case number, "" if number.isdecimal() and not colon:
-            from oahega_edge.cameras.opencv import OpenCvCamera
+            from oahega_edge.cameras.apart import ApartCamera
 
-            return OpenCvCamera(int(number), width=width, height=height, fps=fps)
+            return ApartCamera(int(number), width=width, height=height, fps=fps)
         case "rtsp" | "rtsps" | "http" | "https", _ if rest.startswith("//"):
-            from oahega_edge.cameras.opencv import OpenCvCamera, stream_timeouts
+            from oahega_edge.cameras.apart import ApartCamera
+            from oahega_edge.cameras.opencv import stream_timeouts
 
             open_seconds, read_seconds = stream_timeouts(stall_s or 0.0)
-            return OpenCvCamera(source, open_seconds=open_seconds, read_seconds=read_seconds)
+            return ApartCamera(source, open_seconds=open_seconds, read_seconds=read_seconds)
         case "loop", _ if colon:
             from oahega_edge.cameras.loop import LoopedFile
 

@@ -6,21 +6,26 @@ and a last frame may stand for long. Of a stream without sizes (TS, MPEG, raw) n
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO
+
+from oahega_edge.files import open_file
 
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 MP4_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 TAIL = 4096
+LARGEST_VIDEO = 1 << 50
+"""Bytes: no limit in practice, as a video is read frame by frame."""
 
 
 def is_cut_off(path: Path) -> bool:
     """By the sizes in MP4, MOV, Matroska, WebM, AVI and ASF, the trailer of GIF, and a tail of zeros."""
-    if not path.is_file():  # a pipe would wait for ever
+    if not path.is_file():  # of a pipe, nobody can tell
         return False
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_file(path, LARGEST_VIDEO) as file:
+        size = os.fstat(file.fileno()).st_size
         head = file.read(16)
         file.seek(max(0, size - TAIL))
         tail = file.read()

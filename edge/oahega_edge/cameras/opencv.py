@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import os
-import socket
-import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
-from urllib.parse import urlsplit
 
 import cv2
 
@@ -30,8 +26,6 @@ OPEN_SECONDS = 10.0
 """How long opening may take; RTSP cameras answer within 1-3 s."""
 READ_SECONDS = 5.0
 """How long FFmpeg waits for a network stream's next byte before the device counts as gone."""
-FAREWELL_SECONDS = 0.3
-"""How long a network camera that is silent may keep its connection after closing."""
 CLOSE_SECONDS = 2.0
 """How long closing waits for the thread before it leaves it to end by itself."""
 
@@ -40,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class OpenCvCamera(Camera):
-    """A live camera read by its own thread into a one-slot mailbox.
+    """A live camera read by its own thread into a one-slot mailbox; `apart.py` runs it in a process.
 
     The thread opens, reads and releases the capture alone: releasing it under a running `read` crashes,
     and either call may hang in a driver.
@@ -79,7 +73,7 @@ class OpenCvCamera(Camera):
 
     def __enter__(self) -> Self:
         self.__exit__(None, None, None)
-        self._reader = _Reader(self._open, self.name, _port(str(self._source)) if self._is_stream else None)
+        self._reader = _Reader(self._open, self.name)
         if not self._reader.opened.wait(self._open_seconds):
             self._close()
             raise CameraError(
@@ -181,14 +175,12 @@ class _Grabbed:
 class _Reader:
     """The thread of one opened capture."""
 
-    def __init__(self, open_: Callable[[], cv2.VideoCapture | None], name: str, port: int | None) -> None:
-        """`port`: of a network camera; connections to it are cut when the thread does not end by itself."""
+    def __init__(self, open_: Callable[[], cv2.VideoCapture | None], name: str) -> None:
         self.frames: Latest[_Grabbed] = Latest()
         self.opened = threading.Event()
         self.capture_failed = False
         self._open = open_
         self._name = name
-        self._port = port
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
         self._thread.start()
@@ -196,10 +188,6 @@ class _Reader:
     def stop(self) -> None:
         """Ask the thread to end and wait a moment; a thread that hangs in a driver is left behind."""
         self._stopping.set()
-        if self._port is not None:
-            self._thread.join(FAREWELL_SECONDS)
-            if self._thread.is_alive():
-                _cut_connections(self._port)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
             log.warning("camera %s does not answer; its thread ends by itself when it does", self._name)
@@ -228,29 +216,6 @@ class _Reader:
             bgr = _decoded(capture)
             if bgr is not None:
                 self.frames.put(_Grabbed(bgr, captured_at, taken_at, sequence))
-
-
-def _port(url: str) -> int | None:
-    parts = urlsplit(url)
-    try:
-        return parts.port or {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}.get(parts.scheme.lower())
-    except ValueError:  # no number
-        return None
-
-
-def _cut_connections(port: int) -> None:
-    """End this process's connections to a port of other machines.
-
-    FFmpeg has no other way out of a read that waits for a silent camera, which may last `camera.stall_s`.
-    """
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
-                continue
-            with socket.socket(fileno=os.dup(int(name))) as connection:
-                is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
-                if is_tcp and connection.getpeername()[1] == port:
-                    connection.shutdown(socket.SHUT_RDWR)
 
 
 def stream_timeouts(stall_s: float) -> tuple[float, float]:

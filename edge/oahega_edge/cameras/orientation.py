@@ -82,6 +82,10 @@ class Oriented(Camera):
         """As the camera inside."""
         return self._orientation(self._camera.read(timeout))
 
+    def abort(self) -> None:
+        """See `Camera.abort`."""
+        self._camera.abort()
+
     def reset(self) -> None:
         """As the camera inside."""
         self._camera.reset()

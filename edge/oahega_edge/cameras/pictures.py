@@ -17,9 +17,12 @@ from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.endings import PICTURES, ending, is_picture
 from oahega_edge.errors import CameraError, EndOfSource
-from oahega_edge.text import is_text
+from oahega_edge.files import in_memory, open_file, read_file
 
 USUAL_FPS = 5.0
+LARGEST_PICTURE = 256 << 20
+"""Bytes of one picture; the largest photographs have about half of it."""
+TIFF = (b"II*\0", b"MM\0*")
 
 log = logging.getLogger(__name__)
 
@@ -110,19 +113,23 @@ def is_still(source: str) -> bool:
 
 def is_animated(path: Path) -> bool:
     """Whether a PNG, WebP or TIFF holds more than the one frame that is decoded."""
-    with path.open("rb") as file:
+    with open_file(path, LARGEST_PICTURE) as file:
         head = file.read(4096)
+        rest = file.read() if head[:4] in TIFF else b""
     if head.startswith(b"\x89PNG"):
         return b"acTL" in head.split(b"IDAT")[0]  # APNG specification: before the first IDAT
     if head[8:16] == b"WEBPVP8X":
         return bool(head[20] & 2)  # WebP container specification: the flag ANIMATION
-    return head[:4] in (b"II*\0", b"MM\0*") and is_text(str(path)) and cv2.imcount(str(path)) > 1
+    if head[:4] not in TIFF:
+        return False
+    with in_memory(head + rest) as copy:  # OpenCV counts in files only
+        return cv2.imcount(str(copy)) > 1
 
 
 def read_picture(path: Path) -> Pixels | None:
     """The file as RGB, turned as its EXIF says; None when it cannot be decoded."""
     try:
-        data = np.fromfile(path, np.uint8)
+        data = np.frombuffer(read_file(path, LARGEST_PICTURE), np.uint8)
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except (OSError, cv2.error):  # gone meanwhile; absurd dimensions
         return None

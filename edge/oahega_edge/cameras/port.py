@@ -43,6 +43,10 @@ class Camera(Protocol):
         """
         ...
 
+    def abort(self) -> None:
+        """Close at once, from any thread, also while another one waits in a call; where that is possible."""
+        return
+
     def reset(self) -> None:
         """What the driver offers beyond closing and opening; called between the two."""
         return

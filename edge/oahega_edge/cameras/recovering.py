@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 FRESH_S = 2.0
 """Seconds that a camera gets for another picture: one that was just opened may show its last buffer first."""
+ABORTS, ABORT_PAUSE_S = 40, 0.05
 LONGEST_STEP = 30.0
 """Seconds."""
 Background = Callable[[Callable[[], None]], "Future[None]"]
@@ -156,8 +157,16 @@ class RecoveringCamera(Camera):
             return
         self.state = RecoveryState.CLOSED
         self._closed.set()
-        if self._work is None or _is_over(self._work, 2.0):  # else the thread closes it when it gets there
+        if self._work is None or self._aborted(self._work):  # else the thread closes it when it gets there
             self._camera.__exit__(kind, error, trace)
+
+    def _aborted(self, work: Future[None]) -> bool:
+        """Cut opening short, again and again: it may be about to start what can be aborted."""
+        for _ in range(ABORTS):
+            self._camera.abort()
+            if _is_over(work, ABORT_PAUSE_S):
+                return True
+        return False
 
     def read(self, timeout: float) -> Frame:
         """The newest whole frame. Raises NoFrameYet while the camera may take its time.

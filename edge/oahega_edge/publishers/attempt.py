@@ -93,6 +93,7 @@ class Attempt:
         self._goodbye: ReasonCode | None = None
         self._breakdown: str | None = None
         self._was_up = False
+        self._timed_out = False
         self._answered = False
         self._gave_way = False
         self._farewell: int | None = None
@@ -114,6 +115,7 @@ class Attempt:
         try:
             while self._client.loop() == paho.MQTT_ERR_SUCCESS:
                 if self._refusal is None and not self._was_up and time.monotonic() > patience_until:
+                    self._timed_out = True
                     self._cut()
                 if time.monotonic() > self._subscribed_by:
                     self._come_up()
@@ -246,6 +248,8 @@ class Attempt:
             if self.protocol == "5" and self._refusal.value in REFUSES_MQTT5:
                 kind = "no-mqtt5"
             return Ending(kind, str(self._refusal))
+        if self._timed_out:
+            return Ending("unreachable", "it takes the connection and does not answer")
         if not self._was_up:
             return Ending("silent", "it closed the connection without an answer")
         reason = self._breakdown or str(self._goodbye or "the other side closed it")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from oahega_edge.contract import defaults
 from oahega_edge.contract.topics import Topics
 from oahega_edge.errors import SettingsError
-from oahega_edge.files import read_file
+from oahega_edge.files import in_memory, read_file
 from oahega_edge.secret import Hidden
 
 MQTT_PORT, MQTTS_PORT = 1883, 8883
@@ -81,7 +81,7 @@ class BrokerOptions:
     host: str
     port: int = 1883
     client_id: str = ""
-    username: str | None = None
+    username: str | None = field(default=None, repr=False)
     password: Hidden | None = None
     tls: Literal["auto", "on", "off"] = "auto"
     """auto: on when the port is 8883. Certificates are always verified."""
@@ -150,16 +150,13 @@ def tls_context(options: BrokerOptions) -> TlsContext:
     context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)  # which demands certificate and host name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        for file in (options.ca_file, options.cert_file, options.key_file):
-            if file is not None:
-                read_file(Path(file), LARGEST_CERTIFICATE)  # before OpenSSL waits for a pipe
         if options.ca_file is None:
             context.load_default_certs()
-        else:
-            context.load_verify_locations(options.ca_file)
+        else:  # of a PEM file, all but the comments is ASCII
+            context.load_verify_locations(cadata=_certificate(options.ca_file).decode("ascii", "ignore"))
         if options.cert_file is not None:
-            context.load_cert_chain(options.cert_file, options.key_file)
-    except (OSError, ssl.SSLError) as error:
+            _show(context, _certificate(options.cert_file), options.key_file)
+    except (OSError, ValueError) as error:
         files = ", ".join(
             f"{name} {path}"
             for name, path in (
@@ -173,6 +170,22 @@ def tls_context(options: BrokerOptions) -> TlsContext:
             f"The certificates for MQTT cannot be used ({files}): {error}; name readable PEM files."
         ) from error
     return context
+
+
+def _certificate(file: str) -> bytes:
+    return read_file(Path(file), LARGEST_CERTIFICATE)
+
+
+def _show(context: ssl.SSLContext, chain: bytes, key_file: str | None) -> None:
+    """Our own certificate and its key. OpenSSL opens files only, so it is given what was read in memory."""
+    key = chain if key_file is None else _certificate(key_file)
+    with in_memory(chain) as chain_path, in_memory(key) as key_path:
+        context.load_cert_chain(chain_path, key_path, password=_no_passphrase)
+
+
+def _no_passphrase() -> str:
+    """Called for an encrypted key; without it OpenSSL asks on the terminal and waits."""
+    raise ValueError("the key is encrypted; store it without a passphrase, readable by the service only")
 
 
 def reason_of(error: Exception) -> str:

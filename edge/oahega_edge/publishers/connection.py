@@ -109,7 +109,7 @@ class Connection:
         self._limits = Limits()
         self._problem: str | None = None
         self._fallback_logged = False
-        self._speaks_5 = False
+        self._speaks_5 = self._spoke_5 = False
         self._note: str | None = None
         self._ready = False
         self._last_ending: str | None = None
@@ -185,6 +185,8 @@ class Connection:
             answer = self._attempt_once("5", probe=True)
             if answer.kind in ("stopped", "unreachable", "refused"):
                 return answer
+            if answer.kind == "silent" and self._spoke_5:  # a bad line, not another version
+                return answer
             self._speaks_5 = answer.kind not in ("no-mqtt5", "silent")
             self._note = f"the broker at {self._options.address} refuses MQTT 5 ({answer.reason})"
         if not self._speaks_5:
@@ -226,6 +228,7 @@ class Connection:
         return ending if not self._stopping.is_set() else Ending("stopped", was_up=ending.was_up)
 
     def _came_up(self, attempt: Attempt) -> None:
+        self._spoke_5 |= attempt.protocol == "5"
         note = self._note if attempt.protocol == "3.1.1" else None
         if note is not None and not self._fallback_logged:
             self._fallback_logged = True

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +11,12 @@ from numpy.typing import NDArray
 
 from oahega_edge import files
 from oahega_edge.cameras.capture import as_rgb
-from oahega_edge.cameras.pictures import natural
+from oahega_edge.cameras.pictures import LARGEST_PICTURE, natural
 from oahega_edge.cameras.video import VideoFile
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.endings import ending, is_picture, is_video
 from oahega_edge.errors import CameraError, EndOfSource, plain
 
-LARGEST_FILE = 256 << 20
-"""Bytes of one picture; the largest photographs have about half of it."""
 PAPER = 255
 """What shows through transparent parts: white, as in a browser."""
 
@@ -54,7 +49,7 @@ def read_file(path: Path) -> Pixels:
     if is_video(path) and ending(path) != ".gif":
         raise CameraError(f"{plain(path)} is a video; `oahega-edge replay` and `Reader.follow` read videos")
     try:
-        data = files.read_file(path, LARGEST_FILE)
+        data = files.read_file(path, LARGEST_PICTURE)
     except OSError as error:
         raise CameraError(
             f"picture {plain(path)} cannot be read: {_reason(error)}; name a picture"
@@ -66,8 +61,8 @@ def decode(data: bytes, name: str) -> Pixels:
     """An encoded picture as RGB, of an animation the first frame; `name` stands in the error."""
     if not data:
         raise CameraError(f"picture {name} is empty (0 bytes); copy it again")
-    if len(data) > LARGEST_FILE:
-        raise CameraError(f"picture {name} is larger than {LARGEST_FILE >> 20} MiB; make it smaller")
+    if len(data) > LARGEST_PICTURE:
+        raise CameraError(f"picture {name} is larger than {LARGEST_PICTURE >> 20} MiB; make it smaller")
     pixels = _first_of_gif(data) if data.startswith(b"GIF8") else _decoded(np.frombuffer(data, np.uint8))
     if pixels is None:
         raise CameraError(
@@ -101,22 +96,10 @@ def _on_paper(pixels: Pixels, stored: NDArray[Any]) -> Pixels:
 def _first_of_gif(data: bytes) -> Pixels | None:
     """By FFmpeg, as for animations: OpenCV itself reads GIF from 4.11 on only."""
     try:
-        with _in_memory(data) as path, VideoFile(path) as clip:
+        with files.in_memory(data) as path, VideoFile(path) as clip:
             return clip.read(0).pixels
     except (CameraError, EndOfSource):
         return None
-
-
-@contextmanager
-def _in_memory(data: bytes) -> Iterator[Path]:
-    """A path to these bytes that never touches a disk."""
-    descriptor = os.memfd_create("picture")
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(data)
-        yield Path(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

@@ -49,7 +49,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # the daemon's stdout is for machines
                 pass_fds=handed_over,
-                env=_environment(),
+                env=bare_environment(),
             )
         except OSError as error:
             self._release()
@@ -157,7 +157,8 @@ class Child:
         os.close(self._memory)
 
 
-def _environment() -> dict[str, str]:
+def bare_environment() -> dict[str, str]:
+    """What a child process may know: nothing of the settings, of systemd and of credentials."""
     return {
         name: value
         for name, value in os.environ.items()

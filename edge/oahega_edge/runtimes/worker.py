@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> None:
     """RUNTIME SOCKET MEMORY LIFELINE: a name for interpreter.py, three descriptors."""
     runtime, channel, memory, lifeline = arguments[0], *map(int, arguments[1:])
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: the memory holds what the camera sees
-    _end_with_parent(lifeline)
+    end_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to answer
     stream = socket.socket(fileno=channel)
     try:
@@ -83,7 +83,7 @@ def _interpreters() -> Any:
     return module
 
 
-def _end_with_parent(lifeline: int) -> None:
+def end_with_parent(lifeline: int) -> None:
     """Have the kernel end this process when the daemon is gone, even while it hangs in native code.
 
     Nothing is ever written to the pipe: its only event is that the daemon's end closes.

@@ -11,9 +11,10 @@ from typing import BinaryIO, TextIO
 
 import cv2
 
+from oahega_edge.cameras.pictures import LARGEST_PICTURE
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.errors import CameraError, EdgeError, plain
-from oahega_edge.reading.pictures import LARGEST_FILE, decode, pictures_of, read_file
+from oahega_edge.reading.pictures import decode, pictures_of, read_file
 from oahega_edge.reading.stills import Face, StillReader
 from oahega_edge.service.setup import Setup
 from oahega_edge.tools.annotate import annotate
@@ -98,7 +99,7 @@ def _named(names: Sequence[str], failed: Callable[[CameraError], None]) -> Itera
 
 
 def _read_stream(stream: BinaryIO) -> Pixels:
-    return decode(stream.read(LARGEST_FILE + 1), "on standard input")
+    return decode(stream.read(LARGEST_PICTURE + 1), "on standard input")
 
 
 class _JsonLines:

@@ -18,6 +18,7 @@ from fake_picamera2 import Sensor, fake_picamera2
 from filmed import BLUE, LENGTH, RED, bgr, read_all, scene, write_gif, write_video
 from network_camera import HttpCamera, RtspCamera
 from oahega_edge.cameras import open_camera
+from oahega_edge.cameras.apart import ApartCamera
 from oahega_edge.cameras.loop import LoopedFile
 from oahega_edge.cameras.memory import FakeCamera, frames_of
 from oahega_edge.cameras.opencv import OpenCvCamera
@@ -97,7 +98,7 @@ def folder_of_pictures(folder: Path) -> Iterator[Subject]:
 @contextlib.contextmanager
 def http(folder: Path) -> Iterator[Subject]:
     with HttpCamera(scene) as device:
-        yield Subject(OpenCvCamera(device.url, open_seconds=PATIENCE), device.stall)
+        yield Subject(ApartCamera(device.url, open_seconds=PATIENCE), device.stall)
 
 
 @contextlib.contextmanager
@@ -357,7 +358,7 @@ def test_open_camera_chooses_by_the_source(source, live, tmp_path, monkeypatch):
 def test_a_device_or_an_address_may_hold_colons(source):
     camera = open_camera(source)
 
-    assert isinstance(camera, OpenCvCamera)
+    assert isinstance(camera, ApartCamera)
     assert camera.name == shown(source)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -274,3 +276,44 @@ def test_policy_none_drops_what_cannot_be_sent_at_once(mosquitto: Mosquitto, ear
         publisher.publish(late)
         heard = wait_until(lambda: ear.on("/event"))
     assert [json.loads(each.text)["id"] for each in heard] == [late.id]
+
+
+class BadLine(Gate):
+    """A line that can take a CONNECT and hang up, as a router does that has lost its way."""
+
+    hangs_up = False
+
+    def __init__(self, target: int) -> None:
+        super().__init__(target)
+        self.levels: list[int] = []
+        """Protocol level of every CONNECT that was hung up on: 4 is MQTT 3.1.1."""
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if self.hangs_up:
+                    self.levels += [data[data.index(b"MQTT") + 4]] if b"MQTT" in data else []
+                    break
+                sink.sendall(data)
+        self._shut(source)
+        self._shut(sink)
+
+
+@pytest.mark.broker
+def test_a_bad_line_to_a_broker_of_mqtt_5_is_no_reason_for_another_version(mosquitto: Mosquitto) -> None:
+    with (
+        BadLine(mosquitto.port) as line,
+        MqttPublisher(options(line.port), pauses=QUICK) as publisher,
+    ):
+        line.open()
+        assert wait_until(lambda: publisher.connected)
+
+        line.hangs_up = True
+        line.close()
+        line.open()
+        assert wait_until(lambda: len(line.levels) >= 4)
+        line.hangs_up = False
+
+        assert wait_until(lambda: publisher.connected)
+        assert publisher.statistics().protocol == "5"
+        assert set(line.levels) == {5}

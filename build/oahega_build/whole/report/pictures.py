@@ -14,6 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from oahega_build.errors import RunError
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.cameras.pictures import LARGEST_PICTURE
+from oahega_edge.files import read_file
+from oahega_edge.text import read_text
 
 
 def panel() -> tuple[Figure, Axes]:
@@ -45,8 +49,8 @@ def embedded(path: Path) -> Markup:
     """A file of a run: SVG as it is, PNG as data. Raises RunError when it cannot be read."""
     try:
         if path.suffix == ".svg":
-            return _inline(path.read_text())
-        data = base64.b64encode(path.read_bytes()).decode()
+            return _inline(read_text(path, LARGEST_DOCUMENT))
+        data = base64.b64encode(read_file(path, LARGEST_PICTURE)).decode()
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}); make the run again") from error
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(path.stem, data)

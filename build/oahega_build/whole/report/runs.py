@@ -10,6 +10,8 @@ from typing import Any
 
 from oahega_build.errors import RunError
 from oahega_build.runs.artifacts import UNFINISHED
+from oahega_build.runs.reading import LARGEST_DOCUMENT
+from oahega_edge.text import read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Run:
     def _parsed(self, file: str, parse: Any) -> Any:
         path = self.folder / file
         try:
-            return parse(path.read_text())
+            return parse(read_text(path, LARGEST_DOCUMENT))
         except (OSError, ValueError) as error:
             raise RunError(f"{path} cannot be read ({error}); make the run again") from error
 
