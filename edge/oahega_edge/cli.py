@@ -136,6 +136,14 @@ def replay(
     config: ConfigOption = None,
     settings: SetOption = None,
     machine: JsonOption = False,
+    as_clip: Annotated[
+        bool | None,
+        typer.Option(
+            "--clip/--stills",
+            help="Whether pictures follow on each other, or each face is judged by its one picture.",
+            show_default="what the pictures look like",
+        ),
+    ] = None,
 ) -> None:
     """Send a file through the chain; events on standard output, the same on every run."""
     from oahega_edge.service.setup import read_setup
@@ -143,7 +151,7 @@ def replay(
 
     setup = read_setup(_layers(config, settings, OFFLINE_VERB))
     _log_to_stderr(setup.settings)
-    summary = replay_source(setup, source, annotate, sys.stdout, machine)
+    summary = replay_source(setup, source, annotate, sys.stdout, machine, as_clip)
     print(summary, file=sys.stderr)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,9 +14,11 @@ from PIL import Image
 
 from filmed import read_all
 from oahega_edge.cameras import open_camera
-from oahega_edge.cameras.pictures import Pictures, is_animated, natural
+from oahega_edge.cameras.pictures import Pictures, natural
 from oahega_edge.cameras.video import VideoFile
+from oahega_edge.decoding import CHUNK, holds_several
 from oahega_edge.endings import PICTURES, VIDEOS, is_picture, is_video
+from oahega_edge.errors import CameraError
 
 
 @pytest.mark.parametrize("name", ["a.ts", "a.WMV", "a.mjpeg", "a.h264", "a.MTS", "a.3gp", "a.gif", "a.mxf"])
@@ -85,17 +89,57 @@ def test_files_of_a_folder_that_are_no_pictures_are_said(
     assert ".cr2, .mp4, notes" in caplog.text
 
 
-def moving(path: Path, kind: str) -> Path:
-    frames = [Image.fromarray(np.full((16, 16, 3), value, np.uint8)) for value in (0, 100, 200)]
-    frames[0].save(path, kind, save_all=True, append_images=frames[1:])
+def moving(path: Path, kind: str, values: Sequence[int] = (0, 100, 200)) -> Path:
+    """A plain picture of each value for 0.2 s."""
+    frames = [Image.fromarray(np.full((16, 16, 3), value, np.uint8)) for value in values]
+    options: dict[str, Any] = {} if kind == "TIFF" else {"duration": 200}
+    frames[0].save(path, kind, save_all=True, append_images=frames[1:], **options)
     return path
 
 
-@pytest.mark.parametrize(("name", "kind"), [("a.png", "PNG"), ("a.webp", "WEBP"), ("a.tif", "TIFF")])
-def test_a_picture_of_several_frames_is_said_to_be_one(
-    name: str, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.png", "PNG"), ("a.webp", "WEBP"), ("a.gif", "GIF"), ("A.PNG", "PNG")]
+)
+def test_all_frames_of_an_animation_are_played_with_its_own_times(
+    name: str, kind: str, tmp_path: Path
 ) -> None:
     path = moving(tmp_path / name, kind)
+
+    with open_camera(str(path)) as camera:
+        frames = read_all(camera)
+
+    assert [round(int(frame.pixels.mean()), -1) for frame in frames] == [0, 100, 200]
+    assert [round(frame.captured_at, 2) for frame in frames] == [0.0, 0.2, 0.4]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "PNG"), ("a.webp", "WEBP")])
+def test_an_animation_longer_than_is_decoded_at_once_has_all_frames_in_order(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    """And in a loop it begins anew."""
+    values = [37 * number % 256 for number in range(2 * CHUNK + 5)]
+    path = moving(tmp_path / name, kind, values)
+
+    with open_camera(str(path)) as camera:
+        frames = read_all(camera)
+    with open_camera(f"loop:{moving(tmp_path / f'short-{name}', kind)}") as camera:
+        looped = [camera.read(5).pixels.mean() for _ in range(4)]
+
+    assert [int(frame.pixels.mean()) for frame in frames] == pytest.approx(values, abs=3)
+    assert looped == pytest.approx([0, 100, 200, 0], abs=3)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "PNG"), ("a.webp", "WEBP")])
+def test_a_cut_off_animation_is_no_whole_one(name: str, kind: str, tmp_path: Path) -> None:
+    path = moving(tmp_path / name, kind, [10, 60, 110, 160, 210])
+    path.write_bytes(path.read_bytes()[:-40])
+
+    with open_camera(str(path)) as camera, pytest.raises(CameraError, match="copy it again"):
+        read_all(camera)
+
+
+def test_the_pages_of_a_tiff_are_no_clip(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = moving(tmp_path / "a.tif", "TIFF")
 
     with caplog.at_level(logging.WARNING), open_camera(str(path)) as camera:
         frames = read_all(camera)
@@ -104,8 +148,20 @@ def test_a_picture_of_several_frames_is_said_to_be_one(
     assert f"{path} holds several frames" in caplog.text
 
 
+def test_an_animation_in_a_folder_of_pictures_is_said_to_be_one_picture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moving(tmp_path / "a.webp", "WEBP")
+
+    with caplog.at_level(logging.WARNING), open_camera(str(tmp_path)) as camera:
+        frames = read_all(camera)
+
+    assert len(frames) == 1
+    assert "a.webp holds several frames" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif", "a.jpg"])
 def test_a_picture_of_one_frame_is_no_animation(name: str, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / name), np.zeros((16, 16, 3), np.uint8))
 
-    assert not is_animated(tmp_path / name)
+    assert not holds_several(tmp_path / name)

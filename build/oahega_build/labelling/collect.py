@@ -36,10 +36,10 @@ from oahega_build.runs.progress import track
 from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.picture_quality import sharpness
-from oahega_edge.cameras.pictures import is_animated
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import crop_square
+from oahega_edge.decoding import holds_several, is_animated
 from oahega_edge.endings import PICTURES, VIDEOS, is_picture, is_video
 from oahega_edge.errors import CameraError, EndOfSource
 from oahega_edge.manifest import Crop
@@ -212,12 +212,12 @@ def collect_unit(task: UnitTask) -> UnitReport:
 def frames_of(source: Path, every: int, problems: Problems) -> Iterator[tuple[int, Pixels]]:
     """(number, RGB pixels) of every `every`-th frame of a video, or the one picture."""
     name = source.name
-    if is_picture(source):
+    if is_picture(source) and not is_animated(source):
         pixels = read_picture(source, "rgb")
         if pixels is None:
             problems.add(UNREADABLE, name)
         else:
-            if is_animated(source):
+            if holds_several(source):
                 problems.add(ANIMATED, name)
             yield 0, pixels
         return

@@ -12,7 +12,7 @@ import math
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,9 @@ from oahega_build.runs.artifacts import Run, as_plain, open_run, write_json
 from oahega_build.runs.output import say
 from oahega_build.runs.progress import track
 from oahega_build.runs.reading import LARGEST_DOCUMENT
-from oahega_edge.cameras.pictures import LARGEST_PICTURE, is_animated
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
+from oahega_edge.decoding import LARGEST_PICTURE, decode, holds_several, orientation_of, turned_point
 from oahega_edge.files import read_file
 from oahega_edge.text import read_text
 
@@ -64,6 +64,8 @@ class SourceSet:
     """wider, coco: split -> folder of the pictures below the data folder."""
     names: Mapping[str, str] = field(default_factory=dict)
     """text, coco: labels in the annotations -> ours, as in {"0": "person"}; an empty one leaves boxes out."""
+    boxes_as_stored: bool = False
+    """True: boxes are of the pictures as stored, before their EXIF turns them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,10 @@ def plan(recipe: LabelRecipe, data: Path, folder: Path, problems: Problems) -> l
     by_split: dict[str, list[AnnotatedPicture]] = {split: [] for split in SPLITS}
     for source in recipe.sets:
         for split in ("train", "valid"):
-            pictures = list(read_set(source, split, data, problems))
+            pictures = [
+                replace(picture, boxes_as_stored=source.boxes_as_stored)
+                for picture in read_set(source, split, data, problems)
+            ]
             if recipe.limit:
                 pictures = pictures[: recipe.limit]
             for number, picture in enumerate(pictures):
@@ -276,19 +281,17 @@ def label_picture(
 ) -> Record | None:
     """One picture through the teachers; None, counted, when it cannot be read or contradicts its boxes."""
     encoded = _content(picture.path)
-    read = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+    read = decode(encoded)
     if read is None:
         problems.add("picture missing or unreadable", picture.path.name)
         return None
-    decoded = np.asarray(read, np.uint8)
-    pixels: Pixels = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+    pixels: Pixels = np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8)
     height, width = pixels.shape[:2]
+    picture = _upright(picture, orientation_of(encoded), (width, height), problems)
     if not _same_shape(picture.stated_size, (width, height)):
         problems.add("picture of another shape than its annotations state, left out", picture.path.name)
         return None
-    if picture.boxes and _is_turned(encoded, decoded):
-        problems.add("picture that its EXIF turns: its boxes are taken as turned, too", picture.path.name)
-    if is_animated(picture.path):
+    if holds_several(picture.path):
         problems.add(ANIMATED, picture.path.name)
     seen = []
     for trust, teacher in zip(trusts, teachers, strict=True):
@@ -316,13 +319,34 @@ def _same_shape(stated: tuple[float, float] | None, decoded: tuple[int, int]) ->
     return abs(stated[0] * decoded[1] / (stated[1] * decoded[0]) - 1) < 0.02
 
 
-def _is_turned(encoded: bytes, upright: Pixels) -> bool:
-    """Whether the EXIF orientation changed the picture, and boxes may be of the unturned one."""
-    if b"Exif" not in encoded[:65536]:
-        return False
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    plain = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    return plain is None or not np.array_equal(np.asarray(plain, np.uint8), upright)
+def _upright(
+    picture: AnnotatedPicture, orientation: int, size: tuple[int, int], problems: Problems
+) -> AnnotatedPicture:
+    """The picture with its boxes turned like its pixels, where they were measured before that.
+
+    A stated size tells it of quarter turns; of other turns only `SourceSet.boxes_as_stored` does.
+    """
+    if orientation == 1 or not picture.boxes:
+        return picture
+    stated, name = picture.stated_size, picture.path.name
+    tells = orientation >= 5 and stated is not None and not _same_shape(stated, size)
+    if not (picture.boxes_as_stored or (tells and _same_shape(stated, size[::-1]))):
+        problems.add("picture that its EXIF turns: its boxes are taken as turned, too", name)
+        return picture
+    problems.add("picture that its EXIF turns: its boxes were turned like it", name)
+    boxes = tuple(_turned(box, orientation) for box in picture.boxes)
+    swapped = stated[::-1] if stated is not None and orientation >= 5 else stated
+    return replace(picture, boxes=boxes, stated_size=swapped)
+
+
+def _turned(given: LabelledBox, orientation: int) -> LabelledBox:
+    corners = [
+        turned_point(given.box.left, given.box.top, orientation),
+        turned_point(given.box.right, given.box.bottom, orientation),
+    ]
+    (left, right), (top, bottom) = (sorted(values) for values in zip(*corners, strict=True))
+    landmarks = tuple(turned_point(x, y, orientation) for x, y in given.landmarks)
+    return replace(given, box=Box(left, top, right, bottom), landmarks=landmarks)
 
 
 def merge(

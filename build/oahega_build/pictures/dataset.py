@@ -20,7 +20,7 @@ from oahega_build.pictures.folders import class_folders, count_loose, files_in, 
 from oahega_build.pictures.problems import Problems
 from oahega_build.pictures.tables import Table, read_table
 from oahega_edge.cameras import pictures
-from oahega_edge.cameras.pictures import is_animated
+from oahega_edge.decoding import holds_several
 
 VOTES = "votes.csv"
 ANIMATED = "picture of several frames: only its first is taken"
@@ -114,7 +114,7 @@ def _read_part(
             if pixels is None:
                 problems.add(UNREADABLE, name)
                 continue
-            if is_animated(path):
+            if holds_several(path):
                 problems.add(ANIMATED, name)
             shares = votes.get(name)
             target = own[index] if shares is None else shares

@@ -60,6 +60,8 @@ class AnnotatedPicture:
     """Labels of which every instance is in `boxes`: no teacher adds to them."""
     stated_size: tuple[float, float] | None = None
     """Width and height that the boxes were measured in, where the annotations state them."""
+    boxes_as_stored: bool = False
+    """True: the boxes are of the picture as stored, before its EXIF turns it."""
 
 
 def unit_box(

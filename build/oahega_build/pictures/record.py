@@ -10,6 +10,7 @@ import numpy as np
 from oahega_build.errors import DataError
 from oahega_build.pictures.readers import LabelledBox
 from oahega_edge.chain.frame import Pixels
+from oahega_edge.decoding import decode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +26,7 @@ class Record:
 
     def pixels(self) -> Pixels:
         """RGB (height, width, 3)."""
-        decoded = cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_COLOR)
+        decoded = decode(self.encoded)
         if decoded is None:
             raise DataError(f"the record of {self.key} holds no picture; remove its shard and label again")
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)

@@ -12,7 +12,7 @@ from oahega_edge.secret import shown
 
 POSSIBLE_SOURCES = (
     "picamera or picamera:1 (Raspberry Pi camera), 0 or /dev/video0 (USB camera), rtsp://... or http://... "
-    "(network camera), the path of a video, an animated GIF, a picture or a folder of pictures, "
+    "(network camera), the path of a video, an animated GIF, WebP or PNG, a picture or a folder of pictures, "
     "loop:PATH (a file played for ever in real time)"
 )
 
@@ -96,8 +96,9 @@ def _file(source: str, fps: float | None, started_at: datetime | None) -> Camera
         )
     from oahega_edge.cameras.pictures import Pictures
     from oahega_edge.cameras.video import VideoFile
+    from oahega_edge.decoding import is_clip
     from oahega_edge.endings import is_picture
 
-    if path.is_dir() or is_picture(path):
+    if path.is_dir() or (is_picture(path) and not (path.is_file() and is_clip(path))):
         return Pictures(path, fps=fps, started_at=started_at)
     return VideoFile(path, fps=fps, started_at=started_at)

@@ -9,20 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import cv2
-import numpy as np
-
 from oahega_edge.cameras.capture import as_rgb
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame, Pixels
+from oahega_edge.decoding import LARGEST_PICTURE, decode, holds_several
 from oahega_edge.endings import PICTURES, ending, is_picture
 from oahega_edge.errors import CameraError, EndOfSource
-from oahega_edge.files import in_memory, open_file, read_file
+from oahega_edge.files import read_file
 
 USUAL_FPS = 5.0
-LARGEST_PICTURE = 256 << 20
-"""Bytes of one picture; the largest photographs have about half of it."""
-TIFF = (b"II*\0", b"MM\0*")
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +55,8 @@ class Pictures(Camera):
             self._next += 1
             pixels = read_picture(path)
             if pixels is not None:
-                if is_animated(path):
-                    log.warning(
-                        "picture %s holds several frames, only its first is seen; save it as GIF", path
-                    )
+                if holds_several(path):
+                    log.warning("picture %s holds several frames, only its first is seen", path)
                 self._readable += 1
                 seconds = sequence / self._fps
                 return Frame(pixels, seconds, self._start + timedelta(seconds=seconds), sequence)
@@ -103,34 +96,10 @@ def natural(path: Path) -> tuple[str, str]:
     return re.sub(r"\d+", lambda number: number[0].zfill(20), path.name), path.name
 
 
-def is_still(source: str) -> bool:
-    """Whether a camera source is the path of one picture, or of a folder with one."""
-    path = Path(source)
-    if path.is_dir():
-        return sum(map(is_picture, path.iterdir())) == 1
-    return is_picture(path) and path.is_file()
-
-
-def is_animated(path: Path) -> bool:
-    """Whether a PNG, WebP or TIFF holds more than the one frame that is decoded."""
-    with open_file(path, LARGEST_PICTURE) as file:
-        head = file.read(4096)
-        rest = file.read() if head[:4] in TIFF else b""
-    if head.startswith(b"\x89PNG"):
-        return b"acTL" in head.split(b"IDAT")[0]  # APNG specification: before the first IDAT
-    if head[8:16] == b"WEBPVP8X":
-        return bool(head[20] & 2)  # WebP container specification: the flag ANIMATION
-    if head[:4] not in TIFF:
-        return False
-    with in_memory(head + rest) as copy:  # OpenCV counts in files only
-        return cv2.imcount(str(copy)) > 1
-
-
 def read_picture(path: Path) -> Pixels | None:
-    """The file as RGB, turned as its EXIF says; None when it cannot be decoded."""
+    """The file as RGB, upright; None when it cannot be decoded."""
     try:
-        data = np.frombuffer(read_file(path, LARGEST_PICTURE), np.uint8)
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error):  # gone meanwhile; absurd dimensions
+        bgr = decode(read_file(path, LARGEST_PICTURE))
+    except OSError:  # gone meanwhile
         return None
     return None if bgr is None else as_rgb(bgr)

@@ -1,4 +1,4 @@
-"""A video file or an animated GIF, read in lock step with the clip's own time.
+"""A video file or an animation (GIF, WebP, PNG), read in lock step with the clip's own time.
 
 The FFmpeg inside OpenCV's wheels decodes GIF as well, with each frame's own duration (the same times
 in 4.8 and 4.14, where `cv2.imread` differs).
@@ -18,7 +18,8 @@ from oahega_edge.cameras.capture import as_rgb, open_capture
 from oahega_edge.cameras.containers import is_cut_off
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
-from oahega_edge.endings import BARE_STREAMS, ending
+from oahega_edge.decoding import Animation
+from oahega_edge.endings import BARE_STREAMS, ending, is_picture
 from oahega_edge.errors import CameraError, EndOfSource
 from oahega_edge.text import is_text
 
@@ -35,12 +36,12 @@ class VideoFile(Camera):
         self._path = path
         self._stated_fps = fps
         self._started_at = started_at
-        self._capture: cv2.VideoCapture | None = None
+        self._capture: cv2.VideoCapture | Animation | None = None
 
     def __enter__(self) -> Self:
         self.__exit__(None, None, None)
         _refuse_non_file(self._path)
-        capture = open_capture(str(self._path.absolute()), cv2.CAP_FFMPEG)  # `10:30.avi` would be a protocol
+        capture = _opened(self._path)
         if capture is None:
             raise CameraError(
                 f"video {self._path} cannot be read: not a video that FFmpeg knows, or cut off; "
@@ -86,6 +87,12 @@ class VideoFile(Camera):
         raise EndOfSource(f"{self._path} has ended after {frames} frames")
 
 
+def _opened(path: Path) -> cv2.VideoCapture | Animation | None:
+    if is_picture(path):
+        return Animation(path)
+    return open_capture(str(path.absolute()), cv2.CAP_FFMPEG)  # `10:30.avi` would be a protocol
+
+
 class _ClipClock:
     """The container's time per frame from 0, or frame number over fps where it has none."""
 
@@ -122,11 +129,11 @@ def _refuse_non_file(path: Path) -> None:
         raise CameraError(f"video {path} is empty (0 bytes); copy it again")
 
 
-def _sane_fps(capture: cv2.VideoCapture) -> float | None:
+def _sane_fps(capture: cv2.VideoCapture | Animation) -> float | None:
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if math.isfinite(fps) and 0.01 <= fps <= 1000 else None
 
 
-def _sane_count(capture: cv2.VideoCapture) -> float:
+def _sane_count(capture: cv2.VideoCapture | Animation) -> float:
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return count if math.isfinite(count) and 0 < count < 1e9 else 0.0

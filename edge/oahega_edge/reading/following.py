@@ -32,8 +32,10 @@ class Followed:
 class Follower:
     """Sends an open camera's frames through a chain."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, *, apart: bool = False) -> None:
+        """`apart`: frames are separate pictures, and no face goes on from one to the next."""
         self._engine = engine
+        self._apart = apart
         self._stamp = make_stamp(make_identity(settings), engine.bundle)
 
     def frames(self, camera: Camera) -> Iterator[Followed]:
@@ -41,7 +43,8 @@ class Follower:
         while (frame := _next(camera)) is not None:
             since = monotonic()
             step = self._engine.pipeline.process(frame)
-            yield Followed(frame, step, self._events(step.decisions, since))
+            events = self._events(step.decisions, since)
+            yield Followed(frame, step, events + self.finish() if self._apart else events)
 
     def finish(self) -> tuple[Event, ...]:
         """The last event of every face in view."""

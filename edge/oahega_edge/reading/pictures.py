@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_edge import files
+from oahega_edge import decoding, files
 from oahega_edge.cameras.capture import as_rgb
-from oahega_edge.cameras.pictures import LARGEST_PICTURE, natural
+from oahega_edge.cameras.pictures import natural
 from oahega_edge.cameras.video import VideoFile
 from oahega_edge.chain.frame import Pixels
+from oahega_edge.decoding import LARGEST_PICTURE
 from oahega_edge.endings import ending, is_picture, is_video
 from oahega_edge.errors import CameraError, EndOfSource, plain
 
@@ -63,7 +64,7 @@ def decode(data: bytes, name: str) -> Pixels:
         raise CameraError(f"picture {name} is empty (0 bytes); copy it again")
     if len(data) > LARGEST_PICTURE:
         raise CameraError(f"picture {name} is larger than {LARGEST_PICTURE >> 20} MiB; make it smaller")
-    pixels = _first_of_gif(data) if data.startswith(b"GIF8") else _decoded(np.frombuffer(data, np.uint8))
+    pixels = _first_of_gif(data) if data.startswith(b"GIF8") else _decoded(data)
     if pixels is None:
         raise CameraError(
             f"picture {name} cannot be decoded: cut off, or in a format that OpenCV does not read; "
@@ -72,24 +73,20 @@ def decode(data: bytes, name: str) -> Pixels:
     return pixels
 
 
-def _decoded(data: NDArray[np.uint8]) -> Pixels | None:
-    try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        if bgr is None:
-            return None
-        stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # absurd dimensions
+def _decoded(data: bytes) -> Pixels | None:
+    bgr = decoding.decode(data)
+    if bgr is None:
         return None
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     pixels = as_rgb(bgr)
-    return pixels if stored is None or stored.ndim < 3 or stored.shape[2] < 4 else _on_paper(pixels, stored)
-
-
-def _on_paper(pixels: Pixels, stored: NDArray[Any]) -> Pixels:
-    """The picture on white. Under transparent parts it may hold anything, often black."""
-    alpha = np.asarray(stored[..., 3], np.float64) / np.iinfo(stored.dtype).max
-    if alpha.min() == 1.0 or alpha.shape != pixels.shape[:2]:  # turned by its EXIF, which `stored` is not
+    if stored is None or stored.ndim < 3 or stored.shape[2] < 4:
         return pixels
-    share = alpha[..., np.newaxis]
+    return _on_paper(pixels, decoding.turned(stored[..., 3], decoding.orientation_of(data)))
+
+
+def _on_paper(pixels: Pixels, opacity: NDArray[Any]) -> Pixels:
+    """The picture on white. Under transparent parts it may hold anything, often black."""
+    share = opacity[..., np.newaxis] / np.iinfo(opacity.dtype).max
     return np.asarray(np.rint(pixels * share + PAPER * (1 - share)), np.uint8)
 
 

@@ -86,21 +86,24 @@ class Reader:
     def follow(self, source: str | Path | int) -> Generator[Event, None, None]:
         """The events of a video, an animated GIF, a folder of numbered frames, a stream or a camera (0).
 
-        Faces are tracked and averaged as by the daemon, and events are what it publishes. A file ends, a
+        Faces are tracked and averaged as by the daemon, and events are what it publishes; faces of separate
+        photographs are judged each by itself. A file ends, a
         camera does not; close the iterator to close the camera. Raises EdgeError when it cannot be read.
         """
         from oahega_edge.service.assembly import lasting_camera
 
         self._check_open()
-        return self._events(lasting_camera(self._setup.settings, str(source)))
+        return self._events(lasting_camera(self._setup.settings, str(source)), str(source))
 
-    def _events(self, camera: Camera) -> Generator[Event, None, None]:
+    def _events(self, camera: Camera, source: str) -> Generator[Event, None, None]:
         from oahega_edge.reading.following import Follower
+        from oahega_edge.reading.separate import judging, why_apart
         from oahega_edge.service.engine import Engine
         from oahega_edge.stopwatch import Stopwatch
 
-        with Engine(self._setup, Stopwatch()) as engine, camera:
-            yield from Follower(self._setup.settings, engine).events(camera)
+        apart = why_apart(source)
+        with Engine(judging(self._setup, source, apart), Stopwatch()) as engine, camera:
+            yield from Follower(self._setup.settings, engine, apart=bool(apart)).events(camera)
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -19,12 +19,12 @@ from oahega_edge.feed.sight import BLURRED, DARK, GLARING
 from oahega_edge.publishers.broker import BrokerOptions
 from oahega_edge.publishers.connection import Connection
 from oahega_edge.publishers.wire import Incoming, ProtocolVersion, Session, Token
+from oahega_edge.reading.separate import judging, why_apart
 from oahega_edge.service.assembly import make_camera, mqtt_options
 from oahega_edge.service.engine import Engine, runtime_options
 from oahega_edge.service.health import monotonic
 from oahega_edge.service.setup import Setup
 from oahega_edge.stopwatch import Stopwatch
-from oahega_edge.tools.still import judging
 
 PAUSE = 0.5
 """Seconds between two lines."""
@@ -215,7 +215,9 @@ def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterato
     Raises CameraStalled when it opens and gives nothing.
     """
     stall = setup.settings.camera.stall_s
-    setup = judging(setup, setup.settings.camera.source.get_secret_value())
+    source = setup.settings.camera.source.get_secret_value()
+    apart = why_apart(source)
+    setup = judging(setup, source, apart)
     with Engine(setup, Stopwatch()) as engine, make_camera(setup.settings) as camera:
         started, shown = monotonic(), float("-inf")
         watch = FrameWatch()
@@ -230,6 +232,8 @@ def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterato
                 ) from stalled
             problems = watch.see(frame, monotonic()) if camera.live else frozenset()
             step = engine.pipeline.process(frame)
+            if apart:
+                engine.pipeline.finish()
             if frame.captured_at - shown >= PAUSE:
                 shown = frame.captured_at
                 yield _figures(frame, step, problems)

@@ -11,8 +11,8 @@ from typing import BinaryIO, TextIO
 
 import cv2
 
-from oahega_edge.cameras.pictures import LARGEST_PICTURE
 from oahega_edge.chain.frame import Pixels
+from oahega_edge.decoding import LARGEST_PICTURE
 from oahega_edge.errors import CameraError, EdgeError, plain
 from oahega_edge.reading.pictures import decode, pictures_of, read_file
 from oahega_edge.reading.stills import Face, StillReader

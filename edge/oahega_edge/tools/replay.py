@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from oahega_edge.endings import is_picture
 from oahega_edge.publishers.jsonlines import lines_for
 from oahega_edge.reading.following import Followed, Follower
+from oahega_edge.reading.separate import judging, why_apart
 from oahega_edge.service.assembly import make_camera
 from oahega_edge.service.engine import Engine
 from oahega_edge.service.health import monotonic
 from oahega_edge.service.setup import Setup
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.tools.annotate import VideoFile, annotate
-from oahega_edge.tools.still import judging
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -56,17 +51,25 @@ class ReplaySummary:
 
 
 def replay_source(
-    setup: Setup, source: str, video: Path | None, out: TextIO, machine: bool = False
+    setup: Setup,
+    source: str,
+    video: Path | None,
+    out: TextIO,
+    machine: bool = False,
+    as_clip: bool | None = None,
 ) -> ReplaySummary:
-    """Every frame of `source` through the chain; events to `out`, and drawn to `video` where it is named."""
-    _point_to_read(source)
+    """Every frame of `source` through the chain; events to `out`, and drawn to `video` where it is named.
+
+    `as_clip`: whether the pictures of a folder follow on each other; None finds out.
+    """
     camera = make_camera(setup.settings, source)
+    apart = _why_apart(source, as_clip)
     with ExitStack() as stack:
-        engine = stack.enter_context(Engine(judging(setup, source), Stopwatch()))
+        engine = stack.enter_context(Engine(judging(setup, source, apart), Stopwatch()))
         stack.enter_context(camera)
         lines = lines_for(out, machine)
         writer = stack.enter_context(nullcontext() if video is None else VideoFile(video))
-        follower = Follower(setup.settings, engine)
+        follower = Follower(setup.settings, engine, apart=bool(apart))
         summary = ReplaySummary()
         started = monotonic()
         for followed in follower.frames(camera):
@@ -83,18 +86,7 @@ def replay_source(
     return summary
 
 
-def _point_to_read(source: str) -> None:
-    """Say so where pictures are unrelated: `replay` takes them for a clip, and follows faces through it."""
-    if _is_unordered(Path(source)):
-        log.warning(
-            "%s holds pictures without a common numbering, and they are played as one clip; "
-            "`oahega-edge read` reads the faces of unrelated pictures",
-            source,
-        )
-
-
-def _is_unordered(folder: Path) -> bool:
-    """Whether the names of a folder's pictures differ in more than a number."""
-    if not folder.is_dir():
-        return False
-    return len({re.sub(r"\d+", "", file.stem) for file in folder.iterdir() if is_picture(file)}) > 1
+def _why_apart(source: str, as_clip: bool | None) -> str:
+    if as_clip is None:
+        return why_apart(source)
+    return "" if as_clip else "is taken as separate pictures"

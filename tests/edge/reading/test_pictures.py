@@ -11,8 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
+from oahega_edge.cameras import open_camera
+from oahega_edge.decoding import orientation_of
 from oahega_edge.errors import CameraError
 from oahega_edge.reading.pictures import decode, pictures_of, read_file
 
@@ -36,11 +38,21 @@ def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
     return out.getvalue()
 
 
-def turned(orientation: int, kind: str) -> bytes:
+TURNS = (
+    *(None, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM),
+    *(Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90, Image.Transpose.TRANSVERSE),
+    Image.Transpose.ROTATE_270,
+)
+"""What a camera that writes orientation 1 to 8 did to the scene."""
+
+
+def stored(orientation: int, picture: Image.Image, kind: str) -> bytes:
+    """A picture as a turned or mirroring camera saves it."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    turn = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-    return encoded(drawing().transpose(turn[orientation]), kind, exif=exif)
+    turn = TURNS[orientation - 1]
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {"quality": 95}
+    return encoded(picture if turn is None else picture.transpose(turn), kind, exif=exif, **options)
 
 
 def sixteen_bit() -> bytes:
@@ -58,9 +70,6 @@ COLOURED: dict[str, Callable[[], bytes]] = {
     "JPEG": lambda: encoded(drawing(), "JPEG", quality=95),
     "progressive JPEG": lambda: encoded(drawing(), "JPEG", quality=95, progressive=True),
     "CMYK JPEG": lambda: encoded(drawing().convert("CMYK"), "JPEG", quality=95),
-    "JPEG turned right": lambda: turned(6, "JPEG"),
-    "JPEG turned left": lambda: turned(8, "JPEG"),
-    "JPEG upside down": lambda: turned(3, "JPEG"),
     "PNG": lambda: encoded(drawing(), "PNG"),
     "PNG with alpha": lambda: encoded(drawing().convert("RGBA"), "PNG"),
     "PNG with a palette": lambda: encoded(drawing().quantize(8), "PNG"),
@@ -79,6 +88,48 @@ def test_a_picture_is_the_same_in_every_format(kind: str) -> None:
 
     assert pixels.shape == (SIZE[1], SIZE[0], 3)
     assert float(np.abs(pixels.astype(int) - np.asarray(drawing())).mean()) < 5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+def test_a_picture_is_turned_and_mirrored_as_its_metadata_say(
+    kind: str, orientation: int, tmp_path: Path
+) -> None:
+    """As pictures by themselves, and as the frames of a camera."""
+    if kind in ("AVIF", "WEBP") and not features.check(kind.lower()):
+        pytest.skip(f"this Pillow writes no {kind}")
+    data = stored(orientation, drawing(), kind)
+    (tmp_path / f"a.{kind.lower()}").write_bytes(data)
+
+    with open_camera(str(tmp_path)) as camera:
+        frame = camera.read(1).pixels
+
+    for pixels in (decode(data, kind), frame):
+        assert pixels.shape == (SIZE[1], SIZE[0], 3)
+        assert float(np.abs(pixels.astype(int) - np.asarray(drawing())).mean()) < 5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_the_transparent_parts_are_turned_with_the_picture(kind: str, orientation: int) -> None:
+    layers = np.dstack([np.asarray(drawing()), np.full((SIZE[1], SIZE[0]), 255, np.uint8)])
+    layers[:, :48] = 0
+
+    pixels = decode(stored(orientation, Image.fromarray(layers), kind), kind)
+
+    assert (pixels[:, :48] == 255).all()
+    assert (pixels[:32, 48:] == (30, 160, 60)).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_metadata_that_make_no_sense_turn_nothing(kind: str) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 77
+    data = encoded(drawing(), kind, exif=exif)
+
+    assert orientation_of(data) == 1
+    for length in range(0, 400, 7):
+        assert 1 <= orientation_of(data[:length]) <= 8
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "I;16"])

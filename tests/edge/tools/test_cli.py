@@ -257,7 +257,7 @@ def test_a_face_on_one_picture_counts_at_once(alone: str, tmp_path: Path, bundle
 
     assert "1 frames in" in done.stderr
     assert "1 with a face" in done.stderr
-    assert "is one picture: its faces count at once" in done.stderr
+    assert "each face is judged by its one picture" in done.stderr
 
 
 def test_the_daemon_ends_cleanly_on_sigterm(

@@ -126,6 +126,8 @@ def test_a_name_that_is_not_utf_8_is_printed_with_escapes(picture: Path, tmp_pat
 def test_replay_of_unrelated_pictures_names_read(picture: Path, tmp_path: Path) -> None:
     for name in ("anna.png", "bela.png"):
         shutil.copy(picture, tmp_path / name)
+    small = cv2.resize(cv2.imread(str(picture)), None, fx=0.5, fy=0.5)
+    cv2.imwrite(str(tmp_path / "carl.png"), small)
     command = [sys.executable, "-m", "oahega_edge", "replay"]
 
     for source in (picture, tmp_path):
@@ -133,8 +135,14 @@ def test_replay_of_unrelated_pictures_names_read(picture: Path, tmp_path: Path) 
             [*command, str(source)], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
+        events = [json.loads(line) for line in done.stdout.splitlines()]
         assert done.returncode == 0
         assert "`oahega-edge read` reads the faces" in done.stderr
+        assert [event["emotion"] for event in events if event["phase"] == "new"] == ["happy"] * (
+            1 if source == picture else 3
+        )
+        # What `read` says of this face, not a quarter of its evidence.
+        assert events[0]["confidence"] == pytest.approx(faces(read(picture))[0]["confidence"], abs=1e-3)
 
 
 def test_replay_of_numbered_frames_does_not_name_read(picture: Path, tmp_path: Path) -> None:

@@ -182,6 +182,14 @@ def photograph(folder: Path, orientation: int) -> None:
     Image.fromarray(sensor).save(folder / "a.jpg", exif=exif, quality=95)
 
 
+def brightness_in_the_box(run: Path) -> float:
+    record = next(iter(read_records(shards_of(run, "train"))))
+    box, pixels = record.boxes[0].box, record.pixels()
+    rows = slice(round(box.top * record.height), round(box.bottom * record.height))
+    columns = slice(round(box.left * record.width), round(box.right * record.width))
+    return float(pixels[rows, columns].mean())
+
+
 def coco(folder: Path, size: tuple[int, int]) -> LabelRecipe:
     content = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}],
@@ -194,12 +202,32 @@ def coco(folder: Path, size: tuple[int, int]) -> LabelRecipe:
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_boxes_of_an_unturned_photograph_are_not_put_on_the_turned_one(
-    orientation: int, tmp_path: Path
-) -> None:
+def test_boxes_of_an_unturned_photograph_are_turned_with_it(orientation: int, tmp_path: Path) -> None:
+    """The stated size tells that they are of the picture as stored."""
     photograph(tmp_path / "pics", orientation)
 
     run = label(coco(tmp_path, (400, 300)), tmp_path, tmp_path, "run")
+
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert brightness_in_the_box(run) > 240
+    assert metrics["problems"]["picture that its EXIF turns: its boxes were turned like it"]["count"] == 1
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4, 6])
+def test_boxes_that_are_said_to_be_of_pictures_as_stored_are_turned(orientation: int, tmp_path: Path) -> None:
+    photograph(tmp_path / "pics", orientation)
+    recipe = coco(tmp_path, (400, 300))
+    source = dataclasses.replace(recipe.sets[0], boxes_as_stored=True)
+
+    run = label(dataclasses.replace(recipe, sets=(source,)), tmp_path, tmp_path, "run")
+
+    assert brightness_in_the_box(run) > 240
+
+
+def test_a_photograph_of_another_shape_than_both_is_left_out(tmp_path: Path) -> None:
+    photograph(tmp_path / "pics", 6)
+
+    run = label(coco(tmp_path, (400, 200)), tmp_path, tmp_path, "run")
 
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["train"]["pictures"] == 0

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from oahega_build.errors import RunError
 from oahega_build.runs.reading import LARGEST_DOCUMENT
-from oahega_edge.cameras.pictures import LARGEST_PICTURE
+from oahega_edge.decoding import LARGEST_PICTURE
 from oahega_edge.files import read_file
 from oahega_edge.text import read_text
 
