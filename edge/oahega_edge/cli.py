@@ -283,10 +283,12 @@ def check(
     machine: JsonOption = False,
 ) -> None:
     """Check settings, bundle, models, camera and broker, without publishing anything."""
+    from oahega_edge.service.assembly import state_of
     from oahega_edge.service.setup import read_setup
     from oahega_edge.tools.checks import Checkup, check_camera
 
-    setup = read_setup(_layers(config, settings, instance=instance))
+    layers = _layers(config, settings, instance=instance)
+    setup = read_setup(layers, state=state_of(layers, os.environ))
     _log_to_stderr(setup.settings)
     checkup = Checkup(setup, os.environ, lambda line: print(line, file=sys.stderr))
     checkup.models()
@@ -299,6 +301,33 @@ def check(
     if broker:
         checkup.broker()
     checkup.finish()
+
+
+@app.command()
+def tune(
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="A folder of pictures per expression, instead of people in front of the camera."),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="The device's state folder.", show_default="store.path, or systemd's"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long an expression is to be shown.")] = 3,
+    anyway: Annotated[bool, typer.Option(help="Also if faces held back are not read better.")] = False,
+    undo: Annotated[bool, typer.Option(help="Go back to the bundle's own answers; the faces stay.")] = False,
+    forget: Annotated[bool, typer.Option(help="Delete the faces that were kept.")] = False,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    instance: OwnInstanceOption = None,
+) -> None:
+    """Fit the answers to this place with faces of people who agree; no picture is kept."""
+    from oahega_edge.tools.tune import TuneWish, run_tune
+
+    every_label = ["trigger.labels=[]", "trigger.min_group=0"]
+    layers = _layers(config, [*(settings or []), *every_label], OFFLINE_VERB, instance=instance)
+    wish = TuneWish(pictures, seconds, anyway, undo, forget)
+    run_tune(wish, layers, state, os.environ, instance, input, lambda line: print(line, file=sys.stderr))
 
 
 @app.command(name="config")

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -171,6 +171,34 @@ class Belief:
         stayed = math.exp(-(now - self._times[-1]) / self._lasting)
         changed = (1 - self._belief) / (labels - 1)
         return np.asarray(stayed * self._belief + (1 - stayed) * changed, np.float64)
+
+
+class Tilted:
+    """Another memory whose scores favour some labels: `log_odds` (labels,) are added to those of each score.
+
+    After smoothing, so that one frame and a hundred are tilted alike.
+    """
+
+    def __init__(self, memory: Smoothing, log_odds: Sequence[float]) -> None:
+        self._memory = memory
+        self._log_odds = log_odds
+
+    def resize(self, frames: int) -> None:
+        """Change N while running."""
+        self._memory.resize(frames)
+
+    def add(
+        self, scores: NDArray[np.float64], now: float, weight: float = 1.0, *, in_sight: bool = False
+    ) -> Average:
+        """Take in one frame's probabilities (labels,)."""
+        average = self._memory.add(scores, now, weight, in_sight=in_sight)
+        return replace(average, scores=tilted(average.scores, self._log_odds))
+
+
+def tilted(scores: NDArray[np.float64], log_odds: Sequence[float]) -> NDArray[np.float64]:
+    """Probabilities (labels,) after adding to their logarithms."""
+    powers = scores * np.exp(np.asarray(log_odds))
+    return np.asarray(powers / powers.sum(), np.float64)
 
 
 def new_smoothing(

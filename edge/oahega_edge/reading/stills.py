@@ -12,10 +12,11 @@ from oahega_edge.chain.decider import TrackedFace
 from oahega_edge.chain.detection import FACE, PERSON, Detection, without_nested
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.pipeline import Step
-from oahega_edge.chain.smoothing import Average
+from oahega_edge.chain.smoothing import Average, tilted
 from oahega_edge.chain.trigger import UNCERTAIN
 from oahega_edge.contract.events import rounded_shares, unit_xywh
 from oahega_edge.errors import SettingsError
+from oahega_edge.service.chains import tilt_of
 from oahega_edge.service.engine import Engine
 from oahega_edge.service.health import utc_now
 from oahega_edge.service.setup import Setup
@@ -50,6 +51,7 @@ class StillReader:
             )
         self._settings = setup.settings
         self._engine = Engine(setup, Stopwatch())
+        self._tilt = tilt_of(setup.settings, self._engine.labels)
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +97,7 @@ class StillReader:
         box, pipeline = detection.box, self._engine.pipeline
         if box.height * frame.height < pipeline.face_rules.min_height_px:
             return TrackedFace(number, box, detection.score, None, UNCERTAIN)
-        scores = pipeline.classifier(frame.pixels, box)
+        scores = tilted(pipeline.classifier(frame.pixels, box), self._tilt)
         best = int(scores.argmax())
         is_sure = float(scores[best]) >= self._settings.trigger.threshold
         emotion = self.labels[best] if is_sure else UNCERTAIN

@@ -106,7 +106,13 @@ def make_stamp(identity: Identity, model: ModelIdentity) -> EventStamp:
 
 def read_lasting_setup(layers: Layers, environment: Mapping[str, str]) -> Setup:
     """The setup of a daemon that goes on with its last good bundle when another one does not fit."""
-    return read_setup(layers, KeptBundle(_state_folder(layers.store_path(), environment)).path)
+    folder = state_of(layers, environment)
+    return read_setup(layers, KeptBundle(folder).path, folder)
+
+
+def state_of(layers: Layers, environment: Mapping[str, str]) -> Path | None:
+    """`state_folder`, before the settings are complete."""
+    return _state_folder(layers.store_path(), environment)
 
 
 def state_folder(settings: Settings, environment: Mapping[str, str]) -> Path | None:

@@ -15,12 +15,14 @@ from oahega_edge.chain.disclosure import Group, SelectedLabels, published_labels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.motion import MotionGate, OpenGate
 from oahega_edge.chain.pipeline import EveryFace, FaceRules, Pipeline
-from oahega_edge.chain.smoothing import new_smoothing
+from oahega_edge.chain.smoothing import Tilted, new_smoothing
 from oahega_edge.chain.tracking import Tracker
 from oahega_edge.chain.trigger import TriggerRules
+from oahega_edge.errors import SettingsError
 from oahega_edge.service.settings import Settings
 from oahega_edge.stopwatch import Stopwatch
 
+NEUTRAL = "neutral"
 UNSURE = 0.6
 """Share of the least score at which a detection may still keep a track alive."""
 
@@ -53,6 +55,7 @@ def make_decider(
 ) -> Decider:
     """Tracking, smoothing and trigger; `prior` of the published `labels`."""
     tracking, smoothing = settings.tracking, settings.smoothing
+    tilt = tilt_of(settings, labels)
     return Decider(
         Tracker(
             match_iou=tracking.match_iou,
@@ -61,19 +64,33 @@ def make_decider(
             lost_after=tracking.lost_after_ms / 1000,
         ),
         labels,
-        lambda frames: new_smoothing(
-            smoothing.mean,
-            frames=frames,
-            max_age=smoothing.max_age_ms / 1000,
-            lasting=smoothing.lasting_s,
-            prior=prior,
-            lapse=smoothing.lapse,
+        lambda frames: Tilted(
+            new_smoothing(
+                smoothing.mean,
+                frames=frames,
+                max_age=smoothing.max_age_ms / 1000,
+                lasting=smoothing.lasting_s,
+                prior=prior,
+                lapse=smoothing.lapse,
+            ),
+            tilt,
         ),
         frames=smoothing.frames,
         rules=trigger_rules(settings),
         hold=tracking.hold_ms / 1000,
         watch=watch,
     )
+
+
+def tilt_of(settings: Settings, labels: Sequence[str]) -> tuple[float, ...]:
+    """What `trigger.sensitivity` adds to the log-odds of each label: it takes from *neutral*."""
+    sensitivity = settings.trigger.sensitivity
+    if sensitivity and NEUTRAL not in labels:
+        raise SettingsError(
+            f"trigger.sensitivity = {sensitivity} has no effect without the label {NEUTRAL}; the labels are "
+            f"{', '.join(labels)}; set it to 0"
+        )
+    return tuple(-sensitivity if label == NEUTRAL else 0.0 for label in labels)
 
 
 def trigger_rules(settings: Settings) -> TriggerRules:

@@ -199,6 +199,7 @@ class TriggerSettings(Section):
     min_frames: Annotated[int, Field(ge=1, le=1000)]
     heartbeat_s: Seconds
     min_interval_ms: Milliseconds
+    sensitivity: Annotated[float, Field(ge=-3, le=3, allow_inf_nan=False)]
     labels: tuple[str, ...]
     min_group: Annotated[int, Field(ge=0, le=1000)]
 

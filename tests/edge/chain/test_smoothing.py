@@ -1,7 +1,9 @@
+import math
+
 import numpy as np
 import pytest
 
-from oahega_edge.chain.smoothing import Belief, Window
+from oahega_edge.chain.smoothing import Belief, Tilted, Window
 
 
 def p(*values: float) -> np.ndarray:
@@ -208,3 +210,15 @@ def test_frames_before_an_occlusion_leave_whatever_the_pace():
 
     assert filter_.add(p(0.5, 0.5), 8.0).frames == 1
     assert window.add(p(0.5, 0.5), 8.0).frames == 1
+
+
+def test_a_tilt_favours_a_label_and_means_the_same_for_one_frame_and_many() -> None:
+    plain = belief(frames=1)
+    favoured = Tilted(belief(frames=1), (0.0, math.log(2), 0.0))
+
+    for i in range(20):
+        said = plain.add(p(0.4, 0.3, 0.3), i / 15).scores
+        told = favoured.add(p(0.4, 0.3, 0.3), i / 15).scores
+
+        assert told[1] / told[0] == pytest.approx(2 * said[1] / said[0])
+        assert told.sum() == pytest.approx(1)

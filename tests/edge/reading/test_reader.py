@@ -131,6 +131,19 @@ def test_groups_only_means_no_single_face() -> None:
         reader.read(astronaut())
 
 
+def test_sensitivity_takes_from_neutral(reader: Reader) -> None:
+    with Reader(settings={"trigger.sensitivity": -3.0}) as calm:
+        (before,), (after,) = reader.read(astronaut()), calm.read(astronaut())
+
+    assert after.scores["neutral"] > before.scores["neutral"]
+
+
+def test_sensitivity_without_neutral_is_refused() -> None:
+    wanted = {"trigger.sensitivity": 0.7, "trigger.labels": ["happy", "sad"]}
+    with Reader(settings=wanted) as reader, pytest.raises(SettingsError, match="without the label neutral"):
+        reader.read(astronaut())
+
+
 def test_a_closed_reader_says_so() -> None:
     reader = Reader()
     reader.close()
