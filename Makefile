@@ -16,7 +16,7 @@ PYTEST = $(BIN)/python -m pytest
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults nemesis strange-bundles arm64-test clean
+.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults nemesis strange-bundles arm64-test release audit clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -35,6 +35,8 @@ help:
 	@echo "make nemesis [MINUTES=60 SEED=1] faults drawn from a seed, all promises checked (root: the disk fails, too)"
 	@echo "make arm64-test                test the release on emulated aarch64, Bookworm and Trixie (root, Debian)"
 	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   collect the wheels for devices without internet"
+	@echo "make release                   build the wheel twice from the last commit, compare, write its bill of materials"
+	@echo "make audit                     search the pinned packages for known weaknesses (internet)"
 	@echo "make requirements              compile the pinned environments"
 
 # The development environment contains that of the demo, so either is enough for the demo.
@@ -103,6 +105,21 @@ strange-bundles: $(VENV)/dev
 
 nemesis: $(VENV)/dev
 	$(BIN)/python tests/nemesis/campaign.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# The tools of a release have an environment of their own.
+.venv-release/done: requirements/release.txt
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
+	@touch $@
+
+release: $(VENV)/dev .venv-release/done
+	RUN_PYTHON="$(BIN)/python" .ci/release
+
+# Asks PyPI's list of known weaknesses about every pinned package, so it needs the internet.
+audit: .venv-release/done
+	@for pins in requirements/*.txt; do echo "$$pins"; \
+	    .venv-release/bin/pip-audit --progress-spinner off --strict --disable-pip --require-hashes -r "$$pins" || failed=1; \
+	done; exit $${failed:-0}
 
 arm64-test: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" tests/aarch64/run.sh

@@ -13,6 +13,8 @@ compile dev.txt --universal --python-version 3.11 --extra dev
 compile device.txt --universal --python-version 3.11 --extra litert --extra signed --extra page --group build-backend -c requirements/dev.txt
 compile demo.txt --universal --python-version 3.11 --extra demo --group build-backend -c requirements/dev.txt
 compile tflite-py311.txt --python-version 3.11 --extra tflite --extra signed --group build-backend --group contract
-# The operator's machine needs nothing of the project itself.
+# The tools of a release need nothing of the project itself, nor does the operator's machine.
+uv pip compile --group pyproject.toml:release --quiet --generate-hashes \
+    --no-header --no-annotate --no-strip-extras --universal --python-version 3.11 -o requirements/release.txt
 uv pip compile --group pyproject.toml:fleet --quiet --generate-hashes \
     --no-header --no-annotate --no-strip-extras --universal --python-version 3.11 -o requirements/ansible.txt

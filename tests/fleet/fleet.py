@@ -10,7 +10,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -167,20 +167,6 @@ class Fleet:
         heard_of: dict[str, Any] = wait_for(heard, f"a health message from {host.name}", 60)
         return heard_of
 
-    def overheard(self, listener: str, sent: Sequence[tuple[str, str]]) -> list[str]:
-        """The topics that an account receives when each (account, topic) is published, in order.
-
-        The listener must be allowed to read the last topic: its arrival shows that the others are done.
-        """
-        word = secrets.token_hex(4)
-        last = sent[-1]
-        with self._listening(listener) as heard:
-            self._until_heard(heard, last, f"{word} begin")
-            for account, topic in sent:
-                self.publish(account, topic, word)
-            wait_for(lambda: f"{last[1]} {word}" in heard(), f"{listener} receives {last[1]}")
-            return [line.removesuffix(f" {word}") for line in heard() if line.endswith(f" {word}")]
-
     def publish(self, account: str, topic: str, text: str, password: str = "") -> str:
         """Publish with an account's password or another one. Returns the client's error message."""
         return self.broker.inside(
@@ -188,33 +174,6 @@ class Fleet:
             *("-V", "mqttv5", "-q", "1", "-t", topic, "-m", text),
             check=False,
         )
-
-    def _until_heard(self, heard: Callable[[], list[str]], message: tuple[str, str], text: str) -> None:
-        """Publish until the message arrives, because mosquitto_sub does not report when it has subscribed."""
-        account, topic = message
-
-        def arrived() -> bool:
-            self.publish(account, topic, text)
-            return f"{topic} {text}" in heard()
-
-        wait_for(arrived, f"a message arrives on {topic}")
-
-    @contextmanager
-    def _listening(self, account: str) -> Iterator[Callable[[], list[str]]]:
-        """What an account receives from the broker, as lines of topic and payload."""
-        file = self.folder / f"heard-by-{account}"
-        listen = ["mosquitto_sub", *self._login(account), "-t", "#", "-R", "-F", "%t %p"]
-        nsenter, *entering = self.broker.entering(*listen)
-        # Without a fork, killing the process kills the listener itself.
-        command = [nsenter, "--no-fork", *entering]
-        with (
-            file.open("wb") as out,
-            subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL) as process,
-        ):
-            try:
-                yield lambda: file.read_text(errors="replace").splitlines()
-            finally:
-                process.kill()
 
     def _login(self, account: str, password: str = "") -> list[str]:
         server = ["-h", BROKER_NAME, "-p", "8883", "--cafile", "/etc/mosquitto/operator/ca.pem"]

@@ -1,7 +1,7 @@
 """Faults for a given time against a real daemon and a real broker.
 
 `python campaign.py --minutes 60 --seed 1`: each schedule has its own seed, counted up from the first. One
-that breaks a promise is shrunk and printed; put it into `schedules/`, and it is a test.
+that breaks a promise is shrunk and written to `schedules/`, where it is a test (`make soak`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ def campaign(seed: int, minutes: float, seconds: float) -> int:
         except Broken as broken:
             failures += 1
             print(f"seed {seed}, {len(schedule)} steps: BROKEN: {broken}", flush=True)
-            print(to_json(shrink(schedule, breaks)), flush=True)
+            found = HERE / "schedules" / f"seed_{seed}.json"
+            found.parent.mkdir(exist_ok=True)
+            found.write_text(to_json(shrink(schedule, breaks)))
+            print(f"its shortest schedule that fails: {found}", flush=True)
         seed += 1
     return failures
 

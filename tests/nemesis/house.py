@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from schedule import Step
 from witness import Broken, Witness
 
 from brokers import Ear, Gate, Mosquitto
+from edgetpu_bundle import add_edgetpu_files, make_coral_python
 from faulty_day import Stage
 from killed_daemon import Systemd
 from mini_bundle import change, make_bundle
@@ -37,14 +39,25 @@ PATIENCE_S = 240
 """Seconds for a start, an end and what is owed; a hang is caught, not a speed."""
 
 
+YEAR_S = 365 * 86_400
+CLOCKS = {"a year ahead": YEAR_S, "a year behind": -YEAR_S, "right": 0}
+"""Seconds by which the daemon's wall clock is shifted."""
+REFUSALS = (0x86, 0x87, 0x88, 0x89, 0x8A, 0x95, 0x97, 0x9F)
+"""Reason codes of a CONNACK (MQTT 5, 3.2.2.2): from a wrong password to a quota."""
+
+
 class Line(Gate):
-    """A network that can also be slow, or take everything and deliver nothing."""
+    """A network that can also be slow, deliver nothing, or end at a broker that refuses."""
 
     condition = "well"
+    refused = 0
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if self.condition == "refusing" and data[0] >> 4 == 1:
+                    source.sendall(self._refusal(data))
+                    break
                 while self.condition == "half-open":
                     time.sleep(0.05)
                 if self.condition == "slow":
@@ -53,19 +66,56 @@ class Line(Gate):
         self._shut(source)
         self._shut(sink)
 
+    def _refusal(self, connect: bytes) -> bytes:
+        """In the version of MQTT that is asked for; each time another reason."""
+        self.refused += 1
+        if connect[connect.index(b"MQTT") + 4] == 4:
+            return bytes([0x20, 2, 0, 3])  # MQTT 3.1.1, 3.2.2.3: server unavailable
+        return bytes([0x20, 3, 0, REFUSALS[self.refused % len(REFUSALS)], 0])
+
+
+class Clock:
+    """The wall clock of the daemon and its children, never the host's; needs a C compiler."""
+
+    def __init__(self, folder: Path) -> None:
+        self._shift = folder / "clock"
+        self._library = folder / "clock.so"
+        self.become("right")
+        compiler = shutil.which("cc")
+        if compiler is not None:
+            source = Path(__file__).with_name("clock.c")
+            subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", self._library, source], check=True)
+
+    def become(self, told: str) -> None:
+        """Whole at once: the daemon reads it at any moment."""
+        new = self._shift.with_suffix(".new")
+        new.write_text(str(CLOCKS[told]))
+        new.rename(self._shift)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For the daemon."""
+        if not self._library.exists():
+            return {}
+        return {"LD_PRELOAD": str(self._library), "NEMESIS_CLOCK": str(self._shift)}
+
 
 class Disk:
-    """The state folder, on a file system of its own (root)."""
+    """The state folder, on a file system of its own (root); slow without being root, too."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._read_only = False
+        self.slowness = folder.with_name("slow-disk")
         folder.mkdir()
         self.can_fail = os.geteuid() == 0
         if self.can_fail:
             _mount("-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", folder)
 
     def become(self, condition: str) -> None:
+        self.slowness.unlink(missing_ok=True)
+        if condition == "slow":
+            self.slowness.touch()
         if not self.can_fail:
             return
         self._heal()
@@ -108,7 +158,10 @@ class House:
         self._disk_is_well = True
         for name in ("one", "two", "bad"):
             change(make_bundle(folder / "bundles" / name), "name", name)
+            add_edgetpu_files(folder / "bundles" / name)
         (folder / "bundles/bad/emotion.tflite").write_bytes(b"")
+        self._coral = make_coral_python(folder)
+        self._fault, self._clock = folder / "fault", Clock(folder)
         self._log = folder / "log"
         self._point("one")
         self._configure("0")
@@ -148,6 +201,8 @@ class House:
             "camera": self._tell_camera,
             "bundle": self._point,
             "settings": self._configure,
+            "accelerator": self._tell_accelerator,
+            "clock": self._clock.become,
             "daemon": self._tell_daemon,
             "mute": self._tell_mute,
         }
@@ -158,6 +213,8 @@ class House:
         self._tell_broker("well")
         self._tell_disk("well")
         self._tell_camera("well")
+        self._tell_accelerator("well")
+        self._clock.become("right")
         self._point("one")
         self._tell_daemon("SIGTERM")
         deadline = time.monotonic() + PATIENCE_S
@@ -185,6 +242,13 @@ class House:
         if told != "dies":
             self._camera.come_back()
 
+    def _tell_accelerator(self, told: str) -> None:
+        self._fault.unlink(missing_ok=True)
+        if told != "well":
+            new = self._fault.with_suffix(".new")
+            new.write_text(told)
+            new.rename(self._fault)
+
     def _point(self, told: str) -> None:
         """As `ln -sfn` through a rename."""
         new = self._folder / "bundles/new"
@@ -199,6 +263,8 @@ class House:
             "camera.source": self._camera.url,
             "camera.attempts": 1000,
             "bundle.path": str(self._folder / "bundles/current"),
+            "runtime.accelerator": "usb",
+            "runtime.python": str(self._coral),
             "detection.masks": [[0.0, 0.0, 0.1, 0.1]] * int(told),
             "smoothing.mean": "arithmetic",
             "smoothing.frames": 1,
@@ -228,11 +294,13 @@ class House:
             return
         if told == "off":
             self.witness.unmuting()
-        answer = None
-        with contextlib.suppress(EdgeError):
+        answer: object = None
+        try:
             answer = ask(self._folder / "control.sock", "mute" if told == "on" else "unmute")
+        except EdgeError as error:
+            answer = error
         if told == "on" and self._process.poll() is None:
-            if answer is None or not answer["muted"]:
+            if not (isinstance(answer, dict) and answer["muted"]):
                 raise Broken(f"a mute was answered by {answer}")
             self.witness.muted()
 
@@ -290,12 +358,14 @@ class House:
 
     def _command(self) -> list[str]:
         program = Path(__file__).with_name("nemesis_daemon.py")
-        return [sys.executable, str(program), str(self._folder / "notes"), str(self._folder / "edge.toml")]
+        files = (program, self._folder / "notes", self._folder / "edge.toml", self._disk.slowness)
+        return [sys.executable, *map(str, files)]
 
     def _environment(self) -> dict[str, str]:
-        return environment(
+        own = environment(
             STATE_DIRECTORY=str(self._disk.folder), RUNTIME_DIRECTORY=str(self._folder), NOTIFY_SOCKET=""
         )
+        return own | self._clock.environment | {"FAULTY_RUNTIME_FILE": str(self._fault)}
 
 
 def _mount(*words: str | Path) -> None:

@@ -1,7 +1,8 @@
-"""`oahega-edge run` that writes down what it uses and makes: `python nemesis_daemon.py FILE CONFIG`.
+"""`oahega-edge run` that writes down what it uses and makes: `python nemesis_daemon.py FILE CONFIG SLOWNESS`.
 
 FILE receives a line `frame SECONDS` for each frame that the loop gets, and `event SECONDS BOOT TRACK SEQ ID
-PHASE` for each event that it makes, before it is handed over; seconds of the monotonic clock.
+PHASE` for each event that it makes, before it is handed over; seconds of the monotonic clock. While the file
+SLOWNESS is there, the disk takes its time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -76,6 +78,23 @@ class NotedPublisher:
         self._publisher.publish(event)
 
 
+SLOW_SYNC_S = 0.7
+
+
+def slow_down(slowness: Path) -> None:
+    """Where a program waits for its card: when it syncs."""
+
+    def slowed(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def slow(descriptor: int) -> None:
+            if slowness.exists():
+                time.sleep(SLOW_SYNC_S)
+            sync(descriptor)
+
+        return slow
+
+    os.fsync, os.fdatasync = slowed(os.fsync), slowed(os.fdatasync)
+
+
 def main(file: Path, config: Path) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *ignored: stop.set())
@@ -90,6 +109,7 @@ def main(file: Path, config: Path) -> None:
 
 if __name__ == "__main__":
     try:
+        slow_down(Path(sys.argv[3]))
         main(Path(sys.argv[1]), Path(sys.argv[2]))
     except EdgeError as error:
         print(f"oahega-edge: {error}", file=sys.stderr)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 FAULTS = {
-    "broker": ("away", "slow", "half-open", "well"),
-    "disk": ("full", "read-only", "well", "well"),
+    "broker": ("away", "slow", "half-open", "refusing", "well"),
+    "disk": ("full", "read-only", "slow", "well", "well"),
     "camera": ("stalls", "dies", "black", "frozen", "well", "well"),
+    "accelerator": ("abort", "hang", "well"),
+    "clock": ("a year ahead", "a year behind", "right", "right"),
     "bundle": ("one", "two", "bad", "one"),
     "settings": ("0", "1"),
     "daemon": ("SIGKILL", "SIGTERM", "second", "restart"),
