@@ -33,7 +33,7 @@ export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1700000000}"
 pip wheel --no-deps --no-build-isolation --wheel-dir "$work/own" .
 # shellcheck disable=SC2086
 pip download --no-index --find-links "$work/pins" --find-links "$work/own" --dest "$work/wheels" $target \
-    "$(ls "$work"/own/oahega_edge-*.whl)[litert,signed]"
+    "$(ls "$work"/own/oahega_edge-*.whl)[litert,signed,page]"
 
 version=$(basename "$work"/own/oahega_edge-*.whl | cut -d- -f2)
 for wheel in "$work"/wheels/*.whl; do

@@ -1,26 +1,32 @@
-"""`demo`: an embedded broker, the daemon as its own process, and a subscriber that shows what it receives."""
+"""`demo`: an embedded broker, the daemon and its page as processes, a subscriber that shows what it hears."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from oahega_edge.contract.events import Event
+from oahega_edge.control.folders import SOCKET as CONTROL
 from oahega_edge.errors import EdgeError
+from oahega_edge.feed.socket import NAME as FEED
 from oahega_edge.publishers.broker import BrokerOptions
 from oahega_edge.tools.broker import EmbeddedBroker
 from oahega_edge.tools.demo_clip import SECONDS, write_demo_clip
 from oahega_edge.tools.listen import Listener, Received, Summary, View, listen, view_for
 
 DEVICE = "demo"
+PAGE_PORT = 8321
 GRACE_S = 30.0
 """On top of the clip's length, for slow machines."""
 SIDES = ("left", "right")
@@ -43,7 +49,9 @@ def run_demo(source: str | None, settings: Sequence[str], out: TextIO) -> Summar
         options = BrokerOptions(host=broker.host, port=broker.port, client_id="oahega-demo-subscriber")
         with Listener(options, device=DEVICE) as listener:
             watched = f"loop:{clip}" if source is None else source
-            with _daemon(watched, broker, Path(folder), settings) as daemon:
+            port = _port_of_page(settings)
+            chosen = [*settings, f"page.port={port}"] if port else settings
+            with _daemon(watched, broker, Path(folder), chosen) as daemon, _page(port, Path(folder)):
                 _say("loading the models, then the first faces appear ...")
                 faces = _Faces(view_for(out, lines_for_machines=False))
                 summary = listen(
@@ -122,7 +130,7 @@ def _until_ended(daemon: subprocess.Popen[bytes], listener: Listener) -> Callabl
 def _daemon(
     source: str, broker: EmbeddedBroker, folder: Path, settings: Sequence[str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`oahega-edge run` beside us, stopped as systemd would stop it."""
+    """`oahega-edge run` beside us."""
     chosen = [
         f"camera.source={source}",
         "deployment.context=development",
@@ -135,6 +143,51 @@ def _daemon(
     command = [sys.executable, "-m", "oahega_edge", "run", f"--config={os.devnull}"]
     command += [f"--set={assignment}" for assignment in chosen]
     environment = os.environ | {"RUNTIME_DIRECTORY": str(folder), "STATE_DIRECTORY": str(folder)}
+    with _process(command, environment) as process:
+        yield process
+
+
+def _port_of_page(settings: Sequence[str]) -> int:
+    """The usual one, or where that is taken any other; 0: no page, or one that the settings ask for."""
+    if importlib.util.find_spec("uvicorn") is None or any(each.startswith("page.") for each in settings):
+        return 0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", PAGE_PORT))
+            return PAGE_PORT
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _page(port: int, folder: Path) -> Iterator[None]:
+    """The device's own page, while the demo runs."""
+    if not port:
+        yield
+        return
+    command = [sys.executable, "-m", "oahega_edge.page", f"--port={port}"]
+    command += [f"--feed={folder / FEED}", f"--control={folder / CONTROL}"]
+    with _process(command, os.environ) as page:
+        if _answers(port, page):
+            _say(f"the device's own page, while the demo runs: http://127.0.0.1:{port}/")
+        yield
+
+
+def _answers(port: int, page: subprocess.Popen[bytes]) -> bool:
+    """Whether the page listens within a few seconds."""
+    for _ in range(round(GRACE_S / 0.1)):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        if page.poll() is not None:
+            return False
+        time.sleep(0.1)
+    return False
+
+
+@contextmanager
+def _process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Stopped as systemd would stop it."""
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
     try:
         yield process

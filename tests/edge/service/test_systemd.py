@@ -14,6 +14,8 @@ UNIT = SYSTEMD / "oahega-edge.service"
 HIGHEST_EXPOSURE = 1.6
 PAGE = SYSTEMD / "oahega-edge-page.service"
 HIGHEST_EXPOSURE_OF_THE_PAGE = 1.5
+KIOSK = SYSTEMD / "oahega-kiosk.service"
+HIGHEST_EXPOSURE_OF_THE_KIOSK = 4.1
 
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 
@@ -49,6 +51,25 @@ def complaints(root: Path, unit: str, *drop_ins: Path) -> str:
 @needs_analyze
 def test_systemd_has_nothing_to_complain_about(root):
     assert complaints(root, UNIT.read_text()) == ""
+
+
+@needs_analyze
+def test_nor_about_the_browser(root):
+    folder = root / "etc/systemd/system"
+    folder.mkdir(parents=True)
+    shutil.copy(KIOSK, folder)
+    for unit in ("dbus.socket", "systemd-logind.service"):
+        (root / "usr/lib/systemd/system" / unit).write_text(f"[{unit.split('.')[1].title()}]\n")
+    browser = root / "usr/bin/cage"
+    browser.parent.mkdir(parents=True, exist_ok=True)
+    browser.write_text("#!/bin/sh\n")
+    browser.chmod(0o755)
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", f"--root={root}", KIOSK.name], capture_output=True, text=True
+    )
+
+    assert [line for line in done.stderr.splitlines() if KIOSK.name in line] == []
 
 
 @needs_analyze
@@ -98,8 +119,9 @@ def test_nor_about_the_template_for_several_cameras(root):
         (UNIT, "", HIGHEST_EXPOSURE),
         (UNIT, (SYSTEMD / "instance.conf").read_text(), HIGHEST_EXPOSURE),
         (PAGE, "", HIGHEST_EXPOSURE_OF_THE_PAGE),
+        (KIOSK, "", HIGHEST_EXPOSURE_OF_THE_KIOSK),
     ],
-    ids=["daemon", "an instance", "page"],
+    ids=["daemon", "an instance", "page", "kiosk"],
 )
 def test_the_exposure_stays_low(source, more, highest, tmp_path):
     unit = tmp_path / source.name
