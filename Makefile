@@ -16,7 +16,7 @@ PYTEST = $(BIN)/python -m pytest
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults nemesis strange-bundles arm64-test clean
+.PHONY: help demo test quick test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults nemesis strange-bundles good-media arm64-test clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -31,6 +31,7 @@ help:
 	@echo "make soak                      run the long tests: soak, outage, fuzzing"
 	@echo "make faults                    cause faults and print a table: noticed, recovered, lost"
 	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
+	@echo "make good-media                read every usual codec, picture, list and bundle and print a table"
 	@echo "make nemesis [MINUTES=60 SEED=1] faults drawn from a seed, all promises checked (root: the disk fails, too)"
 	@echo "make arm64-test                test the release on emulated aarch64, Bookworm and Trixie (root, Debian)"
 	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   collect the wheels for devices without internet"
@@ -96,6 +97,9 @@ faults: $(VENV)/dev
 
 strange-bundles: $(VENV)/dev
 	$(PYTEST) -s -p no:randomly -m long tests/edge/long_strange_bundles.py
+
+good-media: $(VENV)/dev
+	$(PYTEST) -s -p no:randomly -m long tests/training/long_good_media.py
 
 nemesis: $(VENV)/dev
 	$(BIN)/python tests/nemesis/campaign.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
