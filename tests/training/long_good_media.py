@@ -1,7 +1,7 @@
 """Good inputs that must stay readable: codecs and containers, pictures, annotations, bundles.
 
-`make good-media` makes them anew, reads them as the verbs do and prints a table. What this machine's FFmpeg or
-Pillow cannot write is named in it.
+`make good-media` makes them anew, reads them as the verbs do and prints a table. What FFmpeg or Pillow cannot
+write on this machine is named in it.
 """
 
 from __future__ import annotations
