@@ -265,7 +265,7 @@ def test_each_expression_is_a_device_trigger_and_only_news_fire(
     for name, platforms in fired.items():
         print(f"{name:<12} {', '.join(platforms) or 'nothing'}")
     assert {each["subtype"] for each in ours} == {"angry", "happy", "neutral", "sad", "surprise"}
-    assert fired["fresh"] == fired["changed"] == ["device", "state"]
+    assert fired["fresh"] == fired["changed"] == ["mqtt", "state"]
     assert fired["heartbeat"] == fired["end"] == fired["delayed"] == []
 
 
