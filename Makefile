@@ -12,11 +12,15 @@ JOBS ?= 2
 SEED ?=
 SEEDS ?= 5
 MINUTES ?= 60
+# Home Assistant for its test: this version runs on Python 3.13.0 and later.
+HASS_PYTHON ?= python3.13
+HASS_VERSION ?= 2025.4.4
+HASS = .venv-homeassistant/bin
 PYTEST = $(BIN)/python -m pytest
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults nemesis strange-bundles arm64-test release audit clean
+.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults nemesis strange-bundles good-media homeassistant-test arm64-test release audit clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -32,6 +36,8 @@ help:
 	@echo "make soak                      run the long tests: soak, outage, fuzzing"
 	@echo "make faults                    cause faults and print a table: noticed, recovered, lost"
 	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
+	@echo "make good-media                read every usual codec, picture, list and bundle and print a table"
+	@echo "make homeassistant-test        test entities and triggers in a real Home Assistant (Python 3.13)"
 	@echo "make nemesis [MINUTES=60 SEED=1] faults drawn from a seed, all promises checked (root: the disk fails, too)"
 	@echo "make arm64-test                test the release on emulated aarch64, Bookworm and Trixie (root, Debian)"
 	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   collect the wheels for devices without internet"
@@ -102,6 +108,18 @@ faults: $(VENV)/dev
 
 strange-bundles: $(VENV)/dev
 	$(PYTEST) -s -p no:randomly -m long tests/edge/long_strange_bundles.py
+
+good-media: $(VENV)/dev
+	$(PYTEST) -s -p no:randomly -m long tests/training/long_good_media.py
+
+$(HASS)/hass:
+	$(HASS_PYTHON) -m venv .venv-homeassistant
+	$(HASS)/python -m pip install --quiet --disable-pip-version-check --no-deps homeassistant==$(HASS_VERSION)
+	$(HASS)/python -m pip install --quiet --disable-pip-version-check homeassistant==$(HASS_VERSION) \
+		-c .venv-homeassistant/lib/python3.*/site-packages/homeassistant/package_constraints.txt
+
+homeassistant-test: $(VENV)/dev $(HASS)/hass
+	$(PYTEST) -s -p no:randomly -m long tests/edge/publishers/long_homeassistant.py
 
 nemesis: $(VENV)/dev
 	$(BIN)/python tests/nemesis/campaign.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

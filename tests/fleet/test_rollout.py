@@ -6,6 +6,7 @@ long"`) four devices and every fault. Both need root, Debian and Ansible: ansibl
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -233,7 +234,7 @@ def test_the_table_shows_every_device(fleet: Fleet) -> None:
 
     assert table.code == 0, table.text
     for host in fleet.devices:
-        row = rf"{host.name} +online +[0-9]+ s +{OLD} +\S+ +[0-9a-f]{{12}} +cpu +[0-9.]+ "
+        row = rf"{host.name} +online +[0-9]+ s +{OLD} += +[0-9a-f]{{12}} += +cpu +[0-9.]+ "
         assert re.search(row, table.text), table.text
     assert re.search(rf"{canary.name} .* 0 +never$", table.text, re.MULTILINE), table.text
     assert re.search(rf"{last.name} .* [1-9][0-9]* +[0-9]+ (s|min)$", table.text, re.MULTILINE), table.text
@@ -276,20 +277,32 @@ def test_the_table_tells_the_wanted_release_from_the_running_one_and_is_json_for
     told = {"time": "2026-11-24T12:00:00.000Z", "events": 5, "last_event": None}
     moment = "2026-11-24T12:00:07.000Z"
 
-    as_wanted = status_text({"kiosk-1": told}, moment, oahega_edge_release="0.9.1")
-    behind = status_text({"kiosk-1": told}, moment, oahega_edge_release="0.9.2")
+    digest = hashlib.sha256((PACKAGED / "manifest.json").read_bytes()).hexdigest()
+    packaged = {"oahega_edge_bundle": str(PACKAGED)}
+
+    as_wanted = status_text(
+        {"kiosk-1": told | {"bundle_sha256": digest}}, moment, oahega_edge_release="0.9.1", **packaged
+    )
+    behind = status_text({"kiosk-1": told}, moment, oahega_edge_release="0.9.2", **packaged)
     (row,) = json.loads(
-        status_text({"kiosk-1": told}, moment, oahega_edge_release="0.9.2", oahega_edge_status_format="json")
+        status_text(
+            {"kiosk-1": told},
+            moment,
+            oahega_edge_release="0.9.2",
+            oahega_edge_status_format="json",
+            **packaged,
+        )
     )
 
-    assert re.search(r" 7 s +0\.9\.1 += ", as_wanted)
-    assert re.search(r" 7 s +0\.9\.1 +0\.9\.2 ", behind)
-    assert (row["device"], row["last_seen_s"], row["release"], row["wanted_release"]) == (
-        "kiosk-1",
-        7,
-        "0.9.1",
-        "0.9.2",
-    )
+    assert re.search(rf" 7 s +0\.9\.1 += +{digest[:12]} += ", as_wanted)
+    assert re.search(rf" 7 s +0\.9\.1 +0\.9\.2 +{'a' * 12} +{digest[:12]} ", behind)
+    assert {key: row[key] for key in ("device", "last_seen_s", "release", "wanted_release")} == {
+        "device": "kiosk-1",
+        "last_seen_s": 7,
+        "release": "0.9.1",
+        "wanted_release": "0.9.2",
+    }
+    assert (row["bundle"], row["wanted_bundle"]) == ("a" * 64, digest)
 
 
 @pytest.mark.long
@@ -309,6 +322,28 @@ def test_settings_alone_are_rolled_back(fleet: Fleet) -> None:
     assert back.code == 0, back.text[-6000:]
     assert (after.release, after.bundle, after.settings) == (before.release, before.bundle, before.settings)
     assert again.code == 0, again.text[-6000:]
+
+
+@pytest.mark.long
+def test_a_batch_soaks_and_every_change_is_logged_on_the_operators_side(fleet: Fleet) -> None:
+    canary = fleet.devices[0]
+    log = fleet.inventory / "rollouts.jsonl"
+    log.unlink(missing_ok=True)
+    only = ("--limit", canary.name)
+    changed = {"oahega_edge_settings": SEES_NOBODY | {"trigger": {"min_interval_ms": 800}}}
+
+    forth = fleet.play("playbooks/rollout.yml", *only, oahega_edge_soak_minutes=0.2, **changed)
+    again = fleet.play("playbooks/rollout.yml", *only, oahega_edge_soak_minutes=9, **changed)
+    back = fleet.play("playbooks/rollback.yml", *only)
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [play.code for play in (forth, again, back)] == [0, 0, 0], forth.text[-3000:] + back.text[-3000:]
+    assert forth.seconds > 12
+    assert again.total("changed") == 0, "nothing changed, so nothing soaks"
+    assert [(line["device"], line["release"], line["outcome"]) for line in lines] == [
+        (canary.name, OLD, "healthy"),
+        (canary.name, OLD, "rolled back, healthy"),
+    ]
 
 
 @pytest.mark.long

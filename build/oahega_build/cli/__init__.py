@@ -10,6 +10,7 @@ import sys
 
 from oahega_build.cli import detector, emotion, ensemble, pictures, scenes, whole
 from oahega_build.cli.options import app
+from oahega_build.runs.output import say_warnings
 from oahega_edge.errors import EdgeError
 
 __all__ = ["app", "detector", "emotion", "ensemble", "main", "pictures", "scenes", "whole"]
@@ -18,6 +19,7 @@ __all__ = ["app", "detector", "emotion", "ensemble", "main", "pictures", "scenes
 def main() -> None:
     """Run a verb. A foreseen failure becomes one sentence on stderr and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notes about absent GPUs
+    say_warnings()
     try:
         app()
     except EdgeError as error:

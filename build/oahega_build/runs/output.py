@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import logging
 import os
 import sys
 import tempfile
@@ -35,6 +36,21 @@ def say(sentence: str) -> None:
     global _said
     _said = time.monotonic()
     print(sentence, file=screen(), flush=True)
+
+
+class _Warnings(logging.Handler):
+    """Warnings of ours as lines for people, also while stderr is a log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def say_warnings() -> None:
+    """From now on what the trainer and the device's rooms warn of reaches the terminal."""
+    for package in ("oahega_build", "oahega_edge"):
+        logger = logging.getLogger(package)
+        if not any(isinstance(handler, _Warnings) for handler in logger.handlers):
+            logger.addHandler(_Warnings(logging.WARNING))
 
 
 def seconds_since_said() -> float:

@@ -76,7 +76,10 @@ class VideoFile(Camera):
     def _raise_end(self) -> None:
         frames = self._sequence + 1
         if frames == 0:
-            raise CameraError(f"video {self._path} holds no frame that can be decoded; copy it again")
+            raise CameraError(
+                f"video {self._path} holds no frame that can be decoded ({_codec(self._capture)}); copy it "
+                "again, or convert it: ffmpeg -i OLD -c:v libx264 NEW.mp4"
+            )
         # Of a GIF, which states no count, FFmpeg counts the frames that are there.
         has_all = 0 < self._expected <= frames and ending(self._path) != ".gif"
         if not has_all and is_cut_off(self._path):
@@ -132,6 +135,12 @@ def _refuse_non_file(path: Path) -> None:
 def _sane_fps(capture: cv2.VideoCapture | Animation) -> float | None:
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if math.isfinite(fps) and 0.01 <= fps <= 1000 else None
+
+
+def _codec(capture: cv2.VideoCapture | Animation | None) -> str:
+    code = 0 if capture is None else int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    name = code.to_bytes(4, "little").decode("latin-1").strip("\0 ")
+    return f"codec {name}" if name.isprintable() and name else "unknown codec"
 
 
 def _sane_count(capture: cv2.VideoCapture | Animation) -> float:

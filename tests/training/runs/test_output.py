@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import oahega_build
@@ -111,3 +113,21 @@ def test_no_stage_prints_into_its_own_log() -> None:
     }
 
     assert printing == {"cli", "runs"}
+
+
+def test_what_a_verb_passes_over_is_said_on_the_terminal(tmp_path: Path) -> None:
+    """And not only in the run's log."""
+    for label in ("happy", "sad", "@eaDir"):
+        (tmp_path / "faces" / label).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.random.default_rng(number).integers(0, 255, (48, 48), np.uint8)
+            cv2.imwrite(str(tmp_path / "faces" / label / f"{number}.png"), pixels)
+    (tmp_path / "faces/happy/a.CR2").write_bytes(b"x")
+    command = [sys.executable, "-m", "oahega_build", "overview", "--data", str(tmp_path / "faces")]
+
+    done = subprocess.run(
+        [*command, "--artifacts", str(tmp_path / "artifacts")], capture_output=True, text=True, check=True
+    )
+
+    assert "1 x folder of the system, not read: @eaDir" in done.stdout
+    assert "1 x file ending in .cr2, passed over: a.CR2" in done.stdout
