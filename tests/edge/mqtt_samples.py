@@ -21,8 +21,10 @@ from oahega_edge.contract.messages import (
     Showing,
     State,
 )
+from oahega_edge.contract.summary import IntervalSummary, SummaryStamp
 from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.connection import ReconnectPauses
+from oahega_edge.visits.summary import Summary, Tally
 
 DEVICE = "kiosk-1"
 BASE = f"oahega/v1/{DEVICE}"
@@ -87,6 +89,30 @@ def event(stamp_of: EventStamp | None = None, track: str = "t1", **changes: obje
 def events(count: int, tracks: int = 1, boot_id: str = "boot-1") -> list[Event]:
     maker = stamp(boot_id=boot_id)
     return [event(maker, f"t{n % tracks}") for n in range(count)]
+
+
+def summary_stamp(device: str = DEVICE, boot_id: str = "boot-1") -> SummaryStamp:
+    return SummaryStamp(
+        device, boot_id, StampClocks(lambda: NOON, seeded_bytes(f"summary {device} {boot_id}"))
+    )
+
+
+def summary(stamp_of: SummaryStamp | None = None, **changes: object) -> IntervalSummary:
+    """Four visits of five minutes, two of them beside a poster."""
+    given: dict[str, object] = {
+        "start": NOON - timedelta(minutes=5),
+        "end": NOON,
+        "all": Tally(4, {"happy": 2, "sad": 1}),
+        "lengths": (1, 0, 2, 1, 0, 0, 0),
+        "seen": 31.5,
+        "read": 20.0,
+        "shares": {"happy": 0.75, "sad": 0.25},
+        "people": 3,
+        "shown": {"poster-a": Tally(2, {"happy": 2})},
+        "today": Tally(40, {"happy": 20, "sad": 10}),
+    }
+    made = Summary(**{**given, **changes})  # type: ignore[arg-type]
+    return (stamp_of or summary_stamp()).stamp(made, time_synced=True)
 
 
 def info(**changes: object) -> Info:

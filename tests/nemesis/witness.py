@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from oahega_edge.contract.events import Event
 from oahega_edge.publishers.store import Store, StoreOptions, device_clock
 
 CLOSED_WITHIN = 1.0
@@ -101,7 +102,9 @@ class Witness:
         shutil.copytree(state, copy, ignore=shutil.ignore_patterns("fill"))
         self._read_notes()
         with contextlib.closing(Store(StoreOptions(folder=copy), device_clock())) as store:
-            self._owed |= {waiting.event.id for waiting in store.after(0, 1_000_000)}
+            self._owed |= {
+                each.event.id for each in store.after(0, 1_000_000) if isinstance(each.event, Event)
+            }
         self.figures.owed = len(self._owed)
         if whole and self._made:
             self._whole_boots.add(list(self._made.values())[-1].boot)

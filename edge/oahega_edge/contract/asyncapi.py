@@ -27,6 +27,7 @@ from oahega_edge.contract.messages import (
     Showing,
     State,
 )
+from oahega_edge.contract.summary import IntervalSummary
 
 JsonObject = dict[str, Any]
 BINDING = "0.2.0"
@@ -61,6 +62,13 @@ SENT = (
         Event,
         "One decision about one face. May come twice: the id tells.",
         expiry_s=defaults.EVENT_EXPIRY_S,
+    ),
+    Sent(
+        "summary",
+        "{root}/{device}/summary",
+        IntervalSummary,
+        "The visits that ended in an interval, together. May come twice: the id tells.",
+        expiry_s=defaults.SUMMARY_EXPIRY_S,
     ),
     Sent(
         "state",

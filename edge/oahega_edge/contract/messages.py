@@ -170,7 +170,7 @@ class AcceleratorHealth(Message):
 
 
 class Delivery(Message):
-    """What became of the events, counted since the start of the daemon."""
+    """What became of the events and summaries, counted since the start of the daemon."""
 
     connected: bool
     """The broker accepted the connection."""

@@ -11,13 +11,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from oahega_edge import manifest
-from oahega_edge.contract import asyncapi, events, messages
+from oahega_edge.contract import asyncapi, events, messages, summary
 
 FOLDER = Path(__file__).with_name("schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 PUBLISHED: Mapping[str, type[BaseModel]] = {
     "event": events.Event,
+    "summary": summary.IntervalSummary,
     "info": messages.Info,
     "state": messages.State,
     "showing": messages.Showing,

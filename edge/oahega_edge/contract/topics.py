@@ -34,6 +34,11 @@ class Topics:
         return f"{self.base}/event"
 
     @property
+    def summary(self) -> str:
+        """Many visits together."""
+        return f"{self.base}/summary"
+
+    @property
     def state(self) -> str:
         """What is seen now."""
         return f"{self.base}/state"

@@ -1,4 +1,4 @@
-"""An event on its way, and when it set out."""
+"""An event or a summary on its way, and when it set out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from oahega_edge.contract.events import Event
+from oahega_edge.contract.summary import Report, read_report
 
 LATEST = 1e11
 """Seconds; as a date the year 5138. A clock that says more is wrong."""
@@ -46,18 +47,19 @@ def device_clock() -> Callable[[], Instant]:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One event on its way."""
+    """One event or summary on its way."""
 
     key: int
     """Rises with every event, also over restarts."""
-    event: Event
+    event: Report
     since: Instant
     """When it was handed over."""
 
     @property
     def face(self) -> str:
-        """Whose latest event the policy `latest` keeps."""
-        return f"{self.event.boot_id}/{self.event.track}"
+        """Whose latest event the policy `latest` keeps; every summary is kept."""
+        owner = self.event.track if isinstance(self.event, Event) else self.event.id
+        return f"{self.event.boot_id}/{owner}"
 
 
 Row = tuple[int, object, object, object, object]
@@ -79,7 +81,7 @@ def waiting_of(row: Row) -> Waiting | None:
     if not isinstance(text, str):
         return None
     try:
-        event = Event.model_validate_json(text)
+        event = read_report(text)
     except ValidationError:
         return None
     since = instant_of(wall, steady, origin) or Instant(event.time.timestamp(), 0.0, "")

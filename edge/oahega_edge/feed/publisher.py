@@ -15,6 +15,7 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import Delivery, Health, Info, Response, SetCommand, Showing, State
+from oahega_edge.contract.summary import IntervalSummary
 from oahega_edge.feed.mounting import Mounting, picture
 from oahega_edge.feed.sight import describe
 from oahega_edge.feed.socket import FeedSocket
@@ -97,6 +98,10 @@ class FedPublisher:
         """Tell the feed first, which does not wait."""
         self._feed.send("event", event.to_json())
         self._inner.publish(event)
+
+    def summary(self, summary: IntervalSummary) -> None:
+        """To the publisher inside; the page shows the present."""
+        self._inner.summary(summary)
 
     def state(self, state: State) -> None:
         """Tell both."""

@@ -1,4 +1,6 @@
-"""Delivers events to the broker in order, each at least once, a few at a time; the rest waits in the store.
+"""Delivers events and summaries to the broker in order, each at least once, a few at a time.
+
+The rest waits in the store.
 
 One thread owns the store and the order. The daemon and the network thread only put notes into its inbox, so
 neither a slow card nor a slow network holds up the camera.
@@ -14,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from oahega_edge.contract.events import Event
+from oahega_edge.contract.summary import IntervalSummary, Report
 from oahega_edge.publishers.store import LOWEST, Instant, Store, StoreOptions, Waiting
 from oahega_edge.publishers.wire import Token
 
@@ -30,7 +33,7 @@ class _Acknowledged:
     refusal: str | None
 
 
-_Note = Event | _Acknowledged | Literal["up", "down", "stop"]
+_Note = Report | _Acknowledged | Literal["up", "down", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,9 @@ class CourierStatistics:
 
 
 class Sender(Protocol):
-    """Sends one event."""
+    """Sends one event or summary."""
 
-    def __call__(self, event: Event) -> Token | None:
+    def __call__(self, event: Report) -> Token | None:
         """None when not connected."""
         ...
 
@@ -79,8 +82,8 @@ class Courier:
         if self._thread.is_alive():
             self._thread.join(10.0)
 
-    def offer(self, event: Event) -> None:
-        """Accept an event. Never waits."""
+    def offer(self, event: Report) -> None:
+        """Accept an event or a summary. Never waits."""
         if self._inbox.qsize() > self._options.max_events:  # the card has been stuck for long
             self._overflow += 1
             return
@@ -167,7 +170,7 @@ class _Delivery:
 
     def take(self, note: _Note) -> None:
         """One note from the inbox."""
-        if isinstance(note, Event):
+        if isinstance(note, Event | IntervalSummary):
             self._take_event(note)
         elif isinstance(note, _Acknowledged):
             self._take_acknowledgement(note)
@@ -234,7 +237,7 @@ class _Delivery:
         self._ahead.clear()
         self._sent_up_to = LOWEST
 
-    def _take_event(self, event: Event) -> None:
+    def _take_event(self, event: Report) -> None:
         self._taken += 1
         if self._options.policy == "none" and not self._connected:
             self._dropped += 1
@@ -284,7 +287,7 @@ class _Delivery:
             (each for key, each in self._fresh.items() if key > self._sent_up_to and key not in sent), None
         )
 
-    def _marked(self, waiting: Waiting) -> Event:
+    def _marked(self, waiting: Waiting) -> Report:
         waited = self._clock().since(waiting.since)
         late = waiting.key <= self._missed_up_to or waited >= LATE_S
         return waiting.event.waited(round(waited * 1000)) if late else waiting.event

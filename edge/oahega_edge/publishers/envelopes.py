@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from oahega_edge.contract import defaults
 from oahega_edge.contract.cloudevents import cloud_event_attributes
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import Health, Info, Response, Showing, State
+from oahega_edge.contract.summary import IntervalSummary
 from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.homeassistant import config_topic, discovery
 from oahega_edge.publishers.wire import Outgoing
@@ -67,6 +69,12 @@ class Envelopes:
             payload=event.to_json(),
             expiry_s=self._options.event_expiry_s,
             user_properties=cloud_event_attributes(event),
+        )
+
+    def summary(self, summary: IntervalSummary) -> Outgoing:
+        """Many visits together; the broker keeps it for a day, because it is a figure and no news."""
+        return Outgoing(
+            topic=self._topics.summary, payload=summary.to_json(), expiry_s=defaults.SUMMARY_EXPIRY_S
         )
 
 

@@ -12,6 +12,8 @@ from oahega_edge.contract.topics import Topics
 BIRTH = "online"
 IS_NEWS = "value_json.changed and not value_json.delayed"
 """Not heartbeats, the end of a face, or what waited for the broker: automations would act late or twice."""
+SMILE = "happy"
+"""The emotion that is counted as a smile."""
 _COMMAND_ENTITIES = {"frames": "number", "threshold": "number", "mute": "switch", "restart": "button"}
 
 
@@ -30,6 +32,7 @@ def discovery(info: Info, topics: Topics, state_expiry_s: int, health_expiry_s: 
     entities = {
         **_seen_entities(info, topics, state_expiry_s),
         **_triggers(info, topics),
+        **_day_entities(info, topics),
         **_health_entities(topics, health_expiry_s),
         **(_command_entities(topics) if info.commands else _removed()),
     }
@@ -90,6 +93,28 @@ def _seen_entities(info: Info, topics: Topics, expiry_s: int) -> dict[str, Entit
             ),
         ),
     }
+
+
+def _day_entities(info: Info, topics: Topics) -> dict[str, Entity]:
+    """Visits of the day, and smiles where the bundle knows them; taken away where there are no summaries."""
+
+    def today(name: str, template: str) -> Entity:
+        return Entity(
+            platform="sensor",
+            name=name,
+            state_topic=topics.summary,
+            value_template=template,
+            state_class="total_increasing",
+        )
+
+    summary = info.settings.get("summary")
+    if isinstance(summary, dict) and not summary.get("interval_s"):
+        return {key: Entity(platform="sensor") for key in ("visits_today", "smiles_today")}
+    entities = {"visits_today": today("Visits today", "{{ value_json.today.visits }}")}
+    if SMILE in info.labels:
+        smiles = f"{{{{ value_json.today.dominant['{SMILE}'] | default(0) }}}}"
+        entities["smiles_today"] = today("Smiles today", smiles)
+    return entities
 
 
 def _triggers(info: Info, topics: Topics) -> dict[str, Entity]:

@@ -11,6 +11,7 @@ from typing import Self, TextIO
 
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import Delivery, Health, Info, Response, Showing, State
+from oahega_edge.contract.summary import IntervalSummary
 from oahega_edge.errors import PublishError
 from oahega_edge.publishers.port import Command
 
@@ -58,6 +59,9 @@ class JsonLinesPublisher:
                 f"Writing an event failed ({error}): the program that reads the output has ended."
             ) from error
         self._published += 1
+
+    def summary(self, summary: IntervalSummary) -> None:
+        """Not written."""
 
     def state(self, state: State) -> None:
         """Not written."""

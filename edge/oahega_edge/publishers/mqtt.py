@@ -22,6 +22,7 @@ from oahega_edge.contract.messages import (
     Showing,
     State,
 )
+from oahega_edge.contract.summary import IntervalSummary, Report
 from oahega_edge.publishers.broker import MqttOptions
 from oahega_edge.publishers.commands import CommandQueue, EchoTest
 from oahega_edge.publishers.connection import Connection, ReconnectPauses
@@ -116,6 +117,10 @@ class MqttPublisher:
     def publish(self, event: Event) -> None:
         """To the courier, which brings it to the broker or keeps it."""
         self._courier.offer(event)
+
+    def summary(self, summary: IntervalSummary) -> None:
+        """The same way as an event."""
+        self._courier.offer(summary)
 
     def state(self, state: State) -> None:
         """Retained; the broker forgets it after the expiry, so that it cannot go stale."""
@@ -280,8 +285,9 @@ class MqttPublisher:
         self._welcome.daemon = True
         self._welcome.start()
 
-    def _send_event(self, event: Event) -> Token | None:
-        return self._connection.publish(self._envelopes.event(event))
+    def _send_event(self, event: Report) -> Token | None:
+        envelope = self._envelopes.event if isinstance(event, Event) else self._envelopes.summary
+        return self._connection.publish(envelope(event))
 
     def _send_latest(self, kind: str, message: Outgoing) -> None:
         self._retained.keep(kind, message)

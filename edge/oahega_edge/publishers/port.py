@@ -9,6 +9,7 @@ from typing import Protocol, Self
 
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import CommandName, Delivery, Health, Info, Response, Showing, State
+from oahega_edge.contract.summary import IntervalSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,10 @@ class Publisher(Protocol):
 
     def publish(self, event: Event) -> None:
         """Hand over an event; `statistics` counts what becomes of it."""
+        ...
+
+    def summary(self, summary: IntervalSummary) -> None:
+        """Hand over a summary; kept and counted like an event."""
         ...
 
     def state(self, state: State) -> None:

@@ -7,6 +7,7 @@ from typing import Self
 
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import Delivery, Health, Info, Response, Showing, State
+from oahega_edge.contract.summary import IntervalSummary
 from oahega_edge.publishers.port import Command
 
 
@@ -16,6 +17,7 @@ class RecordingPublisher:
     def __init__(self) -> None:
         self.connected = False
         self.events: list[Event] = []
+        self.summaries: list[IntervalSummary] = []
         self.states: list[State] = []
         self.showings: list[Showing] = []
         self.healths: list[Health] = []
@@ -39,6 +41,10 @@ class RecordingPublisher:
     def publish(self, event: Event) -> None:
         """Kept in `events`."""
         self.events.append(event)
+
+    def summary(self, summary: IntervalSummary) -> None:
+        """Kept in `summaries`."""
+        self.summaries.append(summary)
 
     def state(self, state: State) -> None:
         """Kept in `states`."""

@@ -1,16 +1,20 @@
-"""Publishes what the device sees and how it does, when that is due."""
+"""Publishes what the device sees, what it has seen and how it does, when that is due."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.contract.messages import Adjustable, Health, Showing, State
+from oahega_edge.contract.summary import SummaryStamp
 from oahega_edge.feed.showing import Screen
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.service.health import Reporter
+from oahega_edge.visits.summary import Summary, SummaryTally
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +32,63 @@ class NoMetrics:
 
     def update(self, health: Health) -> None:
         """Ignored."""
+
+
+class Summaries(Protocol):
+    """Sums up the visits that the steps bring."""
+
+    def saw(self, step: Step) -> None:
+        """What one frame brought."""
+
+    def due(self) -> None:
+        """Publish the summary of an interval that has ended."""
+
+    def finish(self) -> None:
+        """Publish the last one, of an interval that is cut short."""
+
+
+class NoSummaries:
+    """Used while no interval is set."""
+
+    def saw(self, step: Step) -> None:
+        """Ignored."""
+
+    def due(self) -> None:
+        """Never."""
+
+    def finish(self) -> None:
+        """There is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSummaries:
+    """Hands each summary to the publisher."""
+
+    publisher: Publisher
+    tally: SummaryTally
+    stamp: SummaryStamp
+    clock: Callable[[], float]
+    """Monotonic seconds."""
+    wall: Callable[[], datetime]
+    """The present moment in the time zone whose days count."""
+    time_synced: Callable[[], bool]
+    screen: Screen
+
+    def saw(self, step: Step) -> None:
+        """Add its visits and people."""
+        self.tally.add(step.visits, max(step.people, len(step.faces)), self.screen.current)
+
+    def due(self) -> None:
+        """Publish the summary if its time has come."""
+        self._publish(self.tally.due(self.wall(), self.clock()))
+
+    def finish(self) -> None:
+        """Publish what is left if it is enough."""
+        self._publish(self.tally.last(self.wall(), self.clock()))
+
+    def _publish(self, summary: Summary | None) -> None:
+        if summary is not None:
+            self.publisher.summary(self.stamp.stamp(summary, time_synced=self.time_synced()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import oahega_edge
@@ -18,6 +19,7 @@ from oahega_edge.cameras.recovering import RecoveringCamera, RetrySteps
 from oahega_edge.chain.geometry import Box
 from oahega_edge.contract.events import EventStamp, ModelIdentity, StampClocks
 from oahega_edge.contract.messages import COMMANDS
+from oahega_edge.contract.summary import SummaryStamp
 from oahega_edge.control.folders import SOCKET, claimed, own_folder
 from oahega_edge.control.server import ControlServer, Handler
 from oahega_edge.feed.mounting import Mounting
@@ -31,7 +33,15 @@ from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.publishers.store import StoreOptions
 from oahega_edge.secret import Hidden, with_login
-from oahega_edge.service.announcer import Announcer, Metrics, NoMetrics, Rhythm
+from oahega_edge.service.announcer import (
+    Announcer,
+    Metrics,
+    NoMetrics,
+    NoSummaries,
+    PublishedSummaries,
+    Rhythm,
+    Summaries,
+)
 from oahega_edge.service.daemon import Daemon
 from oahega_edge.service.engine import SWAP_WAIT_S, Engine
 from oahega_edge.service.engines import Engines, TrialRecord
@@ -49,6 +59,7 @@ from oahega_edge.service.settings import Layers, Settings, read_password
 from oahega_edge.service.setup import Setup, read_setup
 from oahega_edge.service.supervisor import find_supervisor
 from oahega_edge.stopwatch import Stopwatch
+from oahega_edge.visits.summary import SummaryTally
 
 
 def make_camera(settings: Settings, source: str | None = None) -> Camera:
@@ -100,8 +111,31 @@ def make_identity(settings: Settings) -> Identity:
 
 def make_stamp(identity: Identity, model: ModelIdentity) -> EventStamp:
     """Gives events their ids and numbers."""
-    clocks = StampClocks(wall=utc_now, random=os.urandom)
-    return EventStamp(identity.device, identity.boot_id, model, clocks)
+    return EventStamp(identity.device, identity.boot_id, model, _stamp_clocks())
+
+
+def make_summaries(settings: Settings, identity: Identity, publisher: Publisher, screen: Screen) -> Summaries:
+    """Sums up visits at the interval of the settings; days are those of this machine's time zone."""
+    interval, least = settings.summary.interval_s, settings.trigger.min_group
+    if not interval:
+        return NoSummaries()
+    return PublishedSummaries(
+        publisher=publisher,
+        tally=SummaryTally(interval, least, _local_now(), monotonic()),
+        stamp=SummaryStamp(identity.device, identity.boot_id, _stamp_clocks()),
+        clock=monotonic,
+        wall=_local_now,
+        time_synced=time_is_synced,
+        screen=screen,
+    )
+
+
+def _local_now() -> datetime:
+    return utc_now().astimezone()
+
+
+def _stamp_clocks() -> StampClocks:
+    return StampClocks(wall=utc_now, random=os.urandom)
 
 
 def read_lasting_setup(layers: Layers, environment: Mapping[str, str]) -> Setup:
@@ -174,6 +208,7 @@ def make_daemon(
             stop=stop,
             time_synced=time_is_synced,
             onlooker=onlooker,
+            summaries=make_summaries(settings, identity, publisher, screen),
         )
         stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon, screen, mounting)))
         yield daemon

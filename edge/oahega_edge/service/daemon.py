@@ -16,7 +16,7 @@ from oahega_edge.contract.messages import Adjustable
 from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource, NoFrameYet
 from oahega_edge.feed.publisher import NoOnlooker, Onlooker
 from oahega_edge.publishers.port import Command, Publisher
-from oahega_edge.service.announcer import Announcer
+from oahega_edge.service.announcer import Announcer, NoSummaries, Summaries
 from oahega_edge.service.engines import Engines
 from oahega_edge.service.health import Reporter
 from oahega_edge.service.mute import MuteSwitch
@@ -44,6 +44,7 @@ class Daemon:
     stop: threading.Event
     time_synced: Callable[[], bool]
     onlooker: Onlooker = field(default_factory=NoOnlooker)
+    summaries: Summaries = field(default_factory=NoSummaries)
     _volatile: dict[str, int | float] = field(default_factory=dict)
     """Settings changed by a command, by their key; they outlive a change of bundle, not a restart."""
     _step: Step | None = None
@@ -60,6 +61,7 @@ class Daemon:
                     elif not self._watch():
                         break
                 self._close_tracks()
+                self.summaries.finish()
         finally:
             self.supervisor.stopping()
 
@@ -129,6 +131,7 @@ class Daemon:
         for decision in self._step.decisions:
             self._publish(decision, exposed)
         self.onlooker.saw(frame, self._step)
+        self.summaries.saw(self._step)
         self._report_alive(f"{len(self._step.faces)} faces, {self._step.people} people")
 
     def _process(self, frame: Frame) -> Step:
@@ -171,8 +174,12 @@ class Daemon:
     def _close_tracks(self) -> None:
         """Publish the last event of every face in view."""
         self._step = None
-        for decision in self.engines.current.pipeline.finish().decisions:
+        self._say_last(self.engines.current.pipeline.finish())
+
+    def _say_last(self, last: Step) -> None:
+        for decision in last.decisions:
             self._publish(decision, self.reporter.clock())
+        self.summaries.saw(last)
 
     def _report_alive(self, status: str) -> None:
         """Report ready and alive: after a frame, and in a known state without frames."""
@@ -189,12 +196,12 @@ class Daemon:
             self._obey(command)
         before = self.engines.current
         if self.engines.look():
-            for decision in before.pipeline.finish().decisions:
-                self._publish(decision, self.reporter.clock())
+            self._say_last(before.pipeline.finish())
             self._adopt()
         elif self.engines.problem != self.reporter.bundle_problem:
             self._publish_info()
         self.announcer.due(self._step)
+        self.summaries.due()
 
     def _publish_info(self) -> None:
         self.reporter.bundle_problem = self.engines.problem

@@ -265,6 +265,19 @@ class Store(Section):
     max_age_s: Annotated[int, Field(ge=1)]
 
 
+class SummarySettings(Section):
+    """Many visits together."""
+
+    interval_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+    @field_validator("interval_s")
+    @classmethod
+    def _no_flood(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be 0 (off) or at least 1")
+        return value
+
+
 class HealthSettings(Section):
     """What the device says of itself."""
 
@@ -310,6 +323,7 @@ class Settings(Section):
     trigger: TriggerSettings
     mqtt: Mqtt
     store: Store
+    summary: SummarySettings
     health: HealthSettings
     metrics: MetricsSettings
     page: PageSettings

@@ -64,9 +64,9 @@ def first_line(command: list[str], publisher: MqttPublisher, tmp_path: Path) -> 
 
 
 def test_the_page_shows_an_event_and_an_answer_that_fit_their_schemas() -> None:
-    shown = [*examples("The event", "json"), *examples("Commands", "json")]
+    shown = [text for part in ("The event", "The summary", "Commands") for text in examples(part, "json")]
 
-    for text, kind in zip(shown, ("event", "response"), strict=True):
+    for text, kind in zip(shown, ("event", "summary", "response"), strict=True):
         schema = json.loads((FOLDER / f"{kind}.schema.json").read_text(encoding="utf-8"))
         Draft202012Validator(schema).validate(json.loads(text))
 

@@ -13,11 +13,12 @@ import jinja2
 import pytest
 
 from brokers import Ear, Mosquitto
-from edge.mqtt_samples import BASE, QUICK, event, health, info, options, state
+from edge.mqtt_samples import BASE, QUICK, event, health, info, options, state, summary
 from oahega_edge.contract.messages import COMMANDS, SetCommand
 from oahega_edge.contract.topics import Topics
 from oahega_edge.publishers.homeassistant import discovery
 from oahega_edge.publishers.mqtt import WELCOME_S, MqttPublisher
+from oahega_edge.visits.summary import Tally
 from waiting import wait_until
 
 BASE_EVENT = f"{BASE}/event"
@@ -130,6 +131,7 @@ def test_every_template_reads_a_field_that_is_published() -> None:
         f"{BASE}/health": json.loads(health().to_json()),
         f"{BASE}/info": json.loads(info().to_json()),
         f"{BASE}/event": json.loads(event().to_json()),
+        f"{BASE}/summary": json.loads(summary().to_json()),
     }
     read = 0
     for entity in described(commands=COMMANDS)["components"].values():
@@ -211,3 +213,39 @@ def test_without_discovery_nothing_is_said_to_home_assistant(mosquitto: Mosquitt
         wait_until(lambda: ear.on("/info"))
 
     assert [each for each in ear.heard if each.topic.startswith("homeassistant")] == []
+
+
+def test_visits_and_smiles_of_a_day_are_read_from_the_summary() -> None:
+    entities = described(labels=("happy", "sad"))["components"]
+    told = json.loads(summary().to_json())
+
+    read = {
+        key: jinja2.Template(entities[key]["value_template"]).render(value_json=told)
+        for key in ("visits_today", "smiles_today")
+    }
+
+    assert read == {"visits_today": "40", "smiles_today": "20"}
+    assert {entities[key]["state_topic"] for key in read} == {f"{BASE}/summary"}
+
+
+def test_a_day_without_a_smile_reads_as_none_at_all() -> None:
+    template = described(labels=("happy", "sad"))["components"]["smiles_today"]["value_template"]
+    sober = json.loads(summary(today=Tally(3, {"sad": 1})).to_json())
+
+    assert jinja2.Template(template).render(value_json=sober) == "0"
+
+
+@pytest.mark.parametrize(
+    ("labels", "interval_s", "there"),
+    [
+        (("happy", "sad"), 300.0, {"visits_today", "smiles_today"}),
+        (("sad", "calm"), 300.0, {"visits_today"}),
+        (("happy", "sad"), 0.0, set()),
+    ],
+)
+def test_only_what_will_be_told_is_announced(
+    labels: tuple[str, ...], interval_s: float, there: set[str]
+) -> None:
+    entities = described(labels=labels, settings={"summary": {"interval_s": interval_s}})["components"]
+
+    assert {key for key in entities if key.endswith("_today") and "name" in entities[key]} == there

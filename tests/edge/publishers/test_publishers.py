@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.mqtt_samples import event, events, health, info, options, showing, state
+from edge.mqtt_samples import event, events, health, info, options, showing, state, summary
 from oahega_edge.errors import PublishError
 from oahega_edge.feed.mounting import Mounting
 from oahega_edge.feed.publisher import FedPublisher
@@ -62,6 +62,7 @@ def test_it_takes_every_kind_of_message(opened: Publisher) -> None:
     opened.showing(showing())
     opened.health(health())
     opened.publish(event())
+    opened.summary(summary())
     opened.respond(Command("mute"), Command("mute").done())
 
     assert opened.commands() == []

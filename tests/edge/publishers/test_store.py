@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.mqtt_samples import event, events, stamp
+from edge.mqtt_samples import event, events, stamp, summary, summary_stamp
 from edge.stored import Clock, run_program, waiting
-from oahega_edge.publishers.store import FILE_NAME, RETRY_DISK_S, Store, StoreOptions
+from oahega_edge.publishers.store import FILE_NAME, RETRY_DISK_S, Policy, Store, StoreOptions
 from processes import environment
 
 
@@ -323,3 +323,15 @@ def test_commits_do_not_wait_for_the_card_and_syncs_keep_their_interval(tmp_path
     lines = trace.read_text().split('"begin')[1].split('"end')[0].splitlines()
 
     assert len([line for line in lines if "sync(" in line]) == 1
+
+
+@pytest.mark.parametrize("policy", ["all", "latest"])
+def test_summaries_wait_beside_events_and_none_replaces_another(tmp_path: Path, policy: Policy) -> None:
+    clock = Clock()
+    maker = summary_stamp()
+    made = [*events(1), summary(maker), summary(maker)]
+    with contextlib.closing(Store(StoreOptions(policy=policy, folder=tmp_path), clock)) as store:
+        store.append(waiting(made, clock))
+
+    with contextlib.closing(Store(StoreOptions(policy=policy, folder=tmp_path), clock)) as store:
+        assert [each.event for each in store.after(0, 10)] == made

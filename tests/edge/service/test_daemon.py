@@ -14,16 +14,18 @@ from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.contract.events import EventStamp, StampClocks
 from oahega_edge.contract.messages import System
+from oahega_edge.contract.summary import SummaryStamp
 from oahega_edge.errors import CameraError, CameraStalled, NoFrameYet
 from oahega_edge.feed.showing import Screen
 from oahega_edge.publishers.port import Command
 from oahega_edge.publishers.recording import RecordingPublisher
-from oahega_edge.service.announcer import Announcer, Rhythm
+from oahega_edge.service.announcer import Announcer, PublishedSummaries, Rhythm
 from oahega_edge.service.daemon import Daemon
 from oahega_edge.service.engines import Engines, TrialRecord
 from oahega_edge.service.health import CameraReport, Identity, Reporter
 from oahega_edge.service.mute import MuteSwitch
 from oahega_edge.stopwatch import Stopwatch
+from oahega_edge.visits.summary import SummaryTally
 from scripted import LABELS
 from small_engine import MODEL, NOON, FakeEngine
 from waiting import wait_until
@@ -108,6 +110,22 @@ def once(condition: Callable[[], object], action: Callable[[], None]) -> Iterato
     watcher.start()
     yield
     watcher.join()
+
+
+def summing(bench: Bench, interval: float) -> None:
+    """The bench's daemon sums up visits."""
+    clocks = StampClocks(wall=lambda: NOON, random=bytes)
+    screen = Screen(lambda: NOON)
+    screen.show("poster-a")
+    bench.daemon.summaries = PublishedSummaries(
+        publisher=bench.publisher,
+        tally=SummaryTally(interval, 0, NOON, bench.clock()),
+        stamp=SummaryStamp("kiosk", "boot", clocks),
+        clock=bench.clock,
+        wall=lambda: NOON,
+        time_synced=lambda: True,
+        screen=screen,
+    )
 
 
 class StopsAfter(Camera):
@@ -384,3 +402,29 @@ def test_what_the_screen_shows_is_said_when_it_changes_and_before_it_would_expir
     assert said.count(None) == 2
     assert set(said[1:-1]) == {"poster-7"}
     assert 2 <= said.count("poster-7") <= 20
+
+
+@pytest.mark.parametrize("interval", [1e-9, 1e9])
+def test_each_visit_is_in_one_summary_the_last_one_too(tmp_path: Path, interval: float) -> None:
+    bench = Bench(film(), tmp_path)
+    summing(bench, interval)
+
+    bench.daemon.run()
+
+    told = bench.publisher.summaries
+    ended = [event for event in bench.publisher.events if event.phase == "end"]
+    assert sum(summary.visits for summary in told) == len(ended) == 1
+    assert told[-1].shown["poster-a"].visits == 1
+    assert [summary.seq for summary in told] == list(range(len(told)))
+
+
+def test_a_mute_ends_the_visits_in_view_and_they_are_summed_up(tmp_path: Path) -> None:
+    camera = film(50)
+    bench = Bench(camera, tmp_path)
+    summing(bench, 1e9)
+    bench.daemon.camera = StopsAfter(camera, 6, bench.mute.mute)
+
+    with once(bench.has_said_muted, bench.stop.set):
+        bench.daemon.run()
+
+    assert [summary.visits for summary in bench.publisher.summaries] == [1]
