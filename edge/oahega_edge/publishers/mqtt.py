@@ -286,8 +286,9 @@ class MqttPublisher:
         self._welcome.start()
 
     def _send_event(self, event: Report) -> Token | None:
-        envelope = self._envelopes.event if isinstance(event, Event) else self._envelopes.summary
-        return self._connection.publish(envelope(event))
+        if isinstance(event, Event):
+            return self._connection.publish(self._envelopes.event(event))
+        return self._connection.publish(self._envelopes.summary(event))
 
     def _send_latest(self, kind: str, message: Outgoing) -> None:
         self._retained.keep(kind, message)
