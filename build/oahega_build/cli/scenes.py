@@ -28,6 +28,10 @@ def evaluate_video(
     ] = "held-out",
     count: Annotated[int, typer.Option(min=1, help="Sequences per noise level.")] = 12,
     seconds: Annotated[float, typer.Option(min=5, help="Length of a sequence.")] = 20.0,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="Folder with an emotion model's entry.json, whose card gets the reliability."),
+    ] = None,
     run: RunName = "default",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     override: Annotated[
@@ -43,7 +47,7 @@ def evaluate_video(
     with open_chain(bundle, yunet, emotion) as chain:
         settings = device_settings(bundle, override or ())
         size = (count, seconds)
-        print(stage.evaluate_run(chain, settings, data, scenes, clips, part, size, artifacts, run))
+        print(stage.evaluate_run(chain, settings, data, scenes, clips, part, size, artifacts, run, card))
 
 
 @app.command("evaluate-scenes")

@@ -14,6 +14,8 @@ ELSEWHERE = "elsewhere_"
 MULTIPLY_ADDS = "multiply_adds"
 COVERED = "covered_answered"
 """How often a covered face is read with confidence, which a card's limits name."""
+DECISIONS = "decisions_over_time"
+"""How reliable published decisions are, which has a paragraph of its own on a card."""
 SKIN = "boxed_skin_recall"
 """Recall by lightness of the skin, likewise."""
 

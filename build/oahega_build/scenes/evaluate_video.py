@@ -36,7 +36,7 @@ from oahega_build.scenes.video_comparison import (
     paper_sweep,
     prepared,
 )
-from oahega_build.scenes.video_decisions import published, reliability
+from oahega_build.scenes.video_decisions import of_all, on_card
 from oahega_build.scenes.video_records import Recording, cached, clip_frames, recorded
 from oahega_build.scenes.video_report import as_lines, as_table, draw
 from oahega_edge.cameras import open_camera
@@ -83,10 +83,12 @@ def evaluate_run(
     size: tuple[int, float],
     artifacts_folder: Path,
     run_name: str,
+    card: Path | None = None,
 ) -> str:
     """Stage `evaluate-video`: the table as text; figures and plot go into the run's folder.
 
-    `size`: scenarios per noise level, and seconds of each.
+    `size`: scenarios per noise level, and seconds of each; `card`: folder of an emotion model whose card gets
+    the reliability of the decisions.
     """
     device = device_of(settings, chain)
     described = {**chain.key, "data": data.name, "part": part, "size": size, **described_device(device)}
@@ -106,9 +108,7 @@ def evaluate_run(
         frequent = dataset.labels[counts.most_common(1)[0][0]]
         rows = compare(plain, held, best, frequent)
         truth = plain.truth_flips()
-        decisions = [decision for record in records for decision in published(record, device)]
-        firsts = [decision for decision in decisions if decision.is_first]
-        told = {"all": reliability(decisions), "first": reliability(firsts)}
+        told = of_all(records, device)
         run.write_metrics(
             {
                 "sequences": describe(plan_scenarios(scenery, SEEDS[part], *size)),
@@ -122,6 +122,8 @@ def evaluate_run(
             }
         )
         draw(paper, mine, rows, truth, run.folder / "operating-points.png")
+        if card is not None:
+            on_card(card, told)
         if part == "valid":
             log_valid(rows, chain, data.name)
     return f"{as_table(rows, matched, truth)}\n\n{as_lines(told)}"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from oahega_build.emotion.calibrate import calibration_error
+from oahega_build.runs.entries import DECISIONS, ENTRY, write_on_card
+from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_build.scenes.sequences import Truth
 from oahega_build.scenes.video_methods import Device, played
 from oahega_build.scenes.video_metrics import SAME_FACE
 from oahega_build.scenes.video_records import Recording
 from oahega_edge.chain.geometry import Box, edges_of, iou_matrix
 from oahega_edge.chain.trigger import UNCERTAIN, Decision
+from oahega_edge.files import read_file
+from oahega_edge.manifest import EmotionEntry
 
 BINS = 10
+Told = Mapping[str, "Reliability | None"]
+"""By kind of decision: all of them, and the first ones of each face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,29 @@ def reliability(decisions: Sequence[Published]) -> Reliability | None:
         float(right.mean()),
         float(confidence.mean()),
         calibration_error(confidence, right, BINS),
+    )
+
+
+def of_all(records: Sequence[Recording], device: Device) -> Told:
+    """What the device would have published on these sequences."""
+    decisions = [decision for record in records for decision in published(record, device)]
+    firsts = [decision for decision in decisions if decision.is_first]
+    return {"all": reliability(decisions), "first": reliability(firsts)}
+
+
+def on_card(folder: Path, told: Told) -> None:
+    """Add them to the card of the emotion model in `folder`."""
+    entry = EmotionEntry.model_validate_json(read_file(folder / ENTRY, LARGEST_DOCUMENT))
+    write_on_card(folder, entry, {DECISIONS: said(told["all"])})
+
+
+def said(of: Reliability | None) -> str:
+    """For people, in half a sentence."""
+    if of is None:
+        return "none"
+    return (
+        f"{of.decisions} decisions, {of.accuracy:.3f} right, mean confidence {of.confidence:.3f}, "
+        f"calibration error {of.calibration_error:.3f}"
     )
 
 

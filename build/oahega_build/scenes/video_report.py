@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from oahega_build.scenes.video_comparison import ALL, OURS, PAPER_THRESHOLDS, Match, Row
-from oahega_build.scenes.video_decisions import Reliability
+from oahega_build.scenes.video_decisions import Told, said
 
 
 def as_table(rows: Sequence[Row], matched: Sequence[Match], truth: float) -> str:
@@ -31,18 +31,10 @@ def as_table(rows: Sequence[Row], matched: Sequence[Match], truth: float) -> str
     return "\n".join(lines)
 
 
-def as_lines(told: Mapping[str, Reliability | None]) -> str:
+def as_lines(told: Told) -> str:
     """How reliable published decisions are, for a terminal."""
     lines = ["published decisions: how many are right, beside the confidence that they are published with"]
-    for name, of in told.items():
-        figures = (
-            "none"
-            if of is None
-            else f"{of.decisions} decisions, {of.accuracy:.3f} right, mean confidence {of.confidence:.3f}, "
-            f"calibration error {of.calibration_error:.3f}"
-        )
-        lines.append(f"{name}: {figures}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"{name}: {said(of)}" for name, of in told.items())])
 
 
 def _line(level: str, row: Row) -> str:

@@ -13,7 +13,7 @@ from oahega_build.emotion.decision import DECISION
 from oahega_build.errors import RunError
 from oahega_build.models.operators import multiply_adds
 from oahega_build.runs import artifacts
-from oahega_build.runs.entries import COVERED, ELSEWHERE, ENTRY, MULTIPLY_ADDS, SKIN
+from oahega_build.runs.entries import COVERED, DECISIONS, ELSEWHERE, ENTRY, MULTIPLY_ADDS, SKIN
 from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_edge.bundles.load import MANIFEST, load_bundle, seal
 from oahega_edge.files import read_file
@@ -126,6 +126,7 @@ def model_card(manifest: Manifest) -> str:
         detector=manifest.detector,
         emotion=manifest.emotion,
         elsewhere=ELSEWHERE,
+        decisions=DECISIONS,
         measured_elsewhere=any(name.startswith(ELSEWHERE) for name in manifest.emotion.card.metrics),
         covered=manifest.emotion.card.metrics.get(COVERED),
         skin=manifest.detector.card.metrics.get(SKIN),

@@ -14,6 +14,7 @@ import pytest
 from mini_bundle import make_bundle as make_mini_bundle
 from oahega_build.errors import RunError
 from oahega_build.models.operators import multiply_adds
+from oahega_build.scenes.video_decisions import Reliability, on_card
 from oahega_build.whole.bundle import make_bundle
 from oahega_edge.bundles.load import load_bundle
 
@@ -77,6 +78,20 @@ def test_a_card_without_a_figure_from_elsewhere_says_so(runs: dict[str, Path], t
     out = make_bundle(runs["detector"], runs["emotion"], tmp_path / "out", "mine", "1")
 
     assert "There is no figure from elsewhere" in (out / "MODEL_CARD.md").read_text()
+
+
+def test_the_reliability_of_decisions_has_a_paragraph_of_its_own(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    told = Reliability(471, 0.811, 0.784, 0.03)
+    on_card(runs["emotion"], {"all": told, "first": None})
+
+    card = (
+        make_bundle(runs["detector"], runs["emotion"], tmp_path / "out", "mine", "1") / "MODEL_CARD.md"
+    ).read_text()
+
+    assert "471 decisions, 0.811 right, mean confidence 0.784, calibration error 0.030" in card
+    assert "decisions over time |" not in card
 
 
 @pytest.mark.parametrize(
