@@ -12,7 +12,7 @@ ended. The teacher's weights are `build/weights/identity.npz`.
 Cost: 5 minutes for the answers and 2 for an epoch, on two quiet cores that have AVX2 alone.
 Expected: after 24 epochs (`--seconds 4800` beside other work, from weights of 6 epochs before) int8 held-out
 accuracy and balanced accuracy .887 and .884 and on the part `choose` of other_cameras .786 and .732, at an
-operating point fitted to both, where the embedded 0.3.1 has .906, .897, .803 and .743 for 2.25 times the
+operating point fitted to both, where the embedded 0.3.2 has .906, .897, .803 and .743 for 2.25 times the
 multiply-adds. It was still learning.
 """
 
