@@ -337,7 +337,9 @@ class House:
         self.witness.figures.ended_after.append(time.monotonic() - told_at)
         log.info("ended after %.1f s", self.witness.figures.ended_after[-1])
         whole = was_alive and how == signal.SIGTERM and self._disk_is_well
-        if whole and self._process.returncode != 0:
+        # As Python ends, a signal does what it does by default.
+        was_ending = self._process.returncode == -how and "command restart" in self._said()
+        if whole and self._process.returncode != 0 and not was_ending:
             raise Broken(f"SIGTERM ended it with {self._process.returncode}: {self._said()}")
         self._after_the_end(whole)
 

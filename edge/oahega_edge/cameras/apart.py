@@ -70,7 +70,13 @@ class ApartCamera(Camera):
 
     def __enter__(self) -> Self:
         self.__exit__(None, None, None)
-        self._child = _Child(self.name)
+        try:
+            self._child = _Child(self.name)
+        except OSError as error:  # the limit of processes, descriptors or memory
+            raise CameraError(
+                f"camera {self.name} cannot be opened: its process cannot be started ({error.strerror}); "
+                "end other programs"
+            ) from error
         try:
             if self._child.ask({"open": self._order}, self._open_seconds + START_SECONDS) is None:
                 raise CameraError(f"camera {self.name} hangs while it is opened; unplug it for a moment")

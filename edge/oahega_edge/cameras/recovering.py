@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 FRESH_S = 2.0
 """Seconds that a camera gets for another picture: one that was just opened may show its last buffer first."""
 ABORTS, ABORT_PAUSE_S = 40, 0.05
-LONGEST_STEP = 30.0
-"""Seconds."""
+LONGEST_STEP = 60.0
+"""Seconds; a camera in a process of its own gives up by itself before."""
 Background = Callable[[Callable[[], None]], "Future[None]"]
 """Starts a piece of work elsewhere and returns at once."""
 
@@ -76,7 +76,7 @@ class RetrySteps:
         return cls(
             stall_after=stall_s,
             attempts=attempts,
-            longest_step=max(LONGEST_STEP, 3 * stall_s),
+            longest_step=LONGEST_STEP + 2 * stall_s,
             frozen_after=max(FROZEN_AFTER, stall_s),
         )
 

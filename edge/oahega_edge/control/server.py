@@ -70,11 +70,14 @@ class ControlServer:
         if reason:
             raise OSError(f"{reason}; set XDG_RUNTIME_DIR to a folder of this user's")
         _replace(self._path)
+        new = self._path.with_suffix(".new")  # no longer than the name: an address has at most 108 bytes
+        new.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            listener.bind(str(self._path))
-            self._path.chmod(0o660)
+            listener.bind(str(new))
+            new.chmod(0o660)
             listener.listen(socket.SOMAXCONN)
+            new.rename(self._path)  # whoever sees it is heard
         except OSError:
             listener.close()
             raise

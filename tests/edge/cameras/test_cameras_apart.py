@@ -219,6 +219,29 @@ def test_the_process_ends_with_the_daemon(device: HttpCamera) -> None:
     assert wait_until(lambda: is_gone(pid))
 
 
+def test_a_process_that_cannot_be_started_is_a_lost_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    before = len(os.listdir("/proc/self/fd"))
+
+    with pytest.raises(CameraError, match="its process cannot be started"):
+        ApartCamera("http://127.0.0.1:9/").__enter__()
+
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_opening_many_times_leaks_no_descriptor_and_no_process(device: HttpCamera) -> None:
+    camera = ApartCamera(device.url, open_seconds=PATIENCE)
+    held = []
+    for _ in range(3):
+        with camera:
+            camera.read(PATIENCE)
+        held.append((len(os.listdir("/proc/self/fd")), len(psutil.Process().children())))
+
+    # The test's own server notices only at its next write that a reader went away.
+    assert wait_until(lambda: len(os.listdir("/proc/self/fd")) <= held[0][0])
+    assert held[-1][1] == held[0][1]
+
+
 def test_what_cannot_be_opened_is_refused_with_the_remedy_and_without_the_password() -> None:
     with pytest.raises(CameraError, match=r"rtsp://\*\*\*@127\.0\.0\.1:9/\*\*\* cannot be opened") as caught:
         ApartCamera("rtsp://me:canary@127.0.0.1:9/x").__enter__()
