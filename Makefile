@@ -20,7 +20,7 @@ PYTEST = $(BIN)/python -m pytest
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse fleet-test soak faults nemesis strange-bundles good-media homeassistant-test arm64-test release audit clean
+.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults nemesis strange-bundles good-media homeassistant-test arm64-test release audit clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -43,6 +43,9 @@ help:
 	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   collect the wheels for devices without internet"
 	@echo "make release                   build the wheel twice from the last commit, compare, write its bill of materials"
 	@echo "make audit                     search the pinned packages for known weaknesses (internet)"
+	@echo "make pictures                  make the pictures of the README from free material; look at them"
+	@echo "make deb ARCH=arm64            build the Debian package for Bookworm and Trixie (arm64 or amd64)"
+	@echo "make deb-test                  install, upgrade, remove and purge it on a booted Debian host (root, Debian)"
 	@echo "make requirements              compile the pinned environments"
 
 # The development environment contains that of the demo, so either is enough for the demo.
@@ -99,6 +102,15 @@ fleet-test: $(VENV)/dev
 
 wheelhouse: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" ansible/wheelhouse.sh $(ARCH) $(PYTHON_VERSION)
+
+pictures: $(VENV)/dev
+	$(BIN)/python docs/pictures/make.py
+
+deb: $(VENV)/demo
+	RUN_PYTHON="$(BIN)/python" debian/build.sh $(ARCH)
+
+deb-test: $(VENV)/dev
+	$(PYTEST) -p no:randomly -s --durations=0 tests/fleet/test_package.py
 
 soak: $(VENV)/dev
 	$(PYTEST) -o python_files="test_*.py long_*.py" -m "long and not fleet" --durations=0

@@ -14,7 +14,7 @@ from oahega_edge.cli import app as edge_verbs
 from oahega_edge.service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("docs", "edge", "build", "systemd", "ansible", "requirements", "tests")
+FOLDERS = ("docs", "edge", "build", "systemd", "debian", "ansible", "requirements", "tests")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(p for name in FOLDERS for p in (ROOT / name).rglob("*.md"))]
 BASES = (ROOT, ROOT / "edge", ROOT / "build", ROOT / "edge/oahega_edge", ROOT / "build/oahega_build")
 """Folders that a path in a document may start from, beside the document's own folder."""

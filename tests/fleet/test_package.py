@@ -1,0 +1,191 @@
+"""The Debian package on a booted host without a network: install, first event, upgrade, remove, purge.
+
+`make deb-test` (root, Debian). The tests are one story and run in this order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fleet_hosts import stop_all, wait_for
+from fleet_tree import ensure_tree, missing
+from oahega_edge.tools.demo_clip import write_demo_clip
+from service_host import UNIT, ServiceHost
+
+pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(missing()), reason=missing())]
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "correct-horse"
+ANSWERS = f"""
+oahega-edge oahega-edge/context select development
+oahega-edge oahega-edge/camera string loop:/srv/clip.mp4
+oahega-edge oahega-edge/broker string 127.0.0.1:1883
+oahega-edge oahega-edge/username string kiosk
+oahega-edge oahega-edge/password password {PASSWORD}
+"""
+SETTINGS = "etc/oahega-edge/edge.toml"
+CREDENTIAL = "etc/credstore/oahega-edge.mqtt-password"
+NEWER = "99.0.0"
+PATIENCE_S = 900
+"""Seconds; the packages are unpacked and a model starts, on a machine that is busy."""
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For this machine."""
+    architecture = subprocess.run(
+        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
+    )
+    folder = tmp_path_factory.mktemp("deb")
+    command = ["sh", str(ROOT / "debian/build.sh"), architecture.stdout.strip(), str(folder)]
+    environment = os.environ | {"RUN_PYTHON": sys.executable}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Path(done.stdout.split()[-1])
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory, package: Path):
+    """A booted host with a broker, a clip for a camera and the package beside it."""
+    folder = tmp_path_factory.mktemp("package")
+    machine = ServiceHost("oahega-package", 8, ensure_tree(), folder / "host", None)  # type: ignore[arg-type]
+    machine.insert_disk({"srv/answers": ANSWERS, "srv/old.deb": package.read_bytes()})
+    write_demo_clip(machine.root / "srv/clip.mp4")
+    newer = folder / "newer"
+    subprocess.run(["dpkg-deb", "--raw-extract", package, newer], check=True)
+    renumber(newer)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-Znone", "--build", newer, machine.root / "srv/new.deb"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        machine.boot()
+        machine.systemctl("start", "mosquitto")
+        yield machine
+    finally:
+        stop_all([machine])
+
+
+def renumber(tree: Path) -> None:
+    """Make a newer package of the same content."""
+    control = tree / "DEBIAN/control"
+    lines = control.read_text().splitlines()
+    lines = [f"Version: {NEWER}" if line.startswith("Version: ") else line for line in lines]
+    control.write_text("\n".join(lines) + "\n")
+    (tree / "usr/lib/oahega-edge/version").write_text(NEWER + "\n")
+
+
+def apt(host: ServiceHost, *words: str) -> str:
+    return host.inside("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes", *words)
+
+
+def first_event(host: ServiceHost) -> dict[str, object]:
+    waited = ("-W", str(PATIENCE_S), "-C", "1", "-q", "1")
+    try:
+        heard = host.inside("mosquitto_sub", *waited, "-t", "oahega/v1/+/event")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{host.journal()[-3000:]}") from error
+    return dict(json.loads(heard))
+
+
+def environments(host: ServiceHost) -> list[str]:
+    return sorted(path.name for path in (host.root / "opt/oahega-edge/releases").iterdir())
+
+
+def test_one_command_leads_to_the_first_event(host: ServiceHost) -> None:
+    host.inside("debconf-set-selections", "/srv/answers")
+    began = time.monotonic()
+    apt(host, "install", "/srv/old.deb")
+    installed = time.monotonic()
+    event = first_event(host)
+    print(
+        f"installed after {installed - began:.0f} s, first event {time.monotonic() - installed:.0f} s later"
+    )
+
+    assert event["schema"] == "urn:oahega:event:1"
+    assert host.show("ActiveState") == "active"
+    assert host.show("User") == "oahega-edge"
+    assert host.systemctl("is-enabled", UNIT).strip() == "enabled"
+    assert "development" in host.inside("oahega-edge", "config")
+
+
+def test_the_password_is_where_only_root_and_the_service_read_it(host: ServiceHost) -> None:
+    assert host.inside("stat", "--format=%a %U", f"/{CREDENTIAL}").strip() == "400 root"
+    assert host.inside("cat", f"/{CREDENTIAL}").strip() == PASSWORD
+    for place in ("/var/cache/debconf", "/etc/oahega-edge"):
+        host.inside("sh", "-c", f"! grep -r --quiet {PASSWORD} {place}")
+
+
+def test_an_upgrade_keeps_settings_and_mute_and_takes_the_old_environment_away(host: ServiceHost) -> None:
+    host.write(SETTINGS, (host.root / SETTINGS).read_text() + "\n[trigger]\nthreshold = 0.61\n")
+    host.inside("oahega-edge", "mute")
+    (old,) = environments(host)
+    apt(host, "install", "/srv/new.deb")
+    wait_for(lambda: host.show("ActiveState") == "active", "the new release runs", PATIENCE_S)
+
+    (new,) = environments(host)
+    assert old != new
+    assert NEWER in new
+    assert "0.61" in (host.root / SETTINGS).read_text()
+    assert json.loads(host.inside("oahega-edge", "status", "--json"))["state"]["muted"]
+    host.inside("oahega-edge", "unmute")
+
+
+def test_the_environment_is_made_again_when_the_python_of_the_system_changes(host: ServiceHost) -> None:
+    """Played by an environment that is gone: that of the new Python is not there yet either."""
+    (name,) = environments(host)
+    host.inside("rm", "-r", f"/opt/oahega-edge/releases/{name}")
+    host.inside("dpkg-trigger", "--by-package=python3-minimal", "--no-await", "/usr/bin/python3")
+    host.inside("dpkg", "--triggers-only", "oahega-edge")
+
+    assert environments(host) == [name]
+    assert first_event(host)
+
+
+def test_a_python_without_wheels_is_one_sentence_and_changes_nothing(host: ServiceHost) -> None:
+    pretended = '#!/bin/sh\n[ "$1" = -c ] && echo 3.99 || exec /usr/bin/python3 "$@"\n'
+    host.write("srv/bin/python3", pretended, 0o755)
+    before = environments(host)
+    command = "PATH=/srv/bin:$PATH /usr/lib/oahega-edge/environment build 2>&1 || true"
+
+    assert "for Python 3.11 and 3.13, and this system has 3.99" in host.inside("sh", "-c", command)
+    assert environments(host) == before
+
+
+def test_remove_leaves_settings_password_and_state(host: ServiceHost) -> None:
+    apt(host, "remove", "oahega-edge")
+
+    assert host.inside("sh", "-c", "command -v oahega-edge || true") == ""
+    assert host.show("ActiveState") == "inactive"
+    for gone in ("opt/oahega-edge", "usr/lib/oahega-edge", f"usr/lib/systemd/system/{UNIT}"):
+        assert not (host.root / gone).exists()
+    for kept in (SETTINGS, CREDENTIAL, "var/lib/oahega-edge"):
+        assert (host.root / kept).exists()
+
+
+def test_purge_takes_them_away(host: ServiceHost) -> None:
+    apt(host, "purge", "oahega-edge")
+
+    for gone in ("etc/oahega-edge", CREDENTIAL, "var/lib/oahega-edge"):
+        assert not (host.root / gone).exists()
+    assert "oahega-edge/" not in host.inside("cat", "/var/cache/debconf/config.dat")
+
+
+def test_without_an_answer_it_is_installed_and_says_what_to_do(host: ServiceHost) -> None:
+    done = subprocess.run(
+        host.entering("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "install", "/srv/old.deb"),
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0
+    assert "dpkg-reconfigure oahega-edge" in done.stdout + done.stderr
+    assert host.show("ActiveState") == "inactive"
