@@ -34,7 +34,7 @@ def width_of(text: str, scale: float) -> int:
     """Pixels of a text as `write` draws it."""
     font = _font_for(text, round(_HEIGHT * scale))
     if font is not None:
-        return round(font.getlength(text)) + 2
+        return int(font.getlength(text)) + 3
     (width, _), _ = cv2.getTextSize(spelled(text), _PLAIN, scale, _thickness(scale) + 2)
     return width
 
