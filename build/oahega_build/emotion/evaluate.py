@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from oahega_build.emotion.metrics import (
 )
 from oahega_build.errors import DataError, RunError
 from oahega_build.models.exported import Exported
-from oahega_build.pictures.dataset import Dataset, Sample, held_out, read_dataset
+from oahega_build.pictures.dataset import HELD_OUT, Dataset, Sample, held_out, read_dataset
 from oahega_build.pictures.drawing import jpeg
 from oahega_build.pictures.framing import Framing, crop_sample
 from oahega_build.runs import artifacts
@@ -220,7 +221,7 @@ def evaluate_run(
     with artifacts.open_run(artifacts_folder, "evaluate-emotion", run_name, described) as run:
         dataset = read_dataset(data, model.entry.input.colour)
         require_labels(model.labels, dataset)
-        figures = evaluate(model, part_of(dataset, part), Framing())
+        figures = evaluate(model, part_of(dataset, part, folder), Framing())
         run.write_metrics(artifacts.as_plain(figures))
         if part == "valid":
             log_valid(model, figures.summary, data.name, log)
@@ -228,15 +229,16 @@ def evaluate_run(
     return figures
 
 
-def part_of(dataset: Dataset, part: str) -> Sequence[Sample]:
-    """The samples of `train`, `valid`, or `held-out` (the share of train that recipes hold out by default).
+def part_of(dataset: Dataset, part: str, run: Path | None = None) -> Sequence[Sample]:
+    """The samples of `train`, `valid`, or `held-out`: what the recipe of `run` held out of train.
 
+    Without a run, or without a recipe in it, that is the default share without a pattern of groups.
     Raises DataError if the dataset has no such pictures.
     """
     parts: Mapping[str, Callable[[], Sequence[Sample]]] = {
         "train": lambda: dataset.train,
         "valid": lambda: dataset.valid,
-        "held-out": lambda: held_out(dataset),
+        "held-out": lambda: held_out(dataset, *_split_of(run)),
     }
     if part not in parts:
         raise DataError(f"there is no part {part!r}; give one of {', '.join(parts)}")
@@ -244,6 +246,13 @@ def part_of(dataset: Dataset, part: str) -> Sequence[Sample]:
     if not samples:
         raise DataError(f"{dataset.root} has no {part} pictures; give a dataset with {part}/<class>/")
     return samples
+
+
+def _split_of(run: Path | None) -> tuple[float, str]:
+    """Share and pattern of groups with which a run's recipe splits train."""
+    recipe = run / "recipe.json" if run is not None else None
+    told = json.loads(recipe.read_text()) if recipe is not None and recipe.is_file() else {}
+    return float(told.get("held_out", HELD_OUT)), str(told.get("group_pattern", ""))
 
 
 def require_labels(model_labels: Iterable[str], dataset: Dataset) -> None:

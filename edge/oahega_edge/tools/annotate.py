@@ -16,10 +16,8 @@ from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.chain.trigger import UNCERTAIN
 from oahega_edge.errors import EdgeError
+from oahega_edge.tools.lettering import PAPER, width_of, write
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_INK = (255, 255, 255)
-_PAPER = (24, 24, 27)
 LONE_FRAME_S = 1.0
 _PALETTE = (
     (239, 83, 80),
@@ -81,7 +79,7 @@ def _bars(
     x = right + gap if right + gap + length <= canvas.shape[1] else max(0, left - gap - length)
     y = max(0, min(top, canvas.shape[0] - line * len(labels)))
     back = canvas[y : y + line * len(labels), x : x + length]
-    back[:] = (back * 0.35 + np.array(_PAPER) * 0.65).astype(np.uint8)
+    back[:] = (back * 0.35 + np.array(PAPER) * 0.65).astype(np.uint8)
     bar = x + names + figures + 3 * gap
     for i, label in enumerate(labels):
         top = y + i * line
@@ -93,15 +91,11 @@ def _bars(
 
 
 def _width(text: str, unit: float) -> int:
-    """Pixels of a text as `_text` draws it."""
-    (width, _), _ = cv2.getTextSize(text, _FONT, 0.72 * unit, max(1, round(1.4 * unit)) + 2)
-    return width
+    return width_of(text, 0.72 * unit)
 
 
 def _text(canvas: Pixels, text: str, at: tuple[int, int], unit: float) -> None:
-    thickness = max(1, round(1.4 * unit))
-    cv2.putText(canvas, text, at, _FONT, 0.72 * unit, _PAPER, thickness + 2, cv2.LINE_AA)
-    cv2.putText(canvas, text, at, _FONT, 0.72 * unit, _INK, thickness, cv2.LINE_AA)
+    write(canvas, text, at, 0.72 * unit)
 
 
 class VideoFile:

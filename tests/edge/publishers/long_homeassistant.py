@@ -194,7 +194,7 @@ def test_the_entities_are_there_and_show_what_the_daemon_says(
             and states["sensor.kiosk_confidence"]["state"] not in ("unknown", "unavailable")
         )
 
-    wait_until(lives)
+    wait_until(lives, STARTS_WITHIN)
     states = {name: state for name, state in home.states().items() if ".kiosk" in name}
 
     print("\nentity                               state                   of")
