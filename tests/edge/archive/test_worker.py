@@ -1,0 +1,232 @@
+"""`oahega-edge archive` as a process, with a real mosquitto and real databases, killed as it works."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from brokers import Mosquitto, free_port
+from edge.mqtt_samples import BASE, events, health, summary
+from oahega_edge.archive.database import StoreAway, connect
+from postgres import Postgres
+from processes import environment
+from waiting import wait_until
+
+pytestmark = pytest.mark.broker
+KEEPS = "allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path, KEEPS) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def working(broker: Mosquitto, url: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A worker, killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "oahega_edge",
+            "archive",
+            f"{broker.host}:{broker.port}",
+            "--to",
+            url,
+            *options,
+        ],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ends(process: subprocess.Popen[str]) -> str:
+    """Stopped in order; what it said."""
+    process.send_signal(signal.SIGTERM)
+    return process.communicate(timeout=60)[1]
+
+
+class Device:
+    """Publishes at QoS 1 and knows what the broker acknowledged."""
+
+    def __init__(self, broker: Mosquitto) -> None:
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.max_inflight_messages_set(200)
+        self._client.connect(broker.host, broker.port)
+        self._client.loop_start()
+
+    def say(self, kind: str, *payloads: str | bytes, qos: int = 1) -> None:
+        """Returns when the broker has all of them."""
+        for info in [self._client.publish(f"{BASE}/{kind}", payload, qos) for payload in payloads]:
+            info.wait_for_publish(60)
+            assert info.is_published()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def device(broker: Mosquitto) -> Iterator[Device]:
+    with contextlib.closing(Device(broker)) as opened:
+        yield opened
+
+
+def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
+    """Nothing while the database is away, held by the worker or still without tables."""
+    try:
+        with contextlib.closing(connect(url)) as database:
+            return database.execute(sql)
+    except StoreAway:
+        return []
+
+
+def is_there(url: str, count: int) -> bool:
+    return ask(url, "SELECT count(*) FROM events") == [(count,)]
+
+
+def subscribed(broker: Mosquitto, url: str, *options: str) -> None:
+    """The session of this worker exists from now on."""
+    with working(broker, url, *options) as worker:
+        assert worker.stderr is not None
+        assert any("Connected" in line for line in worker.stderr)
+        time.sleep(1)  # the subscription follows the connection at once
+        ends(worker)
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgresql"])
+def test_what_arrives_while_the_worker_is_away_or_killed_is_kept_once(
+    kind: str, broker: Mosquitto, device: Device, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"duckdb:{tmp_path / 'a.duckdb'}"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgres").fresh("worker")
+    made = [each.to_json() for each in events(2_000)]
+    subscribed(broker, url)
+    device.say("event", *made[:1_000])
+    device.say("event", "{no JSON", *made[:10])
+    device.say("summary", summary().to_json())
+    with working(broker, url) as worker:
+        device.say("event", *made[1_000:])
+        worker.kill()
+        worker.wait()
+
+    port = free_port()
+    with working(broker, url, "--metrics", str(port)) as worker:
+        device.say("health", health().to_json(), qos=0)
+        device.say("availability", "online")
+
+        def counted() -> str:
+            with contextlib.suppress(OSError):
+                return urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+            return ""
+
+        wait_until(lambda: "store_up 1.0" in counted() and "committed_timestamp_seconds 1" in counted())
+        time.sleep(3)
+        said = ends(worker)
+
+    assert "messages kept apart" in said
+    assert is_there(url, 2_000)
+    assert ask(url, "SELECT sum(events) FROM event_hours") == [(2_000,)]
+    assert ask(url, "SELECT count(*) FROM summaries") == [(1,)]
+    assert ask(url, "SELECT topic FROM misfits") == [(f"{BASE}/event",)]
+    assert ask(url, "SELECT * FROM gaps") == []
+    assert ask(url, "SELECT release, online FROM device_care") == [("0.1.0", True)]
+
+
+def test_a_database_that_goes_and_comes_back_costs_nothing(
+    broker: Mosquitto, device: Device, postgres: Postgres
+) -> None:
+    url = postgres.fresh("comes_and_goes")
+    made = [each.to_json() for each in events(600)]
+    with working(broker, url) as worker:
+        wait_until(lambda: ask(url, "SELECT 1 FROM archive_version"))
+        device.say("event", *made[:300])
+        wait_until(lambda: is_there(url, 300))
+
+        postgres.kill()
+        device.say("event", *made[300:])
+        time.sleep(1)
+        postgres.start()
+
+        wait_until(lambda: is_there(url, 600))
+        said = ends(worker)
+
+    assert said.count("The store is away") == 1
+    assert ask(url, "SELECT sum(events) FROM event_hours") == [(600,)]
+
+
+def test_two_workers_share_the_events(broker: Mosquitto, device: Device, postgres: Postgres) -> None:
+    url = postgres.fresh("shared")
+    with working(broker, url, "--worker", "1") as first, working(broker, url, "--worker", "2") as second:
+        for worker in (first, second):
+            assert worker.stderr is not None
+            assert any("Connected" in line for line in worker.stderr)
+        time.sleep(1)
+        device.say("event", *[each.to_json() for each in events(1_000)])
+        wait_until(lambda: is_there(url, 1_000))
+        said = [ends(first), ends(second)]
+
+    kept = [int(text.split(" events")[0].split()[-1]) for text in said]
+    assert sum(kept) == 1_000
+    assert min(kept) > 0
+
+
+def test_a_store_that_will_never_fit_ends_the_worker(broker: Mosquitto, tmp_path: Path) -> None:
+    file = tmp_path / "a.duckdb"
+    file.write_bytes(b"something else" * 1000)
+
+    with working(broker, f"duckdb:{file}") as worker:
+        said = worker.communicate(timeout=60)[1]
+
+    assert worker.returncode == 1
+    assert "no DuckDB file" in said
+
+
+@pytest.mark.long
+def test_random_kills_under_load(broker: Mosquitto, device: Device, postgres: Postgres) -> None:
+    """SIGKILL of worker and PostgreSQL at random moments: all that the broker took is there once."""
+    url = postgres.fresh("killed")
+    choose = random.Random(int(os.environ.get("OAHEGA_SEED", "1")))
+    moments = int(os.environ.get("OAHEGA_KILLS", "30"))
+    subscribed(broker, url)
+    made = [each.to_json() for each in events(moments * 400)]
+    sent = 0
+    for moment in range(moments):
+        with working(broker, url) as worker:
+            until = time.monotonic() + choose.uniform(0.5, 4.0)
+            while time.monotonic() < until and sent < len(made):
+                device.say("event", *made[sent : sent + 50])
+                sent += 50
+            if moment % 3 == 2:
+                postgres.kill()
+                postgres.start()
+            worker.kill()
+    with working(broker, url) as worker:
+        wait_until(lambda: is_there(url, sent))
+        ends(worker)
+
+    ((count, distinct),) = ask(url, "SELECT count(*), count(DISTINCT id) FROM events")
+    print(f"{moments} kills, {sent} events acknowledged, {count} kept, {distinct} ids")
+    assert count == distinct == sent
+    assert ask(url, "SELECT sum(events) FROM event_hours") == [(sent,)]
