@@ -459,10 +459,20 @@ def mount(
     _tell(told if minutes else "the page shows no picture", _ask("mount", instance, minutes))
 
 
+def _no_password(store: str) -> str:
+    """A user's name is no secret; a password also hides in the address's options."""
+    named, _, options = store.partition("?")
+    if ":" in named.partition("://")[2].rpartition("@")[0] or "password" in options.lower():
+        raise typer.BadParameter(
+            "a password in a command line can be read by every user; write it into ~/.pgpass or PGPASSFILE"
+        )
+    return store
+
+
 StoreArgument = Annotated[
     str,
     typer.Argument(
-        metavar="STORE", help="duckdb:FILE or postgresql://USER@HOST/DATABASE.", callback=_no_secret
+        metavar="STORE", help="duckdb:FILE or postgresql://USER@HOST/DATABASE.", callback=_no_password
     ),
 ]
 
@@ -473,7 +483,7 @@ def archive(
     to: Annotated[
         str,
         typer.Option(
-            metavar="STORE", help="duckdb:FILE or postgresql://USER@HOST/DATABASE.", callback=_no_secret
+            metavar="STORE", help="duckdb:FILE or postgresql://USER@HOST/DATABASE.", callback=_no_password
         ),
     ],
     worker: Annotated[

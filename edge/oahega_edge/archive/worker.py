@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 BATCH = 1_000
 COMPANY_S = 0.2
 """How long a batch waits for more messages."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 SNAPSHOT_S = 60.0
 
 
