@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,14 +37,8 @@ class Postgres:
         self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "archive", "--no-sync")
 
     def start(self) -> None:
-        """Returns when it answers."""
-        options = ["-p", str(self.port), "-k", str(self._folder), "-h", "127.0.0.1"]
-        self._process = subprocess.Popen(
-            [*_as_postgres(), str(self._bin / "postgres"), "-D", str(self._folder / "data"), *options],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_until(self._answers)
+        """Returns when it answers; after a kill, not before the old server's last child has gone."""
+        wait_until(self._came_up)
 
     def kill(self) -> None:
         """SIGKILL to the server's first process; its children end with it."""
@@ -53,8 +46,6 @@ class Postgres:
         os.kill(int(lines[0]), signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
-        time.sleep(0.2)  # its children notice and let go of the shared memory
-        (self._folder / "data/postmaster.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
         """In order."""
@@ -67,6 +58,16 @@ class Postgres:
         self._run("psql", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "archive", "-d", "postgres",
                   "-c", f"CREATE DATABASE {name}")  # fmt: skip
         return self.url.replace("/postgres", f"/{name}")
+
+    def _came_up(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            options = ["-p", str(self.port), "-k", str(self._folder), "-h", "127.0.0.1"]
+            self._process = subprocess.Popen(
+                [*_as_postgres(), str(self._bin / "postgres"), "-D", str(self._folder / "data"), *options],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        return self._answers()
 
     def _answers(self) -> bool:
         with contextlib.suppress(subprocess.CalledProcessError):

@@ -498,7 +498,7 @@ def archive(
     ca_file: Annotated[Path | None, typer.Option(help="Trust only this authority.")] = None,
 ) -> None:
     """Take what all devices publish into a store, each event once, until stopped."""
-    from oahega_edge.archive.database import connect
+    from oahega_edge.archive.address import connect
     from oahega_edge.archive.store import Store
     from oahega_edge.archive.subscription import Subscription
     from oahega_edge.archive.worker import Worker
@@ -521,7 +521,7 @@ def archive(
 @app.command()
 def forget(store: StoreArgument, device: Annotated[str, typer.Argument(help="Name of the device.")]) -> None:
     """Delete everything of one device from a store."""
-    from oahega_edge.archive.database import connect
+    from oahega_edge.archive.address import connect
     from oahega_edge.archive.store import Store
 
     opened = Store(connect(store))
@@ -538,7 +538,7 @@ def retain(
     """Delete old events and summaries from a store; the hourly figures stay."""
     from datetime import UTC, datetime
 
-    from oahega_edge.archive.database import connect
+    from oahega_edge.archive.address import connect
     from oahega_edge.archive.store import Store
 
     opened = Store(connect(store))
@@ -554,7 +554,7 @@ def place(
     site: Annotated[str, typer.Argument(help="Name of the place where it stands.")],
 ) -> None:
     """Say at which site a device stands; figures are given by site."""
-    from oahega_edge.archive.database import connect
+    from oahega_edge.archive.address import connect
     from oahega_edge.archive.store import Store
 
     opened = Store(connect(store))

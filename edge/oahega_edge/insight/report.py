@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from oahega_edge.archive.database import ArchiveError, Database, read_only
+from oahega_edge.archive.address import read_only
+from oahega_edge.archive.database import ArchiveError, Database
 from oahega_edge.errors import EdgeError
 from oahega_edge.insight.figures import VIEWS, Figures, read_figures
 

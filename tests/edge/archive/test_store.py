@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from edge.mqtt_samples import BASE, NOON, Tally, event, events, health, stamp, summary, summary_stamp
-from oahega_edge.archive.database import ArchiveError, BadRow, StoreAway, connect, read_only
+from oahega_edge.archive.address import connect, read_only
+from oahega_edge.archive.database import ArchiveError, BadRow, StoreAway
 from oahega_edge.archive.records import KeptEvent, Misfit, Record, read_record
 from oahega_edge.archive.store import VERSION, Batch, Store, Unfit
 from oahega_edge.contract.events import Message
@@ -248,7 +249,7 @@ def test_readers_of_a_duckdb_file_that_is_written_read_its_snapshot(tmp_path: Pa
 
     url = f"duckdb:{tmp_path / 'it is.duckdb'}"
     read = (
-        "import sys; from oahega_edge.archive.database import read_only;"
+        "import sys; from oahega_edge.archive.address import read_only;"
         "print(read_only(sys.argv[1]).execute('SELECT visits, smiles FROM smile_rate'))"
     )
     with contextlib.closing(Store(connect(url))) as store:

@@ -18,7 +18,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from brokers import Mosquitto, free_port
 from edge.mqtt_samples import BASE, events, health, summary
-from oahega_edge.archive.database import StoreAway, connect
+from oahega_edge.archive.address import connect
+from oahega_edge.archive.database import StoreAway
 from postgres import Postgres
 from processes import environment
 from waiting import wait_until

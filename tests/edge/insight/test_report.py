@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from edge.mqtt_samples import Tally, health, summary, summary_stamp
-from oahega_edge.archive.database import ArchiveError, connect, read_only
+from oahega_edge.archive.address import connect, read_only
+from oahega_edge.archive.database import ArchiveError
 from oahega_edge.archive.records import read_record
 from oahega_edge.archive.store import Batch, Store
 from oahega_edge.insight.figures import VIEWS, read_figures
