@@ -121,6 +121,7 @@ $(HASS)/hass:
 
 homeassistant-test: $(VENV)/dev $(HASS)/hass
 	$(PYTEST) -s -p no:randomly -m long tests/edge/publishers/long_homeassistant.py
+
 archive-proof: $(VENV)/dev
 	PYTHONPATH=edge:build:tests $(BIN)/python tests/edge/archive/proof.py
 
