@@ -147,6 +147,7 @@ class Subscription:
         for topic, code in zip(self._topics, codes, strict=False):
             if code.is_failure:
                 log.warning("The broker refuses to let us read %s (%s); check its access rules.", topic, code)
+        log.info("Subscribed.")
 
     def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
         if message.qos == 0 and self._inbox.qsize() > MOST_UNACKNOWLEDGED_AT_ONCE:

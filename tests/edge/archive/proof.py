@@ -159,8 +159,7 @@ def working(broker: Mosquitto, url: str, *options: str, wait: bool = True) -> It
     assert process.stderr is not None
     try:
         if wait:
-            next(line for line in process.stderr if "Connected" in line)
-            time.sleep(0.5)  # the subscription follows the connection at once
+            next(line for line in process.stderr if "Subscribed" in line)
         yield process
     finally:
         process.terminate()
