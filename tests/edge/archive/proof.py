@@ -134,7 +134,7 @@ def by_pipe(broker: Mosquitto, url: str, made: Sequence[str]) -> float:
     subprocess.run(["psql", "-q", url, "-c", "CREATE TABLE raw (body JSONB)"], check=True)
     command = (
         f"mosquitto_sub -h {broker.host} -p {broker.port} -q 1 -t '{BASE}/event' | "
-        "sed \"s/'/''/g; s/.*/INSERT INTO raw VALUES ('&');/\" | "
+        "sed -u \"s/'/''/g; s/.*/INSERT INTO raw VALUES ('&');/\" | "
         f"psql -q '{url}'"
     )
     pipe = subprocess.Popen(["bash", "-c", command], start_new_session=True)
