@@ -20,7 +20,7 @@ PYTEST = $(BIN)/python -m pytest
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults nemesis strange-bundles good-media homeassistant-test arm64-test release audit clean
+.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof nemesis strange-bundles good-media homeassistant-test arm64-test release audit clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -35,6 +35,7 @@ help:
 	@echo "make fleet-test [FORM=short]   test Ansible on booted systemd hosts (root, Debian)"
 	@echo "make soak                      run the long tests: soak, outage, fuzzing"
 	@echo "make faults                    cause faults and print a table: noticed, recovered, lost"
+	@echo "make archive-proof             kill the archive's worker and PostgreSQL at random moments; print rates (PostgreSQL)"
 	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
 	@echo "make good-media                read every usual codec, picture, list and bundle and print a table"
 	@echo "make homeassistant-test        test entities and triggers in a real Home Assistant (Python 3.13)"
@@ -132,6 +133,9 @@ $(HASS)/hass:
 
 homeassistant-test: $(VENV)/dev $(HASS)/hass
 	$(PYTEST) -s -p no:randomly -m long tests/edge/publishers/long_homeassistant.py
+
+archive-proof: $(VENV)/dev
+	PYTHONPATH=edge:build:tests $(BIN)/python tests/edge/archive/proof.py
 
 nemesis: $(VENV)/dev
 	$(BIN)/python tests/nemesis/campaign.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

@@ -155,6 +155,18 @@ def test_no_module_of_the_device_imports_the_trainer_or_its_libraries() -> None:
     assert wrong == []
 
 
+def test_the_daemon_loads_nothing_of_the_archive() -> None:
+    script = (
+        "import sys, oahega_edge.cli, oahega_edge.service.assembly;"
+        "bad = {'oahega_edge.archive', 'oahega_edge.insight', 'duckdb', 'psycopg', 'jinja2'};"
+        "print(sorted(bad & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_device_starts_without_the_library_of_any_adapter() -> None:
     """Importing the core and the command line loads no TensorFlow, no camera, no broker and no runtime."""
     script = (

@@ -23,6 +23,7 @@ from oahega_edge.service.settings import Layers, Settings, read_layers, read_pas
 
 if TYPE_CHECKING:
     from oahega_edge.chain.pipeline import Pipeline
+    from oahega_edge.publishers.broker import BrokerOptions
 
 _log = logging.getLogger("oahega_edge")
 
@@ -395,23 +396,10 @@ def listen(
 ) -> None:
     """Show what a subscriber receives from a broker."""
     from oahega_edge.errors import PublishError
-    from oahega_edge.publishers.broker import BrokerOptions, read_address
     from oahega_edge.tools.listen import Listener, view_for
     from oahega_edge.tools.listen import listen as listen_to
 
-    try:
-        address = read_address(broker)
-    except ValueError as error:
-        raise typer.BadParameter(f"the broker's address {error}") from error
-    options = BrokerOptions(
-        host=address.host,
-        port=address.port,
-        tls="on" if address.encrypted or ca_file else "auto",
-        client_id=f"oahega-listen-{os.getpid()}",
-        username=username or None,
-        password=read_password(password_file, "--password-file") if password_file else None,
-        ca_file=str(ca_file) if ca_file else None,
-    )
+    options = _broker(broker, f"oahega-listen-{os.getpid()}", username, password_file, ca_file)
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
     with Listener(options, root, device) as listener:
         summary = listen_to(listener, view_for(sys.stdout, lines_for_machines=machine), seconds=seconds)
@@ -469,6 +457,141 @@ def mount(
     """Show the camera's picture on the page, on this device only, for whoever mounts it. Mute ends it."""
     told = f"the page shows the camera's picture on this device for {minutes:g} min, or until mute"
     _tell(told if minutes else "the page shows no picture", _ask("mount", instance, minutes))
+
+
+def _no_password(store: str) -> str:
+    """A user's name is no secret; a password also hides in the address's options."""
+    named, _, options = store.partition("?")
+    if ":" in named.partition("://")[2].rpartition("@")[0] or "password" in options.lower():
+        raise typer.BadParameter(
+            "a password in a command line can be read by every user; write it into ~/.pgpass or PGPASSFILE"
+        )
+    return store
+
+
+StoreArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="STORE", help="duckdb:FILE or postgresql://USER@HOST/DATABASE.", callback=_no_password
+    ),
+]
+
+
+@app.command()
+def archive(
+    broker: Annotated[str, typer.Argument(metavar="BROKER", help="host, host:port or mqtts://host.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="STORE", help="duckdb:FILE or postgresql://USER@HOST/DATABASE.", callback=_no_password
+        ),
+    ],
+    worker: Annotated[
+        int, typer.Option(min=1, help="Number of this worker; the first also reads what is retained.")
+    ] = 1,
+    root: Annotated[str, typer.Option(help="Beginning of the topics.")] = "oahega/v1",
+    metrics: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of an OpenMetrics page; 0: none.")
+    ] = 0,
+    username: Annotated[str, typer.Option(help="To be let in.")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="Holds the password.")] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="Trust only this authority.")] = None,
+) -> None:
+    """Take what all devices publish into a store, each event once, until stopped."""
+    from oahega_edge.archive.address import connect
+    from oahega_edge.archive.store import Store
+    from oahega_edge.archive.subscription import Subscription
+    from oahega_edge.archive.worker import Worker
+
+    logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
+    options = _broker(broker, f"oahega-archive-{worker}", username, password_file, ca_file)
+    with ExitStack() as stack:
+        source = Subscription(options, root, retained=worker == 1)
+        work = Worker(source, lambda: Store(connect(to)), root, _stop_on_signals())
+        if metrics:
+            from oahega_edge.archive.metrics import Endpoint
+
+            stack.enter_context(Endpoint(work.figures, metrics))
+        work.prepare()  # tables first: a store that will never fit is found before anything arrives
+        stack.enter_context(source)
+        work.run()
+    print(work.figures.sentence(), file=sys.stderr)
+
+
+@app.command()
+def forget(store: StoreArgument, device: Annotated[str, typer.Argument(help="Name of the device.")]) -> None:
+    """Delete everything of one device from a store."""
+    from oahega_edge.archive.address import connect
+    from oahega_edge.archive.store import Store
+
+    opened = Store(connect(store))
+    count = opened.forget(device)
+    opened.close()
+    print(f"{device} is deleted, with {count} events", file=sys.stderr)
+
+
+@app.command()
+def retain(
+    store: StoreArgument,
+    days: Annotated[int, typer.Option(min=1, help="Events and summaries older than this go.")],
+) -> None:
+    """Delete old events and summaries from a store; the hourly figures stay."""
+    from datetime import UTC, datetime
+
+    from oahega_edge.archive.address import connect
+    from oahega_edge.archive.store import Store
+
+    opened = Store(connect(store))
+    count = opened.retain(days, datetime.now(UTC))
+    opened.close()
+    print(f"{count} events older than {days} days are deleted", file=sys.stderr)
+
+
+@app.command()
+def place(
+    store: StoreArgument,
+    device: Annotated[str, typer.Argument(help="Name of the device.")],
+    site: Annotated[str, typer.Argument(help="Name of the place where it stands.")],
+) -> None:
+    """Say at which site a device stands; figures are given by site."""
+    from oahega_edge.archive.address import connect
+    from oahega_edge.archive.store import Store
+
+    opened = Store(connect(store))
+    opened.place(device, site)
+    opened.close()
+
+
+@app.command()
+def insight(
+    store: StoreArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the page and the tables.")],
+    zone: Annotated[str, typer.Option(help="Time zone of days and hours, e.g. Europe/Berlin.")] = "UTC",
+) -> None:
+    """Write a page about a store, and its views as CSV and, from DuckDB, Parquet."""
+    from oahega_edge.insight.report import write_report
+
+    print(f"wrote {write_report(store, out, zone)}", file=sys.stderr)
+
+
+def _broker(
+    broker: str, client_id: str, username: str, password_file: Path | None, ca_file: Path | None
+) -> BrokerOptions:
+    from oahega_edge.publishers.broker import BrokerOptions, read_address
+
+    try:
+        address = read_address(broker)
+    except ValueError as error:
+        raise typer.BadParameter(f"the broker's address {error}") from error
+    return BrokerOptions(
+        host=address.host,
+        port=address.port,
+        tls="on" if address.encrypted or ca_file else "auto",
+        client_id=client_id,
+        username=username or None,
+        password=read_password(password_file, "--password-file") if password_file else None,
+        ca_file=str(ca_file) if ca_file else None,
+    )
 
 
 def _complain(error: EdgeError) -> None:

@@ -1,0 +1,141 @@
+"""PostgreSQL through psycopg; the only module that touches it. Events lie in a partition per day."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from psycopg import sql as query
+
+from oahega_edge.archive.database import BadRow, Row, StoreAway
+
+CONNECT_TIMEOUT_S = 5
+PATIENCE_MS = 60_000
+"""For one statement: a database that hangs is given up, and the batch is tried again."""
+FARTHEST = timedelta(days=400)
+"""From today; events of a clock that is farther off lie in one partition together."""
+_SCHEMA_LOCK = 0x0A4E6A
+
+
+class PostgresDatabase:
+    """One connection."""
+
+    name: Literal["duckdb", "postgresql"] = "postgresql"
+
+    def __init__(self, url: str) -> None:
+        """Raises StoreAway when there is no connection."""
+        self._known: dict[str, list[str]] = {}
+        self._days: set[str] = set()
+        with _translated():
+            self._link = psycopg.connect(
+                url,
+                autocommit=True,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                application_name="oahega-archive",
+                options=f"-c timezone=UTC -c statement_timeout={PATIENCE_MS} -c client_min_messages=warning",
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+            )
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._link.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; on the disk at the end."""
+        with _translated(), self._link.transaction():
+            yield
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """One statement; its rows."""
+        with _translated():
+            text = sql.replace("?", "%s") if values else sql
+            done = self._link.execute(text.encode(), list(values) or None)
+            return done.fetchall() if done.description else []
+
+    def load(self, table: str, rows: Sequence[Row]) -> str:
+        """By COPY."""
+        new = query.Identifier(f"new_{table}")
+        with _translated():
+            self._link.execute(
+                query.SQL(
+                    "CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+                ).format(new, query.Identifier(table))
+            )
+            self._link.execute(query.SQL("TRUNCATE {}").format(new))  # a second load in one transaction
+            with (
+                self._link.cursor() as cursor,
+                cursor.copy(query.SQL("COPY {} FROM STDIN").format(new)) as copy,
+            ):
+                for row in rows:
+                    copy.write_row(row)
+        return f"new_{table}"
+
+    def columns(self, table: str) -> list[str]:
+        """Names of its columns."""
+        if table not in self._known:
+            rows = self.execute(
+                "SELECT column_name FROM information_schema.columns "
+                "WHERE table_schema = current_schema() AND table_name = ? ORDER BY ordinal_position",
+                [table],
+            )
+            self._known[table] = [row[0] for row in rows]
+        return self._known[table]
+
+    def prepare(self, days: Sequence[str]) -> None:
+        """A partition for each day that is near; two workers may want the same."""
+        today = date.today()
+        for day in sorted(set(days) - self._days):
+            first = date.fromisoformat(day)
+            if abs(first - today) <= FARTHEST:
+                with self.transaction():
+                    self._link.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEMA_LOCK])
+                    self._part("events_" + day.replace("-", ""), day, (first + timedelta(days=1)).isoformat())
+            self._days.add(day)
+
+    def drop_days(self, before: str) -> None:
+        """Whole partitions: no row is touched."""
+        limit = "events_" + before.replace("-", "")
+        for (name,) in self.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+            "WHERE i.inhparent = 'events'::regclass AND c.relname ~ '^events_[0-9]{8}$'"
+        ):
+            if name < limit:
+                self.execute(f"DROP TABLE {name}")
+        self._days.clear()
+
+    def snapshot(self, tables: Sequence[str], views: Sequence[str]) -> None:
+        """Readers need none."""
+
+    def write_parquet(self, view: str, table: Path, path: Path) -> None:
+        """By DuckDB, from the CSV."""
+        from oahega_edge.archive.duck import parquet_of
+
+        parquet_of(table, path)
+
+    def _part(self, name: str, start: str, end: str) -> None:
+        self._link.execute(
+            query.SQL(
+                "CREATE TABLE IF NOT EXISTS {} PARTITION OF events FOR VALUES FROM ({}) TO ({})"
+            ).format(query.Identifier(name), query.Literal(start), query.Literal(end))
+        )
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        raise BadRow(_line(error)) from error
+    except psycopg.Error as error:
+        raise StoreAway(_line(error)) from error
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

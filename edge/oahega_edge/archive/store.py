@@ -1,0 +1,290 @@
+"""The archive's store: batches in, each record once, with what it adds to the hours in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+
+from oahega_edge.archive import rollup
+from oahega_edge.archive.database import ArchiveError, Database, Row, statements
+from oahega_edge.archive.records import (
+    KeptAvailability,
+    KeptEvent,
+    KeptHealth,
+    KeptSummary,
+    Record,
+    utc,
+)
+
+VERSION = 2
+"""Of tables and views: the number of the last file in sql/."""
+VIEWS = 2
+"""Number of the file with the views."""
+HOURS = {
+    "event_hours": ("events", "delayed", "degraded"),
+    "visit_hours": ("visits", "seen_ms", "people"),
+    "dominant_hours": ("visits",),
+    "expression_hours": ("read_ms",),
+    "length_hours": ("visits",),
+    "device_hours": ("minutes", "degraded"),
+}
+"""Tables of hours -> the columns that grow."""
+_GREATEST = {("visit_hours", "people")}
+SMALL = (*HOURS, "devices", "boots", "rules", "archive_version")
+"""What the views read."""
+OF_A_DEVICE = (*HOURS, "events", "summaries", "availability", "device_minutes", "boots", "devices")
+MINUTES_KEPT = timedelta(days=2)
+_DIALECT = {
+    "duckdb": {"partitioned": "", "bytes": "BLOB"},
+    "postgresql": {"partitioned": "PARTITION BY RANGE (time)", "bytes": "BYTEA"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """A message that fits no schema, as it came."""
+
+    topic: str
+    payload: bytes
+    reason: str
+    received: datetime
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction takes in."""
+
+    records: list[Record] = field(default_factory=list)
+    misfits: list[Unfit] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.records) + len(self.misfits)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a batch brought."""
+
+    events: int = 0
+    summaries: int = 0
+    duplicates: int = 0
+    misfits: int = 0
+
+
+class Store:
+    """Used by one thread."""
+
+    def __init__(self, database: Database) -> None:
+        """Makes tables or brings them up to date. Raises ArchiveError for those of a newer release."""
+        self._database = database
+        self._migrate()
+
+    def write(self, batch: Batch) -> Written:
+        """All of it or nothing. Raises StoreAway, or BadRow for a value that the database refuses."""
+        events = _once([each for each in batch.records if isinstance(each, KeptEvent)])
+        summaries = _once([each for each in batch.records if isinstance(each, KeptSummary)])
+        self._database.prepare([utc(each.time)[:10] for each in events])
+        with self._database.transaction():
+            new_events = self._insert_events(events)
+            new_summaries = self._insert_summaries(summaries)
+            self._insert_health([each for each in batch.records if isinstance(each, KeptHealth)])
+            self._insert_availability([each for each in batch.records if isinstance(each, KeptAvailability)])
+            self._insert_misfits(batch.misfits)
+        came = sum(isinstance(each, KeptEvent | KeptSummary) for each in batch.records)
+        return Written(new_events, new_summaries, came - new_events - new_summaries, len(batch.misfits))
+
+    def forget(self, device: str) -> int:
+        """Delete all of a device, with its share in the hours; the number of events that went."""
+        with self._database.transaction():
+            ((count,),) = self._database.execute("SELECT count(*) FROM events WHERE device = ?", [device])
+            for table in OF_A_DEVICE:
+                self._database.execute(f"DELETE FROM {table} WHERE device = ?", [device])
+            self._database.execute(
+                "DELETE FROM misfits WHERE topic LIKE ? OR topic LIKE ?", [f"{device}/%", f"%/{device}/%"]
+            )
+        self.snapshot()
+        return int(count)
+
+    def retain(self, days: int, now: datetime) -> int:
+        """Delete events, summaries and misfits older than this; the hours stay. The number of events."""
+        limit = utc(
+            (now.astimezone(UTC) - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
+        )
+        with self._database.transaction():
+            ((count,),) = self._database.execute(f"SELECT count(*) FROM events WHERE time < {_moment(limit)}")
+            self._database.drop_days(limit[:10])
+            for table, column in (("events", "time"), ("summaries", "time"), ("misfits", "received")):
+                self._database.execute(f"DELETE FROM {table} WHERE {column} < {_moment(limit)}")
+        return int(count)
+
+    def place(self, device: str, site: str) -> None:
+        """This device stands at this site."""
+        with self._database.transaction():
+            self._database.execute(
+                "INSERT INTO devices (device, site) VALUES (?, ?) "
+                "ON CONFLICT (device) DO UPDATE SET site = excluded.site",
+                [device, site],
+            )
+        self.snapshot()
+
+    def snapshot(self) -> None:
+        """Leave a copy of what the views read for readers."""
+        self._database.snapshot(SMALL, list(statements(_file(VIEWS))))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    def _migrate(self) -> None:
+        with self._database.transaction():
+            if self._database.name == "postgresql":
+                self._database.execute("SELECT pg_advisory_xact_lock(4212)")  # workers that start together
+            self._database.execute("CREATE TABLE IF NOT EXISTS archive_version (version BIGINT NOT NULL)")
+            rows = self._database.execute("SELECT max(version) FROM archive_version")
+            version = rows[0][0] or 0
+            if version > VERSION:
+                raise ArchiveError(
+                    f"the store has version {version}, this release knows up to {VERSION}; "
+                    "install the newer release"
+                )
+            for number in range(version + 1, VERSION + 1):
+                self._apply(number)
+                self._database.execute(f"INSERT INTO archive_version VALUES ({number})")
+
+    def _apply(self, number: int) -> None:
+        text = _file(number)
+        for name, value in _DIALECT[self._database.name].items():
+            text = text.replace(f"{{{name}}}", value)
+        for statement in statements(text):
+            self._database.execute(statement)
+        if number == 1 and self._database.name == "postgresql":
+            self._database.execute("CREATE TABLE events_elsewhen PARTITION OF events DEFAULT")
+
+    def _insert_events(self, events: Sequence[KeptEvent]) -> int:
+        there = self._insert("events", [rollup.event_row(each) for each in events], "id")
+        new = [each for each in events if str(each.id) in there]
+        self._count("event", new)
+        self._grow(rollup.event_hours(new))
+        return len(new)
+
+    def _insert_summaries(self, summaries: Sequence[KeptSummary]) -> int:
+        there = self._insert("summaries", [rollup.summary_row(each) for each in summaries], "id")
+        new = [each for each in summaries if str(each.id) in there]
+        self._count("summary", new)
+        self._grow(rollup.visit_hours(new))
+        return len(new)
+
+    def _insert(self, table: str, rows: list[Row], key: str) -> set[str]:
+        """Those that were not there; their keys."""
+        if not rows:
+            return set()
+        new = self._database.load(table, rows)
+        done = self._database.execute(
+            f"INSERT INTO {table} SELECT * FROM {new} ON CONFLICT DO NOTHING RETURNING {key}"
+        )
+        return {str(row[0]) for row in done}
+
+    def _count(self, kind: str, new: Sequence[KeptEvent | KeptSummary]) -> None:
+        """How many of each boot have arrived, and that its device is known."""
+        if not new:
+            return
+        boots = self._database.load("boots", rollup.boots_of(kind, new))
+        self._database.execute(
+            f"INSERT INTO boots SELECT * FROM {boots} ORDER BY 1, 2, 3 "
+            "ON CONFLICT (device, boot_id, kind) DO UPDATE SET since = least(boots.since, excluded.since), "
+            "lowest = least(boots.lowest, excluded.lowest), "
+            "highest = greatest(boots.highest, excluded.highest), "
+            "arrived = boots.arrived + excluded.arrived"
+        )
+        self._database.execute(
+            f"INSERT INTO devices (device) SELECT DISTINCT device FROM {boots} ORDER BY 1 "
+            "ON CONFLICT DO NOTHING"
+        )
+
+    def _grow(self, hours: rollup.Rows) -> None:
+        for table, rows in hours.items():
+            if rows:
+                new = self._database.load(table, rows)
+                keys = self._database.columns(table)[: -len(HOURS[table])]
+                self._database.execute(
+                    f"INSERT INTO {table} SELECT * FROM {new} ORDER BY {', '.join(keys)} "
+                    f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET "
+                    + ", ".join(_growth(table, column) for column in HOURS[table])
+                )
+
+    def _insert_health(self, healths: Sequence[KeptHealth]) -> None:
+        if not healths:
+            return
+        new = self._database.load("device_minutes", rollup.device_minutes(healths))
+        inserted = self._database.execute(
+            f"INSERT INTO device_minutes SELECT * FROM {new} ORDER BY 1, 2 ON CONFLICT DO NOTHING "
+            "RETURNING device, minute, degraded"
+        )
+        self._grow({"device_hours": rollup.device_hours(inserted)})
+        newest = {each.device: each for each in sorted(healths, key=lambda each: each.time)}
+        for _, health in sorted(newest.items()):
+            self._note_health(health)
+
+    def _note_health(self, health: KeptHealth) -> None:
+        self._database.execute(
+            "INSERT INTO devices (device, last_seen, release, fps, degraded, dropped) "
+            f"VALUES (?, {_moment(utc(health.time))}, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET "
+            "last_seen = excluded.last_seen, release = excluded.release, fps = excluded.fps, "
+            "degraded = excluded.degraded, dropped = excluded.dropped "
+            "WHERE devices.last_seen IS NULL OR devices.last_seen <= excluded.last_seen",
+            [
+                health.device,
+                health.release,
+                health.fps,
+                health.accelerator.degraded,
+                health.delivery.dropped,
+            ],
+        )
+
+    def _insert_availability(self, said: Sequence[KeptAvailability]) -> None:
+        for each in said:
+            moment = _moment(utc(each.time))
+            self._database.execute(
+                f"INSERT INTO availability VALUES (?, {moment}, ?) ON CONFLICT DO NOTHING",
+                [each.device, each.online],
+            )
+            self._database.execute(
+                "INSERT INTO devices (device, online) VALUES (?, ?) "
+                "ON CONFLICT (device) DO UPDATE SET online = excluded.online",
+                [each.device, each.online],
+            )
+
+    def _insert_misfits(self, misfits: Sequence[Unfit]) -> None:
+        for each in misfits:
+            self._database.execute(
+                f"INSERT INTO misfits VALUES ({_moment(utc(each.received))}, ?, ?, ?)",
+                [each.topic, each.reason, each.payload],
+            )
+
+    def prune_minutes(self, now: datetime) -> None:
+        """Minutes whose hours are complete; a report that comes later still would count twice."""
+        limit = _moment(utc(now - MINUTES_KEPT))
+        with self._database.transaction():
+            self._database.execute(f"DELETE FROM device_minutes WHERE minute < {limit}")
+
+
+def _file(number: int) -> str:
+    return resources.files("oahega_edge.archive").joinpath(f"sql/{number:04}.sql").read_text("utf-8")
+
+
+def _once(records: list[KeptEvent] | list[KeptSummary]) -> list:  # type: ignore[type-arg]
+    """Without second copies."""
+    return list({each.id: each for each in records}.values())
+
+
+def _growth(table: str, column: str) -> str:
+    if (table, column) in _GREATEST:
+        return f"{column} = greatest({table}.{column}, excluded.{column})"
+    return f"{column} = {table}.{column} + excluded.{column}"
+
+
+def _moment(text: str) -> str:
+    """A literal; only ever of a moment that `utc` wrote."""
+    return f"TIMESTAMP '{text}'"

@@ -1,0 +1,1 @@
+"""A page and tables from a store of the archive."""

@@ -1,0 +1,300 @@
+"""The archive's store: the same promises and the same meaning in DuckDB and in PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.mqtt_samples import BASE, NOON, Tally, event, events, health, stamp, summary, summary_stamp
+from oahega_edge.archive.address import connect, read_only
+from oahega_edge.archive.database import ArchiveError, BadRow, StoreAway
+from oahega_edge.archive.records import KeptEvent, Misfit, Record, read_record
+from oahega_edge.archive.store import VERSION, Batch, Store, Unfit
+from oahega_edge.contract.events import Message
+
+NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
+
+
+def record(message: Message, kind: str = "event") -> Record:
+    device = message.device  # type: ignore[attr-defined]
+    return read_record("oahega/v1", f"oahega/v1/{device}/{kind}", message.to_json().encode(), NOW)
+
+
+def records(messages: Sequence[Message], kind: str = "event") -> list[Record]:
+    return [record(each, kind) for each in messages]
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with contextlib.closing(Store(connect(url))) as opened:
+        yield opened
+
+
+def rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
+    return store._database.execute(sql)
+
+
+def test_each_event_is_kept_once_however_often_it_comes(store: Store) -> None:
+    made = events(5)
+
+    first = store.write(Batch(records([*made, made[0]])))
+    second = store.write(Batch(records([made[3].waited(9000), *made])))
+
+    assert (first.events, first.duplicates) == (5, 1)
+    assert (second.events, second.duplicates) == (0, 6)
+    assert rows(store, "SELECT count(*), sum(events) FROM events, event_hours") == [(5, 25)]
+    assert rows(store, "SELECT arrived FROM boots") == [(5,)]
+
+
+def test_a_late_event_lands_in_its_own_hour(store: Store) -> None:
+    store.write(Batch(records([event().waited(7_200_000)])))
+
+    assert rows(store, "SELECT hour, events, delayed FROM event_hours") == [
+        (datetime(2026, 11, 24, 12), 1, 1)
+    ]
+
+
+def test_what_never_arrived_is_a_gap_until_it_arrives(store: Store) -> None:
+    made = events(6)
+
+    store.write(Batch(records([made[5], made[0], made[3]])))
+    before = rows(store, "SELECT device, boot_id, kind, missing FROM gaps")
+    store.write(Batch(records(made[1:3])))
+    between = rows(store, "SELECT missing FROM gaps")
+    store.write(Batch(records(made)))
+
+    assert before == [("kiosk-1", "boot-1", "event", 3)]
+    assert between == [(1,)]
+    assert rows(store, "SELECT * FROM gaps") == []
+
+
+def test_events_and_summaries_of_one_batch_are_counted_apart(store: Store) -> None:
+    store.write(Batch([*records(events(3)), record(summary(), "summary")]))
+
+    assert sorted(rows(store, "SELECT kind, lowest, highest, arrived FROM boots")) == [
+        ("event", 0, 2, 3),
+        ("summary", 0, 0, 1),
+    ]
+
+
+def many(visits: int, smiles: int, content: str = "poster-a", **changes: object) -> Record:
+    """A summary of visits that were all read."""
+    counts = Tally(visits, {"happy": smiles, "sad": visits - smiles})
+    lengths = (visits, 0, 0, 0, 0, 0, 0)
+    made = summary(summary_stamp(boot_id=f"{visits} {smiles} {content}"), all=counts, lengths=lengths,
+                   shown={content: counts}, **changes)  # fmt: skip
+    return record(made, "summary")
+
+
+def test_the_views_say_what_a_site_saw(store: Store) -> None:
+    store.write(Batch([many(60, 40), many(40, 10, "poster-b", end=NOON + timedelta(hours=1), people=7)]))
+    store.place("kiosk-1", "hall")
+
+    hours = rows(store, "SELECT site, hour, visits, seen_s, people FROM visits_per_hour ORDER BY hour")
+    assert [(row[0], row[2], float(row[3]), row[4]) for row in hours] == [
+        ("hall", 60, 31.5, 3),
+        ("hall", 40, 31.5, 7),
+    ]
+    assert rows(store, "SELECT site, visits FROM dwell WHERE from_s = 0") == [("hall", 100)]
+    (mean,) = rows(store, "SELECT visits, mean_s FROM mean_dwell")
+    assert (mean[0], float(mean[1])) == (100, pytest.approx(0.63))
+    shares = rows(store, "SELECT emotion, share FROM expression_shares ORDER BY emotion")
+    assert [(label, float(share)) for label, share in shares] == [("happy", 0.75), ("sad", 0.25)]
+    assert rows(store, "SELECT visits, smiles FROM smile_rate") == [(100, 50)]
+    assert rows(store, "SELECT content, visits, smiles FROM smile_rate_by_content ORDER BY content") == [
+        ("poster-a", 60, 40),
+        ("poster-b", 40, 10),
+    ]
+
+
+def wilson(smiles: int, visits: int) -> tuple[float, float]:
+    """E. B. Wilson 1927, as in Brown, Cai and DasGupta 2001, equation (4)."""
+    z, p = 1.959963984540054, smiles / visits
+    middle, half = p + z * z / 2 / visits, z * math.sqrt((p * (1 - p) + z * z / 4 / visits) / visits)
+    return (middle - half) / (1 + z * z / visits), (middle + half) / (1 + z * z / visits)
+
+
+@pytest.mark.parametrize(("smiles", "visits"), [(0, 30), (12, 30), (30, 30), (431, 1000), (1, 100_000)])
+def test_the_interval_of_a_smile_rate_is_wilsons(store: Store, smiles: int, visits: int) -> None:
+    store.write(Batch([many(visits, smiles)]))
+
+    ((rate, low, high),) = rows(store, "SELECT rate, lowest, highest FROM smile_rate_by_content")
+
+    assert float(rate) == pytest.approx(smiles / visits)
+    assert (float(low), float(high)) == pytest.approx(wilson(smiles, visits), abs=1e-12)
+
+
+def test_below_the_stated_number_of_visits_nothing_is_said_but_that_number(store: Store) -> None:
+    store.write(Batch([many(29, 29)]))
+
+    for view in ("smile_rate", "smile_rate_by_content"):
+        assert rows(store, f"SELECT visits, rate, lowest, highest FROM {view}") == [(29, None, None, None)]
+    assert rows(store, "SELECT visits, mean_s FROM mean_dwell") == [(29, None)]
+
+
+def test_minutes_with_a_report_are_uptime_and_count_once(store: Store) -> None:
+    def at(seconds: float, **changes: object) -> Record:
+        return record(health(time=NOON + timedelta(seconds=seconds), **changes), "health")
+
+    store.write(Batch([at(0), at(30), at(60)]))
+    store.write(Batch([at(0), at(60), at(3600, release="0.2.0")]))
+
+    assert rows(store, "SELECT minutes, degraded_minutes FROM uptime ORDER BY hour") == [(2, 0), (1, 0)]
+    assert rows(store, "SELECT release, online FROM device_care") == [("0.2.0", None)]
+
+
+def test_an_older_health_message_does_not_replace_a_newer_one(store: Store) -> None:
+    store.write(Batch([record(health(time=NOON + timedelta(hours=1), release="new"), "health")]))
+    store.write(Batch([record(health(release="old"), "health")]))
+
+    assert rows(store, "SELECT release FROM devices") == [("new",)]
+
+
+def test_a_misfit_is_kept_apart_with_its_reason(store: Store) -> None:
+    written = store.write(Batch(misfits=[Unfit("oahega/v1/x/event", b"\x00\xff", "not JSON", NOW)]))
+
+    ((topic, reason, payload),) = rows(store, "SELECT topic, reason, payload FROM misfits")
+    assert (written.misfits, topic, reason, bytes(payload)) == (
+        1,
+        "oahega/v1/x/event",
+        "not JSON",
+        b"\x00\xff",
+    )
+
+
+def test_a_device_is_forgotten_whole_and_only_that_one(store: Store) -> None:
+    other = stamp("kiosk-2", "boot-2")
+    store.write(
+        Batch([*records(events(3)), *records([event(other)]), many(60, 40), record(health(), "health")])
+    )
+    store.write(Batch(misfits=[Unfit(f"{BASE}/event", b"x", "bad", NOW)]))
+
+    assert store.forget("kiosk-1") == 3
+
+    for table in ("events", "boots", "devices", "event_hours"):
+        assert rows(store, f"SELECT DISTINCT device FROM {table}") == [("kiosk-2",)]
+    for table in ("summaries", "visit_hours", "dominant_hours", "device_minutes", "device_hours", "misfits"):
+        assert rows(store, f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+def test_old_events_go_and_the_hours_stay(store: Store) -> None:
+    store.write(Batch([*records(events(3)), many(60, 40)]))
+
+    assert store.retain(30, NOON + timedelta(days=10)) == 0
+    assert store.retain(30, NOON + timedelta(days=40)) == 3
+
+    assert rows(store, "SELECT count(*) FROM events") == [(0,)]
+    assert rows(store, "SELECT sum(events) FROM event_hours") == [(3,)]
+    assert rows(store, "SELECT visits FROM smile_rate") == [(60,)]
+
+
+@pytest.mark.parametrize("year", [1970, 2026, 9998])
+def test_an_event_of_a_wrong_clock_is_kept(store: Store, year: int) -> None:
+    strange = event().model_copy(update={"time": NOON.replace(year=year), "time_synced": False})
+
+    assert store.write(Batch(records([strange]))).events == 1
+    assert store.write(Batch(records([strange]))).events == 0
+
+
+def test_a_batch_is_written_whole_or_not_at_all(store: Store) -> None:
+    good = records(events(2))
+    too_large = good[1].model_copy(update={"seq": 1 << 70})
+
+    with pytest.raises((BadRow, StoreAway)):
+        store.write(Batch([good[0], too_large]))
+
+    assert rows(store, "SELECT count(*) FROM events") == [(0,)]
+    assert store.write(Batch([good[0]])).events == 1
+
+
+def test_a_store_of_a_newer_release_is_refused(url: str) -> None:
+    with contextlib.closing(Store(connect(url))) as store:
+        store._database.execute(f"INSERT INTO archive_version VALUES ({VERSION + 1})")
+    database = connect(url)
+
+    with contextlib.closing(database), pytest.raises(ArchiveError, match="newer release"):
+        Store(database)
+
+
+def test_a_store_is_opened_again_as_it_was(url: str) -> None:
+    for expected in (2, 0):
+        with contextlib.closing(Store(connect(url))) as store:
+            assert store.write(Batch(records(events(2)))).events == expected
+
+
+@pytest.mark.parametrize("address", ["mysql://x", "duckdb:", "archive.duckdb", "postgresql:archive"])
+def test_an_address_of_another_kind_is_refused(address: str) -> None:
+    with pytest.raises(ArchiveError, match="a store is duckdb:FILE or postgresql:"):
+        connect(address)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "archive.duckdb"
+    file.write_bytes(b"something else" * 1000)
+
+    with pytest.raises(ArchiveError, match="no DuckDB file"):
+        connect(f"duckdb:{file}")
+
+
+def test_readers_of_a_duckdb_file_that_is_written_read_its_snapshot(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    url = f"duckdb:{tmp_path / 'it is.duckdb'}"
+    read = (
+        "import sys; from oahega_edge.archive.address import read_only;"
+        "print(read_only(sys.argv[1]).execute('SELECT visits, smiles FROM smile_rate'))"
+    )
+    with contextlib.closing(Store(connect(url))) as store:
+        store.write(Batch([many(60, 40)]))
+        store.snapshot()
+
+        done = subprocess.run([sys.executable, "-c", read, url], capture_output=True, text=True, check=False)
+
+    assert done.stdout.strip() == "[(60, 40)]", done.stderr
+    with contextlib.closing(read_only(url)) as again:
+        assert again.execute("SELECT count(*) FROM summaries") == [(1,)]
+
+
+STRANGE = {
+    "no JSON": b"{",
+    "another schema": event().to_json().replace("urn:oahega:event:1", "urn:oahega:event:2").encode(),
+    "no id": json.dumps({"schema": "urn:oahega:event:1"}).encode(),
+    "another device": event(stamp("kiosk-9")).to_json().encode(),
+    "no text": b"\xff\xfe\x00",
+    "a NUL in a text": event().to_json().replace('"track":"t1"', '"track":"t\\u0000"').encode(),
+    "an endless number": event().to_json().replace('"seq":0', '"seq":99999999999999999999').encode(),
+    "a number in place of a text": event().to_json().replace('"track":"t1"', '"track":1').encode(),
+    "too large": b"{" + b" " * 70_000,
+    "no object": b"[]",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("payload", STRANGE.values(), ids=STRANGE)
+def test_what_fits_no_schema_is_said(payload: bytes) -> None:
+    with pytest.raises(Misfit, match=r"\w+ \w+"):
+        read_record("oahega/v1", f"{BASE}/event", payload, NOW)
+
+
+@pytest.mark.parametrize("word", [b"", b"ONLINE", b"online\n", b"\xff"])
+def test_availability_is_one_of_two_words(word: bytes) -> None:
+    with pytest.raises(Misfit, match="online or offline"):
+        read_record("oahega/v1", f"{BASE}/availability", word, NOW)
+
+
+def test_fields_of_a_newer_release_are_ignored() -> None:
+    content = json.loads(event().to_json())
+    content |= {"mood": 7, "model": content["model"] | {"colour": "red"}}
+
+    kept = read_record("oahega/v1", f"{BASE}/event", json.dumps(content).encode(), NOW)
+
+    assert isinstance(kept, KeptEvent)
+    assert kept.emotion == "happy"

@@ -1,0 +1,108 @@
+"""A real PostgreSQL of the distribution, in a folder of its own, started and killed at will."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from brokers import free_port
+from waiting import wait_until
+
+
+def programs() -> Path | None:
+    """Where Debian puts initdb and postgres; root must be able to become `postgres`."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found or (os.getuid() == 0 and shutil.which("runuser") is None):
+        return None
+    return found[-1].parent
+
+
+class Postgres:
+    """One cluster; every connection is trusted, on the loopback only."""
+
+    def __init__(self, bin_folder: Path, folder: Path) -> None:
+        self._bin = bin_folder
+        self._folder = folder
+        self.port = free_port()
+        self.url = f"postgresql://archive@127.0.0.1:{self.port}/postgres"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "archive", "--no-sync")
+
+    def start(self) -> None:
+        """Returns when it answers; after a kill, not before the old server's last child has gone."""
+        wait_until(self._came_up)
+
+    def kill(self) -> None:
+        """SIGKILL to the server's first process; its children end with it."""
+        lines = (self._folder / "data/postmaster.pid").read_text().splitlines()
+        os.kill(int(lines[0]), signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def stop(self) -> None:
+        """In order."""
+        if self._process is not None and self._process.poll() is None:
+            self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "fast", "stop")
+            self._process.wait()
+
+    def fresh(self, name: str) -> str:
+        """The address of a new, empty database."""
+        self._run("psql", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "archive", "-d", "postgres",
+                  "-c", f"CREATE DATABASE {name}")  # fmt: skip
+        return self.url.replace("/postgres", f"/{name}")
+
+    def _came_up(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            options = ["-p", str(self.port), "-k", str(self._folder), "-h", "127.0.0.1"]
+            self._process = subprocess.Popen(
+                [*_as_postgres(), str(self._bin / "postgres"), "-D", str(self._folder / "data"), *options],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        return self._answers()
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self._run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port))
+            return True
+        return False
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*_as_postgres(), str(self._bin / program), *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self._folder,
+        )
+
+
+def _as_postgres() -> list[str]:
+    return ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Skips where PostgreSQL is absent, but not where it was promised (`.ci/run`)."""
+    bin_folder = programs()
+    if bin_folder is None:
+        if os.environ.get("OAHEGA_REQUIRE_POSTGRES"):
+            pytest.fail("PostgreSQL is absent although OAHEGA_REQUIRE_POSTGRES is set", pytrace=False)
+        pytest.skip("no PostgreSQL on this machine (apt-get install postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="oahega-postgres-"))
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres")
+    server = Postgres(bin_folder, folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
