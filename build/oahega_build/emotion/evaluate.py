@@ -251,7 +251,12 @@ def part_of(dataset: Dataset, part: str, run: Path | None = None) -> Sequence[Sa
 def _split_of(run: Path | None) -> tuple[float, str]:
     """Share and pattern of groups with which a run's recipe splits train."""
     recipe = run / "recipe.json" if run is not None else None
-    told = json.loads(recipe.read_text()) if recipe is not None and recipe.is_file() else {}
+    told = {}
+    if recipe is not None and recipe.is_file():
+        try:
+            told = json.loads(read_file(recipe, LARGEST_DOCUMENT))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{recipe} cannot be read ({error}); train the model again") from error
     return float(told.get("held_out", HELD_OUT)), str(told.get("group_pattern", ""))
 
 
