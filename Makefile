@@ -38,6 +38,7 @@ help:
 	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
 	@echo "make good-media                read every usual codec, picture, list and bundle and print a table"
 	@echo "make homeassistant-test        test entities and triggers in a real Home Assistant (Python 3.13)"
+	@echo "make installation-test         type the installation by hand of systemd/README.md on a booted Bookworm (root, Debian)"
 	@echo "make nemesis [MINUTES=60 SEED=1] faults drawn from a seed, all promises checked (root: the disk fails, too)"
 	@echo "make arm64-test                test the release on emulated aarch64, Bookworm and Trixie (root, Debian)"
 	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   collect the wheels for devices without internet"
@@ -120,6 +121,9 @@ $(HASS)/hass:
 
 homeassistant-test: $(VENV)/dev $(HASS)/hass
 	$(PYTEST) -s -p no:randomly -m long tests/edge/publishers/long_homeassistant.py
+
+installation-test: $(VENV)/dev
+	$(PYTEST) -s -p no:randomly -m long tests/fleet/long_installation.py
 
 nemesis: $(VENV)/dev
 	$(BIN)/python tests/nemesis/campaign.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
