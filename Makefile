@@ -20,7 +20,7 @@ PYTEST = $(BIN)/python -m pytest
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof nemesis strange-bundles good-media homeassistant-test arm64-test release audit clean
+.PHONY: help demo test quick test-training test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof nemesis strange-bundles good-media homeassistant-test installation-test arm64-test release audit clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -39,6 +39,7 @@ help:
 	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
 	@echo "make good-media                read every usual codec, picture, list and bundle and print a table"
 	@echo "make homeassistant-test        test entities and triggers in a real Home Assistant (Python 3.13)"
+	@echo "make installation-test         type the installation by hand of systemd/README.md on a booted Bookworm (root, Debian)"
 	@echo "make nemesis [MINUTES=60 SEED=1] faults drawn from a seed, all promises checked (root: the disk fails, too)"
 	@echo "make arm64-test                test the release on emulated aarch64, Bookworm and Trixie (root, Debian)"
 	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   collect the wheels for devices without internet"
@@ -136,6 +137,9 @@ homeassistant-test: $(VENV)/dev $(HASS)/hass
 
 archive-proof: $(VENV)/dev
 	PYTHONPATH=edge:build:tests $(BIN)/python tests/edge/archive/proof.py
+
+installation-test: $(VENV)/dev
+	$(PYTEST) -s -p no:randomly -m long tests/fleet/long_installation.py
 
 nemesis: $(VENV)/dev
 	$(BIN)/python tests/nemesis/campaign.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
