@@ -267,6 +267,7 @@ def test_the_learning_rate_goes_up_in_a_line_and_down_in_half_a_cosine(tiny) -> 
     assert rates[tiny.warmup :] == sorted(rates[tiny.warmup :], reverse=True)
 
 
+@pytest.mark.lengthy
 def test_a_score_is_raised_until_empty_views_are_silent_enough(  # type: ignore[no-untyped-def]
     trained: Path, tiny, margins: Margins
 ) -> None:

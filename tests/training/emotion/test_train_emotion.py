@@ -105,6 +105,7 @@ def test_the_files_golden_answer_passes_the_devices_self_test(trained: Path) -> 
     assert self_test(model.entry, OnThisMachine()) == 0
 
 
+@pytest.mark.lengthy
 def test_an_interrupted_training_ends_with_the_same_weights(
     data: Path, tmp_path: Path, margins: Margins
 ) -> None:
@@ -165,6 +166,7 @@ def test_quantize_exports_a_trained_run_again(trained: Path, data: Path, tmp_pat
     assert load_emotion(again).entry.card.recipe == load_emotion(trained).entry.card.recipe == "tiny"
 
 
+@pytest.mark.lengthy
 def test_a_student_learns_from_a_teacher(trained: Path, data: Path, tmp_path: Path) -> None:
     from oahega_build.emotion.distill import distill
     from oahega_build.emotion.evaluate import load_emotion
@@ -176,6 +178,7 @@ def test_a_student_learns_from_a_teacher(trained: Path, data: Path, tmp_path: Pa
     assert load_emotion(finished).entry.labels == LABELS
 
 
+@pytest.mark.lengthy
 def test_a_training_goes_on_from_an_earlier_run(
     trained: Path, data: Path, tmp_path: Path, margins: Margins
 ) -> None:
