@@ -41,6 +41,8 @@ ENTITIES = {
     "sensor.kiosk_confidence",
     "sensor.kiosk_faces",
     "sensor.kiosk_people",
+    "sensor.kiosk_visits_today",
+    "sensor.kiosk_smiles_today",
     "event.kiosk_decision",
     "sensor.kiosk_frame_rate",
     "sensor.kiosk_processor_temperature",
