@@ -115,7 +115,7 @@ def usable(files: Iterable[Path], folder: Path, wanted: frozenset[str], problems
     for path in sorted(files):
         name = path.relative_to(folder).as_posix()
         if printable(name) != name:
-            problems.add("file whose name is not UTF-8, passed over: rename it", path.name)
+            problems.add("file whose name is not UTF-8, passed over: rename it", name)
         elif path.name.startswith("."):
             problems.add("hidden file, passed over", path.name)
         elif ending(path) not in wanted:

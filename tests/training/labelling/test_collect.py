@@ -210,6 +210,21 @@ def test_a_broken_video_and_a_text_called_png_are_named_and_skipped(
     assert "broken.mp4" in problems["video that cannot be read to its end"]["examples"][0]
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"caf\xe9.avi", b"\xff\xfe.jpg", b"caf\xe9/photo.png"])
+def test_a_name_that_is_not_utf_8_is_counted_and_the_others_are_taken(
+    name: bytes, recipe: CollectRecipe, source: Path, tmp_path: Path
+) -> None:
+    odd = Path(os.fsdecode(os.path.join(os.fsencode(source / "surprise"), name)))
+    odd.parent.mkdir(exist_ok=True)
+    odd.write_bytes((source / "surprise" / "deeper" / "photo 0.png").read_bytes())
+
+    run = stage.collect(recipe, source, tmp_path, tmp_path / "out", "a")
+
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["faces"] == {"happy": 2, "surprise": 6}
+    assert metrics["problems"]["file whose name is not UTF-8, passed over: rename it"]["count"] == 1
+
+
 def test_a_folder_without_anything_to_look_at_is_refused(recipe: CollectRecipe, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
