@@ -8,7 +8,7 @@ FORM ?= long
 ARCH ?= aarch64
 PYTHON_VERSION ?= 3.11
 # Processes of `make test`, and the seed of its order (default: another one each time, printed at its beginning).
-JOBS ?= 2
+JOBS ?= 3
 SEED ?=
 SEEDS ?= 5
 MINUTES ?= 60

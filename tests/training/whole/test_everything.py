@@ -29,7 +29,7 @@ from oahega_build.whole.everything import make_plan
 from oahega_build.whole.options import Options
 from oahega_build.whole.recipe import EverythingRecipe
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.lengthy]
 RECIPE = Path(tiny_all.__file__)
 ENVIRONMENT = os.environ | {
     "PYTHONWARNINGS": "default",
@@ -267,7 +267,6 @@ def test_a_second_call_has_nothing_to_do(out: Path, six: Path, key: tuple[Path, 
     assert (out / "bundle" / "manifest.json").stat().st_mtime_ns == before
 
 
-@pytest.mark.lengthy
 def test_a_bundle_is_fine_tuned_on_pictures_of_ones_own(out: Path, six: Path, tmp_path: Path) -> None:
     from oahega_edge.bundles.load import load_bundle
 
