@@ -89,14 +89,14 @@ def prove(logits: Floats, truth: Classes, seed: int = 0) -> Proof:
     """Fit on one half of the faces, look at the other, and so for many splits."""
     rng = np.random.default_rng(seed)
     count = logits.shape[1]
-    right, shifted_right, loss = np.zeros(len(truth)), np.zeros(len(truth)), np.zeros(len(truth))
+    right = (logits.argmax(1) == truth).astype(float)
+    shifted_right, loss = np.zeros(len(truth)), np.zeros(len(truth))
     for _ in range(SPLITS):
         half = _halves(truth, rng)
         for side in (0, 1):
             told = fit_shift(logits[half != side], truth[half != side]).apply(logits[half == side])
             shifted_right[half == side] += told.argmax(1) == truth[half == side]
             loss[half == side] += _loss(told, truth[half == side])
-    right = (logits.argmax(1) == truth).astype(float)
     shifted_right /= SPLITS
     loss /= SPLITS
     draws = [rng.integers(0, len(truth), len(truth)) for _ in range(RESAMPLES)]
