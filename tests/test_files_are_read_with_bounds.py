@@ -89,21 +89,24 @@ def _is_mode_of_reading(call: ast.Call, at: int) -> bool:
     return isinstance(mode, str) and not set(mode) & set("wax")
 
 
-FOUND = [found for package in PACKAGES for path in package.rglob("*.py") for found in openings(path, package)]
+@pytest.fixture(scope="module")
+def found() -> list[tuple[str, int]]:
+    """Of both packages."""
+    return [one for package in PACKAGES for path in package.rglob("*.py") for one in openings(path, package)]
 
 
 def is_excepted(where: str) -> bool:
     return any(where == name or where.startswith(f"{name}.") for name in EXCEPTIONS)
 
 
-def test_no_file_is_opened_past_the_reader_without_a_reason() -> None:
-    unlisted = [f"{where}, line {line}" for where, line in FOUND if not is_excepted(where)]
+def test_no_file_is_opened_past_the_reader_without_a_reason(found: list[tuple[str, int]]) -> None:
+    unlisted = [f"{where}, line {line}" for where, line in found if not is_excepted(where)]
 
     assert unlisted == [], "read it through oahega_edge.files, or name a reason in EXCEPTIONS"
 
 
-def test_every_reason_is_still_needed() -> None:
-    used = {name for name in EXCEPTIONS for where, _ in FOUND if f"{where}.".startswith(f"{name}.")}
+def test_every_reason_is_still_needed(found: list[tuple[str, int]]) -> None:
+    used = {name for name in EXCEPTIONS for where, _ in found if f"{where}.".startswith(f"{name}.")}
 
     assert used == set(EXCEPTIONS)
 

@@ -225,6 +225,7 @@ def test_a_manifest_survives_being_written_and_read(folder: Path) -> None:
     assert again == manifest
 
 
+@pytest.mark.lengthy
 def test_the_embedded_detector_fails_for_the_first_bit_that_moves_its_answer_far(tmp_path: Path) -> None:
     """Most single bits hardly matter; one that moves any output by three tolerances must be noticed."""
     bundle = load_bundle(DEFAULT_BUNDLE)

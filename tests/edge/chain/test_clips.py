@@ -88,6 +88,7 @@ def test_a_turning_head_stays_one_track(intel: Path) -> None:
     assert replay(intel / "head-pose-face-detection-male.gif").tracks == 1
 
 
+@pytest.mark.lengthy
 def test_pictures_without_people_give_no_event(shared: Path, tmp_path: Path) -> None:
     """Each picture is shown long enough to be believed."""
     folder = tmp_path / "animals"

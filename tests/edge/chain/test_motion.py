@@ -123,7 +123,7 @@ def frames(path: Path, most: int) -> list[Frame]:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("most", [100, pytest.param(2_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("most", [25, pytest.param(2_000, marks=pytest.mark.long)])
 def test_no_face_found_without_the_gate_is_lost_with_it(shared: Path, most: int) -> None:
     """Every clip of real people, by a detector that is asked once per frame and answers twice."""
     model = shared / "data/teachers/yunet/yunet_n_640_640.onnx"

@@ -173,6 +173,7 @@ def camera() -> Iterator[HttpCamera]:
         yield camera
 
 
+@pytest.mark.lengthy
 @pytest.mark.broker
 @pytest.mark.parametrize("way", ["in the address", "in a file", "of a camera that is away"])
 def test_nothing_that_the_product_emits_holds_a_secret(

@@ -72,6 +72,7 @@ HELD: list[socket.socket] = []
 FLOODS = (births, infos, commands, retained_commands, connections)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("flood", FLOODS, ids=[flood.__name__ for flood in FLOODS])
 def test_frames_go_on_in_a_flood(
     daemon: psutil.Process, mosquitto: Mosquitto, metrics: int, flood: object

@@ -235,6 +235,7 @@ def test_a_model_is_not_judged_on_other_classes(trained: Path, tmp_path: Path) -
         evaluate_run(trained, other, "train", tmp_path, "a", tmp_path / "log.jsonl")
 
 
+@pytest.mark.lengthy
 def test_comparison_puts_every_model_on_the_same_pictures(trained: Path, data: Path, tmp_path: Path) -> None:
     from oahega_build.emotion.compare import as_table, compare_run
 

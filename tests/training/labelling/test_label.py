@@ -122,6 +122,7 @@ def test_a_truncated_and_a_missing_shard_are_made_again_and_no_other(data: Path,
     assert whole.stat().st_mtime_ns == written
 
 
+@pytest.mark.lengthy
 def test_several_processes_make_the_same_shards(data: Path, tmp_path: Path) -> None:
     alone = label(RECIPE, data, tmp_path, "alone", processes=1)
     together = label(RECIPE, data, tmp_path, "together", processes=2)

@@ -234,6 +234,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(pictures: Path, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_leaves_no_half_bundle_and_the_next_one_cleans_up(
     how: signal.Signals, pictures: Path, tmp_path: Path
