@@ -187,7 +187,7 @@ def make_daemon(
             watch=watch,
             camera=CameraReport(camera, settings.camera.fps),
             board=read_board,
-            mute_problem=lambda: mute.problem,
+            mute=mute,
         )
         publisher = make_publisher(settings, folder, environment)
         screen, mounting = Screen(utc_now), Mounting(monotonic, lambda: mute.times)

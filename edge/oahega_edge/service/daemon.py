@@ -124,15 +124,18 @@ class Daemon:
         self.reporter.camera.enter("live")
         self.reporter.camera.saw(frame)
         step = self._process(frame)
-        if self.mute.muted:
-            return  # meanwhile: nothing of this frame is used
-        self._step = step
         exposed = frame.captured_at if self.camera.live else started
-        for decision in self._step.decisions:
+        with self.mute.in_use() as allowed:
+            if allowed:
+                self._hand_on(frame, step, exposed)
+
+    def _hand_on(self, frame: Frame, step: Step, exposed: float) -> None:
+        self._step = step
+        for decision in step.decisions:
             self._publish(decision, exposed)
-        self.onlooker.saw(frame, self._step)
-        self.summaries.saw(self._step)
-        self._report_alive(f"{len(self._step.faces)} faces, {self._step.people} people")
+        self.onlooker.saw(frame, step)
+        self.summaries.saw(step)
+        self._report_alive(f"{len(step.faces)} faces, {step.people} people")
 
     def _process(self, frame: Frame) -> Step:
         """Process with the bundle in use; one that fails on trial is replaced by the previous one."""
@@ -200,7 +203,8 @@ class Daemon:
             self._adopt()
         elif self.engines.problem != self.reporter.bundle_problem:
             self._publish_info()
-        self.announcer.due(self._step)
+        with self.mute.in_use():
+            self.announcer.due(self._step)
         self.summaries.due()
 
     def _publish_info(self) -> None:

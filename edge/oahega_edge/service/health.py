@@ -30,6 +30,7 @@ from oahega_edge.contract.messages import (
     System,
 )
 from oahega_edge.service.engine import Engine
+from oahega_edge.service.mute import MuteSwitch
 from oahega_edge.stopwatch import Stopwatch
 
 _log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ class Reporter:
     watch: Stopwatch
     camera: CameraReport
     board: Callable[[], System]
-    mute_problem: Callable[[], str | None] = lambda: None
+    mute: MuteSwitch = field(default_factory=lambda: MuteSwitch(None))
     bundle_problem: str | None = None
     """Why the bundle that was put in place is not the one in use."""
     events: int = 0
@@ -143,7 +144,10 @@ class Reporter:
         )
 
     def state(self, step: Step | None) -> State:
-        """What is seen now; without a picture, no face."""
+        """What is seen now; without a picture, and from the moment of a mute on, no face."""
+        muted = self.mute.muted
+        if muted:
+            step = None
         faces = () if step is None else step.faces
         face = dominant(faces)
         known = face is not None and face.average is not None and face.emotion in self.engine.labels
@@ -158,9 +162,9 @@ class Reporter:
             confidence=round(min(1.0, confidence), 4),
             faces=len(faces),
             people=0 if step is None else step.people,
-            muted=self.camera.state == "muted",
-            mute_problem=self.mute_problem(),
-            camera=self.camera.state,
+            muted=muted,
+            mute_problem=self.mute.problem,
+            camera="muted" if muted else self.camera.state,
             picture_problem=self.camera.camera.picture_problem,
         )
 
@@ -203,7 +207,7 @@ class Reporter:
                 for name in self.watch.stages
             },
             camera=self.camera.health(round(fps, 2)),
-            mute_problem=self.mute_problem(),
+            mute_problem=self.mute.problem,
             accelerator=self.engine.accelerator(),
             delivery=delivery,
             events=self.events,

@@ -6,7 +6,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
 """Seconds between two attempts to bring the disk in line."""
+HANDED_ON_S = 1.0
+"""Seconds that a mute waits at most while something seen before it is handed on."""
 
 
 class MuteSwitch:
@@ -34,6 +37,7 @@ class MuteSwitch:
         self._files = [folder / "muted" for folder in (state, runtime) if folder is not None]
         self._flag = threading.Lock()
         self._disk = threading.Lock()
+        self._use = threading.Lock()
         self._mutes = 0
         self._retry_at: float | None = None
         self._muted = self._was_muted()
@@ -54,9 +58,17 @@ class MuteSwitch:
             self._mutes += 1
             self._muted = True
         self.close_camera()
+        if self._use.acquire(timeout=HANDED_ON_S):
+            self._use.release()
         with self._disk:
             if self._muted:
                 self._settle(self._write())
+
+    @contextmanager
+    def in_use(self) -> Iterator[bool]:
+        """While something seen is handed on; False if it may not be. A mute returns after this has ended."""
+        with self._use:
+            yield not self._muted
 
     def unmute(self) -> None:
         """Let the camera be opened again, unless a mute comes meanwhile."""

@@ -78,6 +78,7 @@ class Bench:
             watch=Stopwatch(clock),
             camera=CameraReport(camera, expected_fps=10),
             board=System,
+            mute=self.mute,
         )
         rhythm = Rhythm(health=5, state=20, state_least=0)
         self.daemon = Daemon(
@@ -215,6 +216,40 @@ def test_muting_closes_the_camera_and_says_so(tmp_path: Path) -> None:
     assert bench.publisher.events[-1].phase == "end"
     assert bench.publisher.states[-1].muted
     assert bench.publisher.infos[-1].muted
+
+
+def test_from_the_answer_to_a_mute_on_nobody_is_shown_or_told_a_face(tmp_path: Path) -> None:
+    bench = Bench(film(50), tmp_path)
+    seen: list[object] = []
+    muters: list[threading.Thread] = []
+
+    class MutesMeanwhile:
+        """While a frame is handed on, another thread mutes."""
+
+        def saw(self, frame: object, step: object) -> None:
+            seen.append(step)
+            muters.append(threading.Thread(target=bench.mute.mute))
+            muters[0].start()
+            wait_until(lambda: bench.mute.muted)
+
+    bench.daemon.onlooker = MutesMeanwhile()
+    with once(bench.has_said_muted, bench.stop.set):
+        bench.daemon.run()
+    muters[0].join()
+
+    assert len(seen) == 1
+    assert all(state.faces == 0 for state in bench.publisher.states if state.muted)
+    assert bench.daemon.snapshot()["state"]["faces"] == 0  # type: ignore[index]
+
+
+def test_a_status_right_after_a_mute_says_muted_whatever_the_loop_is_busy_with(tmp_path: Path) -> None:
+    bench = Bench(film(), tmp_path)
+    bench.daemon.reporter.camera.enter("live")
+
+    bench.mute.mute()
+
+    state = bench.daemon.snapshot()["state"]
+    assert (state["muted"], state["camera"]) == (True, "muted")  # type: ignore[index]
 
 
 def test_a_daemon_that_starts_muted_never_opens_the_camera(tmp_path: Path) -> None:

@@ -169,6 +169,39 @@ def test_a_frame_that_was_being_read_when_the_mute_came_is_not_used(state: Path)
     assert not film.open
 
 
+def test_a_mute_is_answered_when_what_was_seen_before_it_is_handed_on(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mute, "HANDED_ON_S", 60.0)
+    switch = MuteSwitch(state)
+    muter = threading.Thread(target=switch.mute)
+
+    with switch.in_use() as allowed:
+        assert allowed
+        muter.start()
+        wait_until(lambda: switch.muted)
+        assert not (state / "muted").exists()
+    muter.join()
+
+    assert (state / "muted").exists()
+    with switch.in_use() as allowed:
+        assert not allowed
+
+
+def test_who_hangs_while_handing_on_does_not_keep_a_mute_waiting(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mute, "HANDED_ON_S", 0.01)
+    switch = MuteSwitch(state)
+    film = camera()
+
+    with Shutter(film, switch), switch.in_use():
+        switch.mute()
+
+        assert not film.is_open
+        assert switch.answer() == {"muted": True}
+
+
 def test_after_a_mute_and_an_unmute_between_two_frames_the_camera_is_opened_again(state: Path) -> None:
     switch = MuteSwitch(state)
     film = camera()
