@@ -9,7 +9,8 @@ import signal
 import sys
 import tempfile
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -104,13 +105,15 @@ def version(
 @app.command()
 def run(config: ConfigOption = None, settings: SetOption = None, instance: OwnInstanceOption = None) -> None:
     """Watch the camera and publish events until stopped."""
-    from oahega_edge.service.assembly import make_daemon, read_lasting_setup
+    with stopped_by_signals(at_once=True) as stop:
+        from oahega_edge.service.assembly import make_daemon, read_lasting_setup
 
-    forbid_dumps()
-    setup = read_lasting_setup(_layers(config, settings, instance=instance), os.environ)
-    _log_to_stderr(setup.settings)
-    with make_daemon(setup, os.environ, _stop_on_signals(), instance) as daemon:
-        daemon.run()
+        forbid_dumps()
+        setup = read_lasting_setup(_layers(config, settings, instance=instance), os.environ)
+        _log_to_stderr(setup.settings)
+        with make_daemon(setup, os.environ, stop, instance) as daemon:
+            stop.at_once = False
+            daemon.run()
 
 
 @app.command()
@@ -294,9 +297,10 @@ def check(
     checkup = Checkup(setup, os.environ, lambda line: print(line, file=sys.stderr))
     checkup.models()
     if camera:
-        for sight in check_camera(setup, seconds or float("inf"), _stop_on_signals()):
-            people = _for_people(machine)
-            print(sight.as_line() if people else json.dumps(sight.as_json()), flush=True)
+        with stopped_by_signals() as stop:
+            for sight in check_camera(setup, seconds or float("inf"), stop):
+                people = _for_people(machine)
+                print(sight.as_line() if people else json.dumps(sight.as_json()), flush=True)
     elif camera is None:
         checkup.camera(instance)
     if broker:
@@ -506,8 +510,9 @@ def archive(
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
     options = _broker(broker, f"oahega-archive-{worker}", username, password_file, ca_file)
     with ExitStack() as stack:
+        stop = stack.enter_context(stopped_by_signals())
         source = Subscription(options, root, retained=worker == 1)
-        work = Worker(source, lambda: Store(connect(to)), root, _stop_on_signals())
+        work = Worker(source, lambda: Store(connect(to)), root, stop)
         if metrics:
             from oahega_edge.archive.metrics import Endpoint
 
@@ -649,13 +654,33 @@ def _log_to_stderr(settings: Settings) -> None:
     configure(settings.logging.level, os.environ)
 
 
-def _stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set."""
-    stop = threading.Event()
+class Stop(threading.Event):
+    """Set when a signal asks the process to end."""
 
-    def handle(number: int, frame: FrameType | None) -> Any:
-        stop.set()
+    def __init__(self, at_once: bool) -> None:
+        """`at_once`: the signal also breaks off what runs; a start may wait long for an accelerator."""
+        super().__init__()
+        self.at_once = at_once
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
-    return stop
+    def ask(self, number: int, frame: FrameType | None) -> None:
+        """A handler of signals. A second one breaks nothing off: it would do so in the clean-up."""
+        self.set()
+        at_once, self.at_once = self.at_once, False
+        if at_once:
+            raise SystemExit(0)
+
+
+@contextmanager
+def stopped_by_signals(at_once: bool = False) -> Iterator[Stop]:
+    """What SIGTERM and SIGINT set. Afterwards they are ignored, because the process ends anyway.
+
+    A signal with a handler gets its default action back as Python ends, and a second one would kill it.
+    """
+    stop = Stop(at_once)
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop.ask)
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)

@@ -1,6 +1,6 @@
 """`oahega-edge run` that writes down what it uses and makes: `python nemesis_daemon.py FILE CONFIG SLOWNESS`.
 
-FILE receives a line `frame SECONDS` for each frame that the loop gets, and `event SECONDS BOOT TRACK SEQ ID
+FILE receives a line `frame SECONDS` for each frame that is used, and `event SECONDS BOOT TRACK SEQ ID
 PHASE` for each event that it makes, before it is handed over; seconds of the monotonic clock. While the file
 SLOWNESS is there, the disk takes its time.
 """
@@ -8,17 +8,15 @@ SLOWNESS is there, the disk takes its time.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
+from oahega_edge.chain.pipeline import Step
+from oahega_edge.cli import stopped_by_signals
 from oahega_edge.contract.events import Event
 from oahega_edge.errors import EdgeError
 from oahega_edge.service.assembly import make_daemon, read_lasting_setup
@@ -36,25 +34,12 @@ class Notes:
         os.write(self._descriptor, (" ".join(map(str, words)) + "\n").encode())
 
 
-class NotedCamera(Camera):
-    def __init__(self, camera: Camera, notes: Notes) -> None:
-        self.live = camera.live
-        self._camera = camera
+class NotedOnlooker:
+    def __init__(self, notes: Notes) -> None:
         self._notes = notes
 
-    def __enter__(self) -> Self:
-        self._camera.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._camera.__exit__(kind, error, trace)
-
-    def read(self, timeout: float) -> Frame:
-        frame = self._camera.read(timeout)
+    def saw(self, frame: Frame, step: Step) -> None:
         self._notes.write("frame", time.monotonic())
-        return frame
 
 
 class NotedPublisher:
@@ -96,15 +81,15 @@ def slow_down(slowness: Path) -> None:
 
 
 def main(file: Path, config: Path) -> None:
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *ignored: stop.set())
-    notes = Notes(file)
-    setup = read_lasting_setup(read_layers(config, os.environ, []), os.environ)
-    configure("info", os.environ)
-    with make_daemon(setup, os.environ, stop) as daemon:
-        daemon.camera = NotedCamera(daemon.camera, notes)
-        daemon.publisher = NotedPublisher(daemon.publisher, notes)  # type: ignore[assignment]
-        daemon.run()
+    with stopped_by_signals(at_once=True) as stop:
+        notes = Notes(file)
+        setup = read_lasting_setup(read_layers(config, os.environ, []), os.environ)
+        configure("info", os.environ)
+        with make_daemon(setup, os.environ, stop) as daemon:
+            stop.at_once = False
+            daemon.onlooker = NotedOnlooker(notes)
+            daemon.publisher = NotedPublisher(daemon.publisher, notes)  # type: ignore[assignment]
+            daemon.run()
 
 
 if __name__ == "__main__":

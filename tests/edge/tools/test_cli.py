@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,47 @@ def test_the_daemon_ends_cleanly_on_sigterm(
 
     assert daemon.wait(PATIENCE) == 0
     assert status["state"]["camera"] in ("live", "absent")
+    assert not (tmp_path / "control.sock").exists()
+
+
+def handles_sigterm(process: subprocess.Popen[str]) -> bool:
+    """See proc_pid_status(5)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def ended_by_many_signals(process: subprocess.Popen[str]) -> str:
+    """SIGTERM again and again until it has ended; what it said."""
+    while process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.001)
+    return process.communicate()[1]
+
+
+def test_a_daemon_that_is_told_to_end_many_times_ends_in_order(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    """Also while it ends, when Python gives signals back their default action."""
+    daemon = start(running, tmp_path, "run", ANSWERED, f"--set=camera.source=loop:{clip}", bundle=bundle)
+    status_of(tmp_path)
+
+    said = ended_by_many_signals(daemon)
+
+    assert (daemon.returncode, "Traceback" in said) == (0, False)
+    assert not (tmp_path / "control.sock").exists()
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.4])
+def test_a_daemon_that_is_told_to_end_during_its_start_ends_in_order(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]], after: float
+) -> None:
+    daemon = start(running, tmp_path, "run", ANSWERED, f"--set=camera.source=loop:{clip}", bundle=bundle)
+    wait_until(lambda: handles_sigterm(daemon))
+    time.sleep(after)
+
+    said = ended_by_many_signals(daemon)
+
+    assert (daemon.returncode, "Traceback" in said) == (0, False)
     assert not (tmp_path / "control.sock").exists()
 
 
