@@ -100,10 +100,11 @@ class House:
 
 
 class Systemd:
-    """Hears READY on a real socket."""
+    """Hears READY and the watchdog's pings on a real socket."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.pings = 0
         self._ready = threading.Event()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
@@ -128,6 +129,7 @@ class Systemd:
         while message := self._socket.recv(4096):
             if b"READY=1" in message:
                 self._ready.set()
+            self.pings += b"WATCHDOG=1" in message
 
 
 @dataclass

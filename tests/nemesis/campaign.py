@@ -1,18 +1,23 @@
 """Faults for a given time against a real daemon and a real broker.
 
-`python campaign.py --minutes 60 --seed 1`: each schedule has its own seed, counted up from the first. One
-that breaks a promise is shrunk and written to `schedules/`, where it is a test (`make soak`).
+`python campaign.py --minutes 60 --seed 1`: each schedule has its own seed, counted up from the first. What
+each showed is written to a record; one that breaks a promise is shrunk at the end and written to
+`schedules/`, where it is a test (`make soak`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
-import os
 import sys
 import tempfile
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
@@ -51,22 +56,81 @@ def breaks(schedule: Schedule) -> bool:
     return False
 
 
-def campaign(seed: int, minutes: float, seconds: float) -> int:
-    """Schedules of so many seconds until the time is over; how many of them broke a promise."""
-    until, failures = time.monotonic() + 60 * minutes, 0
-    while time.monotonic() < until:
-        schedule = draw(seed, seconds)
+class Record:
+    """What each schedule showed, a line of JSON for each; a campaign that was broken off goes on with it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        lines = file.read_text().splitlines() if file.exists() else []
+        self.done: dict[int, dict[str, Any]] = {line["seed"]: line for line in map(json.loads, lines)}
+
+    def add(self, seed: int, schedule: Schedule, figures: Figures, broken: str | None) -> None:
+        """On the disk at once."""
+        faults = Counter(f"{step.part} {step.told}" for step in schedule)
+        self.done[seed] = {"seed": seed, "broken": broken, "faults": faults, "figures": vars(figures)}
+        with self._file.open("a") as file:
+            file.write(json.dumps(self.done[seed]) + "\n")
+
+    @property
+    def broken(self) -> list[int]:
+        """Seeds whose schedule broke a promise."""
+        return [seed for seed, line in self.done.items() if line["broken"]]
+
+    def __str__(self) -> str:
+        figures = sum((Figures(**line["figures"]) for line in self.done.values()), Figures())
+        faults = sum((Counter(line["faults"]) for line in self.done.values()), Counter())
+        told = ", ".join(f"{name} {count}" for name, count in sorted(faults.items()))
+        return (
+            f"{len(self.done)} schedules, seeds {min(self.done)} to {max(self.done)}, "
+            f"{len(self.broken)} broke a promise {self.broken or ''}\n"
+            f"{figures}\n{faults.total()} steps: {told}"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which schedules are run."""
+
+    seed: int
+    """Of the first."""
+    seconds: float
+    """Length of each, until all is healed."""
+    minutes: float
+    """After which none is begun."""
+    most: int
+    """Number of schedules."""
+    jobs: int
+    """At the same time."""
+
+
+def campaign(plan: Plan, record: Record) -> None:
+    """The schedules that are not in the record yet."""
+    until = time.monotonic() + 60 * plan.minutes
+
+    def one(seed: int) -> None:
+        if time.monotonic() > until or seed in record.done:
+            return
+        schedule = draw(seed, plan.seconds)
+        figures, broken = Figures(), None
         try:
-            print(f"seed {seed}, {len(schedule)} steps: {run(schedule)}", flush=True)
-        except Broken as broken:
-            failures += 1
-            print(f"seed {seed}, {len(schedule)} steps: BROKEN: {broken}", flush=True)
-            found = HERE / "schedules" / f"seed_{seed}.json"
-            found.parent.mkdir(exist_ok=True)
-            found.write_text(to_json(shrink(schedule, breaks)))
-            print(f"its shortest schedule that fails: {found}", flush=True)
-        seed += 1
-    return failures
+            figures = run(schedule)
+        except Broken as error:
+            broken = str(error)
+        record.add(seed, schedule, figures, broken)
+        print(f"seed {seed}, {len(schedule)} steps: {broken or figures}", flush=True)
+
+    with ThreadPoolExecutor(plan.jobs) as pool:
+        for _ in pool.map(one, range(plan.seed, plan.seed + plan.most)):
+            pass
+
+
+def keep_the_shortest(seed: int, seconds: float) -> None:
+    """Shrink a schedule that broke a promise, and keep what is left as a test."""
+    file = HERE / "schedules" / f"seed_{seed}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(to_json(draw(seed, seconds)))
+    file.write_text(to_json(shrink(draw(seed, seconds), breaks)))
+    print(f"the shortest schedule of seed {seed} that fails: {file}", flush=True)
 
 
 def main() -> None:
@@ -75,15 +139,22 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--seconds", type=float, default=40, help="length of one schedule")
+    parser.add_argument("--most", type=int, default=1000, help="number of schedules")
+    parser.add_argument("--jobs", type=int, default=1, help="schedules at the same time")
+    parser.add_argument("--record", type=Path, help="file of what was shown, which is not done again")
     parser.add_argument("--schedule", type=Path, help="run this one instead")
     parser.add_argument("--steps", action="store_true", help="print each step")
     chosen = parser.parse_args()
     logging.basicConfig(level="INFO" if chosen.steps else "WARNING", format="%(message)s")
-    os.nice(8)
     if chosen.schedule:
         print(run(from_json(chosen.schedule.read_text())))
-    else:
-        sys.exit(campaign(chosen.seed, chosen.minutes, chosen.seconds) > 0)
+        return
+    record = Record(chosen.record or Path(tempfile.gettempdir()) / f"nemesis-{chosen.seed}.jsonl")
+    campaign(Plan(chosen.seed, chosen.seconds, chosen.minutes, chosen.most, chosen.jobs), record)
+    print(record)
+    for seed in record.broken:
+        keep_the_shortest(seed, chosen.seconds)
+    sys.exit(bool(record.broken))
 
 
 if __name__ == "__main__":

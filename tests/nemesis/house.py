@@ -12,13 +12,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psutil
 from schedule import Step
-from witness import Broken, Witness
+from witness import WATCHDOG_S, Broken, Witness
 
 from brokers import Ear, Gate, Mosquitto
 from edgetpu_bundle import add_edgetpu_files, make_coral_python
@@ -39,6 +40,8 @@ PATIENCE_S = 240
 """Seconds for a start, an end and what is owed; a hang is caught, not a speed."""
 
 
+IN_THE_START_S = 0.3
+"""Seconds from its first step until a daemon is told to end during its start."""
 YEAR_S = 365 * 86_400
 CLOCKS = {"a year ahead": YEAR_S, "a year behind": -YEAR_S, "right": 0}
 """Seconds by which the daemon's wall clock is shifted."""
@@ -145,7 +148,7 @@ class House:
 
     def __init__(self, folder: Path, broker: Mosquitto) -> None:
         self._folder = folder
-        self._stack = contextlib.ExitStack()
+        self._stack, self._not_heard = contextlib.ExitStack(), contextlib.ExitStack()
         self._line = self._stack.enter_context(Line(broker.port))
         self._line.open()
         self._ear = self._stack.enter_context(Ear(broker.port, (f"{ROOT}/event",)))
@@ -179,6 +182,7 @@ class House:
     ) -> None:
         self._process.kill()
         self._process.wait()
+        self._not_heard.close()
         self._stack.close()
 
     def live(self, seconds: float) -> None:
@@ -190,7 +194,8 @@ class House:
                 time.sleep(1.0)
                 self._start()
             with contextlib.suppress(psutil.NoSuchProcess):  # it ended just now
-                self.witness.look(psutil.Process(self._process.pid), time.monotonic() - self._started)
+                since_start = time.monotonic() - self._started
+                self.witness.look(psutil.Process(self._process.pid), since_start, self._systemd.pings)
             time.sleep(0.05)
 
     def tell(self, step: Step) -> None:
@@ -216,12 +221,19 @@ class House:
         self._tell_accelerator("well")
         self._clock.become("right")
         self._point("one")
-        self._tell_daemon("SIGTERM")
+        self._live_until_paid()
+        self._end(signal.SIGTERM)
+        if self.witness.owes(self._heard()):  # what it made last may lie on the disk
+            self._start()
+            self._live_until_paid()
+            self._end(signal.SIGTERM)
+        self.witness.judge(self._heard())
+
+    def _live_until_paid(self) -> None:
+        """Events that are owed have arrived."""
         deadline = time.monotonic() + PATIENCE_S
         while self.witness.owes(self._heard()) and time.monotonic() < deadline:
             self.live(0.5)
-        self._end(signal.SIGTERM)
-        self.witness.judge(self._heard())
 
     def _tell_broker(self, told: str) -> None:
         self._line.close()
@@ -237,10 +249,20 @@ class House:
         if told == "stalls":
             self._camera.stall()
             return
+        if told == "hangs":
+            self._stop_capture()
+            return
         self._camera.die()
         self._stage.looks = told
         if told != "dies":
             self._camera.come_back()
+
+    def _stop_capture(self) -> None:
+        """As a driver that hangs: the process that has the camera open does nothing any more."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self._process.pid).children():
+                if self.witness.has_camera_open(child):
+                    child.suspend()
 
     def _tell_accelerator(self, told: str) -> None:
         self._fault.unlink(missing_ok=True)
@@ -284,8 +306,16 @@ class House:
             self._start_second()
         elif told == "restart":
             self._ear.say(f"{ROOT}/cmd/restart")
-        else:
-            self._end(signal.Signals[told])
+        elif how := told.removesuffix(" in the start"):
+            self._end(signal.Signals[how])
+            if how != told:
+                self._begin()
+                self._wait(
+                    lambda: _handles_sigterm(self._process.pid) or self._process.poll() is not None,
+                    "it takes no signal",
+                )
+                time.sleep(IN_THE_START_S)
+                self._end(signal.Signals[how])
             self._start()
 
     def _tell_mute(self, told: str) -> None:
@@ -294,52 +324,64 @@ class House:
             return
         if told == "off":
             self.witness.unmuting()
-        answer: object = None
         try:
             answer = ask(self._folder / "control.sock", "mute" if told == "on" else "unmute")
         except EdgeError as error:
-            answer = error
-        if told == "on" and self._process.poll() is None:
-            if not (isinstance(answer, dict) and answer["muted"]):
+            self._wait(lambda: self._process.poll() is not None, f"{told}: {error}, and it goes on")
+            return  # it was ending
+        if told == "on":
+            if not answer["muted"]:
                 raise Broken(f"a mute was answered by {answer}")
-            self.witness.muted()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self.witness.muted(psutil.Process(self._process.pid))
 
     def _start_second(self) -> None:
         if self._process.poll() is not None:
             return
-        done = subprocess.run(
-            self._command(), env=self._environment(), capture_output=True, text=True, timeout=PATIENCE_S
-        )
+        try:
+            done = subprocess.run(
+                self._command(), env=self._environment(), capture_output=True, text=True, timeout=PATIENCE_S
+            )
+        except subprocess.TimeoutExpired:
+            raise Broken(f"a second daemon goes on for {PATIENCE_S} s") from None
         if done.returncode != 1 or "another oahega-edge uses" not in done.stderr:
             raise Broken(f"a second daemon ended with {done.returncode}: {done.stderr[-300:]}")
 
     def _start(self) -> None:
-        self.witness.figures.starts += 1
-        notify = self._folder / "notify"
-        with Systemd(notify) as systemd:
-            with self._log.open("w") as output:
-                self._process = subprocess.Popen(
-                    self._command(),
-                    env=self._environment() | {"NOTIFY_SOCKET": str(notify)},
-                    stdout=output,
-                    stderr=output,
-                )
-            self._started = time.monotonic()
-            wait_until(lambda: systemd.is_ready() or self._process.poll() is not None, PATIENCE_S)
+        self._begin()
+        self._wait(lambda: self._systemd.is_ready() or self._process.poll() is not None, "it is not READY")
         self.witness.figures.started_after.append(time.monotonic() - self._started)
         log.info("started after %.1f s", self.witness.figures.started_after[-1])
+
+    def _begin(self) -> None:
+        """Without a wait for READY."""
+        self.witness.figures.starts += 1
+        self.witness.started()
+        self._not_heard.close()
+        self._systemd = self._not_heard.enter_context(Systemd(self._folder / "notify"))
+        told = {"NOTIFY_SOCKET": str(self._systemd.path), "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6))}
+        with self._log.open("w") as output:
+            self._process = subprocess.Popen(
+                self._command(), env=self._environment() | told, stdout=output, stderr=output
+            )
+        self._started = time.monotonic()
+
+    def _wait(self, condition: Callable[[], object], otherwise: str) -> None:
+        """Broken when the condition does not come true."""
+        try:
+            wait_until(condition, PATIENCE_S)
+        except AssertionError:
+            raise Broken(f"{otherwise} after {PATIENCE_S} s: {self._said()[-1500:]}") from None
 
     def _end(self, how: signal.Signals) -> None:
         was_alive = self._process.poll() is None
         told_at = time.monotonic()
         self._process.send_signal(how)
-        self._process.wait(PATIENCE_S)
+        self._wait(lambda: self._process.poll() is not None, f"{how.name} has not ended it")
         self.witness.figures.ended_after.append(time.monotonic() - told_at)
         log.info("ended after %.1f s", self.witness.figures.ended_after[-1])
         whole = was_alive and how == signal.SIGTERM and self._disk_is_well
-        # As Python ends, a signal does what it does by default.
-        was_ending = self._process.returncode == -how and "command restart" in self._said()
-        if whole and self._process.returncode != 0 and not was_ending:
+        if how == signal.SIGTERM and (self._process.returncode < 0 or (whole and self._process.returncode)):
             raise Broken(f"SIGTERM ended it with {self._process.returncode}: {self._said()}")
         self._after_the_end(whole)
 
@@ -368,6 +410,14 @@ class House:
             STATE_DIRECTORY=str(self._disk.folder), RUNTIME_DIRECTORY=str(self._folder), NOTIFY_SOCKET=""
         )
         return own | self._clock.environment | {"FAULTY_RUNTIME_FILE": str(self._fault)}
+
+
+def _handles_sigterm(pid: int) -> bool:
+    """See proc_pid_status(5)."""
+    with contextlib.suppress(OSError):
+        caught = Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2].split()
+        return bool(caught) and bool(int(caught[0], 16) >> (signal.SIGTERM - 1) & 1)
+    return False
 
 
 def _mount(*words: str | Path) -> None:

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 FAULTS = {
     "broker": ("away", "slow", "half-open", "refusing", "well"),
     "disk": ("full", "read-only", "slow", "well", "well"),
-    "camera": ("stalls", "dies", "black", "frozen", "well", "well"),
+    "camera": ("stalls", "dies", "hangs", "black", "frozen", "well", "well"),
     "accelerator": ("abort", "hang", "well"),
     "clock": ("a year ahead", "a year behind", "right", "right"),
     "bundle": ("one", "two", "bad", "one"),
     "settings": ("0", "1"),
-    "daemon": ("SIGKILL", "SIGTERM", "second", "restart"),
-    "mute": ("on", "off", "on by MQTT", "off"),
+    "daemon": ("SIGKILL", "SIGTERM", "second", "restart", "SIGKILL in the start", "SIGTERM in the start"),
+    "mute": ("on", "off", "on", "off", "on by MQTT"),
 }
 """What each part of a device's surroundings may be told; `well` heals."""
 
@@ -34,11 +34,17 @@ Schedule = tuple[Step, ...]
 
 
 def draw(seed: int, seconds: float) -> Schedule:
-    """The same for the same seed."""
+    """The same for the same seed. Every second schedule leaves out some of the parts.
+
+    What is left then meets longer, a daemon that lives long above all (Groce et al. 2012, Swarm Testing).
+    """
     chance = random.Random(seed)
+    parts = list(FAULTS)
+    if chance.random() < 0.5:
+        parts = chance.sample(parts, chance.randint(3, len(parts) - 1))
     steps: list[Step] = []
     while sum(step.after for step in steps) < seconds:
-        part = chance.choice(list(FAULTS))
+        part = chance.choice(parts)
         steps.append(Step(round(chance.uniform(0.2, 3.0), 2), part, chance.choice(FAULTS[part])))
     return tuple(steps)
 

@@ -19,10 +19,47 @@ MORE_DESCRIPTORS, MORE_MB = 24, 60
 """Most growth after a start has settled."""
 SETTLED_AFTER = 15.0
 """Seconds after a start."""
+WATCHDOG_S = 30.0
+"""As in systemd's unit: a daemon that is silent for longer is killed."""
 
 
 class Broken(AssertionError):
     """A promise that was not kept."""
+
+
+class Deadline:
+    """Seconds in which a daemon and its children must do something.
+
+    The time in which they waited for a processor that others had does not count (/proc/PID/schedstat).
+    """
+
+    def __init__(self, process: psutil.Process, seconds: float) -> None:
+        self._process = process
+        self._seconds = seconds
+        self._began, self._waited = time.monotonic(), _waited_for_processors(process)
+
+    @property
+    def since(self) -> float:
+        """Seconds by the clock."""
+        return time.monotonic() - self._began
+
+    @property
+    def is_over(self) -> bool:
+        if self.since <= self._seconds:
+            return False
+        waited = max(0.0, _waited_for_processors(self._process) - self._waited)
+        return self.since - waited > self._seconds
+
+
+def _waited_for_processors(process: psutil.Process) -> float:
+    """Seconds, of all threads of it and its children."""
+    nanoseconds = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for each in (process, *process.children()):
+            for file in Path(f"/proc/{each.pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):
+                    nanoseconds += int(file.read_text().split()[1])
+    return nanoseconds / 1e9
 
 
 @dataclass
@@ -41,16 +78,31 @@ class Figures:
     heard: int = 0
     owed: int = 0
     """Events that lay on the disk after a daemon had ended."""
+    frames: int = 0
+    """That were used."""
     most_mb: float = 0.0
     most_descriptors: int = 0
+    grown_mb: float = 0.0
+    """Most growth of one daemon after it had settled."""
+    grown_descriptors: int = 0
+
+    def __add__(self, other: Figures) -> Figures:
+        """Both together: counts and lists are added, of what is most the greater counts."""
+        both = {
+            name: max(mine, theirs) if name.startswith(("most", "grown")) else mine + theirs
+            for (name, mine), theirs in zip(vars(self).items(), vars(other).values(), strict=True)
+        }
+        return Figures(**both)
 
     def __str__(self) -> str:
         slowest = f", closed after at most {max(self.closed_after):.2f} s" if self.closed_after else ""
         return (
             f"{self.starts} starts within {max(self.started_after, default=0):.1f} s, "
             f"ends within {max(self.ended_after, default=0):.1f} s; {self.mutes} mutes{slowest}; "
+            f"{self.frames} frames used; "
             f"{self.made} events made, {self.heard} heard, {self.owed} on the disk between starts; "
-            f"at most {self.most_mb:.0f} MB, {self.most_descriptors} descriptors"
+            f"at most {self.most_mb:.0f} MB, {self.most_descriptors} descriptors, "
+            f"grown by at most {self.grown_mb:.1f} MB, {self.grown_descriptors} descriptors"
         )
 
 
@@ -76,27 +128,41 @@ class Witness:
         self._made: dict[str, Made] = {}
         self._owed: set[str] = set()
         self._whole_boots: set[str] = set()
-        self._closed = True
+        self._closes: Deadline | None = None
+        """While the camera may still be open after a mute."""
         self._settled: tuple[int, float, int] | None = None
+        self._pings, self._next_ping = -1, Deadline(psutil.Process(), WATCHDOG_S)
+        self._made_before = 0
 
-    def muted(self) -> None:
+    def muted(self, process: psutil.Process) -> None:
         """A mute was answered just now."""
         self.figures.mutes += self.muted_at is None
         self.muted_at = self.muted_at or time.monotonic()
-        self._closed = False
+        self._closes = Deadline(process, CLOSED_WITHIN)
 
     def unmuting(self) -> None:
         """From now on the camera may be open."""
         self.muted_at = None
 
-    def look(self, process: psutil.Process, since_start: float) -> None:
-        """What must hold at any moment."""
+    def look(self, process: psutil.Process, since_start: float, pings: int) -> None:
+        """What must hold at any moment. `pings`: of the watchdog since the start."""
         self._read_notes()
         self._see_camera(process)
         self._see_growth(process, since_start)
+        if pings != self._pings:
+            self._pings, self._next_ping = pings, Deadline(process, WATCHDOG_S)
+        if self._next_ping.is_over:
+            raise Broken(f"silent for {self._next_ping.since:.0f} s: the watchdog would have killed it")
+
+    def started(self) -> None:
+        """Another daemon, whose pings and events count anew."""
+        self._pings = -1
+        self._read_notes()
+        self._made_before = len(self._made)
 
     def ended(self, state: Path, whole: bool) -> None:
         """A daemon has ended: what lies in its store is owed. `whole`: all that it made is owed."""
+        self._closes = None  # whatever was open is closed by its end
         copy = state.with_name("copy")
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(state, copy, ignore=shutil.ignore_patterns("fill"))
@@ -106,8 +172,8 @@ class Witness:
                 each.event.id for each in store.after(0, 1_000_000) if isinstance(each.event, Event)
             }
         self.figures.owed = len(self._owed)
-        if whole and self._made:
-            self._whole_boots.add(list(self._made.values())[-1].boot)
+        if whole:
+            self._whole_boots |= {made.boot for made in list(self._made.values())[self._made_before :]}
 
     def owes(self, heard: list[str]) -> set[str]:
         """Events that must still arrive."""
@@ -136,6 +202,7 @@ class Witness:
         self._read += len(whole)
         for kind, moment, *words in map(str.split, whole.splitlines()):
             late = self.muted_at is not None and float(moment) > self.muted_at
+            self.figures.frames += kind == "frame"
             if kind == "frame" and late:
                 raise Broken("a frame was used while muted")
             if kind == "event":
@@ -148,15 +215,16 @@ class Witness:
         if self.muted_at is None:
             return
         since = time.monotonic() - self.muted_at
-        is_open = any(map(self._is_connected, (process, *process.children())))
-        if not is_open and not self._closed:
-            self._closed = True
+        is_over = self._closes is None or self._closes.is_over
+        is_open = any(map(self.has_camera_open, (process, *process.children())))
+        if not is_open and self._closes is not None:
+            self._closes = None
             self.figures.closed_after.append(since)
-        if is_open and (self._closed or since > CLOSED_WITHIN):
+        if is_open and is_over:
             raise Broken(f"the camera is open {since:.1f} s after a mute")
 
-    def _is_connected(self, process: psutil.Process) -> bool:
-        """To the camera."""
+    def has_camera_open(self, process: psutil.Process) -> bool:
+        """Whether it is connected to the camera."""
         with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
             ends = process.net_connections("tcp")
             return any(each.raddr and each.raddr.port == self._camera_port for each in ends)
@@ -171,6 +239,8 @@ class Witness:
         if self._settled is None or self._settled[0] != process.pid:
             self._settled = (process.pid, megabytes, descriptors)
         _, first_mb, first_descriptors = self._settled
+        self.figures.grown_mb = max(self.figures.grown_mb, megabytes - first_mb)
+        self.figures.grown_descriptors = max(self.figures.grown_descriptors, descriptors - first_descriptors)
         if megabytes - first_mb > MORE_MB or descriptors - first_descriptors > MORE_DESCRIPTORS:
             raise Broken(
                 f"grew from {first_mb:.0f} MB, {first_descriptors} descriptors "
