@@ -34,6 +34,7 @@ from oahega_edge.bundles.load import seal
 
 PACKAGED = Path(__file__).resolve().parents[2] / "edge/oahega_edge/bundles/default"
 OLD, NEW, CRASHING, BLIND, INTERRUPTED = "0.9.1", "0.9.2", "0.9.3", "0.9.4", "0.9.5"
+CAMERA_PASSWORD = "the-camera's-canary"
 
 pytestmark = pytest.mark.fleet
 
@@ -147,6 +148,28 @@ def test_only_root_can_read_the_secrets_on_a_device(fleet: Fleet) -> None:
     assert modes.splitlines() == ["400 root", "700 root"]
     assert as_pi == ""
     assert elsewhere.split() == ["/etc/credstore/oahega-edge.mqtt-password"]
+
+
+def test_the_password_of_a_camera_reaches_the_service_and_nobody_else(fleet: Fleet) -> None:
+    host = fleet.devices[0]
+    file = "/etc/credstore/oahega-edge.camera-password"
+    rotate = ("playbooks/rotate-credentials.yml", "--limit", f"{fleet.broker.name},{host.name}")
+    wish = {
+        "oahega_edge_camera_password": CAMERA_PASSWORD,
+        "oahega_edge_settings": {"camera": {"user": "pi"}},
+    }
+
+    given = fleet.play(*rotate, "-vvv", "--diff", **wish)
+    mode = host.inside("stat", "-c", "%a %U", file)
+    handed_over = host.inside("cat", "/run/credentials/oahega-edge.service/camera-password")
+    taken = fleet.play(*rotate)
+
+    assert given.code == 0, given.text[-6000:]
+    assert CAMERA_PASSWORD not in given.text
+    assert (mode.strip(), handed_over) == ("400 root", CAMERA_PASSWORD)
+    assert taken.code == 0, taken.text[-6000:]
+    assert host.inside("stat", file, check=False) == ""
+    fleet.assert_healthy(host, OLD)
 
 
 def test_only_the_device_that_asks_for_extras_has_them(fleet: Fleet) -> None:
