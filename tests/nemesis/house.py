@@ -158,7 +158,8 @@ class House:
         self._stack.callback(self._disk.close)
         (folder / "notes").touch()
         self.witness = Witness(folder / "notes", int(self._camera.url.rpartition(":")[2].split("/")[0]))
-        self._disk_is_well = True
+        self._disk_is_well = self._disk_was_well = True
+        """Now, and since the daemon started."""
         for name in ("one", "two", "bad"):
             change(make_bundle(folder / "bundles" / name), "name", name)
             add_edgetpu_files(folder / "bundles" / name)
@@ -243,6 +244,7 @@ class House:
 
     def _tell_disk(self, told: str) -> None:
         self._disk_is_well = told == "well"
+        self._disk_was_well &= self._disk_is_well
         self._disk.become(told)
 
     def _tell_camera(self, told: str) -> None:
@@ -357,6 +359,7 @@ class House:
         """Without a wait for READY."""
         self.witness.figures.starts += 1
         self.witness.started()
+        self._disk_was_well = self._disk_is_well
         self._not_heard.close()
         self._systemd = self._not_heard.enter_context(Systemd(self._folder / "notify"))
         told = {"NOTIFY_SOCKET": str(self._systemd.path), "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6))}
@@ -392,7 +395,7 @@ class House:
             log.info("ended with %d: %s", self._process.returncode, said.splitlines()[-1])
         if "Traceback" in said or (self._process.returncode > 0 and "oahega-edge: " not in said):
             raise Broken(f"it ended with {self._process.returncode}: {said[-1500:]}")
-        self.witness.ended(self._disk.folder, whole)
+        self.witness.ended(self._disk.folder, whole=whole, disk_was_well=self._disk_was_well)
 
     def _heard(self) -> list[str]:
         return [json.loads(each.text)["id"] for each in list(self._ear.heard)]

@@ -19,6 +19,8 @@ MORE_DESCRIPTORS, MORE_MB = 24, 60
 """Most growth after a start has settled."""
 SETTLED_AFTER = 15.0
 """Seconds after a start."""
+COMMITTED_WITHIN = 1.0
+"""Seconds from an event until it is on a disk that is well."""
 WATCHDOG_S = 30.0
 """As in systemd's unit: a daemon that is silent for longer is killed."""
 
@@ -77,7 +79,7 @@ class Figures:
     made: int = 0
     heard: int = 0
     owed: int = 0
-    """Events that lay on the disk after a daemon had ended."""
+    """Events that lay, or must have lain, on the disk after a daemon had ended."""
     frames: int = 0
     """That were used."""
     most_mb: float = 0.0
@@ -133,12 +135,16 @@ class Witness:
         self._settled: tuple[int, float, int] | None = None
         self._pings, self._next_ping = -1, Deadline(psutil.Process(), WATCHDOG_S)
         self._made_before = 0
+        self._taken = self._committed = 0
+        """Events made before the last look at `_commits`, and those that were committed by then."""
+        self._commits = Deadline(psutil.Process(), COMMITTED_WITHIN)
 
     def muted(self, process: psutil.Process) -> None:
         """A mute was answered just now."""
-        self.figures.mutes += self.muted_at is None
-        self.muted_at = self.muted_at or time.monotonic()
-        self._closes = Deadline(process, CLOSED_WITHIN)
+        if self.muted_at is None:
+            self.figures.mutes += 1
+            self.muted_at = time.monotonic()
+            self._closes = Deadline(process, CLOSED_WITHIN)
 
     def unmuting(self) -> None:
         """From now on the camera may be open."""
@@ -148,6 +154,9 @@ class Witness:
         """What must hold at any moment. `pings`: of the watchdog since the start."""
         self._read_notes()
         self._see_camera(process)
+        if self._commits.is_over:
+            self._committed = self._taken
+            self._taken, self._commits = len(self._made), Deadline(process, COMMITTED_WITHIN)
         self._see_growth(process, since_start)
         if pings != self._pings:
             self._pings, self._next_ping = pings, Deadline(process, WATCHDOG_S)
@@ -158,10 +167,13 @@ class Witness:
         """Another daemon, whose pings and events count anew."""
         self._pings = -1
         self._read_notes()
-        self._made_before = len(self._made)
+        self._made_before = self._committed = self._taken = len(self._made)
 
-    def ended(self, state: Path, whole: bool) -> None:
-        """A daemon has ended: what lies in its store is owed. `whole`: all that it made is owed."""
+    def ended(self, state: Path, *, whole: bool, disk_was_well: bool) -> None:
+        """A daemon has ended: what lies in its store is owed.
+
+        `whole`: all that it made is owed. `disk_was_well`: all that it had the time to commit is owed.
+        """
         self._closes = None  # whatever was open is closed by its end
         copy = state.with_name("copy")
         shutil.rmtree(copy, ignore_errors=True)
@@ -171,6 +183,8 @@ class Witness:
             self._owed |= {
                 each.event.id for each in store.after(0, 1_000_000) if isinstance(each.event, Event)
             }
+        if disk_was_well:
+            self._owed |= set(list(self._made)[self._made_before : self._committed])
         self.figures.owed = len(self._owed)
         if whole:
             self._whole_boots |= {made.boot for made in list(self._made.values())[self._made_before :]}
