@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 import tempfile
 import time
@@ -145,6 +146,9 @@ def main() -> None:
     parser.add_argument("--schedule", type=Path, help="run this one instead")
     parser.add_argument("--steps", action="store_true", help="print each step")
     chosen = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda *ignored: sys.exit("told to end")
+    )  # so that the houses are left in order
     logging.basicConfig(level="INFO" if chosen.steps else "WARNING", format="%(message)s")
     if chosen.schedule:
         print(run(from_json(chosen.schedule.read_text())))
