@@ -378,13 +378,14 @@ def show_config(
 @app.command()
 def page(config: ConfigOption = None, settings: SetOption = None, instance: OwnInstanceOption = None) -> None:
     """Serve the device's own page, which shows what the running daemon sees."""
+    from oahega_edge.child import bare_environment
     from oahega_edge.page.command import page_command
     from oahega_edge.service.setup import read_setup
 
     setup = read_setup(_layers(config, settings, instance=instance))
     command = page_command(setup.settings, os.environ, instance)
     # Another program in this process: without the models and settings it takes half of the memory.
-    os.execv(command[0], command)
+    os.execve(command[0], command, bare_environment())
 
 
 @app.command()

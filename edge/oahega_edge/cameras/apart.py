@@ -13,7 +13,6 @@ import mmap
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -26,8 +25,8 @@ import numpy as np
 from oahega_edge.cameras.opencv import OPEN_SECONDS, OpenCvCamera
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame, Pixels
+from oahega_edge.child import ChildProcess
 from oahega_edge.errors import CameraError, CameraStalled
-from oahega_edge.runtimes.child import bare_environment
 from oahega_edge.runtimes.worker import end_with_parent
 from oahega_edge.secret import forbid_dumps
 
@@ -123,24 +122,10 @@ class _Child:
         self._shared: Pixels = np.empty(0, np.uint8)
         self._memory = os.memfd_create("oahega-frame", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # the child cannot take it from us
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        their_lifeline, self._lifeline = os.pipe()
-        handed_over = (theirs.fileno(), self._memory, their_lifeline)
         start = f"import sys; {_PLACE!r} in sys.path or sys.path.insert(0, {_PLACE!r}); {_SERVE}"
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", start, *map(str, handed_over)],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # the daemon's stdout is for machines
-                pass_fds=handed_over,
-                env=bare_environment(),
-            )
-        except BaseException:
-            self._release()
-            raise
-        finally:
-            theirs.close()
-            os.close(their_lifeline)
+        command = [sys.executable, "-I", "-c", start]
+        self._process = ChildProcess(command, self._memory, socket.SOCK_SEQPACKET)
+        self._channel = self._process.channel
 
     @property
     def pid(self) -> int:
@@ -167,7 +152,8 @@ class _Child:
             return None
         except OSError:
             pass
-        raise CameraError(f"the process of camera {self._name} ended ({self._how_it_ended()})")
+        fate = self._process.fate(REAP_SECONDS) or "closed its connection"
+        raise CameraError(f"the process of camera {self._name} {fate}")
 
     def pixels(self, shape: list[int]) -> Pixels:
         """The frame in the shared memory, as a copy: the next one takes its place."""
@@ -183,27 +169,8 @@ class _Child:
 
     def close(self) -> None:
         """Let it close its camera, and kill it when it takes its time."""
-        self._channel.close()
-        if not self._hangs:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(FAREWELL_SECONDS)
-        self._process.kill()
-        try:
-            self._process.wait(REAP_SECONDS)
-        except subprocess.TimeoutExpired:
+        if not self._process.end(0.0 if self._hangs else FAREWELL_SECONDS, REAP_SECONDS):
             log.warning("camera %s: its driver does not let its process go", self._name)
-        self._release()
-
-    def _how_it_ended(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self._process.wait(REAP_SECONDS)
-            return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return "it closed its connection"
-
-    def _release(self) -> None:
-        self._channel.close()
-        os.close(self._lifeline)
-        os.close(self._memory)
 
 
 _PLACE = str(Path(__file__).resolve().parents[2])

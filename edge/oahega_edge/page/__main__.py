@@ -8,6 +8,7 @@ from pathlib import Path
 
 from oahega_edge.control.client import Refused, ask
 from oahega_edge.errors import EdgeError
+from oahega_edge.secret import forbid_dumps
 from oahega_edge.text import read_text
 
 LARGEST_TOKEN = 4096
@@ -25,6 +26,7 @@ def main() -> None:
     from oahega_edge.page.connections import MOST_CONNECTIONS, BoundedConnection
     from oahega_edge.page.hub import Hub
 
+    forbid_dumps()
     options = _options()
     logging.basicConfig(level="INFO", format="%(message)s")
     token = read_text(options.token_file, LARGEST_TOKEN).strip() if options.token_file else None

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import socket
 import struct
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from oahega_edge.child import ChildProcess
 from oahega_edge.errors import AcceleratorError
 
 _WORKER = Path(__file__).with_name("worker.py")
 _LONGEST_MESSAGE = 65536
 """Bytes; what is longer is not a message."""
 _NONSENSE = "wrote something else than messages"
-_SETTINGS = "OAHEGA_"
-"""Beginning of environment variables that are settings, of which some hold secrets."""
-_NOT_FOR_THE_WORKER = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY"}
-_unreaped: list[subprocess.Popen[bytes]] = []
-"""Killed processes that had not gone yet: one in an uninterruptible USB call goes when the kernel lets it."""
+FAREWELL_S, REAPED_WITHIN_S = 2.0, 0.1
+"""Seconds for an end in order, so that the device is released, and until a killed process is gone."""
 
 
 class Child:
@@ -36,30 +29,16 @@ class Child:
         `memory`: descriptor of the shared memory, closed together with the child. `explain`: kind and text
         of an error over there to words for whoever operates the device.
         """
-        _unreaped[:] = [process for process in _unreaped if process.poll() is None]
         self._explain = explain
-        self._memory = memory
         self._ended: str | None = None
-        self._socket, theirs = socket.socketpair()
-        their_lifeline, self._lifeline = os.pipe()
-        handed_over = (theirs.fileno(), memory, their_lifeline)
         try:
-            self._process = subprocess.Popen(
-                [python, "-I", _WORKER, runtime, *map(str, handed_over)],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # the daemon's stdout is for machines
-                pass_fds=handed_over,
-                env=bare_environment(),
-            )
+            self._process = ChildProcess([python, "-I", _WORKER, runtime], memory)
         except OSError as error:
-            self._release()
             raise AcceleratorError(
                 f"the accelerator's interpreter {python} cannot be started ({error.strerror}); "
                 "correct its path or leave it out"
             ) from None
-        finally:
-            theirs.close()
-            os.close(their_lifeline)
+        self._socket = self._process.channel
 
     @property
     def pid(self) -> int:
@@ -96,8 +75,7 @@ class Child:
     def failed(self, how: str) -> AcceleratorError:
         """The error to raise for what no healthy child does; the process is gone by then."""
         self._ended = how
-        self._socket.close()
-        self._kill()
+        self._process.end(0.0, REAPED_WITHIN_S)
         return AcceleratorError(f"the accelerator's process {how}")
 
     def close(self) -> None:
@@ -105,10 +83,7 @@ class Child:
         if self._ended is not None:
             return
         self._ended = "was closed"
-        self._socket.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(2.0)
-        self._kill()
+        self._process.end(FAREWELL_S, REAPED_WITHIN_S)
 
     def _receive(self, seconds: float) -> Any:
         until = time.monotonic() + seconds
@@ -138,36 +113,4 @@ class Child:
         return bytes(parts)
 
     def _how_it_ended(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self._process.wait(0.2)
-            return f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with {code}"
-        return "closed its side"
-
-    def _kill(self) -> None:
-        self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.1)
-        if self._process.returncode is None:
-            _unreaped.append(self._process)
-        self._release()
-
-    def _release(self) -> None:
-        self._socket.close()
-        os.close(self._lifeline)
-        os.close(self._memory)
-
-
-def bare_environment() -> dict[str, str]:
-    """What a child process may know: nothing of the settings, of systemd and of credentials."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _NOT_FOR_THE_WORKER and not name.startswith(_SETTINGS)
-    }
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"
+        return self._process.fate(0.2) or "closed its side"
