@@ -62,7 +62,7 @@ def test_how_a_child_ended_is_said_for_every_code_and_signal(program: str, fate:
 def test_a_start_that_fails_leaves_nothing_open(program: str) -> None:
     before = descriptors()
 
-    with pytest.raises(OSError, match="No such file|Permission denied|Is a directory"):
+    with pytest.raises(OSError, match=r"No such file|Permission denied|Is a directory"):
         ChildProcess([program], os.memfd_create("memory"))
 
     assert descriptors() == before
