@@ -8,22 +8,29 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 import numpy as np
 import pytest
 
-from brokers import Ear, Mosquitto
+from brokers import Ear, Mosquitto, free_port
 from canary import ADDRESSES, CANARY
 from edgetpu_bundle import add_edgetpu_files, make_coral_python
 from mini_bundle import make_bundle
 from network_camera import HttpCamera
 from oahega_edge.control.client import ask
 from oahega_edge.errors import EdgeError, SettingsError
-from oahega_edge.service.assembly import camera_address, make_camera
+from oahega_edge.page.command import page_command
+from oahega_edge.publishers.broker import tls_context
+from oahega_edge.secret import Hidden
+from oahega_edge.service.assembly import camera_address, make_camera, mqtt_options
 from oahega_edge.service.settings import Settings, read_layers
+from page.served import listens
 from waiting import PATIENCE, wait_until
 
 KEYS = [
@@ -105,15 +112,57 @@ def test_a_user_beside_another_or_without_an_address_is_refused(source: str) -> 
         read_layers(Path(os.devnull), environment, []).resolve()
 
 
+SECRETS = {
+    f"{section}.{key}"
+    for section, key in KEYS
+    if (section, key) != ("camera", "source")
+    and (Settings.model_fields[section].annotation.model_fields[key].annotation is Hidden or "_file" in key)  # type: ignore[union-attr]
+}
+"""Settings that hold a secret or name a file with one, besides the camera's address."""
+OF_TLS = {"mqtt.ca_file", "mqtt.cert_file", "mqtt.key_file"}
+WRONG_FILES = {
+    "long": f"{CANARY} " * 100_000,
+    "binary": f"\0\xff{CANARY}",
+    "lines": f"{CANARY}\n{CANARY}\n",
+    "short": f"{CANARY}"[:9],
+    "begun": f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\n",
+}
+
+
+@pytest.mark.parametrize("content", WRONG_FILES.values(), ids=WRONG_FILES)
+@pytest.mark.parametrize("setting", sorted(SECRETS - {"camera.user", "mqtt.username"}))
+def test_no_error_of_a_file_repeats_what_is_in_it(setting: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content.encode("latin-1"))
+    beside = {"OAHEGA_CAMERA_SOURCE": "rtsp://cam/1", "OAHEGA_CAMERA_USER": "me", "OAHEGA_PAGE_PORT": "8321"}
+    named = {"OAHEGA_" + setting.replace(".", "_").upper(): str(tmp_path / "file")}
+    if setting == "mqtt.key_file":
+        named["OAHEGA_MQTT_CERT_FILE"] = str(tmp_path / "file")
+    said: list[str] = []
+    try:
+        settings = read_layers(Path(os.devnull), COMPLETE | beside | named, []).resolve()
+        said.append(repr(settings))
+        said.append(repr(page_command(settings, {}, None)))
+        camera_address(settings, {})
+        options = mqtt_options(settings, {})
+        said.append(repr(options))
+        tls_context(options)
+    except EdgeError as error:
+        said += [str(error), repr(error), str(error.__cause__), str(error.__context__)]
+
+    assert said
+    assert not [text for text in said if CANARY[:9] in text]
+
+
 class House:
-    """A daemon with a network camera, a broker and an accelerator's process, and secrets everywhere."""
+    """A daemon with a camera, a broker, an accelerator and a page, and secrets everywhere."""
 
     def __init__(self, folder: Path, camera: str, port: int) -> None:
         self.folder = folder
         bundle = make_bundle(folder / "bundle")
         add_edgetpu_files(bundle)
-        for name in ("camera-password", "mqtt-password"):
-            (folder / name).write_text(f"{CANARY}\n")
+        for name in ("camera-password", "mqtt-password", "page-token"):
+            (folder / name).write_text(f"{CANARY}{CANARY}\n")
+        self.page_port, self.metrics_port = free_port(), free_port()
         self.state = folder / "state"
         self.config = folder / "edge.toml"
         self.config.write_text(f"""
@@ -133,6 +182,11 @@ class House:
             password_file = "{folder / "mqtt-password"}"
             discovery = true
             commands = true
+            [page]
+            port = {self.page_port}
+            token_file = "{folder / "page-token"}"
+            [metrics]
+            port = {self.metrics_port}
             [logging]
             level = "debug"
             """)
@@ -140,11 +194,13 @@ class House:
             "RUNTIME_DIRECTORY": str(folder),
             "STATE_DIRECTORY": str(self.state),
             "OAHEGA_MQTT_USERNAME": CANARY,
+            "PYTHONFAULTHANDLER": "1",
         }
-        with (folder / "log").open("w") as log:
-            self.process = subprocess.Popen(
-                self._command("run"), env=self.environment, stdout=log, stderr=log
-            )
+        self.process, self.page = self._start("run"), self._start("page")
+
+    def _start(self, verb: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{verb}.log").open("w") as log:
+            return subprocess.Popen(self._command(verb), env=self.environment, stdout=log, stderr=log)
 
     def verb(self, verb: str, *words: str) -> str:
         done = subprocess.run(
@@ -159,9 +215,28 @@ class House:
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         return [Path("/proc") / child for task in tasks for child in task.read_text().split()]
 
-    def end(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(PATIENCE)
+    def served(self) -> str:
+        """The page with the token, a few messages of its stream, and the metrics."""
+        said = [urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics").read().decode()]
+        asks = build_opener(HTTPCookieProcessor())
+        given = Request(f"http://127.0.0.1:{self.page_port}/enter", f"token={CANARY}{CANARY}".encode())
+        given.add_header("Origin", f"http://127.0.0.1:{self.page_port}")
+        said.append(asks.open(given).read().decode())
+        with asks.open(f"http://127.0.0.1:{self.page_port}/events", timeout=PATIENCE) as stream:
+            said += [stream.readline().decode() for _ in range(20)]
+        return "\n".join(said)
+
+    def refused(self) -> str:
+        """What the page says to somebody without the token."""
+        try:
+            return urlopen(f"http://127.0.0.1:{self.page_port}/events").read().decode()
+        except HTTPError as error:
+            return f"{error.headers} {error.read().decode()}"
+
+    def end(self, how: signal.Signals) -> None:
+        for process in (self.page, self.process):
+            process.send_signal(how)
+            process.wait(PATIENCE)
 
     def _command(self, verb: str) -> list[str]:
         return [sys.executable, "-m", "oahega_edge", verb, f"--config={self.config}"]
@@ -190,27 +265,36 @@ def test_nothing_that_the_product_emits_holds_a_secret(
         }[way],
         mosquitto.port,
     )
-    expected = "stalled" if "away" in way else "live"
+    expected, crashes = "stalled" if "away" in way else "live", way == "in a file"
+    if crashes:  # this way, every setting that can hold a secret does
+        planted = tomllib.loads(house.config.read_text())
+        there = {f"{section}.{key}" for section, keys in planted.items() for key in keys}
+        assert there >= SECRETS - OF_TLS
     said: list[str] = []
 
     with Ear(mosquitto.port) as ear:
         wait_until(lambda: house.process.poll() is not None or (tmp_path / "control.sock").exists())
         wait_until(lambda: house.status()["state"]["camera"] == expected)
         wait_until(lambda: ear.on("/health"))
+        wait_until(lambda: listens(house.page_port))
         children = house.children()
-        for child in children:
-            said += [(child / name).read_bytes().decode(errors="replace") for name in ("cmdline", "environ")]
+        for process in (*children, Path(f"/proc/{house.page.pid}")):
+            said += [
+                (process / name).read_bytes().decode(errors="replace") for name in ("cmdline", "environ")
+            ]
         said.append(Path(f"/proc/{house.process.pid}/cmdline").read_text())
-        said += [json.dumps(house.status()), house.verb("config")]
+        said += [json.dumps(house.status()), house.served(), house.refused(), house.verb("config")]
         said.append(house.verb("check", "--camera", "--seconds=1"))
-        house.end()
+        house.end(signal.SIGABRT if crashes else signal.SIGTERM)
         said += [f"{each.topic} {each.text} {each.properties}" for each in ear.heard]
     with Ear(mosquitto.port) as late:
         wait_until(lambda: late.on("/info"))
         said += [each.text for each in late.heard]
-    said.append((tmp_path / "log").read_text())
+    logs = {name: (tmp_path / f"{name}.log").read_text() for name in ("run", "page")}
+    said += logs.values()
     said += [file.read_bytes().decode(errors="replace") for file in house.state.rglob("*") if file.is_file()]
 
-    assert children
+    assert len(children) >= (1 if "away" in way else 2)
+    assert ("Fatal Python error: Aborted" in logs["run"]) == crashes
     leaks = [text[max(0, text.find(CANARY) - 200) :][:400] for text in said if CANARY in text]
     assert leaks == []
