@@ -118,3 +118,25 @@ def test_every_setting_of_the_documents_exists() -> None:
     others = {"health.delivery", "health.last_event", "metrics.json", "device.txt"}
 
     assert named(rf"`((?:{sections})\.(?!py`|md`|toml`)[a-z_]+)") - others <= settings
+
+
+def promises() -> dict[str, str]:
+    """Promise -> tests that hold it, of docs/security.md."""
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    table = page.partition("## Promises and their tests")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", table, re.MULTILINE)
+    return dict(rows[1:])  # without the head
+
+
+@pytest.mark.parametrize("tests", promises().values(), ids=promises())
+def test_every_promise_names_tests_that_exist(tests: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)`(?:: )?([^;]*)", tests)
+    functions = {
+        file: re.findall(r"^def (\w+)\(", (ROOT / file).read_text(), re.MULTILINE) for file, _ in named
+    }
+    missing = {
+        name for file, names in named for name in re.findall(r"`(\w+)`", names) if name not in functions[file]
+    }
+
+    assert named
+    assert missing == set()
