@@ -157,9 +157,7 @@ release: $(VENV)/dev .venv-release/done
 
 # Asks PyPI's list of known weaknesses about every pinned package, so it needs the internet.
 audit: .venv-release/done
-	@for pins in requirements/*.txt; do echo "$$pins"; \
-	    .venv-release/bin/pip-audit --progress-spinner off --strict --disable-pip --require-hashes -r "$$pins" || failed=1; \
-	done; exit $${failed:-0}
+	.ci/audit
 
 arm64-test: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" tests/aarch64/run.sh

@@ -210,3 +210,34 @@ def test_signed_bundles_without_cryptography_name_the_extra(tmp_path: Path) -> N
 
     assert "SettingsError: bundle.public_keys asks for signed bundles" in done.stderr
     assert "oahega-edge[signed]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("says", "code", "ends_with", "sentence"),
+    [
+        ("No known vulnerabilities found", 0, 0, ""),
+        ("Found 2 known vulnerabilities in 1 package", 1, 1, "audit: known weaknesses in requirements/"),
+        (
+            "ERROR: Dependency not found on PyPI and could not be audited",
+            1,
+            2,
+            "audit: NOT AUDITED: requirem",
+        ),
+        ("Max retries exceeded: Name or service not known", 1, 2, "audit: NOT AUDITED: requirements/"),
+        ("", 127, 2, "audit: NOT AUDITED: requirements/"),
+    ],
+)
+def test_an_audit_that_could_not_ask_is_no_audit(
+    says: str, code: int, ends_with: int, sentence: str, tmp_path: Path
+) -> None:
+    asks = tmp_path / "pip-audit"
+    asks.write_text(f"#!/bin/sh\necho '{says}'\nexit {code}\n")
+    asks.chmod(0o755)
+
+    done = subprocess.run(
+        [ROOT / ".ci/audit"], env=os.environ | {"PIP_AUDIT": str(asks)}, capture_output=True, text=True
+    )
+
+    assert done.returncode == ends_with
+    assert done.stderr.startswith(sentence)
+    assert done.stderr.count("\n") == bool(sentence)
