@@ -12,6 +12,9 @@ JOBS ?= 3
 SEED ?=
 SEEDS ?= 5
 MINUTES ?= 60
+# Of the campaign, e.g. 500 short schedules, two at a time, that go on after an interrupt:
+# make nemesis MINUTES=300 SEED=1 OPTIONS="--most 500 --seconds 8 --jobs 2 --record nemesis.jsonl"
+OPTIONS ?=
 # Home Assistant for its test: this version runs on Python 3.13.0 and later.
 HASS_PYTHON ?= python3.13
 HASS_VERSION ?= 2025.4.4
@@ -144,7 +147,7 @@ installation-test: $(VENV)/dev
 	$(PYTEST) -s -p no:randomly -m long tests/fleet/long_installation.py
 
 nemesis: $(VENV)/dev
-	$(BIN)/python tests/nemesis/campaign.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python tests/nemesis/campaign.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(OPTIONS)
 
 # The tools of a release have an environment of their own.
 .venv-release/done: requirements/release.txt

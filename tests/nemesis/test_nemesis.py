@@ -9,6 +9,7 @@ from campaign import run
 from schedule import FAULTS, Schedule, draw, from_json, shrink, to_json
 
 SCHEDULES = sorted((Path(__file__).parent / "schedules").glob("*.json"))
+"""What `campaign.py` found, and what was found before it kept schedules, told again."""
 
 
 def test_a_seed_gives_the_same_schedule_each_time() -> None:
