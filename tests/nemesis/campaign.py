@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -55,6 +57,15 @@ def breaks(schedule: Schedule) -> bool:
     except Broken:
         return True
     return False
+
+
+def missing_faults() -> list[str]:
+    """What cannot fail on this machine."""
+    reasons = {
+        "the disk only gets slow: not root, who could fill it or make it read-only": os.geteuid() != 0,
+        "the clock stays right: no C compiler (cc)": shutil.which("cc") is None,
+    }
+    return [reason for reason, holds in reasons.items() if holds]
 
 
 class Record:
@@ -153,6 +164,8 @@ def main() -> None:
     if chosen.schedule:
         print(run(from_json(chosen.schedule.read_text())))
         return
+    for missing in missing_faults():
+        print(missing, flush=True)
     record = Record(chosen.record or Path(tempfile.gettempdir()) / f"nemesis-{chosen.seed}.jsonl")
     campaign(Plan(chosen.seed, chosen.seconds, chosen.minutes, chosen.most, chosen.jobs), record)
     print(record)
