@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof nemesis strange-bundles good-media homeassistant-test installation-test arm64-test release audit clean
+.PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof nemesis strange-bundles good-media homeassistant-test node-red-test installation-test arm64-test release audit clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -44,7 +44,8 @@ help:
 	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
 	@echo "make good-media                read every usual codec, picture, list and bundle and print a table"
 	@echo "make homeassistant-test        test entities and triggers in a real Home Assistant (Python 3.13)"
-	@echo "make installation-test         type the installation by hand of systemd/README.md on a booted Bookworm (root, Debian)"
+	@echo "make node-red-test             run the documents' flow in Node-RED at a broker with accounts and TLS (npm)"
+	@echo "make installation-test         type the documents' installation on a booted Bookworm and Trixie (root, Debian)"
 	@echo "make nemesis [MINUTES=60 SEED=1] faults drawn from a seed, all promises checked (root: the disk fails, too)"
 	@echo "make arm64-test                test the release on emulated aarch64, Bookworm and Trixie (root, Debian)"
 	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   collect the wheels for devices without internet"
@@ -90,10 +91,11 @@ test-portable: $(VENV)/dev
 # Tests of the MQTT contract in Node, in a browser and with AsyncAPI's parser are skipped without these packages.
 node: .cache/node/done
 
-.cache/node/done: tests/node/package.json tests/node/package-lock.json
-	mkdir -p .cache/node
-	cp $^ .cache/node/
-	npm ci --prefix .cache/node --ignore-scripts --no-audit --no-fund
+# npm packages of tests/NAME in .cache/NAME.
+.cache/%/done: tests/%/package.json tests/%/package-lock.json
+	mkdir -p $(@D)
+	cp $^ $(@D)/
+	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 check: $(VENV)/dev
@@ -139,6 +141,9 @@ $(HASS)/hass:
 
 homeassistant-test: $(VENV)/dev $(HASS)/hass
 	$(PYTEST) -s -p no:randomly -m long tests/edge/publishers/long_homeassistant.py
+
+node-red-test: $(VENV)/dev .cache/node-red/done
+	$(PYTEST) -s -p no:randomly -m long tests/edge/contract/long_node_red.py
 
 archive-proof: $(VENV)/dev
 	PYTHONPATH=edge:build:tests $(BIN)/python tests/edge/archive/proof.py

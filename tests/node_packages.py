@@ -29,9 +29,18 @@ def node(*packages: str) -> str:
 
 def browser() -> str:
     """Chromium's path, else the test is skipped."""
-    found = shutil.which("chromium")
+    return _tool("chromium", "chromium")
+
+
+def certutil() -> str:
+    """The tool for the browser's certificates, else the test is skipped."""
+    return _tool("certutil", "libnss3-tools")
+
+
+def _tool(name: str, package: str) -> str:
+    found = shutil.which(name)
     if found is None:
-        _absent("chromium is not installed (Debian's package chromium)")
+        _absent(f"{name} is not installed (Debian's package {package})")
     return str(found)
 
 

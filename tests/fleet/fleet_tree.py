@@ -1,4 +1,4 @@
-"""A Debian Bookworm tree, made once by debootstrap and kept in `.cache/` of the checkout.
+"""Trees of Debian Bookworm and Trixie, made once by debootstrap and kept in `.cache/` of the checkout.
 
 No test writes into it: hosts are overlays over it (fleet_hosts.py).
 """
@@ -33,8 +33,9 @@ PACKAGES = (
 )
 """What Raspberry Pi OS contains, and what a host without internet cannot download."""
 RECIPE = 1
-"""Raise this number when the tree is made differently; it is then made anew."""
-TREE = CACHE / f"bookworm-{RECIPE}"
+"""Raise this number when the trees are made differently; they are then made anew."""
+PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
+"""The Python of each suite; Raspberry Pi OS has the same."""
 TOOLS = ("debootstrap", "systemd-nspawn", "ip", "mount", "ssh-keygen")
 
 
@@ -49,25 +50,26 @@ def missing() -> str:
     return ""
 
 
-def ensure_tree() -> Path:
-    """Return the tree, and make it if there is none. Other processes wait meanwhile."""
+def ensure_tree(suite: str = "bookworm") -> Path:
+    """Return the tree of a suite, and make it if there is none. Other processes wait meanwhile."""
     CACHE.mkdir(exist_ok=True)
-    with (CACHE / "bookworm.lock").open("w") as lock:
+    tree = CACHE / f"{suite}-{RECIPE}"
+    with (CACHE / f"{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not TREE.is_dir():
-            partial = TREE.with_suffix(".partial")
-            _debootstrap(partial)
+        if not tree.is_dir():
+            partial = tree.with_suffix(".partial")
+            _debootstrap(suite, partial)
             _furnish(partial)
-            partial.rename(TREE)
-    return TREE
+            partial.rename(tree)
+    return tree
 
 
-def _debootstrap(folder: Path) -> None:
+def _debootstrap(suite: str, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     mirror = os.environ.get("OAHEGA_DEBIAN_MIRROR", "http://deb.debian.org/debian")
     include = f"--include={','.join(PACKAGES)}"
     subprocess.run(
-        ["debootstrap", "--variant=minbase", include, "bookworm", str(folder), mirror],
+        ["debootstrap", "--variant=minbase", include, suite, str(folder), mirror],
         check=True,
         stdout=subprocess.DEVNULL,
     )

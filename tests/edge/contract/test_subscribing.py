@@ -7,31 +7,26 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import tomllib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from brokers import Ear, Mosquitto, free_port
-from edge.mqtt_samples import BASE, QUICK, event, info, options, state
-from node_packages import browser, node
+from brokers import Ear, Mosquitto
+from documents import SUBSCRIBING, blocks, chapter
+from edge.mqtt_samples import BASE, QUICK, event, info, options
+from node_packages import node
 from oahega_edge.contract.schema_files import FOLDER
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.secret import Hidden
-from oahega_edge.tools.broker import EmbeddedBroker
 from waiting import PATIENCE, wait_until
-
-PAGE = (Path(__file__).parents[3] / "docs" / "subscribing.md").read_text(encoding="utf-8")
 
 
 def examples(section: str, language: str) -> list[str]:
-    (body,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    return re.findall(rf"^```{language}\n(.*?)^```$", body, re.DOTALL | re.MULTILINE)
+    return blocks(SUBSCRIBING, section, language)
 
 
 def at(text: str, port: int) -> str:
@@ -73,7 +68,11 @@ def test_the_page_shows_an_event_and_an_answer_that_fit_their_schemas() -> None:
 
 def test_the_page_names_every_topic_with_its_qos_and_expiry() -> None:
     contract = json.loads((FOLDER / "asyncapi.json").read_text(encoding="utf-8"))
-    rows = dict(re.findall(r"^\| `(\w+)` \| ([01] \| \S+ \|(?: \d+ s)?)", PAGE, re.MULTILINE))
+    rows = dict(
+        re.findall(
+            r"^\| `(\w+)` \| ([01] \| \S+ \|(?: \d+ s)?)", chapter(SUBSCRIBING, "Topics"), re.MULTILINE
+        )
+    )
     for name in ("availability", "info", "event", "state", "health"):
         binding = contract["operations"][f"send-{name}"]["bindings"]["mqtt"]
         expiry = binding.get("messageExpiryInterval")
@@ -110,95 +109,6 @@ def test_node(publisher: MqttPublisher, mosquitto: Mosquitto, tmp_path: Path) ->
     line = first_line([node("mqtt"), "-e", at(program, mosquitto.port)], publisher, tmp_path)
 
     assert line == "kiosk-1 t1 update happy"
-
-
-REPORTING = """
-<script>
-  const tell = () => fetch("/said", { method: "POST", body: document.getElementById("face").textContent });
-  new MutationObserver(tell).observe(document.getElementById("face"), { childList: true });
-</script>
-"""
-
-
-class Site(ThreadingHTTPServer):
-    """The page and its library for a browser, which posts what the page shows."""
-
-    def __init__(self, page: str, library: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), Visit)
-        self.files = {"/": ("text/html", page.encode()), "/mqtt.min.js": ("text/javascript", library)}
-        self.said: list[str] = []
-
-
-class Visit(BaseHTTPRequestHandler):
-    server: Site
-
-    def do_GET(self) -> None:
-        kind, body = self.server.files.get(self.path, ("text/plain", b""))
-        self.send_response(200)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        self.server.said.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *ignored: object) -> None:
-        """Not into the test's output."""
-
-
-@pytest.mark.broker
-def test_a_page_over_websockets(tmp_path: Path) -> None:
-    """The page in a real browser, with the library beside it; the broker is the demo's."""
-    with (
-        EmbeddedBroker(websocket_port=0) as broker,
-        MqttPublisher(options(broker.port), pauses=QUICK) as publisher,
-    ):
-        publisher.state(state())
-
-        assert shown_by_the_page(tmp_path, f"127.0.0.1:{broker.websocket_port}") == "Nice to see you smile!"
-
-
-def shown_by_the_page(tmp_path: Path, broker: str) -> str:
-    """What the page of the document says first, in a real browser."""
-    chromium, found = browser(), node("mqtt")
-    locate = [found, "-p", "require.resolve('mqtt')"]
-    main = Path(subprocess.run(locate, capture_output=True, text=True, check=True).stdout.strip())
-    (page,) = examples("A page in a browser", "html")
-    library = (main.parents[1] / "dist/mqtt.min.js").read_bytes()
-    with Site(page.replace("localhost:9001", broker) + REPORTING, library) as site:
-        threading.Thread(target=site.serve_forever, daemon=True).start()
-        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-        looking = subprocess.Popen(
-            [*command, f"http://127.0.0.1:{site.server_port}/"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-        try:
-            wait_until(lambda: site.said)
-        finally:
-            looking.kill()
-            looking.wait()
-            site.shutdown()
-    return site.said[0]
-
-
-@pytest.mark.broker
-def test_a_page_that_is_not_let_in_says_so(tmp_path: Path) -> None:
-    """The broker of the page's own section: no anonymous access, and another password."""
-    (tmp_path / "passwords").touch()
-    subprocess.run(["mosquitto_passwd", "-b", tmp_path / "passwords", "dashboard", "another"], check=True)
-    port = free_port()
-    extra = (
-        f"allow_anonymous false\npassword_file {tmp_path / 'passwords'}\n"
-        f"listener {port} 127.0.0.1\nprotocol websockets"
-    )
-    with Mosquitto(tmp_path, extra=extra):
-        said = shown_by_the_page(tmp_path, f"127.0.0.1:{port}")
-
-    assert said.startswith("The broker refuses this page: ")
 
 
 def test_home_assistants_automation_reads_what_is_published() -> None:
