@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+import oahega_edge
 from oahega_build.cli import app as build_verbs  # noqa: TID251 (the documents name its verbs too)
 from oahega_edge.cli import app as edge_verbs
 from oahega_edge.service.settings import Settings
@@ -140,3 +141,15 @@ def test_every_promise_names_tests_that_exist(tests: str) -> None:
 
     assert named
     assert missing == set()
+
+
+def test_one_release_is_named_everywhere() -> None:
+    example = (ROOT / "ansible/inventory/example/group_vars/devices/main.yml").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## (?:Unreleased \()?([\d.]+)", changelog, re.MULTILINE)
+    packages = named(r"oahega-edge_([\d.]+)_a\w+64\.deb")
+    folders = named(r"/opt/oahega-edge/releases/([\d.]+\d)")
+    role = set(re.findall(r'oahega_edge_release: "([\d.]+)"', example))
+
+    assert newest is not None
+    assert packages | folders | role | {newest.group(1)} == {oahega_edge.__version__}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from oahega_edge.reading.reader import Reader
     from oahega_edge.reading.stills import Face
 
-__version__ = "0.1.0"
+__version__ = "0.4.0"
 
 __all__ = ["EdgeError", "Event", "Face", "Reader", "__version__"]
 

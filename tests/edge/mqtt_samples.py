@@ -119,7 +119,7 @@ def info(**changes: object) -> Info:
     given: dict[str, object] = {
         "time": NOON,
         "device": DEVICE,
-        "release": "0.1.0",
+        "release": "0.4.0",
         "boot_id": "boot-1",
         "started": NOON,
         "labels": ("happy", "sad", "neutral"),
@@ -153,7 +153,7 @@ def health(**changes: object) -> Health:
     given: dict[str, object] = {
         "time": NOON,
         "device": DEVICE,
-        "release": "0.1.0",
+        "release": "0.4.0",
         "bundle_sha256": "a" * 64,
         "uptime_s": 12.5,
         "fps": 14.8,

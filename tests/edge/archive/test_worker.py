@@ -149,7 +149,7 @@ def test_what_arrives_while_the_worker_is_away_or_killed_is_kept_once(
     assert ask(url, "SELECT count(*) FROM summaries") == [(1,)]
     assert ask(url, "SELECT topic FROM misfits") == [(f"{BASE}/event",)]
     assert ask(url, "SELECT * FROM gaps") == []
-    assert ask(url, "SELECT release, online FROM device_care") == [("0.1.0", True)]
+    assert ask(url, "SELECT release, online FROM device_care") == [("0.4.0", True)]
 
 
 def test_a_database_that_goes_and_comes_back_costs_nothing(
