@@ -19,8 +19,8 @@ FOLDERS = ("docs", "edge", "build", "systemd", "debian", "ansible", "requirement
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(p for name in FOLDERS for p in (ROOT / name).rglob("*.md"))]
 BASES = (ROOT, ROOT / "edge", ROOT / "build", ROOT / "edge/oahega_edge", ROOT / "build/oahega_build")
 """Folders that a path in a document may start from, beside the document's own folder."""
-MADE = ("artifacts", "dist", "inventory")
-"""Folders that users fill."""
+MADE = (".cache", "artifacts", "dist", "inventory")
+"""Folders that users and verbs fill."""
 DECISIONS = ROOT / "docs/decisions"
 HISTORY = [page for page in PAGES if page.parent == DECISIONS or page.name == "CHANGELOG.md"]
 """Pages that may name what has gone since."""
