@@ -16,9 +16,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from brokers import free_port
+from edgetpu_bundle import add_edgetpu_files, make_coral_python
 from mini_bundle import change, make_bundle
 from noise_clip import make_clip
 from oahega_edge.control.client import ask
@@ -302,7 +304,7 @@ def test_a_daemon_that_is_told_to_end_many_times_ends_in_order(
     assert not (tmp_path / "control.sock").exists()
 
 
-@pytest.mark.parametrize("after", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("after", [0.0, 0.3])
 def test_a_daemon_that_is_told_to_end_during_its_start_ends_in_order(
     tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]], after: float
 ) -> None:
@@ -314,6 +316,22 @@ def test_a_daemon_that_is_told_to_end_during_its_start_ends_in_order(
 
     assert (daemon.returncode, "Traceback" in said) == (0, False)
     assert not (tmp_path / "control.sock").exists()
+
+
+def test_a_start_that_waits_for_a_hanging_accelerator_ends_at_once(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    coral = Path(shutil.copytree(bundle, tmp_path / "coral"))
+    add_edgetpu_files(coral)
+    words = ("run", ANSWERED, f"--set=camera.source=loop:{clip}", "--set=runtime.accelerator=usb")
+    python = f"--set=runtime.python={make_coral_python(tmp_path)}"
+    daemon = start(running, tmp_path, *words, python, bundle=coral, FAULTY_RUNTIME="hang-at-start")
+    wait_until(psutil.Process(daemon.pid).children)
+
+    said = ended_by_many_signals(daemon)
+
+    assert daemon.returncode == 0
+    assert "accelerator" not in said  # else it has waited for it in vain
 
 
 def test_a_broker_that_is_not_there_is_no_reason_to_stop(
