@@ -23,7 +23,7 @@ def everything(
             help="Instead of --dataset: a folder of videos and pictures per class to collect faces from."
         ),
     ] = None,
-    recipe: RecipeName = "quick",
+    recipe: RecipeName = "taught",
     override: Overrides = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to take the detector from. Default: the embedded bundle.")
