@@ -199,11 +199,22 @@ def teach(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Make the bundle even if it is no better than guessing.")
     ] = False,
+    head_only: Annotated[
+        bool,
+        typer.Option(
+            "--head-only", help="Fit a new last layer alone, in seconds; do not compare with training more."
+        ),
+    ] = False,
 ) -> None:
-    """Make a classifier for expressions of your own from a few pictures, in seconds; needs no TensorFlow."""
-    from oahega_build.teach import teach as stage
+    """Make a classifier for expressions of your own from a few pictures.
 
-    print(stage.teach(stage.Wish(pictures, out, base, name, version, key, ",".join(keep or ()), anyway)))
+    Without TensorFlow a new last layer is fitted. With it, training the trunk too is compared on the same
+    faces, and used where it proves better.
+    """
+    from oahega_build.whole import teach as stage
+
+    kept = ",".join(keep or ())
+    print(stage.teach(stage.Wish(pictures, out, base, name, version, key, kept, anyway, head_only)))
 
 
 @app.command("remember")

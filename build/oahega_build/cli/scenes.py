@@ -95,3 +95,21 @@ def evaluate_covered(
         from oahega_build.scenes import evaluate_covered as stage
 
     print(stage.as_text(stage.evaluate(model, boxed, detector, artifacts, run)))
+
+
+@app.command("measure-tuning")
+def measure_tuning(
+    elsewhere: Annotated[Path, typer.Option(help="Faces of other sources with people.csv.")],
+    bundle: Annotated[Path, typer.Option(help="The bundle to tune.")] = EMBEDDED,
+    faces: Annotated[int, typer.Option(min=25, help="How many a place labels.")] = 50,
+    report: Annotated[
+        bool, typer.Option("--report", help="Answer the part `report`; the look is logged.")
+    ] = False,
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Measure what `oahega-edge tune` brings on faces of other people."""
+    from oahega_build.experiments import tuning_gain as stage
+
+    for row in stage.measure(elsewhere, bundle, faces, report, artifacts, run):
+        print(row)

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from oahega_build.cli.options import DEFAULT_ARTIFACTS, Artifacts, Overrides, RecipeName, app
+from oahega_build.cli.options import (
+    DEFAULT_ARTIFACTS,
+    EMBEDDED,
+    Artifacts,
+    Data,
+    Overrides,
+    RecipeName,
+    RunName,
+    app,
+)
+from oahega_build.runs.output import held_back, say
 
 
 @app.command("all")
@@ -23,7 +33,7 @@ def everything(
             help="Instead of --dataset: a folder of videos and pictures per class to collect faces from."
         ),
     ] = None,
-    recipe: RecipeName = "quick",
+    recipe: RecipeName = "taught",
     override: Overrides = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to take the detector from. Default: the embedded bundle.")
@@ -77,6 +87,26 @@ def everything(
     stage.everything(load_recipe(recipe, EverythingRecipe, override or ()), options, dry_run)
     if not dry_run:
         print(f"{out / BUNDLE} and {out / REPORT}")
+
+
+@app.command("compare-ways")
+def compare_ways(
+    data: Data,
+    init: Annotated[Path, typer.Option(help="A quantized MobileNetV1 .tflite with ImageNet features.")],
+    classes: Annotated[str, typer.Option(help="With commas.")] = "happy,neutral,surprise",
+    each: Annotated[str, typer.Option(help="Pictures per class, with commas.")] = "5,20,60",
+    draws: Annotated[int, typer.Option(min=1, help="How often pictures are drawn.")] = 3,
+    base: Annotated[Path, typer.Option(help="Bundle whose trunk is ours.")] = EMBEDDED,
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Compare four ways to a classifier on the same few pictures: from nothing, ImageNet, and our trunk."""
+    with held_back():  # loads TensorFlow
+        from oahega_build.whole import compare_ways as stage
+
+    sizes = [int(number) for number in each.split(",")]
+    for row in stage.compare_ways(data, classes.split(","), sizes, draws, base, init, artifacts, run):
+        say(str(row))
 
 
 @app.command("bundle")

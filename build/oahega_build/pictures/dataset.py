@@ -216,7 +216,7 @@ def _join(parent: list[int], a: int, b: int) -> None:
 def split_groups(samples: Sequence[Sample], pattern: str = "") -> list[int]:
     """A group number per sample for a split: near-copies share one, and so does what `pattern` groups."""
     copies = near_duplicates(samples)
-    return united(copies, named_groups(samples, pattern)) if pattern else copies
+    return united(copies, named_groups([sample.name for sample in samples], pattern)) if pattern else copies
 
 
 def united(*groupings: Sequence[int]) -> list[int]:
@@ -229,13 +229,13 @@ def united(*groupings: Sequence[int]) -> list[int]:
     return [_root(parent, i) for i in range(len(parent))]
 
 
-def named_groups(samples: Sequence[Sample], pattern: str) -> list[int]:
-    """A group number per sample from the first parenthesis of `pattern` in its name (a person, a video).
+def named_groups(names: Sequence[str], pattern: str) -> list[int]:
+    """A group number per name from the first parenthesis of `pattern` in it (a person, a video).
 
     A name in which the pattern finds nothing is a group of its own. DataError where it fits no name at all.
     """
     try:
-        found = [re.search(pattern, sample.name) for sample in samples]
+        found = [re.search(pattern, name) for name in names]
     except re.error as error:
         raise DataError(f"group_pattern {pattern!r} is no regular expression: {error}; correct it") from error
     keys = [match[1] if match and match.re.groups else None for match in found]
@@ -243,14 +243,14 @@ def named_groups(samples: Sequence[Sample], pattern: str) -> list[int]:
     if keys and alone == len(keys):
         raise DataError(
             f"group_pattern {pattern!r} finds no group in any of {alone} names; its first parenthesis must "
-            f"fit names such as {samples[0].name}"
+            f"fit names such as {names[0]}"
         )
     if alone:
         log.warning("group_pattern finds no group in %d of %d names; each stands alone", alone, len(keys))
     numbers: dict[str, int] = {}
     return [
-        numbers.setdefault(sample.name if key is None else f"in {key}", len(numbers))
-        for sample, key in zip(samples, keys, strict=True)
+        numbers.setdefault(name if key is None else f"in {key}", len(numbers))
+        for name, key in zip(names, keys, strict=True)
     ]
 
 

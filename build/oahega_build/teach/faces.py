@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from oahega_build.errors import DataError
 from oahega_build.labelling.collect import frames_of
-from oahega_build.pictures.dataset import near_duplicates_of, united
+from oahega_build.pictures.dataset import named_groups, near_duplicates_of, united
 from oahega_build.pictures.folders import class_folders, count_loose, files_in
 from oahega_build.pictures.framing import Framing
 from oahega_build.pictures.problems import Problems
@@ -58,8 +58,19 @@ class Faces:
         return np.asarray(self.truth == self.labels.index(label))
 
 
-def read_faces(root: Path, entry: EmotionEntry, find: Finder, least_classes: int = 2) -> Faces:
-    """Every picture and video below `root/<class>/`. Raises DataError where nothing can be learnt from it."""
+def read_faces(
+    root: Path,
+    entry: EmotionEntry,
+    find: Finder | None,
+    least_classes: int = 2,
+    most_files: int = MOST_FILES,
+    group_pattern: str = "",
+) -> Faces:
+    """Every picture and video below `root/<class>/`. Raises DataError where nothing can be learnt from it.
+
+    Without `find` every picture is a face already cut out. The first group of `group_pattern`, searched in a
+    picture's name, names what belongs together.
+    """
     problems = Problems()
     folders = class_folders(root, problems)
     count_loose(root, problems)
@@ -73,13 +84,14 @@ def read_faces(root: Path, entry: EmotionEntry, find: Finder, least_classes: int
     truth, names, sources = [], [], []
     for number, label in enumerate(labels):
         before = len(crops)
-        for name, source, crop in _faces_of(folders[label], root, entry, find, problems):
+        for name, source, crop in _faces_of(folders[label], root, entry, find, problems, most_files):
             crops.append(crop)
             truth.append(number)
             names.append(name)
             sources.append(source)
         _require_some(len(crops) - before, folders[label], problems)
-    groups = united(_numbered(sources), near_duplicates_of(crops))
+    named = [named_groups(names, group_pattern)] if group_pattern else []
+    groups = united(_numbered(sources), near_duplicates_of(crops), *named)
     return Faces(labels, crops, np.array(truth), names, np.array(groups), problems.sentences())
 
 
@@ -93,10 +105,10 @@ def _require_some(count: int, folder: Path, problems: Problems) -> None:
 
 
 def _faces_of(
-    folder: Path, root: Path, entry: EmotionEntry, find: Finder, problems: Problems
+    folder: Path, root: Path, entry: EmotionEntry, find: Finder | None, problems: Problems, most: int
 ) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
     """(name, what it belongs to, crop) of each face of a class."""
-    for path in _thinned(list(files_in(folder, problems, videos=True)), folder, problems):
+    for path in _thinned(list(files_in(folder, problems, videos=True)), folder, problems, most):
         name = path.relative_to(root).as_posix()
         inner = path.parent.relative_to(root).as_posix()
         source = name if is_video(path) or path.parent == folder else inner
@@ -112,18 +124,17 @@ def _faces_of(
                 break
 
 
-def _thinned(files: list[Path], folder: Path, problems: Problems) -> list[Path]:
-    if len(files) <= MOST_FILES:
+def _thinned(files: list[Path], folder: Path, problems: Problems, most: int) -> list[Path]:
+    if len(files) <= most:
         return files
-    more = len(files) - MOST_FILES
-    problems.add(f"file more than the {MOST_FILES} that are read of a class", folder.name, more)
-    return [files[i] for i in np.linspace(0, len(files) - 1, MOST_FILES).astype(int)]
+    problems.add(f"file more than the {most} that are read of a class", folder.name, len(files) - most)
+    return [files[i] for i in np.linspace(0, len(files) - 1, most).astype(int)]
 
 
-def face_in(pixels: Pixels, find: Finder, problems: Problems, name: str) -> Box | None:
+def face_in(pixels: Pixels, find: Finder | None, problems: Problems, name: str) -> Box | None:
     """Where the one face is: all of a small square picture; None, counted, without a face or with several."""
     height, width = pixels.shape[:2]
-    if max(height, width) <= min(CROP_SIDE, CROP_RATIO * min(height, width)):
+    if find is None or max(height, width) <= min(CROP_SIDE, CROP_RATIO * min(height, width)):
         return Framing().box
     found = find(pixels)
     if len(found) == 1:

@@ -5,7 +5,7 @@ Everything that is reported was answered by a layer that had not seen the face, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,8 @@ class Proof:
     """(faces, labels)."""
     balanced: Interval
     """Balanced accuracy with its 95 % interval over groups."""
+    error: float
+    """Standard error of the balanced accuracy."""
 
 
 def fit(features: Features, truth: Numbers, groups: Numbers) -> Head:
@@ -53,11 +55,23 @@ def prove(features: Features, truth: Numbers, groups: Numbers) -> Proof:
     """Cross-validated answers; with few faces the penalty is chosen without the fold that is answered."""
     labels = int(truth.max()) + 1
     penalty = None if len(truth) <= NESTED else _best_penalty(features, truth, groups, labels)
-    logits = np.zeros((len(truth), labels))
-    for seen, rest in _folds(truth, groups, FOLDS):
+
+    def answered(seen: Numbers, rest: Numbers) -> NDArray[np.float64]:
         chosen = penalty or _best_penalty(features[seen], truth[seen], groups[seen], labels)
-        logits[rest] = _fitted(features[seen], truth[seen], chosen, labels)(features[rest])
-    return Proof(logits, interval(logits.argmax(axis=1), truth, groups))
+        return _fitted(features[seen], truth[seen], chosen, labels)(features[rest])
+
+    return cross_validated(answered, truth, groups)
+
+
+def cross_validated(
+    answered: Callable[[Numbers, Numbers], NDArray[np.float64]], truth: Numbers, groups: Numbers
+) -> Proof:
+    """`answered` gets the numbers of the faces to learn from and of those to answer, and gives logits."""
+    logits = np.zeros((len(truth), int(truth.max()) + 1))
+    for seen, rest in _folds(truth, groups, FOLDS):
+        logits[rest] = answered(seen, rest)
+    predicted = logits.argmax(axis=1)
+    return Proof(logits, interval(predicted, truth, groups), standard_error(predicted, truth, groups))
 
 
 def _fitted(features: Features, truth: Numbers, penalty: float, labels: int) -> Head:
@@ -118,6 +132,18 @@ def interval(predicted: Numbers, truth: Numbers, groups: Numbers) -> Interval:
 
     A bootstrap would call a handful of faces that are all answered right certain.
     """
+    low, high = np.percentile(_draws(predicted, truth, groups), (2.5, 97.5))
+    value = balanced_accuracy(predicted, truth)
+    return Interval(rounded(value), rounded(min(low, value)), rounded(max(high, value)))
+
+
+def standard_error(predicted: Numbers, truth: Numbers, groups: Numbers) -> float:
+    """Of the balanced accuracy, a group counting as one face."""
+    return float(_draws(predicted, truth, groups).std())
+
+
+def _draws(predicted: Numbers, truth: Numbers, groups: Numbers) -> NDArray[np.float64]:
+    """Balanced accuracies as likely as the answers make them."""
     rng = np.random.default_rng(0)
     recalls = []
     for label in np.unique(truth):
@@ -125,9 +151,7 @@ def interval(predicted: Numbers, truth: Numbers, groups: Numbers) -> Interval:
         count = len(np.unique(divided(truth, groups)[mine]))
         right = count * float((predicted[mine] == label).mean())
         recalls.append(rng.beta(right + 0.5, count - right + 0.5, DRAWS))
-    low, high = np.percentile(np.mean(recalls, axis=0), (2.5, 97.5))
-    value = balanced_accuracy(predicted, truth)
-    return Interval(rounded(value), rounded(min(low, value)), rounded(max(high, value)))
+    return np.asarray(np.mean(recalls, axis=0))
 
 
 def fit_temperature(logits: NDArray[np.float64], truth: Numbers) -> float:

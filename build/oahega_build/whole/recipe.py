@@ -15,9 +15,12 @@ from oahega_build.labelling.collect import CollectRecipe
 class EverythingRecipe:
     """What `all` does; a part that is None is left out."""
 
-    student: EmotionRecipe
-    """The model of the bundle; with `distil_share` it learns from the teacher."""
-    student_recipe: str
+    student: EmotionRecipe | None = None
+    """The model of the bundle, trained from nothing; with `distil_share` it learns from the teacher. None:
+    the emotion model of a finished bundle is taught the pictures, which a few of them suffice for."""
+    head_only: bool = False
+    """Without a student: fit a new last layer alone, and do not compare with training more."""
+    student_recipe: str = ""
     """Its name on the model card."""
     teacher: EmotionRecipe | None = None
     """Without a search; with one, the search finds it."""

@@ -195,7 +195,7 @@ def test_near_copies_never_cross_the_split(tmp_path: Path) -> None:
 def test_a_pattern_keeps_a_persons_pictures_together(tmp_path: Path) -> None:
     dataset = read_dataset(some(tmp_path, 30))
 
-    groups = named_groups(dataset.train, r"/(\d\d\d)\d\.png")
+    groups = named_groups([s.name for s in dataset.train], r"/(\d\d\d)\d\.png")
 
     rest, held = split_off(dataset.train, 0.4, seed=0, groups=groups)
     assert not {s.name.split("/")[1][:3] for s in rest} & {s.name.split("/")[1][:3] for s in held}
@@ -247,7 +247,7 @@ def test_names_that_a_pattern_does_not_fit_are_counted(
 ) -> None:
     samples = read_dataset(some(tmp_path, 4)).train
 
-    groups = named_groups(samples, r"happy/(\d)")
+    groups = named_groups([s.name for s in samples], r"happy/(\d)")
 
     assert len(set(groups)) == 1 + 8
     assert "no group in 8 of 12 names" in caplog.text

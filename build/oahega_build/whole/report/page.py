@@ -32,6 +32,7 @@ SECTIONS = (
     dataset.COLLECTED,
     dataset.EMBEDDINGS,
     search.SECTION,
+    training.TAUGHT,
     training.SECTION,
     elsewhere.SECTION,
     accuracy.SECTION,

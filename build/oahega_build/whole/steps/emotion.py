@@ -21,6 +21,8 @@ from oahega_edge.bundles.load import load_bundle
 VALID_LOG = "valid-log.jsonl"
 EXPORT_SECONDS = 20
 """Quantizing and calibrating a model, as a guess."""
+FINE_TUNING_SECONDS = 120
+"""Cross-validating three ways to teach, as a guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,34 @@ class EmotionSteps:
 
     def add(self) -> Step:
         """Add all steps; returns the one that makes the bundle's model."""
-        if self.options.start is not None:
+        beside: Mapping[str, Step] = {}
+        if self.recipe.student is None:
+            student = self._on_a_finished_trunk()
+        elif self.options.start is not None:
             student = self._fine_tuned(self.options.start)
-            beside: Mapping[str, Step] = {}
         else:
-            student, beside = self._taught()
+            student, beside = self._from_nothing()
         if self.recipe.prune is not None:
             self._prune(self.recipe.prune, student, beside)
         self._evaluate("the bundle's model", student)
         return student
+
+    def _on_a_finished_trunk(self) -> Step:
+        """A new last layer for a bundle's emotion model, and more of it trained where that proves better."""
+        base = self.options.start or self.options.bundle
+        pattern, head_only = self.pictures.group_pattern, self.recipe.head_only
+        return self.plan.add(
+            "teach",
+            f"the emotion model of the bundle {base.name}, taught these classes",
+            recipe={"group_pattern": pattern, "head_only": head_only},
+            after=[self.pictures.made_by, load_bundle(base).sha256],
+            module="oahega_build.teach.taught",
+            make=lambda stage, own: stage.teach_run(
+                base, self.pictures.folder, pattern, head_only, self.plan.artifacts, own
+            ),
+            work=self.pictures.training,
+            guess=FINE_TUNING_SECONDS * (not head_only) + self.pictures.training / 50,
+        )
 
     def _fine_tuned(self, bundle: Path) -> Step:
         """Fine-tune a bundle's emotion model, at a fifth of its learning rate."""
@@ -51,7 +72,7 @@ class EmotionSteps:
         try:
             made_by = load_recipe(entry.card.recipe, EmotionRecipe)
         except RecipeError:
-            made_by = self.recipe.student
+            made_by = self._student
         chosen = replace(
             made_by,
             init=loaded.file(entry.cpu),
@@ -64,14 +85,14 @@ class EmotionSteps:
         name = entry.card.recipe
         return self._train("the bundle's model fine-tuned", chosen, name, [entry.cpu.sha256])
 
-    def _taught(self) -> tuple[Step, dict[str, Step]]:
+    def _from_nothing(self) -> tuple[Step, dict[str, Step]]:
         """(the student, its untaught twin and its teacher, by name)."""
         recipe = self.recipe
         teacher = self._teacher()
         if teacher is None:
             return self._alone("the student", recipe.student_recipe), {}
         beside = {"teacher": teacher}
-        if recipe.student.distil_share == 0:
+        if self._student.distil_share == 0:
             student = self._alone("the student", recipe.student_recipe)
         elif recipe.twin:
             twin = self._alone(
@@ -129,7 +150,7 @@ class EmotionSteps:
 
     def _alone(self, what: str, name: str) -> Step:
         """The student without a teacher."""
-        return self._train(what, replace(self.recipe.student, distil_share=0.0), name)
+        return self._train(what, replace(self._student, distil_share=0.0), name)
 
     def _train(self, what: str, chosen: EmotionRecipe, name: str, after: Sequence[str] = ()) -> Step:
         grouped = self._grouped(chosen)
@@ -148,7 +169,7 @@ class EmotionSteps:
         )
 
     def _distil(self, teacher: Step) -> Step:
-        student, name = self._grouped(self.recipe.student), self.recipe.student_recipe
+        student, name = self._grouped(self._student), self.recipe.student_recipe
         work = self.pictures.training * student.epochs
         return self.plan.add(
             "distill",
@@ -240,6 +261,13 @@ class EmotionSteps:
 
     def _started(self, chosen: EmotionRecipe) -> EmotionRecipe:
         return replace(chosen, init=self.recipe.init) if self.recipe.init else chosen
+
+    @property
+    def _student(self) -> EmotionRecipe:
+        """Of a recipe that trains from nothing."""
+        if self.recipe.student is None:
+            raise RecipeError("the recipe has no student to train; take another one")
+        return self.recipe.student
 
     def _init(self) -> list[str]:
         return [folder_digest(self.recipe.init)] if self.recipe.init else []

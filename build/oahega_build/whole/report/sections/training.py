@@ -1,4 +1,4 @@
-"""The curves of every emotion model that was trained (`train-emotion`, `distill`)."""
+"""How emotion models learned: curves of those that were trained, and the ways that `teach` compared."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from oahega_build.whole.report.cells import Keyed, size
+from oahega_build.whole.report.cells import Keyed, interval, size
 from oahega_build.whole.report.pictures import drawn, panel, plot_epochs
 from oahega_build.whole.report.runs import Run, Runs
-from oahega_build.whole.report.section import Section
+from oahega_build.whole.report.section import Part, Section
 
 LOG = "log.jsonl"
 HELD_OUT = (
@@ -57,3 +57,16 @@ def _curves(coloured: Sequence[tuple[Run, str]], key: str) -> Markup:
 
 
 SECTION = Section("Training", "training.html", _trainings)
+
+
+def _taught(runs: Runs) -> list[Part]:
+    return [_compared(run) for run in runs.of("teach")]
+
+
+def _compared(run: Run) -> Part:
+    figures = run.metrics
+    rows = [(row["way"], interval(row["balanced_accuracy"]), row["seconds"]) for row in figures["rows"]]
+    return Part(run, figures, rows)
+
+
+TAUGHT = Section("Taught", "taught.html", _taught)

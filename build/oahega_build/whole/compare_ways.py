@@ -1,0 +1,167 @@
+"""Verb `compare-ways`: four ways to a classifier on the same few pictures.
+
+From nothing; from ImageNet weights, frozen, with a new last layer, as the paper begins; from our trunk with a
+new last layer; from our trunk, trained further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_build.emotion.evaluate import VALID_LOG
+from oahega_build.emotion.metrics import balanced_accuracy
+from oahega_build.emotion.network import predict
+from oahega_build.emotion.train import Trainer
+from oahega_build.errors import DataError, RecipeError
+from oahega_build.models.interpreter import open_interpreter
+from oahega_build.pictures.dataset import Sample, read_dataset
+from oahega_build.runs import artifacts
+from oahega_build.runs.reading import LARGEST_MODEL
+from oahega_build.runs.recipes import load_recipe
+from oahega_build.teach.finetune import FineTuning
+from oahega_build.teach.head import fit
+from oahega_build.teach.last_layer import Classifier
+from oahega_build.whole.recipe import EverythingRecipe
+from oahega_edge.bundles.load import load_bundle
+from oahega_edge.chain.preprocess import Quantizer, resize_pixels
+from oahega_edge.files import read_file
+
+TESTED = 190
+"""Faces of a class that are answered, the same for every way and every number of pictures."""
+FROM_NOTHING = "quick"
+"""Recipe whose student is trained."""
+
+Answers = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.integer]]
+"""(numbers of the faces to learn from, of those to answer) -> classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One way with one number of pictures."""
+
+    way: str
+    each: int
+    """Pictures per class."""
+    balanced: tuple[float, ...]
+    """Balanced accuracy of each draw."""
+
+    def __str__(self) -> str:
+        """A line of the table."""
+        draws = ", ".join(f"{value:.3f}" for value in self.balanced)
+        return f"{self.each:>4} per class  {self.way:<28} {np.mean(self.balanced):.3f}  ({draws})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ways:
+    """All of them on one set of faces."""
+
+    samples: Sequence[Sample]
+    truth: NDArray[np.int64]
+    """Index into the classes."""
+    base: Path
+    init: Path
+    folder: Path
+    """For what a training leaves."""
+
+    def all(self) -> Iterator[tuple[str, Answers]]:
+        """Name and way."""
+        yield "from nothing", self._from_nothing
+        yield "ImageNet, frozen", self._by_last_layer(self._imagenet_features())
+        bundle = load_bundle(self.base)
+        entry, file = bundle.manifest.emotion, bundle.file(bundle.manifest.emotion.cpu)
+        quantize = Quantizer(entry.input)
+        crops = [
+            resize_pixels(s.pixels, (entry.input.width, entry.input.height), "area") for s in self.samples
+        ]
+        features = Classifier(read_file(file, LARGEST_MODEL)).features([quantize(crop) for crop in crops])
+        yield "our trunk, last layer", self._by_last_layer(features)
+        for whole in (False, True):
+            tuning = FineTuning(file, entry, whole)
+
+            def trained(
+                seen: NDArray[np.int64], rest: NDArray[np.int64], tuning: FineTuning = tuning
+            ) -> NDArray[np.integer]:
+                head = fit(features[seen], self.truth[seen], seen)
+                model = tuning.fit([crops[i] for i in seen], self.truth[seen], head)
+                return np.asarray(tuning.logits(model, [crops[i] for i in rest]).argmax(axis=1))
+
+            yield f"our trunk, {'whole' if whole else 'last block'} trained", trained
+
+    def _by_last_layer(self, features: NDArray[np.float64]) -> Answers:
+        return lambda seen, rest: fit(features[seen], self.truth[seen], seen)(features[rest]).argmax(axis=1)
+
+    def _imagenet_features(self) -> NDArray[np.float64]:
+        interpreter = open_interpreter(read_file(self.init, LARGEST_MODEL))
+        given, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+        height, width = (int(side) for side in given["shape"][1:3])
+        scale, zero_point = answer["quantization"]
+        rows = []
+        for sample in self.samples:
+            face = resize_pixels(sample.pixels, (width, height), "linear")
+            interpreter.set_tensor(given["index"], np.repeat(face[None, :, :, None], 3, axis=3))
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(answer["index"]).reshape(-1))
+        return np.asarray(scale * (np.array(rows, np.float64) - zero_point))
+
+    def _from_nothing(self, seen: NDArray[np.int64], rest: NDArray[np.int64]) -> NDArray[np.integer]:
+        """The student of FROM_NOTHING alone, as long as that recipe trains it."""
+        student = load_recipe(FROM_NOTHING, EverythingRecipe).student
+        if student is None:
+            raise RecipeError(f"the recipe {FROM_NOTHING} trains no student; take one that does")
+        recipe = replace(student, distil_share=0.0)
+        training = [self._labelled(i) for i in seen]
+        with artifacts.open_run(self.folder, "from-nothing", f"{len(seen)}-{seen[0]}", recipe) as run:
+            labels = [str(i) for i in range(int(self.truth.max()) + 1)]
+            trainer = Trainer(recipe, labels, training, training, run)
+            trainer.train()
+            answers = predict(trainer.exported_model(), [self._labelled(i) for i in rest], recipe)
+        return np.asarray(answers.argmax(axis=1))
+
+    def _labelled(self, i: int) -> Sample:
+        label = int(self.truth[i])
+        target = np.eye(int(self.truth.max()) + 1, dtype=np.float32)[label]
+        return replace(self.samples[i], label=label, target=target)
+
+
+def compare_ways(
+    data: Path,
+    classes: Sequence[str],
+    sizes: Sequence[int],
+    draws: int,
+    base: Path,
+    init: Path,
+    artifacts_folder: Path,
+    run_name: str,
+) -> Iterator[Row]:
+    """Stage `compare-ways`, on pictures of `valid`, of which the trunk has seen none; the look is logged."""
+    described = {"data": data.name, "classes": classes, "sizes": sizes, "draws": draws}
+    with artifacts.open_run(artifacts_folder, "compare-ways", run_name, described) as run:
+        dataset = read_dataset(data, "grey")
+        unknown = sorted(set(classes) - set(dataset.labels))
+        if unknown:
+            raise DataError(f"{data} has no {', '.join(unknown)}; it has {', '.join(dataset.labels)}")
+        numbers = {dataset.labels.index(label): i for i, label in enumerate(classes)}
+        samples = [sample for sample in dataset.valid if sample.label in numbers]
+        truth = np.array([numbers[sample.label] for sample in samples])
+        rows = []
+        for way, answers in Ways(samples, truth, base, init, run.checkpoints).all():
+            for each in sizes:
+                figures = [_drawn(truth, each, draw, answers) for draw in range(draws)]
+                rows.append(Row(way, each, tuple(round(figure, 4) for figure in figures)))
+                yield rows[-1]
+        run.write_metrics({"rows": rows})
+    shown = {f"{row.way}, {row.each}": round(float(np.mean(row.balanced)), 4) for row in rows}
+    artifacts.log_look(VALID_LOG, data.name, f"compare-ways: {', '.join(classes)}", shown)
+
+
+def _drawn(truth: NDArray[np.int64], each: int, draw: int, answers: Answers) -> float:
+    rng = np.random.default_rng(draw)
+    order = [rng.permutation(np.flatnonzero(truth == label)) for label in np.unique(truth)]
+    rest = np.concatenate([mine[:TESTED] for mine in order])
+    seen = np.concatenate([mine[TESTED : TESTED + each] for mine in order])
+    return balanced_accuracy(answers(seen, rest), truth[rest])

@@ -1,0 +1,151 @@
+"""How much of the network learns: every way on the same folds, the simplest that is as good as the best."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from drawn_faces import LOOKS, draw_face
+from oahega_build.emotion.metrics import Interval
+from oahega_build.errors import ExportError
+from oahega_build.models.exported import require_int8
+from oahega_build.models.operators import read_operators
+from oahega_build.models.unquantized import LAST, network_of
+from oahega_build.teach.faces import Faces
+from oahega_build.teach.finetune import FineTuning
+from oahega_build.teach.freedom import BLOCK, HEAD, TRUNK, Comparison, Trial, compare
+from oahega_build.teach.head import Proof, cross_validated, fit
+from oahega_build.teach.last_layer import Classifier
+from oahega_build.teach.lesson import Lesson, plain_lesson
+from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
+from oahega_edge.chain.preprocess import Quantizer
+
+pytestmark = pytest.mark.training
+FILE = DEFAULT_BUNDLE / "emotion.tflite"
+ENTRY = load_bundle(DEFAULT_BUNDLE).manifest.emotion
+SHOWN = ("happy", "neutral", "surprise")
+EACH = 6
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier(FILE.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def lesson(classifier: Classifier) -> Lesson:
+    rng = np.random.default_rng(3)
+    crops = [draw_face(LOOKS[look], 48, rng)[..., 1] for look in SHOWN for _ in range(EACH)]
+    truth = np.repeat(np.arange(len(SHOWN)), EACH)
+    names = [f"{i}.png" for i in range(len(crops))]
+    faces = Faces(SHOWN, crops, truth, names, np.arange(len(crops)), ())
+    return plain_lesson(faces, features_of(classifier, crops))
+
+
+def features_of(classifier: Classifier, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    return classifier.features([Quantizer(ENTRY.input)(crop) for crop in crops])
+
+
+def trial(way: str, value: float, error: float = 0.02) -> Trial:
+    return Trial(way, Proof(np.zeros((1, 1)), Interval(value, 0, 1), error), 1.0, bytes)
+
+
+@pytest.mark.parametrize(
+    ("values", "way"),
+    [
+        ((0.90, 0.91, 0.92), HEAD),
+        ((0.89, 0.91, 0.92), BLOCK),
+        ((0.80, 0.89, 0.92), TRUNK),
+        ((0.92, 0.91, 0.80), HEAD),
+        ((0.80, 0.92, 0.80), BLOCK),
+        ((0.90, 0.90, 0.90), HEAD),
+    ],
+)
+def test_the_simplest_within_one_standard_error_of_the_best_is_taken(
+    values: tuple[float, ...], way: str
+) -> None:
+    tried = Comparison([trial(*both) for both in zip((HEAD, BLOCK, TRUNK), values, strict=True)])
+
+    assert tried.chosen.way == way
+    assert f"taken: {way}, " in "\n".join(tried.lines())
+
+
+def test_every_way_answers_the_same_folds_and_no_face_that_it_learnt_from() -> None:
+    truth, groups = np.repeat([0, 1], 10), np.arange(20) // 2
+    asked: list[list[tuple[int, ...]]] = [[], []]
+
+    def way(number: int, seen: NDArray[np.int64], rest: NDArray[np.int64]) -> NDArray[np.float64]:
+        asked[number].append(tuple(rest))
+        assert not set(groups[seen]) & set(groups[rest])
+        return np.eye(2)[truth[rest]]
+
+    for number in (0, 1):
+        proof = cross_validated(lambda seen, rest, n=number: way(n, seen, rest), truth, groups)
+
+    assert asked[0] == asked[1]
+    assert sorted(i for fold in asked[0] for i in fold) == list(range(20))
+    assert proof.balanced.value == 1
+    assert proof.error > 0
+
+
+def untried(lesson: Lesson, classifier: Classifier, head_only: bool = False) -> str:
+    comparison = compare(lesson, classifier, FILE, ENTRY, head_only)
+    assert [t.way for t in comparison.trials] == [HEAD]
+    return comparison.untried
+
+
+def test_the_last_layer_stands_alone_where_the_others_cannot_be_tried_or_cannot_win(
+    lesson: Lesson, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = dataclasses.replace(lesson, features=np.eye(len(SHOWN))[lesson.truth] * 9)
+    mixed = dataclasses.replace(lesson, truth=np.arange(len(lesson.truth)) % len(SHOWN))
+
+    assert "--head-only" in untried(lesson, classifier, head_only=True)
+    assert "nothing can be more than one standard error better" in untried(told, classifier)
+    assert "happy are kept" in untried(dataclasses.replace(mixed, kept=("happy",)), classifier)
+    monkeypatch.setitem(__import__("sys").modules, "tensorflow", None)
+    assert "pip install 'oahega-edge[build]'" in untried(mixed, classifier)
+
+
+def test_the_network_answers_as_the_file_that_it_was_made_from(
+    lesson: Lesson, classifier: Classifier
+) -> None:
+    kernel, bias = [o for o in read_operators(FILE) if o.name == "CONV_2D"][-1].inputs[1:]
+    network = network_of(FILE, len(ENTRY.labels), "logits")
+    network.get_layer(LAST).set_weights([kernel.value().transpose(1, 2, 3, 0), bias.value()])
+
+    answers = FineTuning(FILE, ENTRY, whole=False).logits(network, lesson.faces.crops)
+
+    wanted = classifier.logits([Quantizer(ENTRY.input)(crop) for crop in lesson.faces.crops])
+    assert np.allclose(answers, wanted, atol=0.5)
+    assert np.mean(answers.argmax(axis=1) == wanted.argmax(axis=1)) > 0.8
+
+
+def test_a_file_with_other_operators_is_refused() -> None:
+    with pytest.raises(ExportError, match="cannot be trained further; take an embedded bundle"):
+        network_of(DEFAULT_BUNDLE / "detector.tflite", 3, "logits")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_is_trained_is_what_was_asked_for_and_the_file_is_int8(
+    whole: bool, lesson: Lesson, classifier: Classifier
+) -> None:
+    tuning = FineTuning(FILE, ENTRY, whole, shortened=True)
+    head = fit(lesson.features, lesson.truth, lesson.groups)
+
+    model = tuning.fit(lesson.faces.crops, lesson.truth, head)
+    content = tuning.exported(model, lesson.faces.crops, lesson.truth)
+
+    before = [layer.get_weights()[0] for layer in network_of(FILE, 3, "logits").layers if layer.weights]
+    after = [layer.get_weights()[0] for layer in model.layers if layer.weights]
+    kept = [np.array_equal(old, new) for old, new in zip(before, after, strict=True)]
+    assert kept == [not whole] * (len(kept) - 3) + [False] * 3
+    require_int8(content)
+    crops = lesson.faces.crops
+    float32 = tuning.logits(model, crops)
+    int8 = Classifier(content).logits([Quantizer(ENTRY.input)(crop) for crop in crops])
+    assert np.abs(int8 - float32).max() < 0.2 * np.ptp(float32)
