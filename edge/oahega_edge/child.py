@@ -1,8 +1,9 @@
-"""Processes of our own: each ends with this one, and is told nothing that it need not know."""
+"""Our own processes: each ends with this one, is told only what it needs, and keeps its memory to itself."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 _SETTINGS = "OAHEGA_"
 """Beginning of environment variables that are settings, of which some hold secrets."""
+_PR_SET_DUMPABLE = 4
 _NOT_FOR_CHILDREN = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY"}
 _unreaped: list[subprocess.Popen[bytes]] = []
 """Killed processes that had not gone yet: one in an uninterruptible call goes when the kernel lets it."""
@@ -90,6 +92,11 @@ def bare_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _NOT_FOR_CHILDREN and not name.startswith(_SETTINGS)
     }
+
+
+def forbid_dumps() -> None:
+    """Keep this process's memory from core files and other processes of the user (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _signal_name(number: int) -> str:

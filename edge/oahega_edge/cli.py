@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import oahega_edge
+from oahega_edge.child import forbid_dumps
 from oahega_edge.errors import EdgeError
-from oahega_edge.secret import forbid_dumps, holds_secret, masked
+from oahega_edge.secret import holds_secret, masked
 from oahega_edge.service.settings import Layers, Settings, read_layers, read_password
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 from urllib.parse import quote
 
@@ -13,7 +12,6 @@ HIDDEN = "***"
 _HOST = re.compile(r"([\w.-]+|\[[\w.:%-]+\])(:\d+)?")
 _SECRET_KEY = re.compile(r"(?i)pass|pwd|pw\b|pas\b|secret|token|key|auth|sig|cred|login|user|usr|session")
 _URL = re.compile(r"""(?P<quote>['"])[A-Za-z][\w+.-]*://.*?(?P=quote)|[A-Za-z][\w+.-]*://\S+""")
-_PR_SET_DUMPABLE = 4
 
 
 class Source(Secret[str]):
@@ -76,8 +74,3 @@ def with_login(source: str, user: str, password: str) -> str:
     """An address with user and password in it, encoded, so that any character may be in them."""
     scheme, _, rest = source.partition("://")
     return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{rest}"
-
-
-def forbid_dumps() -> None:
-    """Keep this process's memory from core files and other processes of the user (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -77,7 +77,7 @@ def test_of_a_hidden_text_nothing_is_shown_but_whether_it_is_there() -> None:
 
 def test_a_process_can_forbid_that_others_read_its_memory() -> None:
     script = (
-        "import ctypes; from oahega_edge.secret import forbid_dumps; forbid_dumps();"
+        "import ctypes; from oahega_edge.child import forbid_dumps; forbid_dumps();"
         "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
     )
 

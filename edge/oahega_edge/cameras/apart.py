@@ -25,10 +25,9 @@ import numpy as np
 from oahega_edge.cameras.opencv import OPEN_SECONDS, OpenCvCamera
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame, Pixels
-from oahega_edge.child import ChildProcess
+from oahega_edge.child import ChildProcess, forbid_dumps
 from oahega_edge.errors import CameraError, CameraStalled
 from oahega_edge.runtimes.worker import end_with_parent
-from oahega_edge.secret import forbid_dumps
 
 START_SECONDS = 20.0
 """For Python and OpenCV to start, on a slow card under load."""

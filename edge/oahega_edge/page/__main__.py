@@ -6,9 +6,9 @@ import argparse
 import logging
 from pathlib import Path
 
+from oahega_edge.child import forbid_dumps
 from oahega_edge.control.client import Refused, ask
 from oahega_edge.errors import EdgeError
-from oahega_edge.secret import forbid_dumps
 from oahega_edge.text import read_text
 
 LARGEST_TOKEN = 4096

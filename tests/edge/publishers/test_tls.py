@@ -148,7 +148,7 @@ def test_certificates_are_what_was_read_with_bounds(authority: Authority) -> Non
 def test_a_process_that_may_not_be_dumped_can_use_its_certificates(authority: Authority) -> None:
     """Its /proc/self belongs to root, whoever it runs as."""
     script = (
-        "import sys; from oahega_edge.secret import forbid_dumps; "
+        "import sys; from oahega_edge.child import forbid_dumps; "
         "from oahega_edge.publishers.broker import BrokerOptions, tls_context; forbid_dumps(); "
         "ca, cert, key = sys.argv[1:]; "
         "tls_context(BrokerOptions(host='b', tls='on', ca_file=ca, cert_file=cert, key_file=key))"
