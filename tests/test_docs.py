@@ -109,6 +109,13 @@ def test_the_index_of_decisions_lists_each_with_its_title() -> None:
     assert {file: f"# {number}: {title}" for number, file, title in rows} == headings
 
 
+def test_the_index_lists_every_page_of_its_folder() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+    assert {name for name in pages if f"]({name})" not in index} == set()
+
+
 def test_every_setting_of_the_documents_exists() -> None:
     sections = "|".join(Settings.model_fields)
     fields = {
