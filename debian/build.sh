@@ -41,10 +41,11 @@ echo "$version" >"$lib/version"
 install -m 755 debian/environment "$lib/environment"
 install -m 644 debian/settings.py "$lib/settings.py"
 
-install -D -m 644 -t "$system" systemd/oahega-edge.service systemd/oahega-edge-page.service
+install -D -m 644 -t "$system" systemd/oahega-edge.service systemd/oahega-edge-page.service systemd/oahega-kiosk.service
 install -m 644 systemd/oahega-edge.service "$system/oahega-edge@.service"
 install -D -m 644 systemd/instance.conf "$system/oahega-edge@.service.d/instance.conf"
 install -D -m 644 systemd/oahega-edge.sysusers "$root/usr/lib/sysusers.d/oahega-edge.conf"
+install -D -m 644 systemd/oahega-kiosk.sysusers "$root/usr/lib/sysusers.d/oahega-kiosk.conf"
 install -D -m 644 systemd/oahega-edge.tmpfiles "$root/usr/lib/tmpfiles.d/oahega-edge.conf"
 install -D -m 644 -t "$root/usr/lib/udev/rules.d" systemd/99-oahega-edge-coral.rules
 install -D -m 644 LICENSE "$root/usr/share/doc/oahega-edge/copyright"

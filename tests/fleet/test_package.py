@@ -1,19 +1,22 @@
-"""The Debian package on a booted host without a network: install, first event, upgrade, remove, purge.
+"""The Debian package on booted hosts without a network: install, first event, upgrade, remove, purge.
 
-`make deb-test` (root, Debian). The tests are one story and run in this order.
+`make deb-test` (root, Debian). The tests are one story, told once on Bookworm and once on Trixie.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import oahega_edge
 from fleet_hosts import stop_all, wait_for
 from fleet_tree import ensure_tree, missing
 from oahega_edge.tools.demo_clip import write_demo_clip
@@ -32,8 +35,11 @@ oahega-edge oahega-edge/password password {PASSWORD}
 """
 SETTINGS = "etc/oahega-edge/edge.toml"
 CREDENTIAL = "etc/credstore/oahega-edge.mqtt-password"
-NEWER = "99.0.0"
-PATIENCE_S = 900
+OLDER = "0.3.9"
+PAGE_UNIT = "oahega-edge-page.service"
+PAGE = "http://127.0.0.1:8321/"
+OTHER_PYTHON = {"bookworm": "3.13", "trixie": "3.11"}
+PATIENCE_S = 300
 """Seconds; the packages are unpacked and a model starts, on a machine that is busy."""
 
 
@@ -51,21 +57,22 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(done.stdout.split()[-1])
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory, package: Path):
-    """A booted host with a broker, a clip for a camera and the package beside it."""
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def host(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, package: Path
+) -> Iterator[ServiceHost]:
+    """A booted host with a broker, a clip for a camera, the package, and an older one of the same content."""
     folder = tmp_path_factory.mktemp("package")
-    machine = ServiceHost("oahega-package", 8, ensure_tree(), folder / "host", None)  # type: ignore[arg-type]
-    machine.insert_disk({"srv/answers": ANSWERS, "srv/old.deb": package.read_bytes()})
-    write_demo_clip(machine.root / "srv/clip.mp4")
-    newer = folder / "newer"
-    subprocess.run(["dpkg-deb", "--raw-extract", package, newer], check=True)
-    renumber(newer)
-    subprocess.run(
-        ["dpkg-deb", "--root-owner-group", "-Znone", "--build", newer, machine.root / "srv/new.deb"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    tree = ensure_tree(request.param)
+    machine = ServiceHost(f"oahega-{request.param}", 8, tree, folder / "host", None)  # type: ignore[arg-type]
+    machine.insert_disk({"srv/answers": ANSWERS, "srv/new.deb": package.read_bytes()})
+    older = folder / "older"
+    subprocess.run(["dpkg-deb", "--raw-extract", package, older], check=True)
+    renumber(older)
+    pack = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", older, machine.root / "srv/old.deb"]
+    subprocess.run(pack, check=True, stdout=subprocess.DEVNULL)
+    shutil.rmtree(older)
+    write_demo_clip(machine.root / "srv/clip.mp4", fps=3)
     try:
         machine.boot()
         machine.systemctl("start", "mosquitto")
@@ -75,20 +82,21 @@ def host(tmp_path_factory: pytest.TempPathFactory, package: Path):
 
 
 def renumber(tree: Path) -> None:
-    """Make a newer package of the same content."""
+    """Make an older package of the same content."""
     control = tree / "DEBIAN/control"
     lines = control.read_text().splitlines()
-    lines = [f"Version: {NEWER}" if line.startswith("Version: ") else line for line in lines]
+    lines = [f"Version: {OLDER}" if line.startswith("Version: ") else line for line in lines]
     control.write_text("\n".join(lines) + "\n")
-    (tree / "usr/lib/oahega-edge/version").write_text(NEWER + "\n")
+    (tree / "usr/lib/oahega-edge/version").write_text(OLDER + "\n")
 
 
 def apt(host: ServiceHost, *words: str) -> str:
-    return host.inside("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes", *words)
+    command = f"DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes {' '.join(words)} 2>&1"
+    return host.inside("sh", "-c", command)
 
 
 def first_event(host: ServiceHost) -> dict[str, object]:
-    waited = ("-W", str(PATIENCE_S), "-C", "1", "-q", "1")
+    waited = ("-h", "127.0.0.1", "-W", str(PATIENCE_S), "-C", "1", "-q", "1")
     try:
         heard = host.inside("mosquitto_sub", *waited, "-t", "oahega/v1/+/event")
     except AssertionError as error:
@@ -128,26 +136,47 @@ def test_an_upgrade_keeps_settings_and_mute_and_takes_the_old_environment_away(h
     host.write(SETTINGS, (host.root / SETTINGS).read_text() + "\n[trigger]\nthreshold = 0.61\n")
     host.inside("oahega-edge", "mute")
     (old,) = environments(host)
+    began = time.monotonic()
     apt(host, "install", "/srv/new.deb")
+    print(f"upgraded after {time.monotonic() - began:.0f} s")
     wait_for(lambda: host.show("ActiveState") == "active", "the new release runs", PATIENCE_S)
 
     (new,) = environments(host)
-    assert old != new
-    assert NEWER in new
+    assert OLDER in old
+    assert oahega_edge.__version__ in new
+    assert host.inside("oahega-edge", "--version").strip() == oahega_edge.__version__
     assert "0.61" in (host.root / SETTINGS).read_text()
     assert json.loads(host.inside("oahega-edge", "status", "--json"))["state"]["muted"]
     host.inside("oahega-edge", "unmute")
 
 
-def test_the_environment_is_made_again_when_the_python_of_the_system_changes(host: ServiceHost) -> None:
-    """Played by an environment that is gone: that of the new Python is not there yet either."""
+def test_the_environment_is_made_again_when_the_python_of_the_system_changes(
+    host: ServiceHost, request: pytest.FixtureRequest
+) -> None:
+    """The host is as an upgrade of Debian leaves it: the environment in use belongs to the other Python."""
+    suite = request.node.callspec.params["host"]
     (name,) = environments(host)
-    host.inside("rm", "-r", f"/opt/oahega-edge/releases/{name}")
+    other = f"deb-{oahega_edge.__version__}-py{OTHER_PYTHON[suite]}-0"
+    releases = "/opt/oahega-edge/releases"
+    host.inside("mv", f"{releases}/{name}", f"{releases}/{other}")
+    host.inside("ln", "-sfn", f"releases/{other}", "/opt/oahega-edge/current")
     host.inside("dpkg-trigger", "--by-package=python3-minimal", "--no-await", "/usr/bin/python3")
     host.inside("dpkg", "--triggers-only", "oahega-edge")
 
     assert environments(host) == [name]
+    assert os.readlink(host.root / "opt/oahega-edge/current") == f"releases/{name}"
     assert first_event(host)
+
+
+def test_the_page_is_started_by_its_unit(host: ServiceHost) -> None:
+    host.write(SETTINGS, (host.root / SETTINGS).read_text() + "\n[page]\nport = 8321\n")
+    host.systemctl("restart", UNIT)
+    host.systemctl("start", PAGE_UNIT)
+    ask = f"import urllib.request as u; print(u.urlopen({PAGE!r}, timeout=30).read().decode())"
+    page = wait_for(lambda: host.inside("python3", "-c", ask, check=False), "the page is served", PATIENCE_S)
+
+    assert "<html" in page
+    assert host.show("User", PAGE_UNIT) == "oahega-edge-page"
 
 
 def test_a_python_without_wheels_is_one_sentence_and_changes_nothing(host: ServiceHost) -> None:
@@ -165,6 +194,7 @@ def test_remove_leaves_settings_password_and_state(host: ServiceHost) -> None:
 
     assert host.inside("sh", "-c", "command -v oahega-edge || true") == ""
     assert host.show("ActiveState") == "inactive"
+    assert host.show("ActiveState", PAGE_UNIT) == "inactive"
     for gone in ("opt/oahega-edge", "usr/lib/oahega-edge", f"usr/lib/systemd/system/{UNIT}"):
         assert not (host.root / gone).exists()
     for kept in (SETTINGS, CREDENTIAL, "var/lib/oahega-edge"):
@@ -176,16 +206,20 @@ def test_purge_takes_them_away(host: ServiceHost) -> None:
 
     for gone in ("etc/oahega-edge", CREDENTIAL, "var/lib/oahega-edge"):
         assert not (host.root / gone).exists()
+    assert "oahega" not in host.inside("sh", "-c", "ls /etc/systemd/system/*.wants")
     assert "oahega-edge/" not in host.inside("cat", "/var/cache/debconf/config.dat")
 
 
 def test_without_an_answer_it_is_installed_and_says_what_to_do(host: ServiceHost) -> None:
-    done = subprocess.run(
-        host.entering("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "install", "/srv/old.deb"),
-        capture_output=True,
-        text=True,
-    )
+    said = apt(host, "install", "/srv/new.deb")
 
-    assert done.returncode == 0
-    assert "dpkg-reconfigure oahega-edge" in done.stdout + done.stderr
+    assert "dpkg-reconfigure oahega-edge" in said
     assert host.show("ActiveState") == "inactive"
+
+
+def test_the_questions_can_be_answered_later(host: ServiceHost) -> None:
+    host.inside("debconf-set-selections", "/srv/answers")
+    host.inside("dpkg-reconfigure", "--frontend=noninteractive", "oahega-edge")
+
+    assert first_event(host)
+    assert (host.root / f"{SETTINGS}.old").exists()
