@@ -15,10 +15,8 @@ MINUTES ?= 60
 # Of the campaign, e.g. 500 short schedules, two at a time, that go on after an interrupt:
 # make nemesis MINUTES=300 SEED=1 OPTIONS="--most 500 --seconds 8 --jobs 2 --record nemesis.jsonl"
 OPTIONS ?=
-# Home Assistant for its test: this version runs on Python 3.13.0 and later.
-HASS_PYTHON ?= python3.13
-HASS_VERSION ?= 2025.4.4
-HASS = .venv-homeassistant/bin
+# Home Assistant for its test: the newest version for Trixie's Python.
+HASS_VERSION ?= 2026.2.3
 PYTEST = $(BIN)/python -m pytest
 # Hundreds of tests start a process: with byte code kept, each starts a fifth faster.
 unexport PYTHONDONTWRITEBYTECODE
@@ -43,7 +41,7 @@ help:
 	@echo "make archive-proof             kill the archive's worker and PostgreSQL at random moments; print rates (PostgreSQL)"
 	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
 	@echo "make good-media                read every usual codec, picture, list and bundle and print a table"
-	@echo "make homeassistant-test        test entities and triggers in a real Home Assistant (Python 3.13)"
+	@echo "make homeassistant-test        test entities and triggers in a real Home Assistant (root, Debian)"
 	@echo "make node-red-test             run the documents' flow in Node-RED at a broker with accounts and TLS (npm)"
 	@echo "make installation-test         type the documents' installation on a booted Bookworm and Trixie (root, Debian)"
 	@echo "make nemesis [MINUTES=60 SEED=1] faults drawn from a seed, all promises checked (root: the disk fails, too)"
@@ -133,13 +131,12 @@ strange-bundles: $(VENV)/dev
 good-media: $(VENV)/dev
 	$(PYTEST) -s -p no:randomly -m long tests/training/long_good_media.py
 
-$(HASS)/hass:
-	$(HASS_PYTHON) -m venv .venv-homeassistant
-	$(HASS)/python -m pip install --quiet --disable-pip-version-check --no-deps homeassistant==$(HASS_VERSION)
-	$(HASS)/python -m pip install --quiet --disable-pip-version-check homeassistant==$(HASS_VERSION) \
-		-c .venv-homeassistant/lib/python3.*/site-packages/homeassistant/package_constraints.txt
+.cache/homeassistant/$(HASS_VERSION): $(VENV)/dev tests/homeassistant/hass
+	mkdir -p $(@D)
+	RUN_PYTHON="$(BIN)/python" tests/homeassistant/hass install $(HASS_VERSION)
+	@touch $@
 
-homeassistant-test: $(VENV)/dev $(HASS)/hass
+homeassistant-test: $(VENV)/dev .cache/homeassistant/$(HASS_VERSION)
 	$(PYTEST) -s -p no:randomly -m long tests/edge/publishers/long_homeassistant.py
 
 node-red-test: $(VENV)/dev .cache/node-red/done

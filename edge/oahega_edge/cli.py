@@ -1,10 +1,11 @@
-"""The verbs. JSON lines on standard output for machines, prose on standard error for people."""
+"""The verbs: on standard output tables on a terminal, JSON lines in a pipe; prose on standard error."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -171,6 +172,7 @@ def read(
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
+    machine: JsonOption = False,
 ) -> None:
     """Read the faces of unrelated pictures: a table for people, JSON lines in a pipe."""
     from oahega_edge.service.setup import read_setup
@@ -178,7 +180,7 @@ def read(
 
     setup = read_setup(_layers(config, settings, OFFLINE_VERB))
     _log_to_stderr(setup.settings)
-    summary = read_pictures(setup, pictures, sys.stdout, _complain, annotate)
+    summary = read_pictures(setup, pictures, sys.stdout, _complain, annotate, machine)
     print(summary, file=sys.stderr)
     if summary.failed:
         raise typer.Exit(1)
@@ -290,23 +292,34 @@ def check(
     """Check settings, bundle, models, camera and broker, without publishing anything."""
     from oahega_edge.service.assembly import state_of
     from oahega_edge.service.setup import read_setup
-    from oahega_edge.tools.checks import Checkup, check_camera
+    from oahega_edge.tools.checks import Checkup, Finding, check_camera
 
     layers = _layers(config, settings, instance=instance)
     setup = read_setup(layers, state=state_of(layers, os.environ))
     _log_to_stderr(setup.settings)
-    checkup = Checkup(setup, os.environ, lambda line: print(line, file=sys.stderr))
+    people = _for_people(machine)
+
+    def say(finding: Finding) -> None:
+        columns = shutil.get_terminal_size().columns
+        print(finding.as_row(columns) if people else json.dumps(finding.as_json()), flush=True)
+        if not people:
+            print(finding.as_line(), file=sys.stderr)
+
+    checkup = Checkup(setup, os.environ, say)
     checkup.models()
     if camera:
         with stopped_by_signals() as stop:
             for sight in check_camera(setup, seconds or float("inf"), stop):
-                people = _for_people(machine)
                 print(sight.as_line() if people else json.dumps(sight.as_json()), flush=True)
     elif camera is None:
         checkup.camera(instance)
+    else:
+        checkup.leave_out("camera")
     if broker:
         checkup.broker()
-    checkup.finish()
+    else:
+        checkup.leave_out("broker")
+    print(checkup.finish(), file=sys.stderr)
 
 
 @app.command()
@@ -426,19 +439,19 @@ def status(instance: InstanceOption = None, machine: JsonOption = False) -> None
     if _for_people(machine):
         print("\n\n".join("\n".join(as_lines(answer)) for answer in answers.values()))
     else:
-        print(json.dumps(next(iter(answers.values())) if len(answers) == 1 else answers))
+        print(_answered(answers))
 
 
 @app.command()
-def mute(instance: InstanceOption = None) -> None:
+def mute(instance: InstanceOption = None, machine: JsonOption = False) -> None:
     """Close the camera now; holds over restarts until `unmute`."""
-    _tell("muted", _ask("mute", instance))
+    _tell("muted", _ask("mute", instance), machine)
 
 
 @app.command()
-def unmute(instance: InstanceOption = None) -> None:
+def unmute(instance: InstanceOption = None, machine: JsonOption = False) -> None:
     """Open the camera again."""
-    _tell("unmuted", _ask("unmute", instance))
+    _tell("unmuted", _ask("unmute", instance), machine)
 
 
 @app.command()
@@ -447,11 +460,13 @@ def showing(
         str, typer.Argument(metavar="CONTENT", help='A name of it, e.g. poster-7; "": nothing.')
     ],
     instance: InstanceOption = None,
+    machine: JsonOption = False,
 ) -> None:
     """Tell the daemon what the screen beside it shows now; subscribers get it as a message of the device."""
     _tell(
         f"the screen shows {content!r}" if content else "the screen shows nothing",
         _ask("showing", instance, content),
+        machine,
     )
 
 
@@ -459,10 +474,11 @@ def showing(
 def mount(
     minutes: Annotated[float, typer.Option(min=0, max=60, help="For how long; 0 ends it.")] = 5,
     instance: InstanceOption = None,
+    machine: JsonOption = False,
 ) -> None:
     """Show the camera's picture on the page, on this device only, for whoever mounts it. Mute ends it."""
     told = f"the page shows the camera's picture on this device for {minutes:g} min, or until mute"
-    _tell(told if minutes else "the page shows no picture", _ask("mount", instance, minutes))
+    _tell(told if minutes else "the page shows no picture", _ask("mount", instance, minutes), machine)
 
 
 def _no_password(store: str) -> str:
@@ -612,12 +628,19 @@ def _ask(request: str, instance: str | None, value: object = None) -> dict[str, 
     return ask_all(os.environ, request, instance, value)
 
 
-def _tell(done: str, answers: dict[str, dict[str, Any]]) -> None:
-    """One line per daemon, with what it could not remember."""
+def _tell(done: str, answers: dict[str, dict[str, Any]], machine: bool) -> None:
+    """One line per daemon, with what it could not remember; programs get the answers as well."""
     for name, answer in answers.items():
         whose = f"{name}: " if len(answers) > 1 else ""
         problem = f"; {answer['problem']}" if "problem" in answer else ""
         print(f"{whose}{done}{problem}", file=sys.stderr)
+    if not _for_people(machine):
+        print(_answered(answers))
+
+
+def _answered(answers: dict[str, dict[str, Any]]) -> str:
+    """The answer of the only daemon, or one object with the names of several as keys."""
+    return json.dumps(next(iter(answers.values())) if len(answers) == 1 else answers)
 
 
 def _layers(

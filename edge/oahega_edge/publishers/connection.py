@@ -26,6 +26,8 @@ from oahega_edge.publishers.wire import (
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+TRYING_AGAIN = "trying again with pauses."
+"""End of the sentences that say why there is no connection."""
 
 
 class Receiver(Protocol):
@@ -254,7 +256,7 @@ class Connection:
                 "a cloned SD card? Give each device its own device.name."
             )
         if ending.kind == "refused":
-            return f"the broker at {where} refused the connection: {ending.reason}; trying again with pauses."
+            return f"the broker at {where} refused the connection: {ending.reason}; {TRYING_AGAIN}"
         if ending.kind == "lost":
-            return f"the connection to {where} was lost ({ending.reason}); trying again with pauses."
-        return f"the broker at {where} cannot be reached ({ending.reason}); trying again with pauses."
+            return f"the connection to {where} was lost ({ending.reason}); {TRYING_AGAIN}"
+        return f"the broker at {where} cannot be reached ({ending.reason}); {TRYING_AGAIN}"

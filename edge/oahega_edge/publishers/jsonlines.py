@@ -18,15 +18,21 @@ from oahega_edge.publishers.port import Command
 
 def lines_for(stream: TextIO, machine: bool = False) -> JsonLinesPublisher:
     """JSON in a pipe, lines for people on a terminal; `machine`: JSON there as well."""
-    return JsonLinesPublisher(stream, Event.to_json if machine or not stream.isatty() else plain_line)
+    if machine or not stream.isatty():
+        return JsonLinesPublisher(stream)
+    return JsonLinesPublisher(stream, plain_line, HEADING)
+
+
+HEADING = "time      device         face   phase  shows      sure  over"
 
 
 def plain_line(event: Event) -> str:
     """For people."""
+    frames = f"{event.frames:>3} frame{'' if event.frames == 1 else 's'}"
     late = f"  ({event.age_ms / 1000:.1f} s late)" if event.delayed else ""
     return (
         f"{event.time:%H:%M:%S}  {event.device:<14} {event.track:<6} {event.phase:<6} "
-        f"{event.emotion:<10} {event.confidence:4.0%}  {event.frames:>3} frames{late}"
+        f"{event.emotion:<10} {event.confidence:4.0%}  {frames}{late}"
     )
 
 
@@ -35,10 +41,13 @@ class JsonLinesPublisher:
 
     connected = True
 
-    def __init__(self, stream: TextIO, line: Callable[[Event], str] = Event.to_json) -> None:
-        """The stream stays open: it belongs to the caller."""
+    def __init__(
+        self, stream: TextIO, line: Callable[[Event], str] = Event.to_json, heading: str = ""
+    ) -> None:
+        """The stream stays open: it belongs to the caller. The heading stands above the first event."""
         self._stream = stream
         self._line = line
+        self._heading = f"{heading}\n" if heading else ""
         self._published = 0
 
     def __enter__(self) -> Self:
@@ -52,12 +61,13 @@ class JsonLinesPublisher:
     def publish(self, event: Event) -> None:
         """Raises PublishError when the reader has gone."""
         try:
-            self._stream.write(self._line(event) + "\n")
+            self._stream.write(f"{self._heading}{self._line(event)}\n")
             self._stream.flush()
         except (OSError, ValueError) as error:
             raise PublishError(
                 f"Writing an event failed ({error}): the program that reads the output has ended."
             ) from error
+        self._heading = ""
         self._published += 1
 
     def summary(self, summary: IntervalSummary) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,7 +20,7 @@ from oahega_edge.control.client import ask_all
 from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource
 from oahega_edge.feed.sight import BLURRED, DARK, GLARING
 from oahega_edge.publishers.broker import BrokerOptions
-from oahega_edge.publishers.connection import Connection
+from oahega_edge.publishers.connection import TRYING_AGAIN, Connection
 from oahega_edge.publishers.wire import Incoming, ProtocolVersion, Session, Token
 from oahega_edge.reading.separate import judging, why_apart
 from oahega_edge.service.assembly import make_camera, mqtt_options
@@ -32,30 +35,54 @@ BROKER_S = 20.0
 """Seconds that the broker gets to answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What trying one part showed."""
+
+    part: str
+    said: str
+    well: bool | None = True
+    """None: it was not tried."""
+
+    def as_line(self) -> str:
+        """For messages."""
+        return f"{self.part}: {self.said}"
+
+    def as_row(self, columns: int) -> str:
+        """A row of a table that fits a terminal of so many columns."""
+        mark = {True: "well", False: "NOT WELL", None: "-"}[self.well]
+        head = f"{self.part:<14} {mark:<9} "
+        width = max(columns, len(head) + 20)
+        return textwrap.fill(self.said, width, initial_indent=head, subsequent_indent=" " * len(head))
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        return dataclasses.asdict(self)
+
+
 class Checkup:
     """Tries one part after another, says what it tried, and ends with what is not well."""
 
-    def __init__(self, setup: Setup, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+    def __init__(self, setup: Setup, environment: Mapping[str, str], say: Callable[[Finding], None]) -> None:
         self._setup = setup
         self._environment = environment
-        self._say = say
-        self._failures: list[str] = []
+        self._tell = say
+        self._failures: list[Finding] = []
 
     def models(self) -> None:
         """Settings, bundle and models; an EdgeError ends the checkup, because nothing works without them."""
         settings, manifest = self._setup.settings, self._setup.bundle.manifest
-        self._say(f"settings: device {settings.device.name}, {settings.deployment.context}")
+        self._say("settings", f"device {settings.device.name}, {settings.deployment.context}")
         with Models(self._setup.bundle, runtime_options(self._setup)) as models:
             health = models.health()
             bundle = self._setup.bundle
-            self._say(f"bundle: {bundle.identity} at {bundle.path}, self-test passed on {health.active}")
+            self._say("bundle", f"{bundle.identity} at {bundle.path}, self-test passed on {health.active}")
             if health.degraded:
-                self._fail(
-                    f"accelerator: {health.wanted} is wanted, {health.active} is in use: {health.reason}"
-                )
-        self._say(f"emotions: {', '.join(manifest.emotion.labels)}")
+                used = f"{health.wanted} is wanted, {health.active} is in use: {health.reason}"
+                self._fail("accelerator", used)
+        self._say("emotions", ", ".join(manifest.emotion.labels))
         for terms in manifest.terms:
-            self._say(f"training data: {terms}")
+            self._say("training data", terms)
 
     def camera(self, instance: str | None = None) -> None:
         """One frame, unless the running daemon holds the camera: then what it says of it."""
@@ -68,35 +95,42 @@ class Checkup:
             with make_camera(self._setup.settings) as camera:
                 frame = camera.read(max(settings.stall_s, 1.0))
         except EdgeError as error:
-            self._fail(f"camera: {error}")
+            self._fail("camera", str(error))
             return
         figures = CameraFigures.of_picture(frame)
         advice = "; ".join(figures.advice())
-        self._say(f"camera: a picture of {frame.width}x{frame.height}{f'; {advice}' if advice else ''}")
+        self._say("camera", f"a picture of {frame.width}x{frame.height}{f'; {advice}' if advice else ''}")
 
     def broker(self) -> None:
         """A connection with the device's login, under another client id than a running daemon has."""
         settings = self._setup.settings
         if not settings.mqtt.host:
-            self._say("broker: none is set, events go to standard output")
+            self._say("broker", "none is set, events go to standard output")
             return
         options = mqtt_options(settings, self._environment)
         options = dataclasses.replace(options, client_id=f"{options.client_id}-check")
         problem = try_broker(options)
         if problem is None:
-            self._say(f"broker: {options.address} accepts the connection")
+            self._say("broker", f"{options.address} accepts the connection")
         else:
-            self._fail(f"broker: {problem}")
+            self._fail("broker", problem)
 
-    def finish(self) -> None:
+    def leave_out(self, part: str) -> None:
+        """Say that a part is not tried."""
+        self._tell(Finding(part, f"not tried (--no-{part})", well=None))
+
+    def finish(self) -> str:
         """The verdict; EdgeError when something is not well."""
         if self._failures:
-            raise EdgeError("\n".join(f"not well: {failure}" for failure in self._failures))
-        self._say("all is well")
+            raise EdgeError("\n".join(f"not well: {failure.as_line()}" for failure in self._failures))
+        return "all is well"
 
-    def _fail(self, sentence: str) -> None:
-        self._say(sentence)
-        self._failures.append(sentence)
+    def _say(self, part: str, said: str) -> None:
+        self._tell(Finding(part, said))
+
+    def _fail(self, part: str, said: str) -> None:
+        self._failures.append(Finding(part, said, well=False))
+        self._tell(self._failures[-1])
 
     def _running(self, instance: str | None) -> Mapping[str, Any] | None:
         try:
@@ -108,12 +142,12 @@ class Checkup:
 
     def _running_camera(self, daemon: Mapping[str, Any]) -> None:
         camera = daemon["health"]["camera"]
-        line = f"camera: {camera['state']} in the running daemon, {camera['fps']:.1f} frames a second"
+        line = f"{camera['state']} in the running daemon, {camera['fps']:.1f} frames a second"
         problem = camera["picture_problem"]
         if camera["state"] in ("live", "muted") and not problem:
-            self._say(line)
+            self._say("camera", line)
         else:
-            self._fail(f"{line}{f', the picture is {problem}' if problem else ''}")
+            self._fail("camera", f"{line}{f', the picture is {problem}' if problem else ''}")
 
 
 def try_broker(options: BrokerOptions) -> str | None:
@@ -122,13 +156,28 @@ def try_broker(options: BrokerOptions) -> str | None:
         connection = Connection(options, Session(), _Nobody())
     except EdgeError as error:
         return str(error)
-    connection.start()
-    until = monotonic() + BROKER_S
-    while not connection.connected and connection.problem is None and monotonic() < until:
-        time.sleep(0.02)
-    connected, problem = connection.connected, connection.problem
-    connection.stop(None)
-    return None if connected else problem or f"{options.address} did not answer within {BROKER_S:g} s"
+    with _unlogged():
+        connection.start()
+        until = monotonic() + BROKER_S
+        while not connection.connected and connection.problem is None and monotonic() < until:
+            time.sleep(0.02)
+        connected, problem = connection.connected, connection.problem
+        connection.stop(None)
+    if connected:
+        return None
+    problem = problem or f"{options.address} did not answer within {BROKER_S:g} s"
+    return problem.removesuffix(f"; {TRYING_AGAIN}")
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """What the connection would log is said by the checkup, and there is no second attempt."""
+    log = logging.getLogger(Connection.__module__)
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = False
 
 
 class _Nobody:

@@ -53,12 +53,13 @@ def read_pictures(
     out: TextIO,
     complain: Callable[[CameraError], None],
     drawn: Path | None,
+    machine: bool = False,
 ) -> ReadSummary:
     """Every face of the named files, folders and `-` to `out`; annotated pictures into the folder `drawn`.
 
     What cannot be read is given to `complain`, and the rest is read.
     """
-    view = _Table(out) if out.isatty() else _JsonLines(out)
+    view = _Table(out) if out.isatty() and not machine else _JsonLines(out)
     summary = ReadSummary()
     folder = None if drawn is None else _Folder(drawn, names)
 
@@ -118,15 +119,19 @@ class _JsonLines:
 
 
 class _Table:
-    """One row per face; a picture without one has a row, too."""
+    """One row per face; a picture without one has a row, too. Fits 80 columns; a long name is cut off."""
 
-    ROW = "{:<32.32}  {:<12}  {:>10}  {:>9}  {:<}"
+    ROW = "{:<19.19}  {:<10}  {:>10}  {:>7}  {:<}"
+    HEADING = ("picture", "expression", "confidence", "face px", "then")
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._line("picture", "expression", "confidence", "face px", "then")
+        self._has_heading = False
 
     def show(self, name: str, pixels: Pixels, faces: Sequence[Face]) -> None:
+        if not self._has_heading:  # not before: what the models' libraries say comes first
+            self._line(*self.HEADING)
+            self._has_heading = True
         shown = plain(Path(name).name)
         if not faces:
             self._line(shown, "no face", "", "", "")

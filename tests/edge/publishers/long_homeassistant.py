@@ -1,6 +1,6 @@
 """A real Home Assistant with a real mosquitto and a running daemon: entities, states, and what fires when.
 
-`make homeassistant-test` installs Home Assistant into a virtual environment of its own.
+`make homeassistant-test` installs Home Assistant into a Debian tree of its own (tests/homeassistant).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from waiting import wait_until
 pytestmark = [pytest.mark.long, pytest.mark.broker]
 
 ROOT = Path(__file__).resolve().parents[3]
-HASS = Path(os.environ.get("OAHEGA_HASS", ROOT / ".venv-homeassistant/bin/hass"))
+TREE = ROOT / ".cache/homeassistant/tree"
+HASS = os.environ.get("OAHEGA_HASS", str(ROOT / "tests/homeassistant/hass"))
 STARTS_WITHIN = 900.0
 """Seconds: at its first start Home Assistant installs packages of its integrations."""
 QUIET_S = 3.0
@@ -167,8 +168,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterator[HomeAssistant]:
-    if not HASS.exists():
-        pytest.skip(f"no {HASS}; `make homeassistant-test` installs it")
+    if "OAHEGA_HASS" not in os.environ and not TREE.is_dir():
+        pytest.skip(f"no Home Assistant in {TREE}; `make homeassistant-test` installs it")
     with HomeAssistant(tmp_path_factory.mktemp("home") / "config").run() as running:
         running.add_mqtt(broker)
         yield running

@@ -14,15 +14,18 @@ from typing import Any
 import pytest
 
 from brokers import Mosquitto, free_port
+from documents import ROOT
 from mini_bundle import make_bundle
 from noise_clip import make_clip
 from oahega_edge.control.client import ask
 from oahega_edge.errors import EdgeError
 from oahega_edge.service.settings import read_layers
 from oahega_edge.service.setup import read_setup
-from oahega_edge.tools.checks import CameraFigures, Checkup
+from oahega_edge.tools.checks import CameraFigures, Checkup, Finding
 from waiting import PATIENCE, wait_until
 
+FACE = ROOT / "docs/pictures/read.jpg"
+EMBEDDED = ROOT / "edge/oahega_edge/bundles/default"
 DEVELOPMENT = "deployment.context=development"
 
 
@@ -43,14 +46,16 @@ class Tried:
         self.said: list[str] = []
         layers = read_layers(Path("/dev/null"), {}, [DEVELOPMENT, f"bundle.path={bundle}", *settings])
         environment = {"XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)}
-        self.checkup = Checkup(read_setup(layers), environment, self.said.append)
+        self.checkup = Checkup(read_setup(layers), environment, self._say)
+
+    def _say(self, finding: Finding) -> None:
+        self.said.append(finding.as_line())
 
     def verdict(self) -> str:
         try:
-            self.checkup.finish()
+            return self.checkup.finish()
         except EdgeError as error:
             return str(error)
-        return self.said[-1]
 
 
 def test_a_picture_of_the_camera_is_looked_at(tmp_path: Path, bundle: Path, clip: Path) -> None:
@@ -91,6 +96,7 @@ def test_a_broker_that_does_not_answer_or_refuses_is_not_well(tmp_path: Path, bu
         refused.checkup.broker()
 
     assert absent.verdict().startswith(f"not well: broker: the broker at 127.0.0.1:{port} cannot be reached")
+    assert "trying again" not in absent.verdict() + refused.verdict()
     assert "refused the connection: Not authorized" in refused.verdict()
 
 
@@ -191,13 +197,51 @@ def test_config_shows_the_settings_before_the_context_is_answered(home: dict[str
     assert "camera.rotate = 0  (packaged default)" in shown
 
 
+def test_check_is_a_table_for_people_and_json_lines_for_programs(
+    home: dict[str, str], bundle: Path, clip: Path
+) -> None:
+    port = free_port()
+    sets = [f"--set={DEVELOPMENT}", f"--set=bundle.path={bundle}", f"--set=camera.source={clip}"]
+    words = ["check", "--no-camera", *sets, "--set=mqtt.host=127.0.0.1", f"--set=mqtt.port={port}"]
+
+    shown = on_a_terminal(home, *words).splitlines()
+    piped = subprocess.run(
+        [sys.executable, "-m", "oahega_edge", *words], env=home, capture_output=True, text=True
+    )
+
+    rows = {line[:14].strip(): line[15:24].strip() for line in shown if line[0] != " "}
+    assert rows["settings"] == rows["bundle"] == "well"
+    assert (rows["camera"], rows["broker"]) == ("-", "NOT WELL")
+    assert max(len(line) for line in shown) <= 80
+    findings = [json.loads(line) for line in piped.stdout.splitlines()]
+    assert {each["part"]: each["well"] for each in findings if each["part"] in ("camera", "broker")} == {
+        "camera": None,
+        "broker": False,
+    }
+    assert piped.returncode == 1
+    assert piped.stderr.splitlines()[-1].startswith("oahega-edge: not well: broker: ")
+    assert piped.stderr.count(f"127.0.0.1:{port}") == 2  # said once, and in the verdict
+
+
+def test_mute_answers_programs_in_json_and_people_in_words(home: dict[str, str], daemon: list[str]) -> None:
+    asked = on_a_terminal(home, "mute", "--json")
+
+    assert json.loads(asked)["muted"] is True
+
+
 def test_a_person_sees_no_json(home: dict[str, str], bundle: Path, clip: Path) -> None:
     sets = [f"--set={DEVELOPMENT}", f"--set=bundle.path={bundle}", f"--set=camera.source={clip}"]
 
     shown = on_a_terminal(home, "check", "--camera", "--no-broker", *sets)
     measured = on_a_terminal(home, "bench", str(clip), "--steps", "10", *sets)
+    read = on_a_terminal(home, "read", str(FACE), f"--set=bundle.path={EMBEDDED}")
+    followed = on_a_terminal(home, "replay", str(FACE), f"--set=bundle.path={EMBEDDED}")
 
     assert "320x240  faces: none" in shown
     assert "{" not in shown
     assert measured.startswith("stage")
     assert "{" not in measured
+    assert read.split()[0] == "picture"
+    assert followed.splitlines()[0].split() == ["time", "device", "face", "phase", "shows", "sure", "over"]
+    assert "{" not in read + followed
+    assert max(len(line) for line in (read + measured + followed).splitlines()) <= 80
