@@ -32,6 +32,16 @@ DRAWS = 20
 MOST_MOVED = 1.5
 """Of a made habit: by how much each expression is said more or less easily, in log-odds."""
 
+PLAIN, BOTH = "as it is", "dark and blurred"
+CIRCUMSTANCES = {
+    PLAIN: (PLAIN, 0.0),
+    "dark": ("dark", 0.0),
+    "blur": ("blur", 0.0),
+    "habit": (PLAIN, MOST_MOVED),
+    "all three": (BOTH, MOST_MOVED),
+}
+"""Name -> which pictures, and how far a habit of labelling moves each expression."""
+
 Picture = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 
@@ -61,13 +71,13 @@ class Row:
     def __str__(self) -> str:
         """A line of the table."""
         return (
-            f"{self.circumstance:<8} {self.base:.3f}  mean {self.mean:+.1f}, worst {self.worst:+.1f}, "
+            f"{self.circumstance:<9} {self.base:.3f}  mean {self.mean:+.1f}, worst {self.worst:+.1f}, "
             f"better in {self.better} of {DRAWS}, accepted {self.accepted}"
         )
 
 
 def read_people(root: Path, part: str, bundle: Path) -> People:
-    """The faces of a part that the bundle's detector finds, as they are, dark and blurred."""
+    """The faces of a part that the bundle's detector finds, as they are, dark, blurred, and both."""
     loaded = load_bundle(bundle)
     entry = loaded.manifest.emotion
     table = read_table(root / PEOPLE, {"file", "person", "part"})
@@ -76,8 +86,9 @@ def read_people(root: Path, part: str, bundle: Path) -> People:
     if dataset.labels != entry.labels:
         raise DataError(f"{root} holds {', '.join(dataset.labels)}; give faces of {', '.join(entry.labels)}")
     changes: Mapping[str, Callable[[Picture], Picture]] = {
-        "as it is": lambda pixels: pixels,
+        PLAIN: lambda pixels: pixels,
         **{name: CORRUPTIONS[name] for name in ("dark", "blur")},
+        BOTH: lambda pixels: CORRUPTIONS["blur"](CORRUPTIONS["dark"](pixels)),
     }
     crops: dict[str, list[Picture]] = {name: [] for name in changes}
     truth, names = [], []
@@ -113,8 +124,8 @@ def drawn(people: People, faces: int, rng: np.random.Generator) -> NDArray[np.bo
 
 def gains(people: People, others: People | None, faces: int) -> Iterator[Row]:
     """Fit on faces of `people`; answer those of `others`, or of the people who were not drawn."""
-    for name in (*people.answers, "habit"):
-        draws = [_gain(people, others or people, name, faces, draw) for draw in range(DRAWS)]
+    for name, made in CIRCUMSTANCES.items():
+        draws = [_gain(people, others or people, *made, faces, draw) for draw in range(DRAWS)]
         base, gain, accepted = (np.array(values) for values in zip(*draws, strict=True))
         yield Row(
             name,
@@ -126,17 +137,16 @@ def gains(people: People, others: People | None, faces: int) -> Iterator[Row]:
         )
 
 
-def _gain(people: People, others: People, name: str, faces: int, draw: int) -> tuple[float, float, bool]:
+def _gain(
+    people: People, others: People, pictures: str, most_moved: float, faces: int, draw: int
+) -> tuple[float, float, bool]:
     """(balanced accuracy before, what the shift adds to it, whether the device would use the shift)."""
     rng = np.random.default_rng(draw)
     taken = drawn(people, faces, rng)
-    moved = (
-        rng.uniform(-MOST_MOVED, MOST_MOVED, people.answers["as it is"].shape[1]) if name == "habit" else 0
-    )
-    plain = "as it is" if name == "habit" else name
-    logits, truth = people.answers[plain][taken] + moved, people.truth[taken]
+    moved = rng.uniform(-most_moved, most_moved, people.answers[pictures].shape[1])
+    logits, truth = people.answers[pictures][taken] + moved, people.truth[taken]
     rest = ~np.isin(others.person, people.person[taken])
-    asked, right = others.answers[plain][rest] + moved, others.truth[rest]
+    asked, right = others.answers[pictures][rest] + moved, others.truth[rest]
     shift = fit_shift(logits, truth)
     before = balanced_accuracy(asked.argmax(axis=1), right)
     after = balanced_accuracy(shift.apply(asked).argmax(axis=1), right)
