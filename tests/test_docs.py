@@ -95,7 +95,9 @@ def test_every_make_verb_of_the_documents_exists() -> None:
 
 def test_every_verb_of_the_command_lines_exists() -> None:
     assert named(r"python -m oahega_build ([a-z][\w-]*)") <= set(get_command(build_verbs).commands)
-    assert named(r"(?m)(?:`|^ *|bin/)oahega-edge ([a-z][\w-]*)(?![\w/-])") <= set(get_command(edge_verbs).commands)
+    typed = named(r"(?m)(?:`|^ *|bin/)oahega-edge ([a-z][\w-]*)(?![\w/-])")
+
+    assert typed <= set(get_command(edge_verbs).commands)
 
 
 def test_the_index_of_decisions_lists_each_with_its_title() -> None:

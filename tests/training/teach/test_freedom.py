@@ -130,6 +130,7 @@ def test_a_file_with_other_operators_is_refused() -> None:
         network_of(DEFAULT_BUNDLE / "detector.tflite", 3, "logits")
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("whole", [False, True])
 def test_what_is_trained_is_what_was_asked_for_and_the_file_is_int8(
     whole: bool, lesson: Lesson, classifier: Classifier
