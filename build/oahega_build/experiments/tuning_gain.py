@@ -65,6 +65,7 @@ class Row:
     mean: float
     worst: float
     better: int
+    draws: int
     accepted: int
     """By the proof on halves that were held back; the others change nothing on a device."""
 
@@ -72,7 +73,7 @@ class Row:
         """A line of the table."""
         return (
             f"{self.circumstance:<9} {self.base:.3f}  mean {self.mean:+.1f}, worst {self.worst:+.1f}, "
-            f"better in {self.better} of {DRAWS}, accepted {self.accepted}"
+            f"better in {self.better} of {self.draws}, accepted {self.accepted}"
         )
 
 
@@ -122,17 +123,18 @@ def drawn(people: People, faces: int, rng: np.random.Generator) -> NDArray[np.bo
     return taken
 
 
-def gains(people: People, others: People | None, faces: int) -> Iterator[Row]:
+def gains(people: People, others: People | None, faces: int, draws: int = DRAWS) -> Iterator[Row]:
     """Fit on faces of `people`; answer those of `others`, or of the people who were not drawn."""
     for name, made in CIRCUMSTANCES.items():
-        draws = [_gain(people, others or people, *made, faces, draw) for draw in range(DRAWS)]
-        base, gain, accepted = (np.array(values) for values in zip(*draws, strict=True))
+        each = [_gain(people, others or people, *made, faces, draw) for draw in range(draws)]
+        base, gain, accepted = (np.array(values) for values in zip(*each, strict=True))
         yield Row(
             name,
             round(float(base.mean()), 4),
             round(100 * float(gain.mean()), 1),
             round(100 * float(gain.min()), 1),
             int((gain > 0).sum()),
+            draws,
             int(accepted.sum()),
         )
 
