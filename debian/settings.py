@@ -16,7 +16,8 @@ def answer(name: str) -> str:
 
 
 lines = ["# All settings with their defaults: oahega-edge config"]
-if answer("CONTEXT"):
+# An installation without questions must not answer for somebody: debconf would take the first choice.
+if answer("CONTEXT") not in ("", "undecided"):
     lines += ["", "[deployment]", f"context = {text(answer('CONTEXT'))}"]
 if answer("CAMERA"):
     lines += ["", "[camera]", f"source = {text(answer('CAMERA'))}"]

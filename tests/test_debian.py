@@ -1,0 +1,60 @@
+"""What the Debian package asks and what it writes of the answers; tests/fleet/test_package.py installs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oahega_edge.service.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+TEMPLATES = (ROOT / "debian/templates").read_text(encoding="utf-8")
+
+
+def written(**answers: str) -> dict[str, Any]:
+    """The settings that the package makes of these answers."""
+    environment = {f"OAHEGA_{name.upper()}": answer for name, answer in answers.items()}
+    command = [sys.executable, ROOT / "debian/settings.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return tomllib.loads(done.stdout)
+
+
+def test_no_installation_answers_for_somebody_where_the_device_watches() -> None:
+    question = TEMPLATES.partition("\n\n")[0]
+    choices = re.search(r"^Choices: (.*)$", question, re.MULTILINE)
+
+    assert choices is not None
+    assert choices.group(1).split(", ")[0] == "undecided"
+    assert "\nDefault: undecided\n" in question
+    assert written(context="undecided") == written() == {}
+
+
+def test_every_other_choice_is_one_that_the_daemon_takes() -> None:
+    choices = re.search(r"^Choices: (.*)$", TEMPLATES, re.MULTILINE)
+
+    assert choices is not None
+    for choice in choices.group(1).split(", ")[1:]:
+        assert Settings.model_fields["deployment"].annotation(**written(context=choice)["deployment"])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("broker", "host", "port"),
+    [
+        ("broker.example.org", "broker.example.org", 1883),
+        ("broker.example.org:8883", "broker.example.org", 8883),
+        ("[::1]:8883", "::1", 8883),
+        (' "quoted"\\ ', '"quoted"\\', 1883),
+    ],
+)
+def test_the_broker_is_a_host_and_a_port(broker: str, host: str, port: int) -> None:
+    assert written(broker=broker)["mqtt"] == {"host": host, "port": port}
+
+
+def test_without_a_broker_there_is_no_user() -> None:
+    assert written(camera="0", username="kiosk") == {"camera": {"source": "0"}}
