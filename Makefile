@@ -6,6 +6,7 @@ BIN = $(VENV)/bin
 SOURCE ?=
 FORM ?= long
 ARCH ?= aarch64
+FOR ?= device
 PYTHON_VERSION ?= 3.11
 # Processes of `make test`, and the seed of its order (default: another one each time, printed at its beginning).
 JOBS ?= 3
@@ -17,13 +18,14 @@ MINUTES ?= 60
 OPTIONS ?=
 # Home Assistant for its test; Trixie has the Python that it needs.
 HASS_VERSION ?= 2025.4.4
+SUPERSET_VERSION ?= 6.1.0
 PYTEST = $(BIN)/python -m pytest
 # Hundreds of tests start a process: with byte code kept, each starts a fifth faster.
 unexport PYTHONDONTWRITEBYTECODE
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof nemesis strange-bundles good-media homeassistant-test node-red-test installation-test arm64-test release audit clean
+.PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof dashboards superset-test nemesis strange-bundles good-media homeassistant-test node-red-test installation-test arm64-test release audit clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -38,7 +40,9 @@ help:
 	@echo "make fleet-test [FORM=short]   test Ansible on booted systemd hosts (root, Debian)"
 	@echo "make soak                      run the long tests: soak, outage, fuzzing"
 	@echo "make faults                    cause faults and print a table: noticed, recovered, lost"
-	@echo "make archive-proof             kill the archive's worker and PostgreSQL at random moments; print rates (PostgreSQL)"
+	@echo "make archive-proof [PART=\"steady volume\" RATE=5000 MINUTES=10]   print what the archive withstands and how fast it is (PostgreSQL)"
+	@echo "make dashboards                write the dashboards for Grafana and Superset from their code"
+	@echo "make superset-test             import the dashboard into a real Superset (PostgreSQL)"
 	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
 	@echo "make good-media                read every usual codec, picture, list and bundle and print a table"
 	@echo "make homeassistant-test        test entities and triggers in a real Home Assistant (root, Debian)"
@@ -108,7 +112,7 @@ fleet-test: $(VENV)/dev
 	RUN_PYTHON="$(BIN)/python" ansible/fleet-test.sh $(FORM)
 
 wheelhouse: $(VENV)/demo
-	RUN_PYTHON="$(BIN)/python" ansible/wheelhouse.sh $(ARCH) $(PYTHON_VERSION)
+	RUN_PYTHON="$(BIN)/python" FOR=$(FOR) ansible/wheelhouse.sh $(ARCH) $(PYTHON_VERSION)
 
 pictures: $(VENV)/dev
 	$(BIN)/python docs/pictures/make.py
@@ -142,8 +146,20 @@ homeassistant-test: $(VENV)/dev .cache/homeassistant/$(HASS_VERSION)
 node-red-test: $(VENV)/dev .cache/node-red/done
 	$(PYTEST) -s -p no:randomly -m long tests/edge/contract/long_node_red.py
 
+dashboards: $(VENV)/dev
+	$(BIN)/python docs/dashboards/grafana/make.py
+	$(BIN)/python docs/dashboards/superset/make.py
+
+.venv-superset/bin/superset:
+	$(PYTHON) -m venv .venv-superset
+	.venv-superset/bin/python -m pip install --quiet --disable-pip-version-check \
+		apache-superset==$(SUPERSET_VERSION) psycopg2-binary
+
+superset-test: $(VENV)/dev .venv-superset/bin/superset
+	$(PYTEST) -s -p no:randomly -m long tests/edge/insight/long_superset.py
+
 archive-proof: $(VENV)/dev
-	PYTHONPATH=edge:build:tests $(BIN)/python tests/edge/archive/proof.py
+	PYTHONPATH=edge:build:tests $(BIN)/python -m edge.archive.proof $(PART)
 
 installation-test: $(VENV)/dev
 	$(PYTEST) -s -p no:randomly -m long tests/fleet/long_installation.py

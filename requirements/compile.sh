@@ -11,6 +11,7 @@ compile() {
 }
 compile dev.txt --universal --python-version 3.11 --extra dev
 compile device.txt --universal --python-version 3.11 --extra litert --extra signed --extra page --group build-backend -c requirements/dev.txt
+compile archive.txt --universal --python-version 3.11 --extra archive --group build-backend -c requirements/dev.txt
 compile demo.txt --universal --python-version 3.11 --extra demo --group build-backend -c requirements/dev.txt
 compile tflite-py311.txt --python-version 3.11 --extra tflite --extra signed --group build-backend --group contract
 # The tools of a release need nothing of the project itself, nor does the operator's machine.

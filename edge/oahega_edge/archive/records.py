@@ -175,12 +175,12 @@ def utc(moment: datetime) -> str:
 
 def hour_of(moment: datetime) -> str:
     """The beginning of its hour, UTC."""
-    return utc(moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0))
+    return f"{utc(moment)[:13]}:00:00"
 
 
 def minute_of(moment: datetime) -> str:
     """The beginning of its minute, UTC."""
-    return utc(moment.astimezone(UTC).replace(second=0, microsecond=0))
+    return f"{utc(moment)[:16]}:00"
 
 
 def as_json(value: object) -> str:

@@ -18,10 +18,10 @@ from oahega_edge.archive.records import (
     utc,
 )
 
-VERSION = 2
+VERSION = 4
 """Of tables and views: the number of the last file in sql/."""
-VIEWS = 2
-"""Number of the file with the views."""
+VIEWS = (2, 4)
+"""Numbers of the files with the views."""
 HOURS = {
     "event_hours": ("events", "delayed", "degraded"),
     "visit_hours": ("visits", "seen_ms", "people"),
@@ -31,10 +31,26 @@ HOURS = {
     "device_hours": ("minutes", "degraded"),
 }
 """Tables of hours -> the columns that grow."""
-_GREATEST = {("visit_hours", "people")}
-SMALL = (*HOURS, "devices", "boots", "rules", "archive_version")
+DAYS = {
+    "visit_hours": "visit_days",
+    "dominant_hours": "dominant_days",
+    "expression_hours": "expression_days",
+    "length_hours": "length_days",
+}
+"""Tables of hours -> the tables of days that grow with them."""
+_GREATEST = {"people"}
+SMALL = (*HOURS, *DAYS.values(), "devices", "boots", "rules", "archive_version")
 """What the views read."""
-OF_A_DEVICE = (*HOURS, "events", "summaries", "availability", "device_minutes", "boots", "devices")
+OF_A_DEVICE = (
+    *HOURS,
+    *DAYS.values(),
+    "events",
+    "summaries",
+    "availability",
+    "device_minutes",
+    "boots",
+    "devices",
+)
 MINUTES_KEPT = timedelta(days=2)
 _DIALECT = {
     "duckdb": {"partitioned": "", "bytes": "BLOB"},
@@ -85,7 +101,7 @@ class Store:
         """All of it or nothing. Raises StoreAway, or BadRow for a value that the database refuses."""
         events = _once([each for each in batch.records if isinstance(each, KeptEvent)])
         summaries = _once([each for each in batch.records if isinstance(each, KeptSummary)])
-        self._database.prepare([utc(each.time)[:10] for each in events])
+        self._database.prepare(sorted({utc(each.time)[:10] for each in events}))
         with self._database.transaction():
             new_events = self._insert_events(events)
             new_summaries = self._insert_summaries(summaries)
@@ -131,7 +147,8 @@ class Store:
 
     def snapshot(self) -> None:
         """Leave a copy of what the views read for readers."""
-        self._database.snapshot(SMALL, list(statements(_file(VIEWS))))
+        views = [statement for number in VIEWS for statement in statements(_file(number))]
+        self._database.snapshot(SMALL, views)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -182,9 +199,9 @@ class Store:
             return set()
         new = self._database.load(table, rows)
         done = self._database.execute(
-            f"INSERT INTO {table} SELECT * FROM {new} ON CONFLICT DO NOTHING RETURNING {key}"
+            f"INSERT INTO {table} SELECT * FROM {new} ON CONFLICT DO NOTHING RETURNING CAST({key} AS TEXT)"
         )
-        return {str(row[0]) for row in done}
+        return {row[0] for row in done}
 
     def _count(self, kind: str, new: Sequence[KeptEvent | KeptSummary]) -> None:
         """How many of each boot have arrived, and that its device is known."""
@@ -207,12 +224,20 @@ class Store:
         for table, rows in hours.items():
             if rows:
                 new = self._database.load(table, rows)
-                keys = self._database.columns(table)[: -len(HOURS[table])]
-                self._database.execute(
-                    f"INSERT INTO {table} SELECT * FROM {new} ORDER BY {', '.join(keys)} "
-                    f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET "
-                    + ", ".join(_growth(table, column) for column in HOURS[table])
-                )
+                self._add(table, "hour", new, HOURS[table])
+                if table in DAYS:
+                    self._add(DAYS[table], "date_trunc('day', hour)", new, HOURS[table])
+
+    def _add(self, table: str, moment: str, new: str, figures: Sequence[str]) -> None:
+        """In the order of the keys, so that two workers never wait for each other."""
+        keys = self._database.columns(table)[: -len(figures)]
+        place = ", ".join(str(number + 1) for number in range(len(keys)))
+        self._database.execute(
+            f"INSERT INTO {table} SELECT {', '.join([keys[0], moment, *keys[2:]])}, "
+            + ", ".join(f"{'max' if name in _GREATEST else 'sum'}({name})" for name in figures)
+            + f" FROM {new} GROUP BY {place} ORDER BY {place} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET "
+            + ", ".join(_growth(table, name) for name in figures)
+        )
 
     def _insert_health(self, healths: Sequence[KeptHealth]) -> None:
         if not healths:
@@ -280,7 +305,7 @@ def _once(records: list[KeptEvent] | list[KeptSummary]) -> list:  # type: ignore
 
 
 def _growth(table: str, column: str) -> str:
-    if (table, column) in _GREATEST:
+    if column in _GREATEST:
         return f"{column} = greatest({table}.{column}, excluded.{column})"
     return f"{column} = {table}.{column} + excluded.{column}"
 

@@ -17,7 +17,7 @@ from oahega_edge.archive.subscription import Delivery
 
 log = logging.getLogger(__name__)
 
-BATCH = 1_000
+BATCH = 5_000
 COMPANY_S = 0.2
 """How long a batch waits for more messages."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0

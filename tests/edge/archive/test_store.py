@@ -16,7 +16,7 @@ from edge.mqtt_samples import BASE, NOON, Tally, event, events, health, stamp, s
 from oahega_edge.archive.address import connect, read_only
 from oahega_edge.archive.database import ArchiveError, BadRow, StoreAway
 from oahega_edge.archive.records import KeptEvent, Misfit, Record, read_record
-from oahega_edge.archive.store import VERSION, Batch, Store, Unfit
+from oahega_edge.archive.store import DAYS, HOURS, VERSION, Batch, Store, Unfit
 from oahega_edge.contract.events import Message
 
 NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
@@ -221,6 +221,46 @@ def test_a_store_of_a_newer_release_is_refused(url: str) -> None:
 
     with contextlib.closing(database), pytest.raises(ArchiveError, match="newer release"):
         Store(database)
+
+
+def test_days_of_an_older_store_are_made_from_its_hours(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr("oahega_edge.archive.store.VERSION", 2)
+        with contextlib.closing(Store(connect(url))) as store:
+            store._database.execute("INSERT INTO devices (device) VALUES ('kiosk-1')")
+            for hour, visits in ((0, 3), (23, 4), (24, 5)):
+                moment = f"TIMESTAMP '{NOON.replace(tzinfo=None, hour=0) + timedelta(hours=hour)}'"
+                store._database.execute(f"INSERT INTO length_hours VALUES ('kiosk-1', {moment}, 0, {visits})")
+
+    with contextlib.closing(Store(connect(url))) as store:
+        store.write(Batch([record(summary(lengths=(4, 0, 0, 0, 0, 0, 0)), "summary")]))
+
+        assert rows(
+            store, "SELECT extract('day' FROM day), visits FROM length_days WHERE visits > 0 ORDER BY 1"
+        ) == [
+            (24, 11),
+            (25, 5),
+        ]
+        assert rows(store, "SELECT sum(visits) FROM dwell") == [(16,)]
+
+
+def test_days_are_the_sums_of_their_hours(store: Store) -> None:
+    maker = summary_stamp()
+    for hours, people in ((0, 3), (5, 7), (11, 2), (14, 1)):
+        end = NOON + timedelta(hours=hours)
+        store.write(
+            Batch(
+                [record(summary(maker, start=end - timedelta(minutes=5), end=end, people=people), "summary")]
+            )
+        )
+
+    for hour, day in DAYS.items():
+        figures = ", ".join(f"{'max' if name == 'people' else 'sum'}({name})" for name in HOURS[hour])
+        by_day = "SELECT CAST(date_trunc('day', {}) AS DATE), {} FROM {} GROUP BY 1 ORDER BY 1"
+        assert rows(store, by_day.format("day", figures, day)) == rows(
+            store, by_day.format("hour", figures, hour)
+        )
+    assert rows(store, "SELECT max(people) FROM visit_days WHERE content = ''") == [(7,)]
 
 
 def test_a_store_is_opened_again_as_it_was(url: str) -> None:

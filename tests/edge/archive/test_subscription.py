@@ -1,0 +1,190 @@
+"""The archive's side of MQTT 5 against a broker that plays what real ones seldom do."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import mqtt5
+import pytest
+
+from oahega_edge.archive.subscription import Delivery, Subscription
+from oahega_edge.publishers.broker import BrokerOptions
+from waiting import wait_until
+
+WELCOME = mqtt5.ConnAckPacket().write()
+Scene = Callable[[socket.socket], None]
+
+
+def publish(payload: bytes, mid: int, topic: str = "oahega/v1/kiosk-1/event") -> bytes:
+    return mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=mid).write()
+
+
+class Broker:
+    """Plays one scene for each connection, then waits until it ends; keeps all that it was told."""
+
+    def __init__(self, *scenes: Scene) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._scenes = scenes
+        self.port: int = self._listening.getsockname()[1]
+        self.told: list[bytes] = []
+        self._thread = threading.Thread(target=self._play)
+
+    def __enter__(self) -> Broker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        self._listening.close()
+
+    def _play(self) -> None:
+        for scene in self._scenes:
+            link, _ = self._listening.accept()
+            with link, contextlib.suppress(OSError):
+                self.told.append(link.recv(1 << 16))
+                scene(link)
+                while data := link.recv(1 << 16):
+                    self.told[-1] += data
+
+
+def packets(data: bytes) -> list[mqtt5.Packet]:
+    found = []
+    while data:
+        packet, length = mqtt5.read(memoryview(data))
+        found.append(packet)
+        data = data[length:]
+    return found
+
+
+@contextlib.contextmanager
+def subscribed(broker: Broker, **changes: object) -> Iterator[Subscription]:
+    options = BrokerOptions(host="127.0.0.1", port=broker.port, client_id="archive", **changes)  # type: ignore[arg-type]
+    with Subscription(options, "oahega/v1", retained=True) as opened:
+        yield opened
+
+
+def arrived(source: Subscription, count: int) -> list[Delivery]:
+    found: list[Delivery] = []
+
+    def enough() -> bool:
+        found.extend(source.fetch(count, 0.05))
+        return len(found) >= count
+
+    wait_until(enough)
+    return found
+
+
+def test_packets_may_be_cut_anywhere() -> None:
+    stream = WELCOME + publish(b"one", 1) + publish(b"x" * 20_000, 2) + publish(b"three", 3)
+
+    def in_pieces(link: socket.socket) -> None:
+        for start in range(60):
+            link.sendall(stream[start : start + 1])
+        link.sendall(stream[60:])
+
+    with Broker(in_pieces) as broker, subscribed(broker) as source:
+        found = arrived(source, 3)
+
+    assert [(len(each.payload), each.mid) for each in found] == [(3, 1), (20_000, 2), (5, 3)]
+
+
+@pytest.mark.parametrize("topic", [b"\xff\xfe", b"oahega/v1/\xc3/event", b"\xed\xa0\x80"])
+def test_a_topic_that_is_not_utf_8_is_handed_on_to_be_kept_apart(topic: bytes) -> None:
+    good = publish(b"{}", 9, "o" * len(topic))
+    stream = WELCOME + good.replace(b"o" * len(topic), topic) + publish(b"next", 10)
+
+    with Broker(lambda link: link.sendall(stream)) as broker, subscribed(broker) as source:
+        found = arrived(source, 2)
+        source.acknowledge(found)
+        wait_until(lambda: broker.told[0].endswith(b"@\x02\x00\x09@\x02\x00\x0a"))
+
+    assert [(each.topic, each.mid) for each in found] == [("not UTF-8", 9), ("oahega/v1/kiosk-1/event", 10)]
+
+
+def test_what_an_earlier_connection_brought_is_not_acknowledged_on_the_next() -> None:
+    go_on = threading.Event()
+
+    def first(link: socket.socket) -> None:
+        link.sendall(WELCOME + publish(b"once", 5))
+        go_on.wait(60)
+        link.shutdown(socket.SHUT_RDWR)
+
+    def second(link: socket.socket) -> None:
+        link.sendall(WELCOME + publish(b"again", 6))
+
+    with Broker(first, second) as broker, subscribed(broker) as source:
+        old = arrived(source, 1)
+        go_on.set()
+        new = arrived(source, 1)
+        source.acknowledge(old + new)
+        wait_until(lambda: b"@\x02\x00\x06" in broker.told[-1])
+
+    acknowledged = [
+        each.packet_id for each in packets(broker.told[1]) if isinstance(each, mqtt5.PubAckPacket)
+    ]
+    assert acknowledged == [6]
+
+
+def test_the_session_is_asked_for_and_left_in_order() -> None:
+    with Broker(lambda link: link.sendall(WELCOME)) as broker, subscribed(broker, username="a") as source:
+        wait_until(lambda: len(broker.told) == 1 and b"summary" in broker.told[0])
+        source.acknowledge([])
+
+    connect, subscribe, *_, goodbye = packets(broker.told[0])
+    assert isinstance(connect, mqtt5.ConnectPacket)
+    assert not connect.clean_start
+    assert connect.session_expiry_interval == 7 * 86_400
+    assert connect.receive_max == 10_000
+    assert isinstance(subscribe, mqtt5.SubscribePacket)
+    assert [each.pattern for each in subscribe.topic_filters] == [
+        "$share/archive/oahega/v1/+/event",
+        "$share/archive/oahega/v1/+/summary",
+        "oahega/v1/+/health",
+        "oahega/v1/+/availability",
+    ]
+    assert isinstance(goodbye, mqtt5.DisconnectPacket)
+
+
+@pytest.mark.parametrize(
+    ("scene", "reason"),
+    [
+        (mqtt5.ConnAckPacket(reason_code=mqtt5.ConnAckReasonCode.NOT_AUTHORIZED).write(), "not authorized"),
+        (WELCOME + mqtt5.DisconnectPacket(
+            reason_code=mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER).write(), "session taken over"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ""),
+        (b"\x20\xff\xff\xff\xff\xff", "valid length"),
+    ],
+)  # fmt: skip
+def test_what_the_broker_says_is_said_and_it_is_tried_again(
+    scene: bytes, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unkind(link: socket.socket) -> None:
+        link.sendall(scene)
+        link.shutdown(socket.SHUT_WR)
+
+    with (
+        caplog.at_level(logging.WARNING),
+        Broker(unkind, lambda link: link.sendall(WELCOME + publish(b"well", 1))) as broker,
+        subscribed(broker) as source,
+    ):
+        assert arrived(source, 1)[0].payload == b"well"
+
+    said = [each.getMessage() for each in caplog.records]
+    assert len(said) == 1
+    assert reason in said[0]
+
+
+def test_a_silent_broker_is_asked_and_then_left() -> None:
+    with (
+        Broker(
+            lambda link: link.sendall(WELCOME), lambda link: link.sendall(WELCOME + publish(b"well", 1))
+        ) as broker,
+        subscribed(broker, keepalive_s=1) as source,
+    ):
+        assert arrived(source, 1)[0].payload == b"well"
+
+    assert any(isinstance(each, mqtt5.PingReqPacket) for each in packets(broker.told[0]))
