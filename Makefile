@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof nemesis strange-bundles good-media homeassistant-test node-red-test installation-test arm64-test release audit clean
+.PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof drift-table nemesis strange-bundles good-media homeassistant-test node-red-test installation-test arm64-test release audit clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -39,6 +39,7 @@ help:
 	@echo "make soak                      run the long tests: soak, outage, fuzzing"
 	@echo "make faults                    cause faults and print a table: noticed, recovered, lost"
 	@echo "make archive-proof             kill the archive's worker and PostgreSQL at random moments; print rates (PostgreSQL)"
+	@echo "make drift-table [DATA=DIR]    simulate drift on 200 devices: delay to the alarm, false alarms"
 	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
 	@echo "make good-media                read every usual codec, picture, list and bundle and print a table"
 	@echo "make homeassistant-test        test entities and triggers in a real Home Assistant (root, Debian)"
@@ -141,6 +142,9 @@ homeassistant-test: $(VENV)/dev .cache/homeassistant/$(HASS_VERSION)
 
 node-red-test: $(VENV)/dev .cache/node-red/done
 	$(PYTEST) -s -p no:randomly -m long tests/edge/contract/long_node_red.py
+
+drift-table: $(VENV)/dev
+	PYTHONPATH=edge:build $(BIN)/python -m oahega_build.experiments.drift_table "$(or $(DATA),../shared/data/emotion)"
 
 archive-proof: $(VENV)/dev
 	PYTHONPATH=edge:build:tests $(BIN)/python tests/edge/archive/proof.py
