@@ -126,7 +126,7 @@ def _small(face: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _pool(faces: Sequence[NDArray[np.uint8]], labels: Sequence[int], bundle: Bundle) -> Pool:
     entry = bundle.manifest.emotion
-    data = bundle.file(entry.cpu)
+    data = bundle.content(entry.cpu)
     scores, measured = [], []
     for gain in GAINS:
         lit = [np.clip(face * gain, 0, 255).astype(np.uint8) for face in faces]
