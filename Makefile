@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # One module's tests stay in one process, which shares what they train.
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
-.PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof dashboards superset-test nemesis strange-bundles good-media homeassistant-test node-red-test installation-test arm64-test release audit clean
+.PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof drift-table dashboards superset-test nemesis strange-bundles good-media homeassistant-test node-red-test installation-test arm64-test release audit clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -43,6 +43,7 @@ help:
 	@echo "make archive-proof [PART=\"steady volume\" RATE=5000 MINUTES=10]   print what the archive withstands and how fast it is (PostgreSQL)"
 	@echo "make dashboards                write the dashboards for Grafana and Superset from their code"
 	@echo "make superset-test             import the dashboard into a real Superset (PostgreSQL)"
+	@echo "make drift-table [DATA=DIR]    simulate drift on 200 devices: delay to the alarm, false alarms"
 	@echo "make strange-bundles           check 2,000 strange bundle folders and print time and memory"
 	@echo "make good-media                read every usual codec, picture, list and bundle and print a table"
 	@echo "make homeassistant-test        test entities and triggers in a real Home Assistant (root, Debian)"
@@ -157,6 +158,9 @@ dashboards: $(VENV)/dev
 
 superset-test: $(VENV)/dev .venv-superset/bin/superset
 	$(PYTEST) -s -p no:randomly -m long tests/edge/insight/long_superset.py
+
+drift-table: $(VENV)/dev
+	PYTHONPATH=edge:build $(BIN)/python -m oahega_build.experiments.drift_table "$(or $(DATA),../shared/data/emotion)"
 
 archive-proof: $(VENV)/dev
 	PYTHONPATH=edge:build:tests $(BIN)/python -m edge.archive.proof $(PART)

@@ -125,7 +125,7 @@ def test_every_setting_of_the_documents_exists() -> None:
         for name, field in Settings.model_fields.items()
     }
     settings = {f"{section}.{key}" for section, keys in fields.items() for key in keys}
-    others = {"health.delivery", "health.last_event", "metrics.json", "device.txt"}
+    others = {"health.delivery", "health.drift", "health.last_event", "metrics.json", "device.txt"}
 
     assert named(rf"`((?:{sections})\.(?!py`|md`|toml`)[a-z_]+)") - others <= settings
 

@@ -481,6 +481,12 @@ def mount(
     _tell(told if minutes else "the page shows no picture", _ask("mount", instance, minutes), machine)
 
 
+@app.command()
+def relearn(instance: InstanceOption = None) -> None:
+    """Accept how faces look now: forget the first days, learn them anew, and compare with these."""
+    _tell("the first days are learned anew", _ask("relearn", instance))
+
+
 def _no_password(store: str) -> str:
     """A user's name is no secret; a password also hides in the address's options."""
     named, _, options = store.partition("?")

@@ -90,3 +90,13 @@ def _content(file: BufferedReader) -> bytes:
         how = "ended early" if len(content) < size else "grew"
         raise OSError(errno.EIO, f"it {how} while its {size} bytes were read")
     return content
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file of ours anew: a power cut leaves the old one or the new one."""
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("w") as new:  # ours alone: the state folder
+        new.write(text)
+        new.flush()
+        os.fsync(new.fileno())
+    beside.replace(path)

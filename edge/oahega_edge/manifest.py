@@ -260,6 +260,11 @@ class DetectorEntry(Value):
         )
 
 
+Histogram = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=1_000_000_000)], ...], Field(min_length=32, max_length=32)
+]
+
+
 class EmotionEntry(Value):
     """The emotion classifier; role `logits` (1, labels)."""
 
@@ -276,6 +281,9 @@ class EmotionEntry(Value):
     suggests the label is answered. 0.7 doubles its odds; absent in bundles before 0.4.0, which means 0."""
     prior: Annotated[tuple[Prior, ...], Field(max_length=MOST_LABELS)] | None = None
     """Share of each label that the probabilities take for granted; fitted like the temperature."""
+    reference: Annotated[dict[Word, Histogram], Field(max_length=MOST_LABELS)] | None = None
+    """Faces of the training data by quantity, in the bins of `drift/look.py`. It explains a drift and is not
+    needed to find one; absent in bundles before 0.4.0."""
     suggested: SuggestedDecision
     golden: Golden
     card: ModelCard

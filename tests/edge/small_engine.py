@@ -22,6 +22,7 @@ class FakeEngine:
         self.labels = LABELS
         self.terms = ("drawn",)
         self.pipeline = pipeline(lambda i: [face(LEFT)])
+        self.seen_with, self.reference = self.bundle.sha256, None
         self.adjustable = Adjustable(frames=4, threshold=0.6)
         self.closed = False
 

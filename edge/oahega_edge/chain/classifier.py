@@ -11,6 +11,7 @@ from oahega_edge.chain.classification import probabilities
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import Quantizer, crop_face
+from oahega_edge.drift.look import brightness_of, sharpness_of
 from oahega_edge.manifest import EmotionEntry
 from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch
@@ -50,3 +51,15 @@ class EmotionClassifier:
         with self._watch.stage("emotion"):
             outputs = self._model.run(tensor)
         return probabilities(outputs["logits"], self._entry)
+
+
+class FaceGauge:
+    """Measures what the classifier sees of a face."""
+
+    def __init__(self, entry: EmotionEntry) -> None:
+        self._entry = entry
+
+    def __call__(self, pixels: Pixels, box: Box) -> tuple[float, float, float]:
+        """Height in pixels, brightness and sharpness of the face at `box` of a full frame."""
+        picture = crop_face(pixels, box, self._entry.input, self._entry.crop)
+        return box.height * pixels.shape[0], brightness_of(picture), sharpness_of(picture)

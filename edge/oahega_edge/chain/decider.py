@@ -14,11 +14,16 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.smoothing import Average, Smoothing
 from oahega_edge.chain.tracking import Track, Tracker
 from oahega_edge.chain.trigger import UNCERTAIN, Decision, Sighting, Trigger, TriggerRules
+from oahega_edge.drift.look import Look
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.visits.visit import Visit, VisitTally
 
 Read = Callable[[Box], NDArray[np.float64] | None]
 """Probabilities (labels,) of the face in a box of this frame; None for a face that is not to be read."""
+Measure = Callable[[Box], tuple[float, float, float]]
+"""Height in pixels, brightness and sharpness of the face in a box of this frame."""
+NEARER = 1.05
+"""Growth of a face from which it is measured anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,12 @@ class _Memory:
     trigger: Trigger
     average: Average | None = None
     read_at: float | None = None
+    wait: float = 0.0
+    """Seconds from the first detection to the first reading."""
+    look: Look | None = None
+    """At its nearest."""
+    nearest: float = 0.0
+    """Height of the face then, as a share of the picture's."""
     tally: VisitTally = field(default_factory=VisitTally)
 
 
@@ -54,6 +65,8 @@ class Seen:
     decisions: Sequence[Decision]
     visits: Sequence[Visit]
     """Of the faces that ended, also of those that were never read."""
+    looks: Sequence[Look] = ()
+    """At the faces that ended, where they are measured."""
 
 
 class Decider:
@@ -95,26 +108,31 @@ class Decider:
         return self._tracker.is_settled
 
     def see(
-        self, found: Sequence[Detection] | None, read: Read, taken_at: datetime, captured_at: float
+        self,
+        found: Sequence[Detection] | None,
+        read: Read,
+        taken_at: datetime,
+        captured_at: float,
+        measure: Measure | None = None,
     ) -> Seen:
         """The faces of this frame, and the decisions and ended visits that it brings.
 
         `found`: faces that the detector found; None where it did not look, and faces go on as they moved.
-        `taken_at` in UTC, `captured_at` in monotonic seconds.
+        `taken_at` in UTC, `captured_at` in monotonic seconds. `measure`: None where no face is measured.
         """
         self._before, self._now = self._now, captured_at
         seen, ended = self._follow(found, captured_at)
-        decisions, visits = self._forget([track.id for track in ended])
-        made = [self._read(track, read, taken_at, captured_at) for track in seen]
+        decisions, visits, looks = self._forget([track.id for track in ended])
+        made = [self._read(track, read, taken_at, captured_at, measure) for track in seen]
         decisions += [decision for decision in made if decision is not None]
         faces = (*seen, *self._tracker.held(captured_at, self._hold))
-        return Seen([self._face(track, captured_at) for track in faces], decisions, visits)
+        return Seen([self._face(track, captured_at) for track in faces], decisions, visits, looks)
 
     def finish(self) -> Seen:
         """The last decision on every face and its visit, when the source ends or the camera closes."""
-        decisions, visits = self._forget(list(self._memories))
+        decisions, visits, looks = self._forget(list(self._memories))
         self._tracker.clear()
-        return Seen((), decisions, visits)
+        return Seen((), decisions, visits, looks)
 
     def adjust(self, *, frames: int, threshold: float) -> None:
         """Change the paper's two settings while running."""
@@ -130,10 +148,16 @@ class Decider:
         with self._watch.stage("track"):
             return self._tracker.update(without_nested(found), now)
 
-    def _read(self, track: Track, read: Read, taken_at: datetime, captured_at: float) -> Decision | None:
-        memory = self._memories.get(track.id) or self._remember(track)
+    def _read(
+        self, track: Track, read: Read, taken_at: datetime, captured_at: float, measure: Measure | None
+    ) -> Decision | None:
+        memory = self._memories.get(track.id) or self._remember(track, captured_at)
         box = track.predicted(captured_at)
         scores = read(box)
+        if scores is not None and measure is not None and box.height > NEARER * memory.nearest:
+            with self._watch.stage("measure"):
+                memory.look = Look(scores, *measure(box), track.score, memory.wait)
+            memory.nearest = box.height
         with self._watch.stage("decide"):
             decision = None
             if scores is not None:
@@ -145,17 +169,18 @@ class Decider:
             memory.tally.see(None if current == UNCERTAIN else current, box.height, captured_at)
             return decision
 
-    def _remember(self, track: Track) -> _Memory:
+    def _remember(self, track: Track, captured_at: float) -> _Memory:
         trigger = Trigger(str(track.id), self._labels, self.rules)
-        return self._memories.setdefault(track.id, _Memory(self._new_smoothing(self._frames), trigger))
+        memory = _Memory(self._new_smoothing(self._frames), trigger, wait=captured_at - track.first_seen)
+        return self._memories.setdefault(track.id, memory)
 
-    def _forget(self, tracks: Sequence[int]) -> tuple[list[Decision], list[Visit]]:
-        """The last decisions on faces that are gone, and their visits."""
+    def _forget(self, tracks: Sequence[int]) -> tuple[list[Decision], list[Visit], list[Look]]:
+        """The last decisions on faces that are gone, their visits and the looks at them."""
         memories = [self._memories.pop(track) for track in tracks if track in self._memories]
         visits = [memory.tally.visit() for memory in memories]
         ends = [memory.trigger.end() for memory in memories]
         decisions = [replace(end, visit=of) for end, of in zip(ends, visits, strict=True) if end is not None]
-        return decisions, visits
+        return decisions, visits, [memory.look for memory in memories if memory.look is not None]
 
     def _face(self, track: Track, now: float) -> TrackedFace:
         memory = self._memories[track.id]

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from oahega_edge.chain.classifier import Classifier
 from oahega_edge.chain.decider import Decider, TrackedFace
 from oahega_edge.chain.detection import FACE, PERSON, Detection
-from oahega_edge.chain.frame import Frame
+from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.motion import Gate, OpenGate
 from oahega_edge.chain.trigger import Decision, TriggerRules
+from oahega_edge.drift.look import Look
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.visits.visit import Visit
 
@@ -29,6 +30,8 @@ class Step:
     decisions: tuple[Decision, ...]
     visits: tuple[Visit, ...] = ()
     """Of the faces that ended with this frame; single visits leave the device with events only."""
+    looks: tuple[Look, ...] = ()
+    """At the faces that ended; only counts of them are kept."""
 
 
 class Disclosure(Protocol):
@@ -62,6 +65,10 @@ class EveryFace:
         """It has no rules of its own."""
 
 
+Gauge = Callable[[Pixels, Box], tuple[float, float, float]]
+"""Height in pixels, brightness and sharpness of the face at a box of a full frame."""
+
+
 @dataclass(frozen=True, slots=True)
 class FaceRules:
     """Which faces are read at all."""
@@ -86,6 +93,8 @@ class Pipeline:
     gate: Gate = field(default_factory=OpenGate)
     """Says when an empty scene need not be looked at."""
     disclosure: Disclosure = field(default_factory=EveryFace)
+    gauge: Gauge | None = None
+    """Measures faces for the watch on drift."""
     _unlooked: int | None = None
     """Frames since the detector's last look; None before the first."""
     _people: int = 0
@@ -99,7 +108,8 @@ class Pipeline:
         last = self.decider.finish()
         self.gate.forget()
         self._unlooked = None
-        return Step((), 0, self.disclosure.final(tuple(last.decisions)), tuple(last.visits))
+        decisions = self.disclosure.final(tuple(last.decisions))
+        return Step((), 0, decisions, tuple(last.visits), tuple(last.looks))
 
     def adjust(self, *, frames: int, threshold: float) -> None:
         """Change the paper's two settings while running."""
@@ -110,10 +120,19 @@ class Pipeline:
         if self._is_idle(frame):
             return Step((), self._people, ())
         found = self._look(frame) if self._is_due() else None
-        seen = self.decider.see(found, lambda box: self._read(box, frame), frame.taken_at, frame.captured_at)
+        gauge = self.gauge
+        seen = self.decider.see(
+            found,
+            lambda box: self._read(box, frame),
+            frame.taken_at,
+            frame.captured_at,
+            None if gauge is None else lambda box: gauge(frame.pixels, box),
+        )
         if found is not None and self.decider.is_empty:
             self.gate.looked(frame)
-        return Step(tuple(seen.faces), self._people, tuple(seen.decisions), tuple(seen.visits))
+        return Step(
+            tuple(seen.faces), self._people, tuple(seen.decisions), tuple(seen.visits), tuple(seen.looks)
+        )
 
     def _is_idle(self, frame: Frame) -> bool:
         """No face is followed, and the scene is as still as when none was found."""

@@ -51,6 +51,11 @@ class Track:
     """Of the box's center, in pictures per second."""
     confirmed: bool = False
     """Detected often enough to count."""
+    first_seen: float = field(init=False)
+    """Monotonic seconds."""
+
+    def __post_init__(self) -> None:
+        self.first_seen = self.last_seen
 
     def predicted(self, now: float) -> Box:
         """Where the face should be at `now`."""

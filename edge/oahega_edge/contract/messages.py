@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
@@ -211,6 +212,32 @@ class System(Message):
     """Resident memory of the daemon."""
 
 
+class DriftFigure(Message):
+    """One quantity of the faces of the last day, beside the first days with the bundle."""
+
+    distance: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+    """Cliff's delta: 0: no difference; 1: every value is greater than all of the first days; -1: smaller."""
+    limit: Figure
+    """Of its size; the more the device's days differ by themselves, the greater."""
+    since: date | None = None
+    """Day on which it went beyond the limit; null while it is not."""
+
+
+class Drift(Message):
+    """Whether faces look as they did in the first days with this bundle. Only counts of faces are kept."""
+
+    learning: bool
+    """True: the first days are not over, nothing is compared."""
+    learned: Count
+    """Faces of the first days."""
+    problem: str | None = None
+    """What drifts and what it most likely is, in one sentence."""
+    since: date | None = None
+    """When the oldest drift began."""
+    quantities: dict[str, DriftFigure] = Field(default_factory=dict)
+    """By name; `labels` is the expression whose share changed most."""
+
+
 class Health(Message):
     """How the device does. Retained with an expiry; sent at an interval."""
 
@@ -240,6 +267,8 @@ class Health(Message):
     """What the models run on."""
     delivery: Delivery
     """The way of the events to the broker."""
+    drift: Drift | None = None
+    """Null where it is not watched."""
     events: Count
     """Events made since the daemon started."""
     last_event: Moment | None = None
@@ -347,6 +376,7 @@ class Entity(Message):
     command_topic: str | None = None
     command_template: str | None = None
     json_attributes_topic: str | None = None
+    json_attributes_template: str | None = None
     device_class: str | None = None
     state_class: str | None = None
     entity_category: str | None = None

@@ -174,6 +174,17 @@ def _health_entities(topics: Topics, expiry_s: int) -> dict[str, Entity]:
             # Else it would be unavailable just when it has something to say.
             availability=(TopicOnly(topic=topics.availability, value_template="online"),),
         ),
+        "drift": Entity(
+            platform="binary_sensor",
+            name="Drift",
+            state_topic=topics.health,
+            value_template="{{ 'ON' if (value_json.drift or {}).problem else 'OFF' }}",
+            device_class="problem",
+            entity_category="diagnostic",
+            json_attributes_topic=topics.health,
+            json_attributes_template="{{ (value_json.drift or {}) | tojson }}",
+            expire_after=expiry_s,
+        ),
         "degraded": Entity(
             platform="binary_sensor",
             name="Degraded",

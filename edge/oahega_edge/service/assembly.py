@@ -22,6 +22,7 @@ from oahega_edge.contract.messages import COMMANDS
 from oahega_edge.contract.summary import SummaryStamp
 from oahega_edge.control.folders import SOCKET, claimed, own_folder
 from oahega_edge.control.server import ControlServer, Handler
+from oahega_edge.drift.keeper import DriftWatch, NoWatch, Watch
 from oahega_edge.feed.mounting import Mounting
 from oahega_edge.feed.publisher import FedPublisher, NoOnlooker, Onlooker
 from oahega_edge.feed.showing import Screen
@@ -179,6 +180,7 @@ def make_daemon(
         identity = make_identity(settings)
         camera = lasting_camera(settings)
         mute = MuteSwitch(folder, runtime)
+        drift = _drift_watch(settings, folder, engines.current)
         reporter = Reporter(
             identity=identity,
             engine=engines.current,
@@ -188,6 +190,7 @@ def make_daemon(
             camera=CameraReport(camera, settings.camera.fps),
             board=read_board,
             mute=mute,
+            drift=drift.report,
         )
         publisher = make_publisher(settings, folder, environment)
         screen, mounting = Screen(utc_now), Mounting(monotonic, lambda: mute.times)
@@ -209,9 +212,18 @@ def make_daemon(
             time_synced=time_is_synced,
             onlooker=onlooker,
             summaries=make_summaries(settings, identity, publisher, screen),
+            drift=drift,
         )
         stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon, screen, mounting)))
         yield daemon
+
+
+def _drift_watch(settings: Settings, folder: Path | None, engine: Engine) -> Watch:
+    if not settings.drift.watch:
+        return NoWatch()
+    watch = DriftWatch(folder, _local_now)
+    watch.use(engine.seen_with, len(engine.labels), engine.reference)
+    return watch
 
 
 def _fed(publisher: Publisher, settings: Settings, runtime: Path, mounting: Mounting) -> FedPublisher:
@@ -316,12 +328,21 @@ def _control(daemon: Daemon, screen: Screen, mounting: Mounting) -> Handler:
                 return daemon.mute.answer()
             case "showing":
                 return _tried(lambda: screen.show(value))
+            case "relearn":
+                return _tried(lambda: _relearn(daemon))
             case "mount":
                 return _tried(lambda: _mount(daemon, mounting, value))
             case _:
-                return {"error": f"unknown request {request!r}; known: status, mute, unmute, showing, mount"}
+                known = "status, mute, unmute, showing, mount, relearn"
+                return {"error": f"unknown request {request!r}; known: {known}"}
 
     return handle
+
+
+def _relearn(daemon: Daemon) -> None:
+    if isinstance(daemon.drift, NoWatch):
+        raise ValueError("drift.watch = false: nothing is watched; set it to true and restart the daemon")
+    daemon.drift.reset()
 
 
 def _mount(daemon: Daemon, mounting: Mounting, minutes: object) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 
 import cv2
 
 from oahega_edge.bundles.load import Bundle
 from oahega_edge.bundles.models import Models
-from oahega_edge.chain.classifier import Classifier, EmotionClassifier
+from oahega_edge.chain.classifier import Classifier, EmotionClassifier, FaceGauge
 from oahega_edge.chain.decider import Decider
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.disclosure import Group, SelectedLabels, published_labels, published_prior
@@ -46,8 +48,24 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
         watch=watch,
         every=detection.every,
         gate=MotionGate(settings.motion.look_every_ms / 1000) if settings.motion.gate else OpenGate(),
+        gauge=FaceGauge(manifest.emotion) if settings.drift.watch else None,
         disclosure=Group(labels, group, trigger_rules(settings)) if group else EveryFace(),
     )
+
+
+def seen_with(bundle: Bundle, settings: Settings) -> str:
+    """Digest of all that changes what is measured of faces: with another one, the first days begin anew."""
+    chosen = settings.model_dump(
+        mode="json",
+        include={
+            "camera": {"rotate", "width", "height", "fps", "roi"},
+            "detection": True,
+            "tracking": True,
+            "trigger": {"labels"},
+        },
+    )
+    told = json.dumps([bundle.sha256, bundle.manifest.version, chosen], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def make_decider(

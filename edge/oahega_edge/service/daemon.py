@@ -13,6 +13,7 @@ from oahega_edge.chain.pipeline import Step
 from oahega_edge.chain.trigger import Decision
 from oahega_edge.contract.events import EventStamp
 from oahega_edge.contract.messages import Adjustable
+from oahega_edge.drift.keeper import NoWatch, Watch
 from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource, NoFrameYet
 from oahega_edge.feed.publisher import NoOnlooker, Onlooker
 from oahega_edge.publishers.port import Command, Publisher
@@ -45,6 +46,7 @@ class Daemon:
     time_synced: Callable[[], bool]
     onlooker: Onlooker = field(default_factory=NoOnlooker)
     summaries: Summaries = field(default_factory=NoSummaries)
+    drift: Watch = field(default_factory=NoWatch)
     _volatile: dict[str, int | float] = field(default_factory=dict)
     """Settings changed by a command, by their key; they outlive a change of bundle, not a restart."""
     _step: Step | None = None
@@ -62,6 +64,7 @@ class Daemon:
                         break
                 self._close_tracks()
                 self.summaries.finish()
+                self.drift.due()
         finally:
             self.supervisor.stopping()
 
@@ -135,6 +138,7 @@ class Daemon:
             self._publish(decision, exposed)
         self.onlooker.saw(frame, step)
         self.summaries.saw(step)
+        self.drift.saw(step.looks)
         self._report_alive(f"{len(step.faces)} faces, {step.people} people")
 
     def _process(self, frame: Frame) -> Step:
@@ -151,6 +155,7 @@ class Daemon:
         """Switch to another bundle."""
         engine = self.reporter.engine = self.engines.current
         self.stamp.use(engine.bundle)
+        self.drift.use(engine.seen_with, len(engine.labels), engine.reference)
         self._step = None
         engine.pipeline.adjust(frames=self.adjustable.frames, threshold=self.adjustable.threshold)
         self._publish_info()
@@ -183,6 +188,7 @@ class Daemon:
         for decision in last.decisions:
             self._publish(decision, self.reporter.clock())
         self.summaries.saw(last)
+        self.drift.saw(last.looks)
 
     def _report_alive(self, status: str) -> None:
         """Report ready and alive: after a frame, and in a known state without frames."""
@@ -206,6 +212,7 @@ class Daemon:
         with self.mute.in_use():
             self.announcer.due(self._step)
         self.summaries.due()
+        self.drift.due()
 
     def _publish_info(self) -> None:
         self.reporter.bundle_problem = self.engines.problem

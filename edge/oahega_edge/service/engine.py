@@ -10,7 +10,7 @@ from oahega_edge.bundles.models import START_WAIT_S, Models, RuntimeOptions
 from oahega_edge.chain.disclosure import published_labels
 from oahega_edge.contract.events import ModelIdentity
 from oahega_edge.contract.messages import AcceleratorHealth, Adjustable
-from oahega_edge.service.chains import make_pipeline
+from oahega_edge.service.chains import make_pipeline, seen_with
 from oahega_edge.service.setup import Setup
 from oahega_edge.stopwatch import Stopwatch
 
@@ -29,6 +29,7 @@ class Engine:
         self.bundle = ModelIdentity(name=manifest.name, version=manifest.version, sha256=bundle.sha256)
         self.labels = published_labels(manifest.emotion.labels, settings.trigger.labels)
         self.terms = manifest.terms
+        self.seen_with, self.reference = seen_with(bundle, settings), manifest.emotion.reference
         self.adjustable = Adjustable(frames=settings.smoothing.frames, threshold=settings.trigger.threshold)
         self._models = Models(bundle, runtime_options(setup), wait)
         try:

@@ -22,6 +22,8 @@ from oahega_edge.contract.messages import (
     CameraHealth,
     CommandName,
     Delivery,
+    Drift,
+    DriftFigure,
     Health,
     Info,
     Latency,
@@ -29,6 +31,7 @@ from oahega_edge.contract.messages import (
     State,
     System,
 )
+from oahega_edge.drift.keeper import Report
 from oahega_edge.service.engine import Engine
 from oahega_edge.service.mute import MuteSwitch
 from oahega_edge.stopwatch import Stopwatch
@@ -104,6 +107,7 @@ class Reporter:
     camera: CameraReport
     board: Callable[[], System]
     mute: MuteSwitch = field(default_factory=lambda: MuteSwitch(None))
+    drift: Callable[[], Report | None] = lambda: None
     bundle_problem: str | None = None
     """Why the bundle that was put in place is not the one in use."""
     events: int = 0
@@ -210,6 +214,7 @@ class Reporter:
             mute_problem=self.mute.problem,
             accelerator=self.engine.accelerator(),
             delivery=delivery,
+            drift=_drift(self.drift()),
             events=self.events,
             last_event=self._last_event(now, moment),
             system=self.board(),
@@ -218,6 +223,21 @@ class Reporter:
     def _last_event(self, now: float, moment: datetime) -> datetime | None:
         # By the monotonic clock: a board without a clock of its own may have made it before its time was set.
         return None if self._event_at is None else moment - timedelta(seconds=now - self._event_at)
+
+
+def _drift(report: Report | None) -> Drift | None:
+    if report is None:
+        return None
+    return Drift(
+        learning=report.is_learning,
+        learned=report.learned,
+        problem=report.problem,
+        since=report.since,
+        quantities={
+            name: DriftFigure(distance=round(one.delta, 4), limit=round(one.limit, 4), since=one.since)
+            for name, one in report.quantities.items()
+        },
+    )
 
 
 def utc_now() -> datetime:

@@ -240,6 +240,7 @@ def _gauges(health: Health) -> Iterator[tuple[str, str, float]]:
     yield "frames_per_second", "Through the whole chain", health.fps
     yield "camera_live", "1 while frames come", float(health.camera.state == "live")
     yield "degraded", "1 while the wanted accelerator is not in use", float(health.accelerator.degraded)
+    yield "drifted", "1 while faces look other than in the first days", float(_is_drifted(health))
     yield "connected", "1 while the broker takes messages", float(health.delivery.connected)
     yield "events_queued", "Events that wait for the broker", health.delivery.queued
     system = health.system
@@ -251,6 +252,10 @@ def _gauges(health: Health) -> Iterator[tuple[str, str, float]]:
         ("memory_bytes", "Resident", None if system.memory_mb is None else system.memory_mb * 2**20),
     )
     yield from ((name, text, float(value)) for name, text, value in optional if value is not None)
+
+
+def _is_drifted(health: Health) -> bool:
+    return health.drift is not None and health.drift.problem is not None
 
 
 def _counters(health: Health) -> Iterator[tuple[str, str, float]]:

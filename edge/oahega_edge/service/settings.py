@@ -278,6 +278,12 @@ class SummarySettings(Section):
         return value
 
 
+class DriftSettings(Section):
+    """Whether faces still look as in the first days."""
+
+    watch: bool
+
+
 class HealthSettings(Section):
     """What the device says of itself."""
 
@@ -324,6 +330,7 @@ class Settings(Section):
     mqtt: Mqtt
     store: Store
     summary: SummarySettings
+    drift: DriftSettings
     health: HealthSettings
     metrics: MetricsSettings
     page: PageSettings

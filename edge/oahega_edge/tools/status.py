@@ -17,6 +17,7 @@ def as_lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
         ("events", _events(health)),
         ("models", _models(snapshot)),
         ("settings", ", ".join(f"{key} {value}" for key, value in snapshot["settings"].items())),
+        ("drift", _drift(health.get("drift"))),
         ("broker", _broker(health["delivery"])),
         ("board", _board(health["system"])),
         ("problems", "; ".join(_problems(snapshot)) or "none"),
@@ -59,6 +60,16 @@ def _models(snapshot: Mapping[str, Any]) -> str:
     return f"{bundle['name']} {bundle['version']} on {accelerator['active']}"
 
 
+def _drift(drift: Mapping[str, Any] | None) -> str:
+    if drift is None:
+        return "not watched"
+    if drift["learning"]:
+        return f"learning how faces look here, {drift['learned']} so far"
+    if not drift["quantities"]:
+        return "no day compared yet"
+    return f"since {drift['since']}" if drift["problem"] else "none"
+
+
 def _broker(delivery: Mapping[str, Any]) -> str:
     if delivery["connected"] and not delivery["protocol"]:
         return f"none is set, {delivery['published']} events written"
@@ -87,6 +98,7 @@ def _problems(snapshot: Mapping[str, Any]) -> Iterator[str]:
         snapshot["bundle_problem"],
         health["accelerator"]["reason"],
         health["delivery"]["problem"],
+        (health.get("drift") or {}).get("problem"),
     ):
         if problem:
             yield problem

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from oahega_edge.bundles.load import Bundle
 from oahega_edge.chain.classification import softmax
 from oahega_edge.errors import EdgeError, plain
-from oahega_edge.files import read_file
+from oahega_edge.files import read_file, replace_file
 from oahega_edge.manifest import EmotionEntry
 from oahega_edge.tuning.shift import MOST_OFFSET, SCALES, Shift
 
@@ -143,7 +142,7 @@ def overlay_of(
 
 def write_overlay(folder: Path, overlay: Overlay) -> None:
     """Whole or not at all."""
-    _replace(folder / FILE, overlay.model_dump_json(indent=1) + "\n")
+    replace_file(folder / FILE, overlay.model_dump_json(indent=1) + "\n")
 
 
 def remove_overlay(folder: Path) -> bool:
@@ -191,12 +190,3 @@ def _face(line: str) -> LabelledFace | None:
     except (ValueError, TypeError, KeyError):
         return None
     return face if np.isfinite(face.logits).all() else None
-
-
-def _replace(file: Path, text: str) -> None:
-    beside = file.with_name(f".{file.name}.new")
-    with beside.open("w") as new:
-        new.write(text)
-        new.flush()
-        os.fsync(new.fileno())  # a power cut leaves the old one or the new one
-    beside.replace(file)

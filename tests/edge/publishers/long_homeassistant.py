@@ -49,6 +49,7 @@ ENTITIES = {
     "sensor.kiosk_processor_temperature",
     "binary_sensor.kiosk_connected",
     "binary_sensor.kiosk_degraded",
+    "binary_sensor.kiosk_drift",
     "number.kiosk_frames_averaged",
     "number.kiosk_threshold",
     "switch.kiosk_mute",
@@ -210,6 +211,7 @@ def test_the_entities_are_there_and_show_what_the_daemon_says(
     assert expression["state"] in expression["attributes"]["options"]
     assert states["binary_sensor.kiosk_connected"]["state"] == "on"
     assert states["binary_sensor.kiosk_degraded"]["state"] == "off"
+    assert states["binary_sensor.kiosk_drift"]["state"] == "off"
     assert states["switch.kiosk_mute"]["state"] == "off"
     assert 0 < float(states["number.kiosk_threshold"]["state"]) < 1
 

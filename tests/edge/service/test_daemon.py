@@ -15,6 +15,7 @@ from oahega_edge.chain.frame import Frame
 from oahega_edge.contract.events import EventStamp, StampClocks
 from oahega_edge.contract.messages import System
 from oahega_edge.contract.summary import SummaryStamp
+from oahega_edge.drift.keeper import DriftWatch
 from oahega_edge.errors import CameraError, CameraStalled, NoFrameYet
 from oahega_edge.feed.showing import Screen
 from oahega_edge.publishers.port import Command
@@ -463,3 +464,19 @@ def test_a_mute_ends_the_visits_in_view_and_they_are_summed_up(tmp_path: Path) -
         bench.daemon.run()
 
     assert [summary.visits for summary in bench.publisher.summaries] == [1]
+
+
+def test_every_face_that_ended_is_counted_once_and_health_says_how_many(tmp_path: Path) -> None:
+    bench = Bench(film(), tmp_path)
+    engine = bench.daemon.engines.current
+    engine.pipeline.gauge = lambda pixels, box: (30.0, 100.0, 0.5)
+    watch = DriftWatch(tmp_path, lambda: NOON)
+    watch.use(engine.seen_with, len(engine.labels), None)
+    bench.daemon.drift, bench.daemon.reporter.drift = watch, watch.report
+
+    bench.daemon.run()
+
+    told = bench.daemon.reporter.health(bench.publisher.statistics())
+    assert watch.counted == 1
+    assert told.drift is not None
+    assert told.drift.learning

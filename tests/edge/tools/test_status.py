@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
 from edge.mqtt_samples import MODEL, health, state
-from oahega_edge.contract.messages import CameraHealth, Delivery, Health, State, System
+from oahega_edge.contract.messages import CameraHealth, Delivery, Drift, DriftFigure, Health, State, System
 from oahega_edge.tools.status import as_lines
 
 
@@ -87,3 +88,28 @@ def test_figures_that_a_board_does_not_have_are_no_reason_to_fail() -> None:
 
     assert "temperature unknown" in line("board", lines)
     assert line("events", lines) == "none yet"
+
+
+BEFORE = date(2026, 3, 4)
+QUIET = {"height": DriftFigure(distance=0.1, limit=0.3)}
+
+
+@pytest.mark.parametrize(
+    ("drift", "said", "problem"),
+    [
+        (None, "not watched", ""),
+        (Drift(learning=True, learned=412), "learning how faces look here, 412 so far", ""),
+        (Drift(learning=False, learned=1400), "no day compared yet", ""),
+        (Drift(learning=False, learned=1400, quantities=QUIET), "none", ""),
+        (
+            Drift(learning=False, learned=1400, quantities=QUIET, since=BEFORE, problem="faces are darker"),
+            "since 2026-03-04",
+            "faces are darker",
+        ),
+    ],
+)
+def test_drift_is_a_line_and_its_reason_a_problem(drift: Drift | None, said: str, problem: str) -> None:
+    lines = list(as_lines(snapshot(health().model_copy(update={"drift": drift}))))
+
+    assert line("drift", lines) == said
+    assert problem in lines[-1]

@@ -1,0 +1,193 @@
+"""The watch on drift of a running device: its record on the disk, and what it says now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Protocol
+
+from oahega_edge.drift.drift import Drift, Drifted
+from oahega_edge.drift.look import Look
+from oahega_edge.drift.record import LARGEST, from_text, to_text
+from oahega_edge.drift.words import problem
+from oahega_edge.errors import plain
+from oahega_edge.files import read_file, replace_file
+
+_log = logging.getLogger(__name__)
+
+FOLDER = "drift"
+MOST_RECORDS = 3
+"""Of the bundles and settings used last: one that is rolled back finds its first days again."""
+FACES_A_WRITE = 10
+"""The file changes by so many faces at once at least: two copies of it do not show what one face was like."""
+
+Reference = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is said of drift."""
+
+    is_learning: bool
+    learned: int
+    """Faces of the first days."""
+    quantities: Mapping[str, Drifted]
+    problem: str | None
+
+    @property
+    def since(self) -> date | None:
+        """When the oldest drift began."""
+        return min((one.since for one in self.quantities.values() if one.since), default=None)
+
+
+class Watch(Protocol):
+    """Learns what faces look like and says when that changes."""
+
+    def use(self, key: str, labels: int, reference: Reference | None) -> None:
+        """From now on, faces are seen with this."""
+        ...
+
+    def saw(self, looks: Sequence[Look]) -> None:
+        """Count faces that ended."""
+        ...
+
+    def due(self) -> None:
+        """Do what is due besides faces."""
+        ...
+
+    def reset(self) -> None:
+        """Learn anew."""
+        ...
+
+    def report(self) -> Report | None:
+        """What is said now; None where nothing is watched."""
+        ...
+
+
+class NoWatch:
+    """Used where the settings switch it off."""
+
+    def use(self, key: str, labels: int, reference: Reference | None) -> None:
+        """Ignored."""
+
+    def saw(self, looks: Sequence[Look]) -> None:
+        """Ignored."""
+
+    def due(self) -> None:
+        """Nothing ever is."""
+
+    def reset(self) -> None:
+        """There is nothing to forget."""
+
+    def report(self) -> None:
+        """Nothing is watched."""
+
+
+class DriftWatch:
+    """Counts the faces of one device. `reset` and `report` may be called from any thread."""
+
+    def __init__(self, folder: Path | None, wall: Callable[[], datetime]) -> None:
+        """`folder`: where the state is kept; None: in memory. `wall`: now, in the device's time zone."""
+        self._folder = None if folder is None else folder / FOLDER
+        self._wall = wall
+        self._key = ""
+        self._drift = Drift(1)
+        self._reference: Reference | None = None
+        self._unwritten = 0
+        self._asked_to_reset = False
+        self._said: dict[int, date] = {}
+        self._refused: str | None = None
+
+    def use(self, key: str, labels: int, reference: Reference | None) -> None:
+        """From now on, faces are seen with this. `key`: hexadecimal digest of all that changes figures."""
+        if key == self._key:
+            return
+        if self._key:
+            self.due()
+        self._key, self._reference, self._unwritten = key, reference, 0
+        self._drift = self._read(key, labels)
+        self._said = self._drift.alarms
+
+    def saw(self, looks: Sequence[Look]) -> None:
+        """Count faces that ended. It never waits for the disk."""
+        self._drift.saw(looks, self._wall())
+        self._unwritten += len(looks)
+
+    def due(self) -> None:
+        """Judge a day that is over, say what it brought, and keep what was counted, if it is enough."""
+        if self._asked_to_reset:
+            self._asked_to_reset, self._drift = False, Drift(self._drift.labels)
+            self._write()
+        self._drift.due(self._wall())
+        if self._drift.alarms != self._said:
+            self._say()
+        if self._unwritten >= FACES_A_WRITE:
+            self._write()
+
+    def reset(self) -> None:
+        """Learn the first days anew, from the next frame on."""
+        self._asked_to_reset = True
+
+    @property
+    def counted(self) -> int:
+        """Faces of the present day."""
+        return self._drift.block.faces
+
+    def report(self) -> Report:
+        """What is said now."""
+        drift = self._drift
+        found = drift.quantities()
+        return Report(
+            drift.is_learning, drift.base.faces, found, problem(found, drift.middles, self._reference)
+        )
+
+    def _say(self) -> None:
+        """At most once a day, when a day is judged."""
+        self._said = self._drift.alarms
+        said = self.report().problem
+        if said is None:
+            _log.info("drift: faces are as in the first days again")
+        else:
+            _log.warning("drift: %s", said)
+
+    def _read(self, key: str, labels: int) -> Drift:
+        file = self._file()
+        if file is None:
+            return Drift(labels)
+        try:
+            return from_text(read_file(file, LARGEST), key, labels)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            _log.warning("%s cannot be used (%s); the first days are learned anew", file, plain(error))
+        return Drift(labels)
+
+    def _write(self) -> None:
+        """Whole or not at all; a disk that refuses is said once."""
+        self._unwritten = 0
+        file = self._file()
+        if file is None:
+            return
+        try:
+            file.parent.mkdir(exist_ok=True)
+            replace_file(file, to_text(self._drift, self._key))
+            _keep_newest(file.parent)
+        except OSError as error:
+            if self._refused != error.strerror:
+                told = "%s cannot be written (%s); what is counted is lost at a restart"
+                _log.warning(told, file, error.strerror)
+            self._refused = error.strerror
+        else:
+            self._refused = None
+
+    def _file(self) -> Path | None:
+        return None if self._folder is None else self._folder / f"{self._key[:16]}.json"
+
+
+def _keep_newest(folder: Path) -> None:
+    files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    for old in files[:-MOST_RECORDS]:
+        old.unlink(missing_ok=True)

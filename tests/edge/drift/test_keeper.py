@@ -1,0 +1,208 @@
+"""The watch of a running device: its file, its resets, its words."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.drift.faces import MONDAY, faces
+from oahega_edge.drift.drift import LEARNED_BLOCKS, Drifted
+from oahega_edge.drift.keeper import FACES_A_WRITE, MOST_RECORDS, DriftWatch, NoWatch
+from oahega_edge.drift.look import BINS, QUANTITIES
+from oahega_edge.drift.words import LIKELY, problem
+
+KEY, OTHER = "a" * 64, "b" * 64
+
+
+class Calendar:
+    def __init__(self) -> None:
+        self.now = MONDAY
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def next_day(self) -> None:
+        self.now += timedelta(days=1)
+
+
+@pytest.fixture
+def calendar() -> Calendar:
+    return Calendar()
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def watch_of(folder: Path | None, calendar: Calendar, key: str = KEY) -> DriftWatch:
+    watch = DriftWatch(folder, calendar)
+    watch.use(key, 3, None)
+    return watch
+
+
+def week(
+    watch: DriftWatch, calendar: Calendar, rng: np.random.Generator, days: int, **changed: float
+) -> None:
+    for _ in range(days):
+        watch.saw(faces(rng, 200, **changed))
+        calendar.next_day()
+        watch.due()
+
+
+def test_it_goes_on_where_it_was_after_a_restart(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator
+) -> None:
+    week(watch_of(tmp_path, calendar), calendar, rng, LEARNED_BLOCKS)
+
+    again = watch_of(tmp_path, calendar)
+    week(again, calendar, rng, 1, brightness=50.0)
+
+    said = again.report()
+    assert not said.is_learning
+    assert said.since == (calendar.now - timedelta(days=1)).date()
+    assert "darker" in (said.problem or "")
+
+
+def test_it_says_what_drifts_in_the_log_once(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = watch_of(tmp_path, calendar)
+    week(watch, calendar, rng, LEARNED_BLOCKS)
+
+    with caplog.at_level(logging.INFO, logger="oahega_edge.drift"):
+        week(watch, calendar, rng, 3, brightness=50.0)
+
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_another_bundle_begins_anew_and_the_old_one_finds_its_first_days_again(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator
+) -> None:
+    watch = watch_of(tmp_path, calendar)
+    week(watch, calendar, rng, LEARNED_BLOCKS)
+
+    watch.use(OTHER, 5, None)
+    assert watch.report().learned == 0
+    watch.use(KEY, 3, None)
+    watch.due()
+
+    assert not watch.report().is_learning
+
+
+def test_only_the_newest_records_are_kept(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator
+) -> None:
+    for number in range(MOST_RECORDS + 2):
+        watch = watch_of(tmp_path, calendar, f"{number:064d}"[::-1])
+        watch.saw(faces(rng, FACES_A_WRITE))
+        watch.due()
+
+    assert len(list((tmp_path / "drift").iterdir())) == MOST_RECORDS
+
+
+def test_a_reset_forgets_the_first_days_on_the_disk_too(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator
+) -> None:
+    watch = watch_of(tmp_path, calendar)
+    week(watch, calendar, rng, LEARNED_BLOCKS + 1)
+
+    watch.reset()
+    watch.due()
+
+    assert watch.report().learned == 0
+    assert watch_of(tmp_path, calendar).report().learned == 0
+
+
+def test_the_file_never_shows_what_one_face_was_like(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator
+) -> None:
+    watch = watch_of(tmp_path, calendar)
+    watch.saw(faces(rng, FACES_A_WRITE))
+    watch.due()
+    (file,) = (tmp_path / "drift").iterdir()
+    before = file.read_bytes()
+
+    watch.saw(faces(rng, 1))
+    watch.due()
+
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": 1}'])
+def test_a_damaged_file_is_said_and_learned_anew(
+    tmp_path: Path, calendar: Calendar, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "drift").mkdir()
+    (tmp_path / "drift" / f"{KEY[:16]}.json").write_bytes(damage)
+
+    watch = watch_of(tmp_path, calendar)
+
+    assert watch.report().is_learning
+    assert "learned anew" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_said_once_and_ends_nothing(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "drift").write_text("a file stands in the way")
+    watch = watch_of(tmp_path, calendar)
+
+    for _ in range(3):
+        watch.saw(faces(rng, FACES_A_WRITE))
+        watch.due()
+
+    assert caplog.text.count("cannot be written") == 1
+    assert watch.report().is_learning
+
+
+def test_without_a_state_folder_it_is_kept_in_memory(calendar: Calendar, rng: np.random.Generator) -> None:
+    watch = watch_of(None, calendar)
+
+    week(watch, calendar, rng, LEARNED_BLOCKS)
+
+    assert not watch.report().is_learning
+
+
+def test_switched_off_it_says_nothing() -> None:
+    watch = NoWatch()
+    watch.due()
+
+    assert watch.report() is None
+
+
+BEFORE = date(2026, 1, 1)
+
+
+@pytest.mark.parametrize(("name", "sign"), LIKELY)
+def test_every_drift_has_its_words(name: str, sign: int) -> None:
+    found = {name: Drifted(0.5 * sign, 0.2, BEFORE)}
+
+    assert problem(found, (), None) == f"{LIKELY[name, sign]} (since 2026-01-01)"
+
+
+def test_the_likelier_cause_is_named_first() -> None:
+    found = {
+        "confidence": Drifted(-0.6, 0.2, BEFORE),
+        "sharpness": Drifted(-0.4, 0.2, BEFORE),
+        "height": Drifted(0.1, 0.2, None),
+    }
+
+    assert "out of focus" in (problem(found, (), None) or "")
+
+
+def test_the_reference_of_the_bundle_only_explains() -> None:
+    middles = tuple(2 if name == "brightness" else 16 for name in QUANTITIES)
+    reference = {"brightness": [100 if 10 <= place < 20 else 0 for place in range(BINS)]}
+    found = {"brightness": Drifted(-0.6, 0.2, BEFORE)}
+
+    said = problem(found, middles, reference)
+    assert said is not None
+    assert "darker than the pictures that the bundle learned from" in said
+    assert "learned from" not in (problem(found, middles, None) or "")
+    assert "learned from" not in (problem(found, (15,) * len(QUANTITIES), reference) or "")
+    assert problem({"brightness": Drifted(-0.1, 0.2, None)}, middles, reference) is None

@@ -1,0 +1,103 @@
+"""The comparison: Cliff's delta by parts of the day, with its variance under permutation."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.drift.faces import faces
+from oahega_edge.drift.look import BINS, QUANTITIES, Look, binned, bins_of, sharpness_of
+from oahega_edge.drift.tally import Tally, shift
+
+
+def tally(looks: list[Look], hour: int = 12) -> Tally:
+    made = Tally(3)
+    made.add(looks, hour)
+    return made
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(20, 60), st.integers(1, 60))
+def test_it_is_the_difference_of_the_chances_to_be_greater(seed: int, many: int, few: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = faces(rng, many), faces(rng, few, height=130.0)
+
+    found = shift(tally(first), tally(second))
+
+    one, other = bins_of(first), bins_of(second)
+    for row in range(len(QUANTITIES)):
+        signs = np.sign(other[:, row][:, None] - one[:, row][None])
+        assert found.delta[row] == pytest.approx(signs.mean(), abs=1e-9)
+    shown = [np.array([look.scores.argmax() for look in looks]) for looks in (first, second)]
+    for label in range(3):
+        shares = [(of == label).mean() for of in shown]
+        assert found.delta[len(QUANTITIES) + label] == pytest.approx(shares[1] - shares[0], abs=1e-9)
+
+
+def test_its_variance_is_that_of_all_ways_to_deal_the_faces_out() -> None:
+    rng = np.random.default_rng(1)
+    looks = faces(rng, 90)
+    places = bins_of(looks)[:, QUANTITIES.index("height")]
+    dealt = []
+    for _ in range(4000):
+        order = rng.permutation(90)
+        one, other = places[order[:60]], places[order[60:]]
+        dealt.append(np.sign(other[:, None] - one[None]).mean())
+
+    found = shift(tally(looks[:60]), tally(looks[60:]))
+
+    assert found.variance[QUANTITIES.index("height")] == pytest.approx(np.var(dealt), rel=0.15)
+
+
+def test_each_part_of_the_day_is_compared_with_itself() -> None:
+    """Evenings are dark, and a day that has more of an evening is not darker."""
+    rng = np.random.default_rng(2)
+    base = tally(faces(rng, 500), hour=10)
+    base.include(tally(faces(rng, 500, brightness=40.0), hour=20))
+
+    found = shift(base, tally(faces(rng, 300, brightness=40.0), hour=20))
+
+    assert abs(found.delta[QUANTITIES.index("brightness")]) < 0.15
+
+
+def test_hours_that_the_first_days_never_saw_are_not_compared() -> None:
+    rng = np.random.default_rng(3)
+    base = tally(faces(rng, 500), hour=10)
+    block = tally(faces(rng, 50), hour=10)
+    block.include(tally(faces(rng, 400, brightness=40.0), hour=3))
+
+    found = shift(base, block)
+
+    assert found.faces == 50
+    assert abs(found.delta[QUANTITIES.index("brightness")]) < 0.3
+
+
+def test_without_a_common_hour_nothing_is_known() -> None:
+    rng = np.random.default_rng(4)
+
+    found = shift(tally(faces(rng, 50), hour=10), tally(faces(rng, 50), hour=3))
+
+    assert found.faces == 0
+    assert not found.delta.any()
+
+
+@given(st.lists(st.floats(-1e9, 1e9) | st.just(float("nan")) | st.just(float("inf")), min_size=5, max_size=5))
+def test_every_value_has_a_bin(values: list[float]) -> None:
+    with np.errstate(invalid="ignore"):
+        places = binned(np.array([[1.0, 0.0, 0.0]]), np.array([values]))
+
+    assert ((places >= 0) & (places < BINS)).all()
+
+
+@pytest.mark.parametrize("light", [0.4, 0.7, 1.3])
+def test_light_does_not_count_as_sharpness_and_blur_does(light: float) -> None:
+    rng = np.random.default_rng(5)
+    face = cv2.GaussianBlur(rng.integers(40, 160, (48, 48)).astype(np.uint8), (0, 0), 1.0)
+
+    sharp = sharpness_of(face)
+
+    assert sharpness_of((face * light).astype(np.uint8)) == pytest.approx(sharp, rel=0.25)
+    assert sharpness_of(np.asarray(cv2.GaussianBlur(face, (0, 0), 2.0), np.uint8)) < 0.7 * sharp
