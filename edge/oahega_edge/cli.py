@@ -482,9 +482,9 @@ def mount(
 
 
 @app.command()
-def relearn(instance: InstanceOption = None) -> None:
+def relearn(instance: InstanceOption = None, machine: JsonOption = False) -> None:
     """Accept how faces look now: forget the first days, learn them anew, and compare with these."""
-    _tell("the first days are learned anew", _ask("relearn", instance))
+    _tell("the first days are learned anew", _ask("relearn", instance), machine)
 
 
 def _no_password(store: str) -> str:
