@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from oahega_build.emotion.evaluate import file_logits
 from oahega_build.pictures.dataset import held_out, read_dataset, read_picture
 from oahega_build.pictures.tables import read_table
+from oahega_build.runs.output import say
 from oahega_build.scenes.elsewhere import CHOOSE, CLEAR_VOTES, UNCLEAR, FaceFinder, read_source, square_of
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, Bundle, load_bundle
 from oahega_edge.chain.classification import calibrated
@@ -316,7 +317,7 @@ def main() -> None:
         asked.cache.parent.mkdir(parents=True, exist_ok=True)
         _keep(read_pools(asked.data, load_bundle(DEFAULT_BUNDLE)), asked.cache)
     for line in table(_kept(asked.cache), asked.devices, asked.months):
-        print(line, flush=True)
+        say(line)
 
 
 def _keep(pools: Mapping[str, Pool], file: Path) -> None:

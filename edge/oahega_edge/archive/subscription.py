@@ -122,15 +122,15 @@ class Subscription:
                 with self._connected() as link:
                     self._converse(link)
             except (OSError, ValueError) as error:
-                self._complain(f"The broker at {self._broker.address} is away ({error}); it is tried again.")
+                self._complain(str(error))
             pause = FIRST_PAUSE_S if self._connection > before else min(2 * pause, LONGEST_PAUSE_S)
             self._leaving.wait(pause)
 
-    def _complain(self, sentence: str) -> None:
+    def _complain(self, reason: str) -> None:
         """Once for each reason."""
-        if sentence != self._complaint:
-            log.warning("%s", sentence)
-        self._complaint = sentence
+        if reason != self._complaint:
+            log.warning("The broker at %s is away (%s); it is tried again.", self._broker.address, reason)
+        self._complaint = reason
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[socket.socket]:

@@ -149,9 +149,9 @@ class DriftWatch:
         self._said = self._drift.alarms
         said = self.report().problem
         if said is None:
-            _log.info("drift: faces are as in the first days again")
+            _log.info("faces are as in the first days again")
         else:
-            _log.warning("drift: %s", said)
+            _log.warning("faces are not as in the first days: %s", said)
 
     def _read(self, key: str, labels: int) -> Drift:
         file = self._file()
@@ -177,8 +177,9 @@ class DriftWatch:
             _keep_newest(file.parent)
         except OSError as error:
             if self._refused != error.strerror:
-                told = "%s cannot be written (%s); what is counted is lost at a restart"
-                _log.warning(told, file, error.strerror)
+                _log.warning(
+                    "%s cannot be written (%s); what is counted is lost at a restart", file, error.strerror
+                )
             self._refused = error.strerror
         else:
             self._refused = None

@@ -17,8 +17,9 @@ from jsonschema import Draft202012Validator
 
 from brokers import Ear, Mosquitto
 from documents import SUBSCRIBING, blocks, chapter
-from edge.mqtt_samples import BASE, QUICK, event, info, options
+from edge.mqtt_samples import BASE, QUICK, event, info, options, summary
 from node_packages import node
+from oahega_edge.contract.events import VisitSummary
 from oahega_edge.contract.schema_files import FOLDER
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.secret import Hidden
@@ -146,14 +147,21 @@ def test_node_reds_function_lets_fresh_events_through() -> None:
 
 
 def test_telegrafs_paths_exist_in_the_event() -> None:
-    (text,) = examples("Telegraf", "toml")
-    consumer = tomllib.loads(text)["inputs"]["mqtt_consumer"][0]
+    events, summaries, output = map(tomllib.loads, examples("Telegraf", "toml"))
+    consumer = events["inputs"]["mqtt_consumer"][0]
     parser = consumer["json_v2"][0]
-    published = json.loads(event().to_json())
+    named = [parser["timestamp_path"], *(each["path"] for each in [*parser["tag"], *parser["field"]])]
+    of_visits = {f"visit.{name}" for name in VisitSummary.model_fields}
 
-    paths = [parser["timestamp_path"], *(each["path"] for each in [*parser["tag"], *parser["field"]])]
     assert consumer["topics"] == ["oahega/v1/+/event"]
-    assert set(paths) <= set(published)
+    assert set(named) <= set(json.loads(event().to_json())) | of_visits
+    assert {each["path"] for each in parser["field"] if each.get("optional")} == set(named) & of_visits
+    assert list(output["outputs"]) == ["elasticsearch"]
+
+    consumer = summaries["inputs"]["mqtt_consumer"][0]
+    (picked,) = consumer["json_v2"][0]["object"]
+    assert consumer["topics"] == ["oahega/v1/+/summary"]
+    assert {*picked["tags"], *picked["excluded_keys"]} <= set(json.loads(summary().to_json()))
 
 
 @pytest.mark.broker

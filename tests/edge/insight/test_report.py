@@ -99,12 +99,12 @@ def test_the_interval_covers_the_truth_in_95_of_100_simulated_sites(tmp_path: Pa
     for site in range(1_000):
         for content, rate in truth.items():
             smiles = sum(choose.random() < rate for _ in range(200))
-            rows += [(f"s{site}", "2026-11-24 12:00:00", content, "happy", smiles)]
-            rows += [(f"s{site}", "2026-11-24 12:00:00", content, "sad", 200 - smiles)]
+            rows += [(f"s{site}", "2026-11-24", content, "happy", smiles)]
+            rows += [(f"s{site}", "2026-11-24", content, "sad", 200 - smiles)]
     database = connect(f"duckdb:{tmp_path / 'simulated.duckdb'}")
     with contextlib.closing(Store(database)):
-        new = database.load("dominant_hours", rows)
-        database.execute(f"INSERT INTO dominant_hours SELECT * FROM {new}")
+        new = database.load("dominant_days", rows)
+        database.execute(f"INSERT INTO dominant_days SELECT * FROM {new}")
         database.execute(f"INSERT INTO devices (device) SELECT DISTINCT device FROM {new}")
 
         intervals = database.execute("SELECT content, lowest, highest FROM smile_rate_by_content")
