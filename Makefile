@@ -30,7 +30,7 @@ PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--ran
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
 	@echo "make test                      run all tests but the lengthy and the long ones, in under five minutes"
-	@echo "make test-lengthy              run the lengthy tests: floods, whole trainings, kills, clips"
+	@echo "make test-lengthy              run the lengthy tests: browsers, floods, whole trainings, kills, clips"
 	@echo "make quick                     run the tests of the pure core, in half a minute"
 	@echo "make test-plain                run the tests that train, on plain kernels"
 	@echo "make test-portable [SEEDS=5]   print by how much each promise of a trained network holds, over seeds and kernels"

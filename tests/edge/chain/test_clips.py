@@ -71,6 +71,7 @@ def test_every_event_fits_the_published_schema(walk: Replay) -> None:
     assert [error.message for event in walk.events for error in validator.iter_errors(event)] == []
 
 
+@pytest.mark.lengthy
 def test_two_replays_decide_alike(walk: Replay, intel: Path) -> None:
     again = replay(intel / "walk.mkv")
 
@@ -80,10 +81,12 @@ def test_two_replays_decide_alike(walk: Replay, intel: Path) -> None:
     assert decisions(again) == decisions(walk)
 
 
+@pytest.mark.lengthy
 def test_a_woman_and_a_man_are_two_tracks(intel: Path) -> None:
     assert replay(intel / "head-pose-face-detection-female-and-male.gif").tracks == 2
 
 
+@pytest.mark.lengthy
 def test_a_turning_head_stays_one_track(intel: Path) -> None:
     assert replay(intel / "head-pose-face-detection-male.gif").tracks == 1
 

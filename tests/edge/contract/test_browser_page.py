@@ -23,7 +23,7 @@ from oahega_edge.secret import Hidden
 from oahega_edge.tools.broker import EmbeddedBroker
 from waiting import PATIENCE
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.lengthy]
 
 ACCOUNTS = {"kiosk-1": "a device", "dashboard": "a reader"}
 MS = PATIENCE * 1000

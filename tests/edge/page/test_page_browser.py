@@ -17,6 +17,8 @@ from node_packages import browser
 from page.served import Served, served
 from waiting import PATIENCE, wait_until
 
+pytestmark = pytest.mark.lengthy
+
 MS = PATIENCE * 1000
 LANGUAGES = {"en": ("happy", "nobody"), "de": ("fröhlich", "niemand"), "uk": ("радість", "нікого")}
 
