@@ -259,8 +259,10 @@ def test_the_table_shows_every_device(fleet: Fleet) -> None:
     for host in fleet.devices:
         row = rf"{host.name} +online +[0-9]+ s +{OLD} += +[0-9a-f]{{12}} += +cpu +[0-9.]+ "
         assert re.search(row, table.text), table.text
-    assert re.search(rf"{canary.name} .* 0 +never$", table.text, re.MULTILINE), table.text
-    assert re.search(rf"{last.name} .* [1-9][0-9]* +[0-9]+ (s|min)$", table.text, re.MULTILINE), table.text
+    assert re.search(rf"{canary.name} .* 0 +never +learning *$", table.text, re.MULTILINE), table.text
+    assert re.search(rf"{last.name} .* [1-9][0-9]* +[0-9]+ (s|min) +learning *$", table.text, re.MULTILINE), (
+        table.text
+    )
 
 
 def test_the_table_shows_the_age_of_the_last_event() -> None:
@@ -279,7 +281,8 @@ def test_the_table_shows_the_age_of_the_last_event() -> None:
 
     lines = status_table(healths | {"old-release": without_the_field}, now="2026-11-24T12:00:00.000Z")
 
-    shown = {device: line.partition(" 5 ")[2].strip() for device, line in lines.items()}
+    after_events = {device: line.partition(" 5 ")[2] for device, line in lines.items()}
+    shown = {device: re.split(r" {2,}", text.strip())[0] for device, text in after_events.items()}
     assert shown == {
         **{"seconds": "41 s", "minutes": "45 min", "hours": "10 h", "days": "7 d", "never": "never"},
         "old-release": "-",
@@ -293,7 +296,23 @@ def test_a_device_that_is_off_is_not_shown_as_busy() -> None:
     lines = status_table({"kiosk-1": off}, now="2026-11-26T12:00:00.000Z")
 
     assert re.search(r"^kiosk-1 +unknown +2 d ", lines["kiosk-1"])
-    assert lines["kiosk-1"].rstrip().endswith(" 2 d")
+    assert re.search(r" 5 +2 d +- *$", lines["kiosk-1"])
+
+
+def test_the_table_says_since_when_faces_are_not_as_they_were() -> None:
+    told = {"time": "2026-11-24T12:00:00.000Z", "events": 5, "last_event": None}
+    drifts = {
+        "drifting": {"problem": "faces are darker", "since": "2026-11-22", "learning": False},
+        "learning": {"problem": None, "since": None, "learning": True},
+        "as-before": {"problem": None, "since": None, "learning": False},
+    }
+
+    lines = status_table(
+        {device: told | {"drift": drift} for device, drift in drifts.items()}, now="2026-11-24T12:00:07.000Z"
+    )
+
+    shown = {device: line.partition(" never ")[2].split()[0] for device, line in lines.items()}
+    assert shown == {"drifting": "2026-11-22", "learning": "learning", "as-before": "none"}
 
 
 def test_the_table_tells_the_wanted_release_from_the_running_one_and_is_json_for_programs() -> None:

@@ -159,6 +159,7 @@ class House:
         (folder / "notes").touch()
         self.witness = Witness(folder / "notes", int(self._camera.url.rpartition(":")[2].split("/")[0]))
         self._disk_is_well = self._disk_was_well = True
+        self._asked_to_restart = False
         """Now, and since the daemon started."""
         for name in ("one", "two", "bad"):
             change(make_bundle(folder / "bundles" / name), "name", name)
@@ -307,6 +308,7 @@ class House:
         if told == "second":
             self._start_second()
         elif told == "restart":
+            self._asked_to_restart = True
             self._ear.say(f"{ROOT}/cmd/restart")
         elif how := told.removesuffix(" in the start"):
             self._end(signal.Signals[how])
@@ -360,6 +362,7 @@ class House:
         self.witness.figures.starts += 1
         self.witness.started()
         self._disk_was_well = self._disk_is_well
+        self._asked_to_restart = False
         self._not_heard.close()
         self._systemd = self._not_heard.enter_context(Systemd(self._folder / "notify"))
         told = {"NOTIFY_SOCKET": str(self._systemd.path), "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6))}
@@ -383,7 +386,9 @@ class House:
         self._wait(lambda: self._process.poll() is not None, f"{how.name} has not ended it")
         self.witness.figures.ended_after.append(time.monotonic() - told_at)
         log.info("ended after %.1f s", self.witness.figures.ended_after[-1])
-        whole = was_alive and how == signal.SIGTERM and self._disk_is_well
+        # After a restart was asked for, it may have been ending already, while the disk refused.
+        had_a_disk = self._disk_is_well and (self._disk_was_well or not self._asked_to_restart)
+        whole = was_alive and how == signal.SIGTERM and had_a_disk
         if how == signal.SIGTERM and (self._process.returncode < 0 or (whole and self._process.returncode)):
             raise Broken(f"SIGTERM ended it with {self._process.returncode}: {self._said()}")
         self._after_the_end(whole)
