@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ def sentences(source: str, module: str) -> Iterator[Said]:
             yield Said(module, node.lineno, text)
 
 
+@cache
 def everything_said() -> list[Said]:
     paths = sorted(PACKAGE.rglob("*.py"))
     modules = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in paths}
@@ -81,15 +83,17 @@ def plain(text: str) -> str:
 
 
 PAGE = plain((ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"))
-EVERYTHING = everything_said()
 
 
-@pytest.mark.parametrize("said", EVERYTHING, ids=lambda said: f"{said.module}:{said.line}")
-def test_the_page_explains_each_sentence_of_the_log(said: Said) -> None:
-    if said.passes_on:
-        assert said.module in AUTHORS, f"{said.format!r}: name in AUTHORS who makes the sentence"
-    else:
-        assert plain(said.own_words) in PAGE
+def test_the_page_explains_each_sentence_of_the_log() -> None:
+    own = [said for said in everything_said() if not said.passes_on]
+
+    assert len(own) > 30
+    assert [said for said in own if plain(said.own_words) not in PAGE] == []
+
+
+def test_for_each_sentence_that_is_passed_on_it_is_known_who_makes_it() -> None:
+    assert {said.module for said in everything_said() if said.passes_on} == set(AUTHORS)
 
 
 @pytest.mark.parametrize("module", AUTHORS)
@@ -99,10 +103,6 @@ def test_the_page_explains_each_sentence_that_is_passed_on(module: str) -> None:
 
     assert made, f"{names} of {author} put no sentence together"
     assert {text for text in made if plain(text) not in PAGE} == set()
-
-
-def test_each_author_is_needed() -> None:
-    assert {said.module for said in EVERYTHING if said.passes_on} == set(AUTHORS)
 
 
 def test_a_sentence_in_several_lines_and_one_of_a_computed_level_are_found() -> None:

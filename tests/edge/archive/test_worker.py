@@ -108,6 +108,7 @@ def wait_for_subscription(worker: subprocess.Popen[str]) -> None:
     assert any("Subscribed" in line for line in worker.stderr)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("kind", ["duckdb", "postgresql"])
 def test_what_arrives_while_the_worker_is_away_or_killed_is_kept_once(
     kind: str, broker: Mosquitto, device: Device, tmp_path: Path, request: pytest.FixtureRequest

@@ -271,6 +271,7 @@ def test_malformed_requests_change_nothing(page: Served) -> None:
     assert page.asked == []
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("sent", [b"", WHOLE[:20], WHOLE[:-1], WHOLE.replace(b"Length: 2", b"Length: 9")])
 def test_connections_that_send_no_whole_request_keep_nobody_out(page: Served, sent: bytes) -> None:
     with ExitStack() as stack:
@@ -286,6 +287,7 @@ def test_connections_that_send_no_whole_request_keep_nobody_out(page: Served, se
     assert page.asked == []
 
 
+@pytest.mark.lengthy
 def test_a_connection_that_sends_no_whole_request_is_closed(page: Served) -> None:
     """Also after a whole one, and with a body that does not come."""
     parts = [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET", WHOLE[:-1]]

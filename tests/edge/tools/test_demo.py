@@ -21,6 +21,7 @@ def told(address: str) -> Iterator[str]:
             yield line.decode()
 
 
+@pytest.mark.lengthy
 def test_the_demo_prints_where_its_page_is_and_the_page_shows_its_faces() -> None:
     command = [sys.executable, "-m", "oahega_edge", "demo"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as demo:

@@ -61,6 +61,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(recipe, "tiny", data, tmp_path_factory.mktemp("artifacts"), "whole")
 
 
+@pytest.mark.lengthy
 def test_a_training_leaves_model_entry_and_what_made_them(trained: Path) -> None:
     from oahega_build.emotion.evaluate import load_emotion
 
@@ -75,6 +76,7 @@ def test_a_training_leaves_model_entry_and_what_made_them(trained: Path) -> None
     assert not (trained / "checkpoints").exists()
 
 
+@pytest.mark.lengthy
 def test_the_trained_file_tells_the_drawn_faces_apart(trained: Path, data: Path, margins: Margins) -> None:
     from oahega_build.emotion.evaluate import evaluate, load_emotion
     from oahega_build.pictures.dataset import read_dataset
@@ -86,6 +88,7 @@ def test_the_trained_file_tells_the_drawn_faces_apart(trained: Path, data: Path,
     assert set(figures.accuracy_by_face_size) == {"48", "32", "24", "16"}
 
 
+@pytest.mark.lengthy
 def test_the_files_golden_answer_passes_the_devices_self_test(trained: Path) -> None:
     from oahega_build.emotion.evaluate import load_emotion
     from oahega_build.models.exported import Exported
@@ -137,6 +140,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     assert [json.loads(line)["epoch"] for line in log] == [1, 2, 3]
 
 
+@pytest.mark.lengthy
 def test_a_finished_run_is_not_overwritten(trained: Path, data: Path) -> None:
     from oahega_build.emotion.train import train
 
@@ -156,6 +160,7 @@ def test_an_unfinished_run_is_not_continued_with_another_recipe(data: Path, tmp_
         train(dataclasses.replace(TINY, seed=9), "tiny", data, tmp_path, "mine")
 
 
+@pytest.mark.lengthy
 def test_quantize_exports_a_trained_run_again(trained: Path, data: Path, tmp_path: Path) -> None:
     from oahega_build.emotion.evaluate import load_emotion
     from oahega_build.emotion.export import export_run
@@ -211,6 +216,7 @@ def test_a_recipe_with_a_teachers_share_needs_a_teacher(data: Path, tmp_path: Pa
         train(dataclasses.replace(TINY, distil_share=0.5), "tiny", data, tmp_path, "lonely")
 
 
+@pytest.mark.lengthy
 def test_looks_at_valid_are_logged_and_join_the_card(trained: Path, data: Path, tmp_path: Path) -> None:
     from oahega_build.emotion.evaluate import evaluate_run, load_emotion
 
@@ -226,6 +232,7 @@ def test_looks_at_valid_are_logged_and_join_the_card(trained: Path, data: Path, 
     assert str(figures.accuracy) in str(load_emotion(model).entry.card.metrics["valid_accuracy"])
 
 
+@pytest.mark.lengthy
 def test_a_model_is_not_judged_on_other_classes(trained: Path, tmp_path: Path) -> None:
     from oahega_build.emotion.evaluate import evaluate_run
 
