@@ -191,12 +191,10 @@ def test_a_finished_run_can_be_exported_with_post_processing_for_the_same_boxes(
     folder = export_checkpoint(tiny, "tiny", trained.parents[1], "run", tmp_path, post_processing=True)
 
     entry = DetectorEntry.model_validate_json((folder / "entry.json").read_text())
-    least = min(entry.suggested.score.values())
-    # Two quantizations of one network may differ about what is close to the least score.
-    decode = Decoder(entry, dict.fromkeys(entry.labels, least + 0.1), entry.suggested.nms_iou)
+    decode = Decoder(entry, entry.suggested.score, entry.suggested.nms_iou)
     heads = Exported((folder / "detector.tflite").read_bytes(), entry.outputs)
     whole = Interpreter(str(folder / "detector_postprocess.tflite")).get_signature_runner()
-    matched = compared = 0
+    boxes = []
     for number in range(48, 72):
         pixels = fit_picture(drawn(number).pixels(), entry.input, entry.resize)[0]
         theirs = whole(pixels=pixels[None])
@@ -205,8 +203,10 @@ def test_a_finished_run_can_be_exported_with_post_processing_for_the_same_boxes(
             edges = (mine.box.top, mine.box.left, mine.box.bottom, mine.box.right)
             same = theirs["classes"][0][:found] == entry.labels.index(mine.label)
             distances = np.abs(theirs["boxes"][0][:found][same] - edges).max(axis=1)
-            matched += bool(distances.min(initial=1.0) < 0.05)
-            compared += 1
+            boxes.append((mine.score, bool(distances.min(initial=1.0) < 0.05)))
+    # Two quantizations of one network may differ about what is close to the least score.
+    surer = [is_there for _, is_there in sorted(boxes)[len(boxes) // 2 :]]
+    matched, compared = sum(surer), len(surer)
     margins.at_least("boxes compared", compared, 10)
     margins.at_least("share of boxes that are the same", matched / compared, 0.8)
 
