@@ -8,9 +8,10 @@ thus count as much as their geometric mean, and a sure frame counts more than an
 of the training set (more people smile than scowl in it) is divided out of every frame, because it would
 otherwise be counted again with each (scaled likelihoods: Bourlard and Morgan 1994, chapter 7).
 
-What is told is how often such a belief is right. The frames of a new face, fewer than N so far, count as one
-look already. And some faces are misread however long they are seen, because all their frames share one
-pose and one light: a lapse (the ceiling of a psychometric function: Wichmann and Hill 2001).
+What is told is how often such a belief is right. N frames repeat each other, but not wholly, so they are
+worth a little more than one look; the frames of a new face, fewer than N so far, are worth as much already.
+And some faces are misread however long they are seen, because all their frames share one pose and one light:
+a lapse (the ceiling of a psychometric function: Wichmann and Hill 2001).
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ _LEAST = 1e-6
 
 _LEAST_EVIDENCE = 1e-3
 """No frame is surer than this: beyond it, the network's probabilities are not calibrated."""
+
+_LOOKS = 1.3
+"""Looks that N neighbouring frames are worth in what is told; chosen together with N and the lapse
+(docs/decisions/0051-three-frames-worth-more-than-one-look.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,7 @@ class Belief:
 
     def _told(self, belief: NDArray[np.float64]) -> NDArray[np.float64]:
         """How often a face with this belief shows each expression."""
-        powers = np.ones_like(belief) if self._look == 0 else belief ** (1 / self._look)
+        powers = np.ones_like(belief) if self._look == 0 else belief ** (_LOOKS / self._look)
         return np.asarray((1 - self._lapse) * powers / powers.sum() + self._lapse / len(belief), np.float64)
 
     def _faded(self, labels: int, now: float, in_sight: bool) -> NDArray[np.float64]:

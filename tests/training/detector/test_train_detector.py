@@ -195,7 +195,7 @@ def test_a_finished_run_can_be_exported_with_post_processing_for_the_same_boxes(
     heads = Exported((folder / "detector.tflite").read_bytes(), entry.outputs)
     whole = Interpreter(str(folder / "detector_postprocess.tflite")).get_signature_runner()
     boxes = []
-    for number in range(48, 72):
+    for number in range(100, 300):
         pixels = fit_picture(drawn(number).pixels(), entry.input, entry.resize)[0]
         theirs = whole(pixels=pixels[None])
         found = int(theirs["count"].item())
