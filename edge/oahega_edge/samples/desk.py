@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ from oahega_edge.chain.pipeline import Step
 from oahega_edge.errors import EdgeError
 from oahega_edge.manifest import EmotionEntry
 from oahega_edge.samples.booth import Booth
-from oahega_edge.samples.refusals import SENTENCES, Refusal
+from oahega_edge.samples.refusals import Refusal
 from oahega_edge.samples.shelf import Shelf, Stock
 
 REQUESTS = (
@@ -101,7 +102,7 @@ class Desk:
         except Refusal as refusal:
             return {"error": str(refusal), "reason": refusal.word}
         except OSError as error:
-            return {"error": f"{SENTENCES['disk']} ({error.strerror})", "reason": "disk"}
+            return {"error": f"the samples on the disk cannot be read ({error.strerror})", "reason": "disk"}
 
     def _answer(self, request: str, given: dict[str, Any]) -> Mapping[str, Any]:
         def word(name: str) -> str:
@@ -160,10 +161,8 @@ def as_table(name: str, answer: Mapping[str, Any]) -> str:
 
 def ask_folder(state: Path, request: str, value: Any) -> dict[str, Any]:
     """What a daemon with this state folder would answer, where none runs. EdgeError when it would refuse."""
-    if not state.is_dir():
-        raise EdgeError(
-            f"--state {str(state)!r}: is no folder that this user can read; use sudo -u oahega-edge"
-        )
+    if not os.access(state, os.R_OK | os.X_OK):
+        raise EdgeError(f"--state {str(state)!r}: cannot be read by this user; use sudo -u oahega-edge")
     desk = Desk(Shelf(state, 0, 0, date.today), None, lambda: 0.0, date.today)
     answer = dict(desk.answer(request, value))
     if "error" in answer:
