@@ -52,10 +52,8 @@ def review(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Of the page, on this machine only.")] = 8322,
 ) -> None:
     """Look at opened samples in a browser, suspicious ones first: confirm, correct or throw away."""
-    import uvicorn
-
     from oahega_build.samples.book import Book
-    from oahega_build.samples.review import HOST, address, new_access, review_app
+    from oahega_build.samples.review import address, listening, new_access, review_app, serve
     from oahega_build.samples.suspicion import suspects
     from oahega_edge.bundles.load import load_bundle
 
@@ -63,12 +61,7 @@ def review(
     labels = load_bundle(bundle).manifest.emotion.labels
     known = sorted({*labels, *(str(entry.label) for entry in book.present.values())})
     access = new_access()
-    print(f"open {address(access, port)} in a browser; Ctrl-C ends", file=sys.stderr, flush=True)
-    uvicorn.run(
-        review_app(book, suspects(book, bundle), known, access),
-        host=HOST,
-        port=port,
-        log_level="error",
-        access_log=False,
-        server_header=False,
-    )
+    page = review_app(book, suspects(book, bundle), known, access)
+    with listening(port) as door:
+        print(f"open {address(access, port)} in a browser; Ctrl-C ends", file=sys.stderr, flush=True)
+        serve(page, door)

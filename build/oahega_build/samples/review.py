@@ -6,6 +6,7 @@ It is guarded as the device's page is: loopback only, a token in a cookie, chang
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from oahega_build.errors import BuildError
 from oahega_build.samples.book import Book
 from oahega_build.samples.suspicion import Suspect
 from oahega_edge.files import read_file
@@ -40,6 +42,23 @@ def address(access: Access, port: int) -> str:
     return f"http://{HOST}:{port}/enter?token={access.token}"
 
 
+def listening(port: int) -> socket.socket:
+    """Where browsers come; BuildError when the port is taken."""
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise BuildError(f"--port {port}: cannot be used ({error.strerror}); name another one") from error
+
+
+def serve(page: ASGIApp, door: socket.socket) -> None:
+    """Until Ctrl-C."""
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise BuildError(f"`review` needs uvicorn ({error}): pip install 'oahega-edge[page]'") from error
+    uvicorn.Server(uvicorn.Config(page, log_level="error", access_log=False)).run(sockets=[door])
+
+
 def review_app(book: Book, suspects: Sequence[Suspect], labels: Sequence[str], access: Access) -> ASGIApp:
     """The page. `labels`: those that may be chosen."""
 
@@ -62,7 +81,7 @@ def review_app(book: Book, suspects: Sequence[Suspect], labels: Sequence[str], a
     async def judge(request: Request) -> Response:
         given = json_object(await body_of(request))
         name, label = given.get("name"), given.get("label")
-        if name not in book.present:
+        if not isinstance(name, str) or name not in book.present:
             return PlainTextResponse("no such sample\n", 404)
         if label not in (*labels, THROWN):
             return PlainTextResponse(f"expected one of {', '.join(labels)}, {THROWN}\n", 400)
