@@ -40,7 +40,7 @@ CONSENT_CONTEXTS = {
     "asked-at-the-device": ("art", "research", "development"),
     "written": ("research", "development"),
 }
-"""By `samples.consent`, where people can agree that way: docs/decisions/0051-samples-only-with-consent.md."""
+"""By `samples.consent`, where people can agree that way: docs/decisions/0052-samples-only-with-consent.md."""
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]

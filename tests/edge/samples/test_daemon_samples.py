@@ -166,6 +166,17 @@ def test_what_lies_on_the_device_is_forgotten_by_one_verb(device: Device) -> Non
     assert device.asked("samples")["samples"] == 0
 
 
+def test_the_verbs_of_the_documents_work(device: Device) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/learning.md").read_text(encoding="utf-8")
+    verbs = re.findall(r"^oahega-edge (samples.*)$", page, re.MULTILINE)
+    _, code = given(device)
+
+    done = [verb(device, *words.replace("7KQM-2XWD-90FA", code).split()) for words in verbs]
+
+    assert [one.returncode for one in done] == [0, 0, 0]
+    assert [next(iter(json.loads(one.stdout))) for one in done] == ["samples", "done", "deleted"]
+
+
 def test_with_consent_off_the_page_has_no_such_routes_and_the_daemon_refuses(
     tmp_path: Path, clip: Path
 ) -> None:

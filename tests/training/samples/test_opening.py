@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -257,3 +258,25 @@ def test_the_verbs_make_a_key_and_open(site: Site, tmp_path: Path) -> None:
     assert new.stdout.startswith(PUBLIC)
     assert "opened 1 samples, deleted 0 that were withdrawn; 1 are here" in done.output
     assert len(site.pictures()) == 1
+
+
+def test_the_commands_of_the_documents_work(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/learning.md").read_text(encoding="utf-8")
+    make, open_, review = re.findall(r"^python -m oahega_build (.*sample.*)$", page, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, make.split()).exit_code == 0
+    (tmp_path / "inventory/mine").mkdir(parents=True)
+    fetched = tmp_path / "inventory/mine/samples/kiosk"
+    shelf = Shelf(fetched.parent, 5, 30, site.days)
+    recipient = load_key(tmp_path / "samples.key").public_key().public_bytes_raw()
+    fetched.parent.mkdir()
+    shelf.keep(Sample(png(), "happy", "tiny 1.0", ASKED, site.days()), recipient)
+    (fetched.parent / FOLDER).rename(fetched)
+
+    done = CliRunner().invoke(app, open_.split())
+
+    assert "opened 1 samples" in done.output
+    assert len(list((tmp_path / "samples/happy").iterdir())) == 1
+    assert review == "review samples"
