@@ -44,12 +44,17 @@ EXCEPTIONS = {
     "oahega_edge.runtimes.edgetpu": KERNEL,
     "oahega_edge.runtimes.interpreter.load_file": "code that the settings name, run in the child",
     "oahega_edge.runtimes.worker._interpreters": OURS,
+    "oahega_edge.samples.shelf.Shelf._write": "opened to write a new file",
+    "oahega_edge.samples.shelf._sync": "a folder, to sync it",
     "oahega_edge.service.health._number": KERNEL,
     "oahega_edge.service.mute._sync": "a folder, to sync it",
     "oahega_edge.tools.bench_models": KERNEL,
     "oahega_edge.tools.demo_clip.load_portraits": "a file of matplotlib",
     "oahega_build.experiments.study._is_zombie": KERNEL,
     "oahega_build.runs.reading.open_arrays": "given what the one reader opened",
+    "oahega_build.samples.book.Book.add": "opened to write a new file",
+    "oahega_build.samples.keys.make_key": "opened to write a new file",
+    "oahega_build.samples.review._file": OURS,
     "oahega_build.whole.signing.make_key": "opened to write a new file",
 }
 """Function, class or module -> why it may open by itself."""

@@ -487,6 +487,55 @@ def relearn(instance: InstanceOption = None, machine: JsonOption = False) -> Non
     _tell("the first days are learned anew", _ask("relearn", instance), machine)
 
 
+@app.command()
+def sample(
+    label: Annotated[str, typer.Argument(help="The expression that is shown, a label of the bundle.")],
+    instance: InstanceOption = None,
+    machine: JsonOption = False,
+) -> None:
+    """Keep one picture of a face, of a person who agreed in writing and is alone in view; prints a code."""
+    for name, kept in _ask("sample-record", instance, {"label": label}).items():
+        if _for_people(machine):
+            whose = f"{name}: " if name else ""
+            print(f"{whose}kept until {kept['goes_on']}; the code that withdraws it is {kept['code']}")
+        else:
+            print(json.dumps(kept))
+
+
+@app.command()
+def samples(
+    withdraw: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Delete the sample with this code.")
+    ] = None,
+    forget: Annotated[bool, typer.Option(help="Delete all samples of this device.")] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Where no daemon runs: its state folder, e.g. /var/lib/oahega-edge."),
+    ] = None,
+    instance: InstanceOption = None,
+    machine: JsonOption = False,
+) -> None:
+    """How many samples lie on the device and until when; withdraw one, or delete all."""
+    from oahega_edge.samples.desk import as_table, ask_folder
+
+    if withdraw is not None and forget:
+        raise typer.BadParameter("give --withdraw or --forget, not both")
+    request, value = "samples", None
+    if withdraw is not None:
+        request, value = "samples-withdraw", {"code": withdraw}
+    elif forget:
+        request = "samples-forget"
+    answers = _ask(request, instance, value) if state is None else {"": ask_folder(state, request, value)}
+    if withdraw is not None:
+        _tell("the sample is deleted", answers, machine)
+    elif forget:
+        _tell("all samples are deleted", answers, machine)
+    elif _for_people(machine):
+        print("\n\n".join(as_table(name, answer) for name, answer in answers.items()))
+    else:
+        print(_answered(answers))
+
+
 def _no_password(store: str) -> str:
     """A user's name is no secret; a password also hides in the address's options."""
     named, _, options = store.partition("?")

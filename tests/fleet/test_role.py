@@ -50,7 +50,8 @@ def play(folder: Path, tasks: str, hosts: dict[str, dict[str, Any]]) -> subproce
         "oahega_edge_mqtt_host": "broker.example",
         "oahega_edge_mqtt_password": PASSWORD,
     }
-    stronger = json.dumps({"_oahega_edge_credstore": "{{ playbook_dir }}/{{ inventory_hostname }}"})
+    own = "{{ playbook_dir }}/{{ inventory_hostname }}"
+    stronger = json.dumps({"_oahega_edge_credstore": own, "_oahega_edge_state": own})
     role = {"name": "oahega_edge", "tasks_from": tasks}
     plan = [{"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": role}]}]
     (folder / "play.json").write_text(json.dumps(plan))
@@ -124,3 +125,20 @@ def test_passwords_are_written_for_root_only_and_not_shown_and_taken_away_again(
     }
     assert "changed=0" in again.stdout
     assert [file.name for file in (tmp_path / "network").iterdir()] == ["oahega-edge.mqtt-password"]
+
+
+def test_samples_are_fetched_sealed_as_they_lie_there(tmp_path: Path) -> None:
+    there = tmp_path / "kiosk-1/samples"
+    there.mkdir(parents=True)
+    files = {"00.sample": b"oahegaS1" + bytes(range(256)), "11.withdrawn": b"", "22.new": b"half", "x": b"x"}
+    for name, content in files.items():
+        (there / name).write_bytes(content)
+    hosts = {name: {"oahega_edge_samples": str(tmp_path / "fetched")} for name in ("kiosk-1", "kiosk-2")}
+
+    done = play(tmp_path, "samples", hosts)
+
+    assert done.returncode == 0, done.stdout
+    fetched = {file.name: file.read_bytes() for file in (tmp_path / "fetched/kiosk-1").iterdir()}
+    assert fetched == {name: files[name] for name in ("00.sample", "11.withdrawn")}
+    assert (tmp_path / "fetched").joinpath("kiosk-1").stat().st_mode & 0o077 == 0
+    assert list((tmp_path / "fetched/kiosk-2").iterdir()) == []

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import sys
 
-from oahega_build.cli import detector, emotion, ensemble, pictures, scenes, whole
+from oahega_build.cli import detector, emotion, ensemble, pictures, samples, scenes, whole
 from oahega_build.cli.options import app
 from oahega_build.runs.output import say_warnings
 from oahega_edge.errors import EdgeError
 
-__all__ = ["app", "detector", "emotion", "ensemble", "main", "pictures", "scenes", "whole"]
+__all__ = ["app", "detector", "emotion", "ensemble", "main", "pictures", "samples", "scenes", "whole"]
 
 
 def main() -> None:

@@ -27,6 +27,11 @@ class NobodyListens(EdgeError):
 class Refused(EdgeError):
     """The daemon says no, and why."""
 
+    def __init__(self, sentence: str, reason: str | None = None) -> None:
+        """`reason`: one word for programs, where the daemon has one."""
+        super().__init__(sentence)
+        self.reason = reason
+
 
 def ask(path: Path, request: str, value: object = None) -> dict[str, Any]:
     """Send one request, with a value if it takes one, to the daemon at a socket and return its answer.
@@ -47,7 +52,7 @@ def ask(path: Path, request: str, value: object = None) -> dict[str, Any]:
             f"no daemon answers at {path} ({error}); is oahega-edge running as this user?"
         ) from error
     if "error" in answer:
-        raise Refused(f"the daemon refused {request!r}: {answer['error']}")
+        raise Refused(f"the daemon refused {request!r}: {answer['error']}", answer.get("reason"))
     return dict(answer)
 
 

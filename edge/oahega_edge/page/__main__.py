@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from oahega_edge.child import forbid_dumps
 from oahega_edge.control.client import Refused, ask
@@ -25,17 +27,18 @@ def main() -> None:
     from oahega_edge.page.app import make_app
     from oahega_edge.page.connections import MOST_CONNECTIONS, BoundedConnection
     from oahega_edge.page.hub import Hub
+    from oahega_edge.page.requests import Declined
 
     forbid_dumps()
     options = _options()
     logging.basicConfig(level="INFO", format="%(message)s")
     token = read_text(options.token_file, LARGEST_TOKEN).strip() if options.token_file else None
 
-    def tell(request: str, value: object = None) -> None:
+    def tell(request: str, value: object = None) -> Mapping[str, Any]:
         try:
-            ask(options.control, request, value)
+            return ask(options.control, request, value)
         except Refused as error:
-            raise ValueError(str(error)) from error
+            raise Declined(str(error), error.reason) from error
         except EdgeError as error:
             raise OSError(str(error)) from error
 
@@ -45,6 +48,7 @@ def main() -> None:
         notice=options.notice,
         tell=tell,
         folder=options.folder,
+        samples=options.samples,
     )
     uvicorn.run(
         app,
@@ -76,6 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--token-file", type=Path)
     parser.add_argument("--notice", default="", help="the operator's own words to visitors")
     parser.add_argument("--folder", type=Path, help="pages of the operator's own, served below /own/")
+    parser.add_argument("--samples", action="store_true", help="ask visitors for samples")
     return parser.parse_args()
 
 

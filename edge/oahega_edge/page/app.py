@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -20,10 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oahega_edge.page.access import SECURITY, Access
 from oahega_edge.page.hub import MOST_STREAMS, Hub, TooManyStreams
+from oahega_edge.page.requests import Tell, away, body_of, json_object, told
+from oahega_edge.page.samples import sample_routes
 from oahega_edge.page.texts import STATIC, chosen, filled
 
-LONGEST_BODY = 4096
-"""Bytes of a request."""
 WRONG_TOKEN_PAUSE = 0.5
 """Seconds."""
 KINDS = {".css": "text/css", ".svg": "image/svg+xml", ".js": "text/javascript", ".ts": "text/plain"}
@@ -67,11 +66,16 @@ class Guard:
 
 
 def make_app(
-    hub: Hub, access: Access, *, notice: str, tell: Callable[[str, object], None], folder: Path | None = None
+    hub: Hub,
+    access: Access,
+    *,
+    notice: str,
+    tell: Tell,
+    folder: Path | None = None,
+    samples: bool = False,
 ) -> ASGIApp:
-    """The page. `notice`: the operator's own words to visitors; `tell` hands a request with its value to the
-    daemon, may block and raises ValueError when it is refused, OSError when nobody is there; `folder`: pages
-    of the operator's own, served below /own/.
+    """The page. `notice`: the operator's own words to visitors; `tell` hands a request to the daemon;
+    `folder`: pages of the operator's own, served below /own/; `samples`: whether visitors are asked for them.
     """
 
     async def show(request: Request) -> Response:
@@ -80,7 +84,7 @@ def make_app(
     async def enter(request: Request) -> Response:
         if request.method == "GET":
             return _page(request, "enter.html")
-        form = parse_qs((await _body(request)).decode("utf-8", "replace"))
+        form = parse_qs((await body_of(request)).decode("utf-8", "replace"))
         if not access.is_token(form.get("token", [""])[0].strip()):
             await asyncio.sleep(WRONG_TOKEN_PAUSE)
             return PlainTextResponse("wrong token\n", 403)
@@ -107,31 +111,22 @@ def make_app(
         )
 
     async def change(request: Request) -> Response:
-        wanted = _settings(await _body(request))
+        wanted = _settings(await body_of(request))
         if wanted is None:
             return PlainTextResponse(EXPECTED, 400)
-        return Response(status_code=202) if hub.ask({"set": wanted}) else _away()
-
-    async def told(request: str, value: object = None) -> Response:
-        try:
-            await asyncio.to_thread(tell, request, value)
-        except ValueError as error:
-            return PlainTextResponse(f"{error}\n", 400)
-        except OSError:
-            return _away()
-        return Response(status_code=204)
+        return Response(status_code=202) if hub.ask({"set": wanted}) else away()
 
     async def mute(request: Request) -> Response:
-        return await told("mute")
+        return await told(tell, "mute")
 
     async def unmute(request: Request) -> Response:
-        return await told("unmute")
+        return await told(tell, "unmute")
 
     async def showing(request: Request) -> Response:
-        body = _object(await _body(request))
+        body = json_object(await body_of(request))
         if set(body) != {"content"}:
             return PlainTextResponse('expected {"content": "poster-7"}\n', 400)
-        return await told("showing", body["content"])
+        return await told(tell, "showing", body["content"])
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -141,6 +136,7 @@ def make_app(
         hub.close()
 
     routes: list[BaseRoute] = [
+        *(sample_routes(tell, access) if samples else ()),
         Route("/", show),
         Route("/enter", enter, methods=["GET", "POST"]),
         Route("/events", events),
@@ -177,22 +173,9 @@ def _static(content: bytes, kind: str) -> Callable[[Request], Any]:
     return answer
 
 
-async def _body(request: Request) -> bytes:
-    """The body, or nothing when it is too long or the browser leaves before its end."""
-    body = b""
-    with contextlib.suppress(ClientDisconnect):
-        async for part in request.stream():
-            body += part
-            if len(body) > LONGEST_BODY:
-                break
-        else:
-            return body
-    return b""
-
-
 def _settings(body: bytes) -> dict[str, float] | None:
     """The two settings, if nothing else is asked for; the daemon checks them again."""
-    wanted = _object(body)
+    wanted = json_object(body)
     if not wanted or set(wanted) - {"trigger.threshold", "smoothing.frames"}:
         return None
     threshold, frames = wanted.get("trigger.threshold", 0.5), wanted.get("smoothing.frames", 1)
@@ -201,19 +184,6 @@ def _settings(body: bytes) -> dict[str, float] | None:
     if type(frames) is not int or not 1 <= frames <= 1000:
         return None
     return {key: float(value) if key == "trigger.threshold" else value for key, value in wanted.items()}
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    """The JSON object, or an empty one when it is none."""
-    with contextlib.suppress(ValueError, RecursionError):
-        read = json.loads(body)
-        if isinstance(read, dict):
-            return read
-    return {}
-
-
-def _away() -> Response:
-    return PlainTextResponse("the daemon does not answer; is oahega-edge running?\n", 503)
 
 
 async def _with_first(first: str, rest: AsyncGenerator[str, None]) -> AsyncIterator[str]:

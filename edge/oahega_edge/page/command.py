@@ -36,6 +36,8 @@ def page_command(settings: Settings, environment: Mapping[str, str], instance: s
         if not Path(page.folder).is_dir():
             raise SettingsError(f"page.folder = {page.folder!r}: is no folder; name one, or leave it empty")
         command.append(f"--folder={page.folder}")
+    if settings.samples.consent == "asked-at-the-device":
+        command.append("--samples")
     return command if token is None else [*command, f"--token-file={token}"]
 
 

@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import oahega_edge
@@ -23,6 +23,7 @@ from oahega_edge.contract.summary import SummaryStamp
 from oahega_edge.control.folders import SOCKET, claimed, own_folder
 from oahega_edge.control.server import ControlServer, Handler
 from oahega_edge.drift.keeper import DriftWatch, NoWatch, Watch
+from oahega_edge.errors import SettingsError
 from oahega_edge.feed.mounting import Mounting
 from oahega_edge.feed.publisher import FedPublisher, NoOnlooker, Onlooker
 from oahega_edge.feed.showing import Screen
@@ -33,6 +34,12 @@ from oahega_edge.publishers.jsonlines import lines_for
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.publishers.store import StoreOptions
+from oahega_edge.samples.booth import Booth
+from oahega_edge.samples.desk import REQUESTS as OF_SAMPLES
+from oahega_edge.samples.desk import Desk
+from oahega_edge.samples.keys import PUBLIC, read_key
+from oahega_edge.samples.sealed import check_sealing
+from oahega_edge.samples.shelf import Shelf
 from oahega_edge.secret import Hidden, with_login
 from oahega_edge.service.announcer import (
     Announcer,
@@ -56,7 +63,7 @@ from oahega_edge.service.health import (
     utc_now,
 )
 from oahega_edge.service.mute import MuteSwitch, Shutter
-from oahega_edge.service.settings import Layers, Settings, read_password
+from oahega_edge.service.settings import OFF, Layers, Settings, read_password
 from oahega_edge.service.setup import Setup, read_setup
 from oahega_edge.service.supervisor import find_supervisor
 from oahega_edge.stopwatch import Stopwatch
@@ -135,6 +142,10 @@ def _local_now() -> datetime:
     return utc_now().astimezone()
 
 
+def _local_today() -> date:
+    return _local_now().date()
+
+
 def _stamp_clocks() -> StampClocks:
     return StampClocks(wall=utc_now, random=os.urandom)
 
@@ -181,6 +192,7 @@ def make_daemon(
         camera = lasting_camera(settings)
         mute = MuteSwitch(folder, runtime)
         drift = _drift_watch(settings, folder, engines.current)
+        samples = _samples(settings, folder, mute, engines.current)
         reporter = Reporter(
             identity=identity,
             engine=engines.current,
@@ -213,8 +225,9 @@ def make_daemon(
             onlooker=onlooker,
             summaries=make_summaries(settings, identity, publisher, screen),
             drift=drift,
+            samples=samples,
         )
-        stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon, screen, mounting)))
+        stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon, screen, mounting, samples)))
         yield daemon
 
 
@@ -224,6 +237,31 @@ def _drift_watch(settings: Settings, folder: Path | None, engine: Engine) -> Wat
     watch = DriftWatch(folder, _local_now)
     watch.use(engine.seen_with, len(engine.labels), engine.reference)
     return watch
+
+
+def _samples(settings: Settings, folder: Path | None, mute: MuteSwitch, engine: Engine) -> Desk:
+    """Samples, of which those that lie there expire and are withdrawn also where no more are taken."""
+    chosen = settings.samples
+    shelf = None if folder is None else Shelf(folder, chosen.most, chosen.days, _local_today)
+    if chosen.consent == OFF:
+        return Desk(shelf, None, monotonic, _local_today)
+    if shelf is None:
+        raise SettingsError(f"samples.consent = {chosen.consent!r}: needs a folder; set store.path")
+    recipient = read_key(PUBLIC, chosen.recipient)
+    check_sealing(recipient)
+    booth = Booth(
+        shelf,
+        recipient,
+        chosen.consent,
+        mute,
+        clock=monotonic,
+        today=_local_today,
+        least_px=settings.detection.min_face_px,
+        masks=tuple(Box(*mask) for mask in settings.detection.masks),
+    )
+    desk = Desk(shelf, booth, monotonic, _local_today)
+    desk.use(engine.emotion, engine.labels, f"{engine.bundle.name} {engine.bundle.version}")
+    return desk
 
 
 def _fed(publisher: Publisher, settings: Settings, runtime: Path, mounting: Mounting) -> FedPublisher:
@@ -313,7 +351,7 @@ def _metrics(settings: Settings) -> Iterator[Metrics]:
         yield endpoint
 
 
-def _control(daemon: Daemon, screen: Screen, mounting: Mounting) -> Handler:
+def _control(daemon: Daemon, screen: Screen, mounting: Mounting, samples: Desk) -> Handler:
     """What the local control socket answers."""
 
     def handle(request: str, value: object) -> Mapping[str, object]:
@@ -332,8 +370,10 @@ def _control(daemon: Daemon, screen: Screen, mounting: Mounting) -> Handler:
                 return _tried(lambda: _relearn(daemon))
             case "mount":
                 return _tried(lambda: _mount(daemon, mounting, value))
+            case _ if request in OF_SAMPLES:
+                return samples.answer(request, value)
             case _:
-                known = "status, mute, unmute, showing, mount, relearn"
+                known = ", ".join(("status, mute, unmute, showing, mount, relearn", *OF_SAMPLES))
                 return {"error": f"unknown request {request!r}; known: {known}"}
 
     return handle

@@ -17,6 +17,7 @@ from oahega_edge.drift.keeper import NoWatch, Watch
 from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource, NoFrameYet
 from oahega_edge.feed.publisher import NoOnlooker, Onlooker
 from oahega_edge.publishers.port import Command, Publisher
+from oahega_edge.samples.desk import NoSampling, Sampling
 from oahega_edge.service.announcer import Announcer, NoSummaries, Summaries
 from oahega_edge.service.engines import Engines
 from oahega_edge.service.health import Reporter
@@ -47,6 +48,7 @@ class Daemon:
     onlooker: Onlooker = field(default_factory=NoOnlooker)
     summaries: Summaries = field(default_factory=NoSummaries)
     drift: Watch = field(default_factory=NoWatch)
+    samples: Sampling = field(default_factory=NoSampling)
     _volatile: dict[str, int | float] = field(default_factory=dict)
     """Settings changed by a command, by their key; they outlive a change of bundle, not a restart."""
     _step: Step | None = None
@@ -137,6 +139,7 @@ class Daemon:
         for decision in step.decisions:
             self._publish(decision, exposed)
         self.onlooker.saw(frame, step)
+        self.samples.saw(frame, step)
         self.summaries.saw(step)
         self.drift.saw(step.looks)
         self._report_alive(f"{len(step.faces)} faces, {step.people} people")
@@ -156,6 +159,7 @@ class Daemon:
         engine = self.reporter.engine = self.engines.current
         self.stamp.use(engine.bundle)
         self.drift.use(engine.seen_with, len(engine.labels), engine.reference)
+        self.samples.use(engine.emotion, engine.labels, f"{engine.bundle.name} {engine.bundle.version}")
         self._step = None
         engine.pipeline.adjust(frames=self.adjustable.frames, threshold=self.adjustable.threshold)
         self._publish_info()
@@ -213,6 +217,7 @@ class Daemon:
             self.announcer.due(self._step)
         self.summaries.due()
         self.drift.due()
+        self.samples.due()
 
     def _publish_info(self) -> None:
         self.reporter.bundle_problem = self.engines.problem

@@ -28,6 +28,7 @@ class Engine:
         manifest = bundle.manifest
         self.bundle = ModelIdentity(name=manifest.name, version=manifest.version, sha256=bundle.sha256)
         self.labels = published_labels(manifest.emotion.labels, settings.trigger.labels)
+        self.emotion = manifest.emotion
         self.terms = manifest.terms
         self.seen_with, self.reference = seen_with(bundle, settings), manifest.emotion.reference
         self.adjustable = Adjustable(frames=settings.smoothing.frames, threshold=settings.trigger.threshold)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, Secret, ValidationError, Vali
 from oahega_edge.errors import SettingsError, plain
 from oahega_edge.manifest import Manifest
 from oahega_edge.publishers.broker import read_address
+from oahega_edge.samples.keys import PUBLIC, read_key
 from oahega_edge.secret import HIDDEN, Hidden, Source, holds_login, holds_secret, masked, shown
 from oahega_edge.text import read_text
 
@@ -34,6 +35,12 @@ REFUSED_CONTEXTS = {
     "workplace": "inferring emotions of people at work",
     "education": "inferring emotions of people in schools and universities",
 }
+OFF = "off"
+CONSENT_CONTEXTS = {
+    "asked-at-the-device": ("art", "research", "development"),
+    "written": ("research", "development"),
+}
+"""By `samples.consent`, where people can agree that way: docs/decisions/0052-samples-only-with-consent.md."""
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -308,6 +315,26 @@ class PageSettings(Section):
     folder: str
 
 
+class SampleSettings(Section):
+    """Pictures of people who agreed, sealed for the operator."""
+
+    consent: Literal["off", "asked-at-the-device", "written"]
+    """How people agree."""
+    recipient: str
+    """The operator's public key, as `python -m oahega_build sample-key` prints it."""
+    most: Annotated[int, Field(ge=1, le=1000)]
+    days: Annotated[int, Field(ge=1, le=365)]
+
+    @field_validator("recipient")
+    @classmethod
+    def _a_key_where_it_is_needed(cls, value: str, info: ValidationInfo) -> str:
+        if value:
+            read_key(PUBLIC, value)
+        elif info.data.get("consent", OFF) != OFF:
+            raise ValueError("is needed; make a key with `python -m oahega_build sample-key FILE`")
+        return value
+
+
 class Logging(Section):
     """The log on standard error."""
 
@@ -334,6 +361,7 @@ class Settings(Section):
     health: HealthSettings
     metrics: MetricsSettings
     page: PageSettings
+    samples: SampleSettings
     logging: Logging
 
 
@@ -395,10 +423,15 @@ class Layers:
             section: {key: value for key, (value, _) in keys.items()} for section, keys in merged.items()
         }
         try:
-            return Settings.model_validate(values)
+            settings = Settings.model_validate(values)
         except ValidationError as error:
             problems = sorted(_problem(item, merged) for item in error.errors(include_url=False))
             raise SettingsError("\n".join(problems)) from error
+        obstacle = _obstacle_to_consent(settings)
+        if obstacle:
+            origin = merged["samples"]["consent"][1]
+            raise SettingsError(f"samples.consent = {settings.samples.consent!r} (from {origin}): {obstacle}")
+        return settings
 
 
 def suggestions(manifest: Manifest) -> Tree:
@@ -541,6 +574,22 @@ def _is_text(section: str, key: str) -> bool:
     return bool(words) and all(isinstance(word, str) for word in words)
 
 
+def _obstacle_to_consent(settings: Settings) -> str | None:
+    """Why people cannot agree here as `samples.consent` says."""
+    consent, context = settings.samples.consent, settings.deployment.context
+    if consent == OFF:
+        return None
+    allowed = CONSENT_CONTEXTS[consent]
+    if context not in allowed:
+        places = ", ".join(allowed)
+        return f"is impossible where deployment.context is {context!r}, only with {places}; leave it off"
+    if settings.trigger.min_group:
+        return "does not go with trigger.min_group, where single faces are not looked at; set one of them off"
+    if consent == "asked-at-the-device" and not settings.page.port:
+        return "needs the device's page, on which people are asked; set page.port, e.g. 8321"
+    return None
+
+
 def _not_empty(region: Region) -> Region:
     left, top, right, bottom = region
     if not (left < right and top < bottom):
@@ -568,6 +617,8 @@ def _problem(item: Any, merged: Mapping[str, Mapping[str, tuple[Any, str]]]) -> 
 def _shown(item: Any) -> str:
     """The value that is wrong, without what may be secret in it."""
     section, *keys = map(str, item["loc"])
+    if (section, keys) == ("samples", ["recipient"]):
+        return HIDDEN  # it may be the private key
     model: Any = Settings.model_fields[section].annotation
     kind: Any = model.model_fields[keys[0]].annotation if keys else None
     if not (isinstance(kind, type) and issubclass(kind, Secret)):

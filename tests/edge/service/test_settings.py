@@ -4,6 +4,7 @@ import pytest
 from pydantic import Secret
 
 from oahega_edge.errors import SettingsError
+from oahega_edge.samples.keys import PRIVATE, PUBLIC, key_text
 from oahega_edge.service.settings import Layers, Settings, host_name, read_layers
 
 ANSWERED = ["deployment.context=development", "device.name=kiosk"]
@@ -244,3 +245,76 @@ def test_an_address_in_place_of_the_host_is_refused_with_the_settings_for_it(
 
     assert problem.startswith("mqtt.host = ")
     assert remedy in problem
+
+
+RECIPIENT = key_text(PUBLIC, bytes(range(32)))
+PAGE = "page.port=8321"
+
+
+def asking(consent: str, context: str, *more: str) -> list[str]:
+    return [
+        f"samples.consent={consent}",
+        f"samples.recipient={RECIPIENT}",
+        PAGE,
+        f"deployment.context={context}",
+        *more,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("consent", "context", "is_allowed"),
+    [
+        ("asked-at-the-device", "art", True),
+        ("asked-at-the-device", "research", True),
+        ("asked-at-the-device", "development", True),
+        ("asked-at-the-device", "public-space", False),
+        ("asked-at-the-device", "own-home", False),
+        ("written", "research", True),
+        ("written", "development", True),
+        ("written", "art", False),
+        ("written", "public-space", False),
+        ("written", "own-home", False),
+        ("off", "public-space", True),
+    ],
+)
+def test_samples_are_taken_only_where_people_can_agree(
+    consent: str, context: str, is_allowed: bool, tmp_path: Path
+) -> None:
+    if is_allowed:
+        assert layers(tmp_path, "", *asking(consent, context)).resolve().samples.consent == consent
+        return
+
+    (problem,) = problems(tmp_path, "", *asking(consent, context))
+    assert problem.startswith(f"samples.consent = {consent!r} (from --set)")
+    assert f"is impossible where deployment.context is {context!r}" in problem
+
+
+@pytest.mark.parametrize("context", ["workplace", "education"])
+def test_no_consent_makes_a_forbidden_place_lawful(context: str, tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "", *asking("written", context))
+
+    assert "article 5(1)(f)" in problem
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["trigger.min_group=3"], "does not go with trigger.min_group"),
+        (["page.port=0"], "needs the device's page"),
+        (["samples.recipient="], "is needed; make a key"),
+        ([f"samples.recipient={RECIPIENT[:-1]}"], "was cut off or mistyped"),
+        ([f"samples.recipient={key_text(PRIVATE, bytes(32))}"], "is no key of samples"),
+        (["samples.most=0"], "samples.most = 0"),
+        (["samples.days=366"], "samples.days = 366"),
+        (["samples.consent=yes"], "samples.consent = 'yes'"),
+    ],
+)
+def test_a_contradiction_about_samples_is_one_sentence(more: list[str], said: str, tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "", *asking("asked-at-the-device", "art", *more))
+
+    assert said in problem
+    assert "secret-sample-key" not in problem
+
+
+def test_by_default_no_samples_are_taken(tmp_path: Path) -> None:
+    assert layers(tmp_path).resolve().samples.consent == "off"

@@ -1,0 +1,48 @@
+"""The operator's key pair for samples. The device gets the public half only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from oahega_build.errors import BuildError
+from oahega_edge.files import read_file
+from oahega_edge.samples.keys import PRIVATE, PUBLIC, key_text, read_key
+
+LARGEST_KEY = 1024
+"""Bytes of a file."""
+
+
+def make_key(private: Path) -> str:
+    """Write a new private key (mode 0600) and return the public one for `samples.recipient`.
+
+    BuildError where the file exists: what was sealed for a lost key is lost.
+    """
+    key = X25519PrivateKey.generate()
+    try:
+        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise BuildError(f"the key {private} cannot be written: {error.strerror}; name a new file") from error
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key_text(PRIVATE, key.private_bytes_raw()) + "\n")
+    return public_text(key)
+
+
+def load_key(private: Path) -> X25519PrivateKey:
+    """The private key of a file; BuildError, which repeats nothing of it."""
+    try:
+        text = read_file(private, LARGEST_KEY).decode("ascii").strip()
+        return X25519PrivateKey.from_private_bytes(read_key(PRIVATE, text))
+    except OSError as error:
+        raise BuildError(f"the key {private} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise BuildError(f"the key {private} is no text; make one with `sample-key`") from None
+    except ValueError as error:
+        raise BuildError(f"the key {private} {error}; make one with `sample-key`") from None
+
+
+def public_text(key: X25519PrivateKey) -> str:
+    """The public half, for the settings of devices."""
+    return key_text(PUBLIC, key.public_key().public_bytes_raw())

@@ -1,0 +1,1 @@
+"""Pictures of faces whose people agreed: asked for, sealed for the operator, withdrawn, expired."""
