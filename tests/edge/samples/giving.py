@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import cv2
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -88,6 +89,12 @@ class Setting:
             wait=self.wait,
         )
         self.booth.use(ENTRY, LABELS, "tiny 1.0")
+
+
+def png(seed: int = 0, side: int = 48) -> bytes:
+    """Grey noise as a file."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side), np.uint8)
+    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 def a_sample(label: str = "happy", png: bytes = b"\x89PNG plain pixels of a face") -> Sample:

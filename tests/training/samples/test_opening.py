@@ -8,12 +8,10 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edge.samples.giving import Days
+from edge.samples.giving import Days, png
 from oahega_build.cli import app
 from oahega_build.errors import BuildError
 from oahega_build.samples.book import BOOK, Book
@@ -24,11 +22,6 @@ from oahega_edge.samples.codes import hash_of
 from oahega_edge.samples.keys import PRIVATE, PUBLIC, key_text, read_key
 from oahega_edge.samples.sealed import Sample, seal
 from oahega_edge.samples.shelf import FOLDER, Shelf
-
-
-def png(seed: int = 0, side: int = 48) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side), np.uint8)
-    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 class Site:

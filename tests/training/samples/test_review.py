@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from brokers import free_port
+from edge.samples.giving import png
 from mini_bundle import make_bundle
 from oahega_build.samples.book import Book, Entry
 from oahega_build.samples.review import THROWN
 from oahega_build.samples.suspicion import suspect, suspects
-from training.samples.test_opening import png
 from waiting import PATIENCE
 
 LABELS = ("happy", "neutral", "sad")
