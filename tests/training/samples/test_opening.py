@@ -258,12 +258,14 @@ def test_the_commands_of_the_documents_work(
 ) -> None:
     page = (Path(__file__).resolve().parents[3] / "docs/learning.md").read_text(encoding="utf-8")
     make, open_, review = re.findall(r"^python -m oahega_build (.*sample.*)$", page, re.MULTILINE)
-    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "operator"
+    place.mkdir()
+    monkeypatch.chdir(place)
     assert CliRunner().invoke(app, make.split()).exit_code == 0
-    (tmp_path / "inventory/mine").mkdir(parents=True)
-    fetched = tmp_path / "inventory/mine/samples/kiosk"
+    (place / "inventory/mine").mkdir(parents=True)
+    fetched = place / "inventory/mine/samples/kiosk"
     shelf = Shelf(fetched.parent, 5, 30, site.days)
-    recipient = load_key(tmp_path / "samples.key").public_key().public_bytes_raw()
+    recipient = load_key(place / "samples.key").public_key().public_bytes_raw()
     fetched.parent.mkdir()
     shelf.keep(Sample(png(), "happy", "tiny 1.0", ASKED, site.days()), recipient)
     (fetched.parent / FOLDER).rename(fetched)
@@ -271,5 +273,5 @@ def test_the_commands_of_the_documents_work(
     done = CliRunner().invoke(app, open_.split())
 
     assert "opened 1 samples" in done.output
-    assert len(list((tmp_path / "samples/happy").iterdir())) == 1
+    assert len(list((place / "samples/happy").iterdir())) == 1
     assert review == "review samples"
