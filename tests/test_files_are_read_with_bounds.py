@@ -24,7 +24,6 @@ KERNEL = "the kernel's own file"
 OURS = "a file of this package"
 EXCEPTIONS = {
     "oahega_edge.files.open_file": "the one reader",
-    "oahega_build.experiments.drift_table._kept": "what the same command wrote into .cache",
     "oahega_edge.archive.store._file": OURS,
     "oahega_edge.bundles.kept._sync": "a folder of the state folder, to sync it",
     "oahega_edge.cameras.capture.open_capture": "FFmpeg and V4L2 can only open by themselves",

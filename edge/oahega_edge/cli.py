@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -309,7 +310,7 @@ def check(
     checkup.models()
     if camera:
         with stopped_by_signals() as stop:
-            for sight in check_camera(setup, seconds or float("inf"), stop):
+            for sight in checkup.mounting(check_camera(setup, seconds or float("inf"), stop)):
                 print(sight.as_line() if people else json.dumps(sight.as_json()), flush=True)
     elif camera is None:
         checkup.camera(instance)
@@ -339,6 +340,7 @@ def tune(
     config: ConfigOption = None,
     settings: SetOption = None,
     instance: OwnInstanceOption = None,
+    machine: JsonOption = False,
 ) -> None:
     """Fit the answers to this place with faces of people who agree; no picture is kept."""
     from oahega_edge.tools.tune import TuneWish, run_tune
@@ -346,7 +348,8 @@ def tune(
     every_label = ["trigger.labels=[]", "trigger.min_group=0"]
     layers = _layers(config, [*(settings or []), *every_label], OFFLINE_VERB, instance=instance)
     wish = TuneWish(pictures, seconds, anyway, undo, forget)
-    run_tune(wish, layers, state, os.environ, instance, input, lambda line: print(line, file=sys.stderr))
+    result = run_tune(wish, layers, state, os.environ, instance, _input, _say)
+    _give(result, machine)
 
 
 @app.command(name="config")
@@ -439,7 +442,7 @@ def status(instance: InstanceOption = None, machine: JsonOption = False) -> None
     if _for_people(machine):
         print("\n\n".join("\n".join(as_lines(answer)) for answer in answers.values()))
     else:
-        print(_answered(answers))
+        print(json.dumps(_answered(answers)))
 
 
 @app.command()
@@ -573,6 +576,7 @@ def archive(
     username: Annotated[str, typer.Option(help="To be let in.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="Holds the password.")] = None,
     ca_file: Annotated[Path | None, typer.Option(help="Trust only this authority.")] = None,
+    machine: JsonOption = False,
 ) -> None:
     """Take what all devices publish into a store, each event once, until stopped."""
     from oahega_edge.archive.address import connect
@@ -593,11 +597,16 @@ def archive(
         work.prepare()  # tables first: a store that will never fit is found before anything arrives
         stack.enter_context(source)
         work.run()
-    print(work.figures.sentence(), file=sys.stderr)
+    _say(work.figures.sentence())
+    _give(asdict(work.figures), machine)
 
 
 @app.command()
-def forget(store: StoreArgument, device: Annotated[str, typer.Argument(help="Name of the device.")]) -> None:
+def forget(
+    store: StoreArgument,
+    device: Annotated[str, typer.Argument(help="Name of the device.")],
+    machine: JsonOption = False,
+) -> None:
     """Delete everything of one device from a store."""
     from oahega_edge.archive.address import connect
     from oahega_edge.archive.store import Store
@@ -605,13 +614,16 @@ def forget(store: StoreArgument, device: Annotated[str, typer.Argument(help="Nam
     opened = Store(connect(store))
     count = opened.forget(device)
     opened.close()
-    print(f"{device} is deleted, with {count} events", file=sys.stderr)
+    nothing = f"nothing of {device} is in the store"
+    _say(nothing if count is None else f"{device} is deleted, with {count} events")
+    _give({"device": device, "events": count or 0}, machine)
 
 
 @app.command()
 def retain(
     store: StoreArgument,
     days: Annotated[int, typer.Option(min=1, help="Events and summaries older than this go.")],
+    machine: JsonOption = False,
 ) -> None:
     """Delete old events and summaries from a store; the hourly figures stay."""
     from datetime import UTC, datetime
@@ -622,7 +634,8 @@ def retain(
     opened = Store(connect(store))
     count = opened.retain(days, datetime.now(UTC))
     opened.close()
-    print(f"{count} events older than {days} days are deleted", file=sys.stderr)
+    _say(f"{count} events older than {days} days are deleted")
+    _give({"days": days, "events": count}, machine)
 
 
 @app.command()
@@ -630,6 +643,7 @@ def place(
     store: StoreArgument,
     device: Annotated[str, typer.Argument(help="Name of the device.")],
     site: Annotated[str, typer.Argument(help="Name of the place where it stands.")],
+    machine: JsonOption = False,
 ) -> None:
     """Say at which site a device stands; figures are given by site."""
     from oahega_edge.archive.address import connect
@@ -638,6 +652,8 @@ def place(
     opened = Store(connect(store))
     opened.place(device, site)
     opened.close()
+    _say(f"{device} stands at {site}")
+    _give({"device": device, "site": site}, machine)
 
 
 @app.command()
@@ -645,11 +661,14 @@ def insight(
     store: StoreArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the page and the tables.")],
     zone: Annotated[str, typer.Option(help="Time zone of days and hours, e.g. Europe/Berlin.")] = "UTC",
+    machine: JsonOption = False,
 ) -> None:
     """Write a page about a store, and its views as CSV and, from DuckDB, Parquet."""
     from oahega_edge.insight.report import write_report
 
-    print(f"wrote {write_report(store, out, zone)}", file=sys.stderr)
+    written = write_report(store, out, zone)
+    _say(f"wrote {written}")
+    _give({"page": str(written)}, machine)
 
 
 def _broker(
@@ -688,14 +707,13 @@ def _tell(done: str, answers: dict[str, dict[str, Any]], machine: bool) -> None:
     for name, answer in answers.items():
         whose = f"{name}: " if len(answers) > 1 else ""
         problem = f"; {answer['problem']}" if "problem" in answer else ""
-        print(f"{whose}{done}{problem}", file=sys.stderr)
-    if not _for_people(machine):
-        print(_answered(answers))
+        _say(f"{whose}{done}{problem}")
+    _give(_answered(answers), machine)
 
 
-def _answered(answers: dict[str, dict[str, Any]]) -> str:
+def _answered(answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The answer of the only daemon, or one object with the names of several as keys."""
-    return json.dumps(next(iter(answers.values())) if len(answers) == 1 else answers)
+    return next(iter(answers.values())) if len(answers) == 1 else answers
 
 
 def _layers(
@@ -708,6 +726,26 @@ def _layers(
 def _for_people(machine: bool) -> bool:
     """People on a terminal get lines and tables, programs get JSON, one object a line."""
     return sys.stdout.isatty() and not machine
+
+
+def _say(line: str) -> None:
+    """To people, beside what programs read."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _input(question: str) -> str:
+    """An answer from the terminal; standard output is for the result."""
+    print(question, end="", file=sys.stderr, flush=True)
+    try:
+        return input()
+    except EOFError:
+        raise EdgeError("nobody answers; start `tune` on a terminal, or give --pictures") from None
+
+
+def _give(figures: object, machine: bool) -> None:
+    """The result to programs; people were told it in a sentence."""
+    if not _for_people(machine):
+        print(json.dumps(figures))
 
 
 def _show(table: str, figures: object, machine: bool) -> None:

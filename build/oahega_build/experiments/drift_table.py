@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
+import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +26,9 @@ from numpy.typing import NDArray
 from oahega_build.emotion.evaluate import file_logits
 from oahega_build.pictures.dataset import held_out, read_dataset, read_picture
 from oahega_build.pictures.tables import read_table
+from oahega_build.runs.artifacts import write_bytes
 from oahega_build.runs.output import say
+from oahega_build.runs.reading import open_arrays
 from oahega_build.scenes.elsewhere import CHOOSE, CLEAR_VOTES, UNCLEAR, FaceFinder, read_source, square_of
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, Bundle, load_bundle
 from oahega_edge.chain.classification import calibrated
@@ -35,8 +40,6 @@ from oahega_edge.drift.tally import SLOTS
 GAINS = (1.5, 1.25, 1.0, 0.8, 0.65, 0.5, 0.4, 0.3)
 BLUR, SMALL = 1.5, 24
 """Standard deviation in pixels of the classifier's picture; height in pixels of a far face."""
-MOST_HOME = 1200
-"""Faces of the held-out part that are read; the time goes there."""
 FACES_A_DAY = 200
 BEGINS, PATIENCE = (8, 30), 14
 """Days of a device's life on which faults begin; days until which they count as noticed."""
@@ -56,6 +59,9 @@ class Pool:
     """(lights, faces, 2): brightness, sharpness."""
     labels: Numbers
     """What each face shows; 0 for what has no label."""
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Pool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,6 @@ def read_pools(data: Path, bundle: Bundle) -> dict[str, Pool]:
     """Every face in every light through the bundle's classifier."""
     entry = bundle.manifest.emotion
     home = held_out(read_dataset(data / "ferplus"))
-    home = home[:: max(1, len(home) // MOST_HOME)]
     faces = [as_classifier_input(sample.pixels, entry.input, entry.crop.kernel) for sample in home]
     labels = [sample.label for sample in home]
     source = read_source(data / "other_cameras", entry.labels, CHOOSE, FaceFinder(DEFAULT_BUNDLE))
@@ -292,6 +297,8 @@ def table(pools: Mapping[str, Pool], devices: int, months: int) -> Iterator[str]
     yield "|---|---|---|---|---|---|---|"
     for fault in FAULTS:
         for begin in BEGINS:
+            if begin >= days:
+                continue
             yield _row(fault, begin, [noticed[fault, begin] for _, noticed in seen])
 
 
@@ -309,33 +316,38 @@ def main() -> None:
     """Print the table. The readings are kept in a file, because they take longest."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="holds ferplus, ferplus_rest and other_cameras")
-    parser.add_argument("--cache", type=Path, default=Path(".cache/drift-pools.npz"))
+    parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder for the readings")
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--months", type=int, default=6)
     asked = parser.parse_args()
-    if not asked.cache.exists():
-        asked.cache.parent.mkdir(parents=True, exist_ok=True)
-        _keep(read_pools(asked.data, load_bundle(DEFAULT_BUNDLE)), asked.cache)
-    for line in table(_kept(asked.cache), asked.devices, asked.months):
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    file = cache_file(asked.cache, bundle.sha256, asked.data)
+    if not file.exists():
+        keep(read_pools(asked.data, bundle), file)
+    for line in table(kept(file), asked.devices, asked.months):
         say(line)
 
 
-def _keep(pools: Mapping[str, Pool], file: Path) -> None:
-    arrays = {
-        f"{name}/{field}": getattr(pool, field)
-        for name, pool in pools.items()
-        for field in ("scores", "measured", "labels")
-    }
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+def cache_file(folder: Path, bundle: str, data: Path) -> Path:
+    """Where readings of this data by this bundle are kept; other lights or faults need a new folder."""
+    key = hashlib.sha256(f"{bundle} {data.resolve()}".encode()).hexdigest()
+    return folder / f"drift-pools-{key[:12]}.npz"
 
 
-def _kept(file: Path) -> dict[str, Pool]:
-    with np.load(file) as arrays:
-        names = {key.partition("/")[0] for key in arrays if "/" in key}
-        return {
-            name: Pool(*(arrays[f"{name}/{field}"] for field in ("scores", "measured", "labels")))
-            for name in names
-        }
+def keep(pools: Mapping[str, Pool], file: Path) -> None:
+    """Write the readings; the file is complete or absent."""
+    arrays = {f"{name}/{field}": getattr(pool, field) for name, pool in pools.items() for field in FIELDS}
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(file, packed.getvalue())
+
+
+def kept(file: Path) -> dict[str, Pool]:
+    """The same again."""
+    with open_arrays(file) as arrays:
+        names = {key.partition("/")[0] for key in arrays}
+        return {name: Pool(*(arrays[f"{name}/{field}"] for field in FIELDS)) for name in names}
 
 
 if __name__ == "__main__":

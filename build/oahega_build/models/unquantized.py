@@ -32,7 +32,9 @@ def network_of(path: Path, classes: int, output: str) -> keras.Model:
     operators = read_operators(path)
     pixels = keras.Input(operators[0].inputs[0].shape[1:], name="pixels")
     values = {operators[0].inputs[0].index: pixels}
-    last = max(i for i, operator in enumerate(operators) if operator.name == "CONV_2D")
+    last = len(operators) - 1 - (operators[-1].name == "RESHAPE")
+    if operators[last].name != "CONV_2D":
+        raise _refusal(operators[last], last)
     for number, operator in enumerate(operators[:last]):
         values[operator.outputs[0].index] = _applied(operator, number, values)
     features = values[operators[last].inputs[0].index]
@@ -51,15 +53,19 @@ def _applied(operator: Operator, number: int, values: Mapping[int, keras.KerasTe
     elif operator.name == "DEPTHWISE_CONV_2D":
         layer = keras.layers.DepthwiseConv2D(**_described(operator, number))
     else:
-        raise ExportError(
-            f"the emotion model's operator {number} is {operator.name}, which cannot be trained further; "
-            "take an embedded bundle as the base"
-        )
+        raise _refusal(operator, number)
     result = layer(given[0])
     _, kernel, bias = operator.inputs
     # TFLite keeps (out, height, width, in), and (1, height, width, out) when depthwise.
     layer.set_weights([kernel.value().transpose(1, 2, 3, 0), bias.value()])
     return result
+
+
+def _refusal(operator: Operator, number: int) -> ExportError:
+    return ExportError(
+        f"the emotion model's operator {number} is {operator.name}, which cannot be trained further; "
+        "take an embedded bundle as the base"
+    )
 
 
 def _described(operator: Operator, number: int) -> dict[str, object]:

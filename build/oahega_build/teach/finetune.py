@@ -59,7 +59,7 @@ class FineTuning:
             frozen, trained = _parted(model)
             given = frozen.predict(given, batch_size=BATCH, verbose=0)
         epochs = 1 if self.shortened else EPOCHS_OF_TRUNK if self.whole else EPOCHS_OF_BLOCK
-        steps = epochs * len(given) // BATCH
+        steps = epochs * -(-len(given) // BATCH)
         trained.compile(
             keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
             keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=SMOOTHING),

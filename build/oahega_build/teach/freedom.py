@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from oahega_build.errors import ExportError
 from oahega_build.runs.output import held_back
 from oahega_build.teach.head import Numbers, Proof, cross_validated, fit, prove, standard_error
 from oahega_build.teach.last_layer import Classifier
@@ -26,6 +27,7 @@ from oahega_edge.manifest import EmotionEntry
 
 HEAD, BLOCK, TRUNK = "last layer", "last block", "whole trunk"
 """The ways, the simplest first."""
+NOT_TRIED = f"the {BLOCK} and the {TRUNK} were not tried: "
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,27 +92,28 @@ def compare(
         head = Trial(HEAD, proof, time.monotonic() - started, lambda: _with_last_layer(lesson, classifier))
     if untried := _why_no_more(lesson, proof, head_only):
         return Comparison([head], untried)
-    freer = [_fine_tuned(way, lesson, file, entry) for way in (BLOCK, TRUNK)]
-    return Comparison([head, *freer])
+    try:
+        return Comparison([head, *(_fine_tuned(way, lesson, file, entry) for way in (BLOCK, TRUNK))])
+    except ExportError as error:
+        return Comparison([head], f"{NOT_TRIED}{error}")
 
 
 def _with_last_layer(lesson: Lesson, classifier: Classifier) -> bytes:
     with threadpool_limits(1):
-        head = fit(lesson.features, lesson.truth, lesson.groups)
+        head = fit(lesson.features, lesson.truth, lesson.groups, len(lesson.labels))
     return classifier.with_head(head, lesson.features)
 
 
 def _why_no_more(lesson: Lesson, proof: Proof, head_only: bool) -> str:
     """A sentence where only the last layer can be, or needs to be, tried."""
-    others = f"the {BLOCK} and the {TRUNK} were not tried: "
     if head_only:
-        return f"{others}--head-only"
+        return f"{NOT_TRIED}--head-only"
     if lesson.kept:
-        return f"{others}{', '.join(lesson.kept)} are kept, and there are no faces of them to train on"
+        return f"{NOT_TRIED}{', '.join(lesson.kept)} are kept, and there are no faces of them to train on"
     if find_spec("tensorflow") is None:
-        return f"{others}TensorFlow is not installed; where it runs, pip install 'oahega-edge[build]'"
+        return f"{NOT_TRIED}TensorFlow is not installed; where it runs, pip install 'oahega-edge[build]'"
     if proof.balanced.value >= 1 - standard_error(lesson.truth, lesson.truth, lesson.groups):
-        return f"{others}nothing can be more than one standard error better"
+        return f"{NOT_TRIED}nothing can be more than one standard error better"
     return ""
 
 
@@ -123,7 +126,7 @@ def _fine_tuned(way: str, lesson: Lesson, file: Path, entry: EmotionEntry) -> Tr
 
         def trained(seen: Numbers) -> object:
             with threadpool_limits(1):
-                head = fit(lesson.features[seen], truth[seen], groups[seen])
+                head = fit(lesson.features[seen], truth[seen], groups[seen], len(lesson.labels))
             return tuning.fit([crops[i] for i in seen], truth[seen], head)
 
         def answered(seen: Numbers, rest: Numbers) -> NDArray[np.float64]:

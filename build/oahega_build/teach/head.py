@@ -5,6 +5,7 @@ Everything that is reported was answered by a layer that had not seen the face, 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -45,9 +46,8 @@ class Proof:
     """Standard error of the balanced accuracy."""
 
 
-def fit(features: Features, truth: Numbers, groups: Numbers) -> Head:
-    """The layer for all faces, its penalty chosen by cross-validation."""
-    labels = int(truth.max()) + 1
+def fit(features: Features, truth: Numbers, groups: Numbers, labels: int) -> Head:
+    """The layer for all faces, its penalty chosen by cross-validation; `labels`: how many there are."""
     return _fitted(features, truth, _best_penalty(features, truth, groups, labels), labels)
 
 
@@ -109,11 +109,16 @@ def _loss(
 
 
 def _folds(truth: Numbers, groups: Numbers, most: int) -> Iterator[tuple[Numbers, Numbers]]:
-    """(faces that are seen, faces that are answered), every group on one side."""
+    """(faces that are seen, faces that are answered), every group on one side; none of single faces."""
+    if np.bincount(truth).max() == 1:
+        return
     groups = divided(truth, groups)
     fewest = min(len(np.unique(groups[truth == label])) for label in np.unique(truth))
     splitter = StratifiedGroupKFold(max(2, min(most, fewest)), shuffle=True, random_state=0)
-    yield from splitter.split(truth, truth, groups)
+    with warnings.catch_warnings():  # a class that lies in few folds; `_fitted` is prepared for that
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        folds = list(splitter.split(truth, truth, groups))
+    yield from folds
 
 
 def divided(truth: Numbers, groups: Numbers) -> Numbers:

@@ -6,9 +6,10 @@ new last layer; from our trunk, trained further.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,10 @@ from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.runs.recipes import load_recipe
 from oahega_build.teach.finetune import FineTuning
 from oahega_build.teach.head import fit
-from oahega_build.teach.last_layer import Classifier
+from oahega_build.teach.last_layer import Classifier, Head
 from oahega_build.whole.recipe import EverythingRecipe
 from oahega_edge.bundles.load import load_bundle
-from oahega_edge.chain.preprocess import Quantizer, resize_pixels
+from oahega_edge.chain.preprocess import Quantizer, as_classifier_input, resize_pixels
 from oahega_edge.files import read_file
 
 TESTED = 190
@@ -75,9 +76,7 @@ class Ways:
         bundle = load_bundle(self.base)
         entry, file = bundle.manifest.emotion, bundle.file(bundle.manifest.emotion.cpu)
         quantize = Quantizer(entry.input)
-        crops = [
-            resize_pixels(s.pixels, (entry.input.width, entry.input.height), "area") for s in self.samples
-        ]
+        crops = [as_classifier_input(s.pixels, entry.input, entry.crop.kernel) for s in self.samples]
         features = Classifier(read_file(file, LARGEST_MODEL)).features([quantize(crop) for crop in crops])
         yield "our trunk, last layer", self._by_last_layer(features)
         for whole in (False, True):
@@ -86,14 +85,17 @@ class Ways:
             def trained(
                 seen: NDArray[np.int64], rest: NDArray[np.int64], tuning: FineTuning = tuning
             ) -> NDArray[np.integer]:
-                head = fit(features[seen], self.truth[seen], seen)
+                head = self._last_layer(features, seen)
                 model = tuning.fit([crops[i] for i in seen], self.truth[seen], head)
                 return np.asarray(tuning.logits(model, [crops[i] for i in rest]).argmax(axis=1))
 
             yield f"our trunk, {'whole' if whole else 'last block'} trained", trained
 
     def _by_last_layer(self, features: NDArray[np.float64]) -> Answers:
-        return lambda seen, rest: fit(features[seen], self.truth[seen], seen)(features[rest]).argmax(axis=1)
+        return lambda seen, rest: self._last_layer(features, seen)(features[rest]).argmax(axis=1)
+
+    def _last_layer(self, features: NDArray[np.float64], seen: NDArray[np.int64]) -> Head:
+        return fit(features[seen], self.truth[seen], seen, self._classes)
 
     def _imagenet_features(self) -> NDArray[np.float64]:
         interpreter = open_interpreter(read_file(self.init, LARGEST_MODEL))
@@ -115,17 +117,22 @@ class Ways:
             raise RecipeError(f"the recipe {FROM_NOTHING} trains no student; take one that does")
         recipe = replace(student, distil_share=0.0)
         training = [self._labelled(i) for i in seen]
-        with artifacts.open_run(self.folder, "from-nothing", f"{len(seen)}-{seen[0]}", recipe) as run:
-            labels = [str(i) for i in range(int(self.truth.max()) + 1)]
-            trainer = Trainer(recipe, labels, training, training, run)
+        with (
+            TemporaryDirectory(dir=self.folder) as folder,  # each draw trains anew, after an interrupt too
+            artifacts.open_run(Path(folder), "from-nothing", "draw", recipe) as run,
+        ):
+            trainer = Trainer(recipe, [str(i) for i in range(self._classes)], training, training, run)
             trainer.train()
             answers = predict(trainer.exported_model(), [self._labelled(i) for i in rest], recipe)
         return np.asarray(answers.argmax(axis=1))
 
     def _labelled(self, i: int) -> Sample:
         label = int(self.truth[i])
-        target = np.eye(int(self.truth.max()) + 1, dtype=np.float32)[label]
-        return replace(self.samples[i], label=label, target=target)
+        return replace(self.samples[i], label=label, target=np.eye(self._classes, dtype=np.float32)[label])
+
+    @property
+    def _classes(self) -> int:
+        return int(self.truth.max()) + 1
 
 
 def compare_ways(
@@ -139,15 +146,18 @@ def compare_ways(
     run_name: str,
 ) -> Iterator[Row]:
     """Stage `compare-ways`, on pictures of `valid`, of which the trunk has seen none; the look is logged."""
-    described = {"data": data.name, "classes": classes, "sizes": sizes, "draws": draws}
+    described = {
+        **{"data": data.name, "classes": classes, "sizes": sizes, "draws": draws},
+        **{"base": load_bundle(base).sha256, "init": artifacts.sha256_of(init)},
+    }
     with artifacts.open_run(artifacts_folder, "compare-ways", run_name, described) as run:
         dataset = read_dataset(data, "grey")
         unknown = sorted(set(classes) - set(dataset.labels))
         if unknown:
             raise DataError(f"{data} has no {', '.join(unknown)}; it has {', '.join(dataset.labels)}")
-        numbers = {dataset.labels.index(label): i for i, label in enumerate(classes)}
-        samples = list(_pool(dataset.valid, numbers, TESTED + max(sizes)))
-        truth = np.array([numbers[sample.label] for sample in samples])
+        named = {dataset.labels.index(label): label for label in classes}
+        samples = list(_pool(dataset.valid, named, TESTED + max(sizes)))
+        truth = np.array([classes.index(named[sample.label]) for sample in samples])
         rows = []
         for way, answers in Ways(samples, truth, base, init, run.checkpoints).all():
             for each in sizes:
@@ -159,11 +169,16 @@ def compare_ways(
     artifacts.log_look(VALID_LOG, data.name, f"compare-ways: {', '.join(classes)}", shown)
 
 
-def _pool(samples: Sequence[Sample], labels: Iterable[int], each: int) -> Iterator[Sample]:
-    """At most `each` of every label, spread evenly; ImageNet features cost the most time."""
-    for label in labels:
+def _pool(samples: Sequence[Sample], named: Mapping[int, str], each: int) -> Iterator[Sample]:
+    """`each` of every label, spread evenly; ImageNet features cost the most time."""
+    for label, name in named.items():
         mine = [sample for sample in samples if sample.label == label]
-        yield from (mine[i] for i in np.linspace(0, len(mine) - 1, min(each, len(mine))).astype(int))
+        if len(mine) < each:
+            raise DataError(
+                f"{name} has {len(mine)} faces in valid and {each} are needed, {TESTED} of them to be "
+                "answered; leave it out of --classes, or give a smaller number to --each"
+            )
+        yield from (mine[i] for i in np.linspace(0, len(mine) - 1, each).astype(int))
 
 
 def _drawn(truth: NDArray[np.int64], each: int, draw: int, answers: Answers) -> float:

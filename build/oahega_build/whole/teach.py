@@ -51,7 +51,8 @@ def teach(wish: Wish) -> Path:
         return read_faces(wish.pictures, entry, find, least_classes)
 
     model = taught(wish.pictures, base, read, wish.keep, wish.anyway, wish.head_only)
-    with _place_for(wish.out.resolve()) as making:
+    out = wish.out.resolve()
+    with _place_for(out) as making:
         emotion = making / "emotion"
         emotion.mkdir()
         model.write(emotion)
@@ -61,8 +62,9 @@ def teach(wish: Wish) -> Path:
             from oahega_build.whole.signing import sign_bundle  # needs the package cryptography
 
             sign_bundle(made, wish.key)
-        shutil.rmtree(wish.out, ignore_errors=True)
-        made.rename(wish.out)
+        if out.exists():
+            out.rename(making / "before")
+        made.rename(out)
     return wish.out
 
 

@@ -107,8 +107,9 @@ class DuckDatabase:
     def snapshot(self, tables: Sequence[str], views: Sequence[str]) -> None:
         """Beside the file, replaced in one step; readers of the old one keep it."""
         made = _snapshot_of(self._path).with_suffix(".new")
-        made.unlink(missing_ok=True)
         with _translated():
+            for left in (made, made.with_name(f"{made.name}.wal")):  # of one that was killed
+                left.unlink(missing_ok=True)
             ((home,),) = self._link.execute("SELECT current_database()").fetchall()
             self._link.execute(f"ATTACH {_quoted(made)} AS snapshot")
             try:
@@ -120,7 +121,7 @@ class DuckDatabase:
             finally:
                 self._link.execute(f'USE "{home}"')
                 self._link.execute("DETACH snapshot")
-        made.replace(_snapshot_of(self._path))
+            made.replace(_snapshot_of(self._path))
 
     def write_parquet(self, view: str, table: Path, path: Path) -> None:
         """With the types of the view."""
@@ -170,5 +171,5 @@ def _translated() -> Iterator[None]:
         yield
     except _BAD as error:
         raise BadRow(_line(error)) from error
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         raise StoreAway(_line(error)) from error

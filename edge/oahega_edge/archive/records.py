@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from oahega_edge.contract.complaint import complaint
 from oahega_edge.contract.events import DeviceName, Share
 from oahega_edge.contract.messages import OFFLINE, ONLINE
 from oahega_edge.errors import plain
@@ -26,6 +27,17 @@ Count = Annotated[int, Field(ge=0, lt=1 << 63, strict=True)]
 Short = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]
 Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it lies before the year 1 or after 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""In UTC, so that nothing later can fail at it."""
 
 
 class Misfit(ValueError):
@@ -54,7 +66,7 @@ class KeptEvent(_Kept):
 
     schema_id: Annotated[Literal["urn:oahega:event:1"], Field(alias="schema")]
     id: UUID
-    time: AwareDatetime
+    time: Moment
     time_synced: bool
     device: DeviceName
     boot_id: Short
@@ -81,8 +93,8 @@ class KeptSummary(_Counts):
 
     schema_id: Annotated[Literal["urn:oahega:summary:1"], Field(alias="schema")]
     id: UUID
-    start: AwareDatetime
-    time: AwareDatetime
+    start: Moment
+    time: Moment
     time_synced: bool
     device: DeviceName
     boot_id: Short
@@ -109,7 +121,7 @@ class KeptHealth(_Kept):
     """What is kept of a health message."""
 
     schema_id: Annotated[Literal["urn:oahega:health:1"], Field(alias="schema")]
-    time: AwareDatetime
+    time: Moment
     device: DeviceName
     release: Text
     uptime_s: Figure
@@ -122,7 +134,7 @@ class KeptAvailability(_Kept):
     """A device has come or gone."""
 
     device: DeviceName
-    time: AwareDatetime
+    time: Moment
     """When the archive was told: the message itself names no time."""
     online: bool
 
@@ -147,7 +159,7 @@ def read_record(root: str, topic: str, payload: bytes, now: datetime) -> Record:
     try:
         record = _MODELS[kind].model_validate_json(payload)
     except ValidationError as error:
-        raise Misfit(_first(error)) from error
+        raise Misfit(complaint(error)) from error
     if record.device != device:
         raise Misfit(f"it names the device {plain(record.device)} on the topic of {plain(device)}")
     return record
@@ -159,13 +171,7 @@ def _availability(device: str, payload: bytes, now: datetime) -> KeptAvailabilit
     try:
         return KeptAvailability(device=device, time=now, online=payload == ONLINE.encode())
     except ValidationError as error:
-        raise Misfit(_first(error)) from error
-
-
-def _first(error: ValidationError) -> str:
-    first: Any = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return plain(f"{place}: {first['msg']}" if place else first["msg"])
+        raise Misfit(complaint(error)) from error
 
 
 def utc(moment: datetime) -> str:

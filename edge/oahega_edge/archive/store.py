@@ -111,17 +111,19 @@ class Store:
         came = sum(isinstance(each, KeptEvent | KeptSummary) for each in batch.records)
         return Written(new_events, new_summaries, came - new_events - new_summaries, len(batch.misfits))
 
-    def forget(self, device: str) -> int:
-        """Delete all of a device, with its share in the hours; the number of events that went."""
+    def forget(self, device: str) -> int | None:
+        """Delete all of a device, with its share in the hours; the number of events, None: it is unknown."""
         with self._database.transaction():
+            known = self._database.execute("SELECT 1 FROM devices WHERE device = ?", [device])
             ((count,),) = self._database.execute("SELECT count(*) FROM events WHERE device = ?", [device])
             for table in OF_A_DEVICE:
                 self._database.execute(f"DELETE FROM {table} WHERE device = ?", [device])
             self._database.execute(
-                "DELETE FROM misfits WHERE topic LIKE ? OR topic LIKE ?", [f"{device}/%", f"%/{device}/%"]
+                "DELETE FROM misfits WHERE starts_with(topic, ?) OR strpos(topic, ?) > 0",
+                [f"{device}/", f"/{device}/"],
             )
         self.snapshot()
-        return int(count)
+        return int(count) if known else None
 
     def retain(self, days: int, now: datetime) -> int:
         """Delete events, summaries and misfits older than this; the hours stay. The number of events."""

@@ -23,6 +23,7 @@ from typing import Self
 import mqtt5
 
 from oahega_edge.archive.database import ArchiveError
+from oahega_edge.archive.records import LARGEST
 from oahega_edge.publishers.broker import BrokerOptions, tls_context
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ SESSION_EXPIRY_S = 7 * 86_400
 """How long the broker keeps what arrives while a worker is away."""
 RECEIVE_MAXIMUM = 10_000
 """Messages that the broker sends ahead of their acknowledgement; what a worker holds in memory."""
+LARGEST_PACKET = LARGEST + 4096
+"""Bytes that the broker may send at once; it drops what is larger, so that nobody can fill the memory."""
 MOST_UNACKNOWLEDGED_AT_ONCE = 20_000
 """Messages of QoS 0 have no such bound: beyond this, they are left out."""
 NETWORK_PATIENCE_S = 10.0
@@ -73,6 +76,7 @@ class Subscription:
         self._leaving = threading.Event()
         self.left_out = 0
         """Messages of QoS 0 that came faster than they could be kept."""
+        self._is_full = False
         self._bell, self._ear = socket.socketpair()
         self._bell.setblocking(False)
         self._thread = threading.Thread(target=self._stay_connected, name="subscription", daemon=True)
@@ -157,6 +161,7 @@ class Subscription:
             keep_alive=broker.keepalive_s,
             session_expiry_interval=SESSION_EXPIRY_S,
             receive_max=RECEIVE_MAXIMUM,
+            max_packet_size=LARGEST_PACKET,
         )
 
     def _converse(self, link: socket.socket) -> None:
@@ -211,10 +216,17 @@ class Subscription:
                 raise OSError(f"it says {_words(packet.reason_code)}")
 
     def _take(self, delivery: Delivery) -> None:
-        if delivery.qos == 0 and self._inbox.qsize() > MOST_UNACKNOWLEDGED_AT_ONCE:
+        waiting = self._inbox.qsize()
+        if delivery.qos == 0 and waiting > MOST_UNACKNOWLEDGED_AT_ONCE:
+            if not self._is_full:
+                log.warning("Messages of QoS 0 come faster than they are kept; some are left out.")
+            self._is_full = True
             self.left_out += 1
-        else:
-            self._inbox.put(delivery)
+            return
+        if self._is_full and waiting < MOST_UNACKNOWLEDGED_AT_ONCE / 2:
+            log.info("Messages of QoS 0 are kept again; %d were left out since the start.", self.left_out)
+            self._is_full = False
+        self._inbox.put(delivery)
 
     def _welcomed(self, link: socket.socket, packet: mqtt5.ConnAckPacket) -> None:
         if _refuses(packet.reason_code):

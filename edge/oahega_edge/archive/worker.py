@@ -5,13 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
 from oahega_edge.archive.database import ArchiveError, BadRow, StoreAway
-from oahega_edge.archive.records import KeptHealth, Misfit, read_record
+from oahega_edge.archive.records import (
+    KeptAvailability,
+    KeptEvent,
+    KeptHealth,
+    KeptSummary,
+    Kind,
+    Misfit,
+    Record,
+    read_record,
+)
 from oahega_edge.archive.store import Batch, Store, Unfit, Written
 from oahega_edge.archive.subscription import Delivery
 
@@ -22,6 +31,12 @@ COMPANY_S = 0.2
 """How long a batch waits for more messages."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 SNAPSHOT_S = 60.0
+_KINDS: Mapping[type[Record], Kind] = {
+    KeptEvent: "event",
+    KeptSummary: "summary",
+    KeptHealth: "health",
+    KeptAvailability: "availability",
+}
 
 
 class Source(Protocol):
@@ -137,7 +152,7 @@ class Worker:
             try:
                 self.figures.add(store.write(Batch([record])))
             except BadRow as error:
-                kind = "health" if isinstance(record, KeptHealth) else "record"
+                kind = _KINDS[type(record)]
                 log.warning("The store refuses a %s of %s: %s.", kind, record.device, error)
                 text = record.model_dump_json(by_alias=True).encode()
                 unfit = Unfit(f"{self.root}/{record.device}/{kind}", text, str(error), datetime.now(UTC))

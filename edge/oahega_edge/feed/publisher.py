@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step
+from oahega_edge.contract.complaint import complaint
 from oahega_edge.contract.events import Event
 from oahega_edge.contract.messages import Delivery, Health, Info, Response, SetCommand, Showing, State
 from oahega_edge.contract.summary import IntervalSummary
@@ -143,6 +144,6 @@ def _command(request: Mapping[str, Any]) -> Command | None:
     try:
         settings = SetCommand.model_validate(request.get("set")).settings()
     except ValidationError as error:
-        log.warning("a request on the feed is refused: %s", error.errors(include_url=False)[0]["msg"])
+        log.warning("a request on the feed is refused: %s", complaint(error))
         return None
     return Command("set", settings) if settings else None

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from oahega_edge.contract.complaint import complaint
 from oahega_edge.contract.events import Message
 from oahega_edge.contract.messages import (
     COMMANDS,
@@ -28,7 +29,6 @@ from oahega_edge.contract.messages import (
     SetCommand,
 )
 from oahega_edge.contract.topics import Topics
-from oahega_edge.errors import plain
 from oahega_edge.publishers.port import Command
 from oahega_edge.publishers.wire import Incoming, Outgoing, Token
 
@@ -105,17 +105,17 @@ def _command(name: str, message: Incoming, topics: Topics) -> Command:
     settings: dict[str, int | float] = {}
     asked: CommandName = name
     if asked == "set":
-        given = _payload(SetCommand, message.payload)
+        given = _payload(name, SetCommand, message.payload)
         settings = given.settings()
         if not settings:
             raise _Wrong("set names no setting; it takes smoothing.frames and trigger.threshold")
         transaction = given.transaction
     elif asked == "mute":
-        mute = _payload(MuteCommand, message.payload)
+        mute = _payload(name, MuteCommand, message.payload)
         asked = "mute" if mute.muted else "unmute"
         transaction = mute.transaction
     else:
-        transaction = _payload(EmptyCommand, message.payload).transaction
+        transaction = _payload(name, EmptyCommand, message.payload).transaction
     return Command(
         name=asked,
         settings=settings,
@@ -125,13 +125,12 @@ def _command(name: str, message: Incoming, topics: Topics) -> Command:
     )
 
 
-def _payload(model: type[_Payload], payload: bytes) -> _Payload:
+def _payload(name: str, model: type[_Payload], payload: bytes) -> _Payload:
     try:
         return model.model_validate_json(payload or b"{}")
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the payload"
-        raise _Wrong(f"{plain(where[:100])}: {plain(first['msg'][:200])}") from error
+        fields = ", ".join(field.alias or name for name, field in model.model_fields.items())
+        raise _Wrong(f"{complaint(error)}; {name} takes {fields}") from error
 
 
 def _fits(correlation: bytes | None) -> bool:

@@ -101,6 +101,15 @@ class Checkup:
         advice = "; ".join(figures.advice())
         self._say("camera", f"a picture of {frame.width}x{frame.height}{f'; {advice}' if advice else ''}")
 
+    def mounting(self, sights: Iterator[CameraFigures]) -> Iterator[CameraFigures]:
+        """Pass on what the camera gives; say once, at the end, that faces were too small to be read."""
+        unread = 0
+        for sight in sights:
+            unread = max(unread, sight.unread)
+            yield sight
+        if unread:
+            self._say("camera", too_small(unread))
+
     def broker(self) -> None:
         """A connection with the device's login, under another client id than a running daemon has."""
         settings = self._setup.settings
@@ -244,7 +253,7 @@ class CameraFigures:
                 (self.brightness < DARK, "too dark: add light"),
                 (self.brightness > GLARING, "too bright: shade the lens"),
                 (self.sharpness < BLURRED, "blurred: focus or clean the lens"),
-                (self.unread, f"{self.unread} too small to be read: come closer, or set camera.roi"),
+                (self.unread, too_small(self.unread)),
             )
             if wrong
         ]
@@ -258,10 +267,16 @@ class CameraFigures:
         ).rstrip()
 
 
+def too_small(faces: int) -> str:
+    """What to do about faces that are found and never read."""
+    return f"{faces} too small to be read: come closer, or set camera.roi"
+
+
 def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterator[CameraFigures]:
     """What the camera gives, every half second, until `seconds` have gone, the file ends or `stop` is set.
 
-    Raises CameraStalled when it opens and gives nothing.
+    The last frame of a file is shown in any case: a short clip's first one has no sure face yet. Raises
+    CameraStalled when it opens and gives nothing.
     """
     stall = setup.settings.camera.stall_s
     source = setup.settings.camera.source.get_secret_value()
@@ -269,11 +284,13 @@ def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterato
     setup = judging(setup, source, apart)
     with Engine(setup, Stopwatch()) as engine, make_camera(setup.settings) as camera:
         started, shown = monotonic(), float("-inf")
-        watch = FrameWatch()
+        watch, unshown = FrameWatch(), None
         while not stop.is_set() and monotonic() - started < seconds:
             try:
                 frame = camera.read(stall)
             except EndOfSource:
+                if unshown is not None:
+                    yield _figures(*unshown)
                 return
             except CameraStalled as stalled:
                 raise CameraStalled(
@@ -283,8 +300,9 @@ def check_camera(setup: Setup, seconds: float, stop: threading.Event) -> Iterato
             step = engine.pipeline.process(frame)
             if apart:
                 engine.pipeline.finish()
+            unshown = frame, step, problems
             if frame.captured_at - shown >= PAUSE:
-                shown = frame.captured_at
+                shown, unshown = frame.captured_at, None
                 yield _figures(frame, step, problems)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, Self, TextIO
 
 from pydantic import ValidationError
 
+from oahega_edge.contract.complaint import complaint
 from oahega_edge.contract.events import Event
 from oahega_edge.publishers.broker import BrokerOptions
 from oahega_edge.publishers.connection import Connection, ReconnectPauses
@@ -120,7 +121,7 @@ class Listener:
             text = message.payload.decode()
             event = Event.model_validate_json(text) if kind == "event" else None
         except (UnicodeDecodeError, ValidationError) as error:
-            log.warning("A message on %s does not fit the contract: %s", message.topic, error)
+            log.warning("A message on %s does not fit the contract: %s", message.topic, complaint(error))
             return None
         return Received(device, kind, text, message.retained, event)
 

@@ -16,6 +16,7 @@ from oahega_edge.service.health import monotonic
 from oahega_edge.service.setup import Setup
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.tools.annotate import VideoFile, annotate
+from oahega_edge.tools.checks import too_small
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class ReplaySummary:
     def _unread(self) -> str:
         """What to do about faces that are followed and never read."""
         unread = len(self.tracks - self.read)
-        return f"; {unread} too small to be read: come closer, or set camera.roi" if unread else ""
+        return f"; {too_small(unread)}" if unread else ""
 
 
 def replay_source(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,14 +109,13 @@ def run_tune(
     instance: str | None,
     ask: Ask,
     say: Say,
-) -> None:
-    """The verb. Raises EdgeError for what it refuses."""
+) -> dict[str, Any]:
+    """The verb; what it did, for programs. Raises EdgeError for what it refuses."""
     folder = state or state_of(layers, environment)
     if folder is None or not folder.is_dir():
         raise EdgeError(f"the state folder {folder or ''} does not exist; name it with --state")
     if wish.undo or wish.forget:
-        _take_back(wish, folder, say)
-        return
+        return _take_back(wish, folder, say)
     setup = read_setup(layers)
     with StillReader(setup) as reader:
         if wish.pictures is not None:
@@ -123,16 +123,18 @@ def run_tune(
         else:
             faces = _asked(setup, reader, wish.seconds, folder, environment, instance, ask, say)
     keep_faces(folder, faces)
-    tune(read_faces(folder, setup.bundle), setup.bundle, folder, utc_now().isoformat(), wish.anyway, say)
+    kept = read_faces(folder, setup.bundle)
+    return tune(kept, setup.bundle, folder, utc_now().isoformat(), wish.anyway, say)
 
 
-def _take_back(wish: TuneWish, folder: Path, say: Say) -> None:
+def _take_back(wish: TuneWish, folder: Path, say: Say) -> dict[str, Any]:
+    undone = wish.undo and remove_overlay(folder)
     if wish.undo:
-        was = remove_overlay(folder)
-        say("the bundle's own answers again; restart the device" if was else "nothing was tuned")
+        say("the bundle's own answers again; restart the device" if undone else "nothing was tuned")
     if wish.forget:
         forget_faces(folder)
         say("the kept faces are deleted")
+    return {"undone": undone, "faces_deleted": wish.forget}
 
 
 def _asked(
@@ -171,8 +173,8 @@ def faces_of_pictures(folder: Path, reader: StillReader, bundle: Bundle, say: Sa
 
 def tune(
     faces: Sequence[LabelledFace], bundle: Bundle, folder: Path, created: str, anyway: bool, say: Say
-) -> None:
-    """Fit, prove, write the overlay into the state folder.
+) -> dict[str, Any]:
+    """Fit, prove, write the overlay into the state folder; the figures, for programs.
 
     EdgeError for too few faces, and for a shift that does not hold on faces that were held back.
     """
@@ -197,7 +199,16 @@ def tune(
     overlay = overlay_of(shift, faces, bundle, proof.gain, proof.interval, created)
     write_overlay(folder, overlay)
     say(", ".join(f"{label} {offset:+.2f}" for label, offset in zip(labels, shift.offsets, strict=True)))
-    say(f"tuned: {overlay.tuned(bundle).identity}; restart the device to use it, undo with --undo")
+    identity = overlay.tuned(bundle).identity
+    say(f"tuned: {identity}; restart the device to use it, undo with --undo")
+    return {
+        "bundle": identity,
+        "faces": dict(counts),
+        "balanced_accuracy_before": round(proof.before, 4),
+        "balanced_accuracy_after": round(proof.after, 4),
+        "gain_interval": [round(end, 4) for end in proof.interval],
+        "offsets": {label: round(o, 4) for label, o in zip(labels, shift.offsets, strict=True)},
+    }
 
 
 def said_of(proof: Proof) -> str:

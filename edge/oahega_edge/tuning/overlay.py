@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oahega_edge.bundles.load import Bundle
 from oahega_edge.chain.classification import softmax
-from oahega_edge.errors import EdgeError, plain
+from oahega_edge.contract.complaint import complaint
+from oahega_edge.errors import EdgeError
 from oahega_edge.files import read_file, replace_file
 from oahega_edge.manifest import EmotionEntry
 from oahega_edge.tuning.shift import MOST_OFFSET, SCALES, Shift
@@ -99,7 +100,7 @@ def read_overlay(folder: Path, bundle: Bundle) -> Overlay | None:
         return None
     except (OSError, ValidationError, ValueError) as error:
         raise EdgeError(
-            f"{file} cannot be used ({plain(error)}); tune again, or undo with `oahega-edge tune --undo`"
+            f"{file} cannot be used ({complaint(error)}); tune again, or undo with `oahega-edge tune --undo`"
         ) from error
     count = len(bundle.manifest.emotion.labels)
     if overlay.bundle != bundle.sha256:

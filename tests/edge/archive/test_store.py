@@ -176,12 +176,17 @@ def test_a_device_is_forgotten_whole_and_only_that_one(store: Store) -> None:
     )
     store.write(Batch(misfits=[Unfit(f"{BASE}/event", b"x", "bad", NOW)]))
 
+    store.write(Batch(misfits=[Unfit("oahega/v1/kioskx1/event", b"x", "bad", NOW)]))
+
     assert store.forget("kiosk-1") == 3
+    assert store.forget("kiosk-1") is None
+    assert store.forget("%") is store.forget("kiosk_1") is None
 
     for table in ("events", "boots", "devices", "event_hours"):
         assert rows(store, f"SELECT DISTINCT device FROM {table}") == [("kiosk-2",)]
-    for table in ("summaries", "visit_hours", "dominant_hours", "device_minutes", "device_hours", "misfits"):
+    for table in ("summaries", "visit_hours", "dominant_hours", "device_minutes", "device_hours"):
         assert rows(store, f"SELECT count(*) FROM {table}") == [(0,)]
+    assert rows(store, "SELECT topic FROM misfits") == [("oahega/v1/kioskx1/event",)]
 
 
 def test_old_events_go_and_the_hours_stay(store: Store) -> None:
@@ -201,6 +206,18 @@ def test_an_event_of_a_wrong_clock_is_kept(store: Store, year: int) -> None:
 
     assert store.write(Batch(records([strange]))).events == 1
     assert store.write(Batch(records([strange]))).events == 0
+
+
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-00:01", "0001-01-01T00:30:00+01:00"]
+)
+@pytest.mark.parametrize("kind", ["event", "summary", "health"])
+def test_a_time_that_no_clock_has_in_utc_is_a_misfit_and_stops_nothing(time: str, kind: str) -> None:
+    made = {"event": event(), "summary": summary(), "health": health()}[kind]
+    text = json.dumps(json.loads(made.to_json()) | {"time": time}).encode()
+
+    with pytest.raises(Misfit, match=r"time does not fit .*before the year 1 or after 9999"):
+        read_record("oahega/v1", f"{BASE}/{kind}", text, NOW)
 
 
 def test_a_batch_is_written_whole_or_not_at_all(store: Store) -> None:

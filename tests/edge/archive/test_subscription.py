@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterator
 import mqtt5
 import pytest
 
-from oahega_edge.archive.subscription import Delivery, Subscription
+from oahega_edge.archive.subscription import (
+    LARGEST_PACKET,
+    MOST_UNACKNOWLEDGED_AT_ONCE,
+    Delivery,
+    Subscription,
+)
 from oahega_edge.publishers.broker import BrokerOptions
 from waiting import wait_until
 
@@ -139,6 +144,7 @@ def test_the_session_is_asked_for_and_left_in_order() -> None:
     assert not connect.clean_start
     assert connect.session_expiry_interval == 7 * 86_400
     assert connect.receive_max == 10_000
+    assert connect.max_packet_size == LARGEST_PACKET
     assert isinstance(subscribe, mqtt5.SubscribePacket)
     assert [each.pattern for each in subscribe.topic_filters] == [
         "$share/archive/oahega/v1/+/event",
@@ -188,3 +194,25 @@ def test_a_silent_broker_is_asked_and_then_left() -> None:
         assert arrived(source, 1)[0].payload == b"well"
 
     assert any(isinstance(each, mqtt5.PingReqPacket) for each in packets(broker.told[0]))
+
+
+def test_health_that_comes_faster_than_it_is_kept_is_left_out_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    one = Delivery("oahega/v1/kiosk-1/health", b"{}", 0, 0, 1)
+    with Broker(lambda link: None) as broker, subscribed(broker) as source:
+        for _ in range(MOST_UNACKNOWLEDGED_AT_ONCE + 11):
+            source._take(one)
+        source._take(Delivery("oahega/v1/kiosk-1/event", b"{}", 1, 1, 1))
+
+        kept = source.fetch(10**6, 0)
+        source._take(one)
+
+    assert len(kept) == MOST_UNACKNOWLEDGED_AT_ONCE + 2
+    assert kept[-1].qos == 1
+    assert source.left_out == 10
+    assert [each.getMessage() for each in caplog.records if "QoS 0" in each.getMessage()] == [
+        "Messages of QoS 0 come faster than they are kept; some are left out.",
+        "Messages of QoS 0 are kept again; 10 were left out since the start.",
+    ]

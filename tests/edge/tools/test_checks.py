@@ -117,6 +117,18 @@ def test_faces_that_are_too_small_and_a_torn_picture_are_said() -> None:
     assert figures.as_json()["faces_too_small"] == 2
 
 
+def test_faces_that_are_too_small_are_said_once_at_the_end(tmp_path: Path, bundle: Path) -> None:
+    tried = Tried(tmp_path, bundle)
+    sights = [CameraFigures(640, 480, (), 0, 120, 100, unread=unread) for unread in (0, 2, 1)]
+
+    shown = list(tried.checkup.mounting(iter(sights)))
+    list(tried.checkup.mounting(iter(sights[:1])))
+
+    assert shown == sights
+    assert tried.said == ["camera: 2 too small to be read: come closer, or set camera.roi"]
+    assert tried.verdict() == "all is well"
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
     return os.environ | {"XDG_RUNTIME_DIR": str(tmp_path), "NO_COLOR": "1", "COLUMNS": "80"}

@@ -219,7 +219,7 @@ def test_check_camera_prints_figures_and_no_frame(tmp_path: Path, bundle: Path, 
     said = [json.loads(line) for line in done.stdout.splitlines()]
     lines = [each for each in said if "picture" in each]
     assert done.returncode == 0
-    assert len(lines) == 4  # two seconds, every half second
+    assert len(lines) == 5  # two seconds, every half second, and the last frame
     assert lines[0]["picture"] == "320x240"
     assert 60 < lines[0]["brightness"] < 200
     assert sorted(p.name for p in tmp_path.iterdir()) == []

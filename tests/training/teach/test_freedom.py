@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,11 +16,12 @@ from oahega_build.emotion.metrics import Interval
 from oahega_build.errors import ExportError
 from oahega_build.models.exported import require_int8
 from oahega_build.models.operators import read_operators
+from oahega_build.models.quantize import to_int8
 from oahega_build.models.unquantized import LAST, network_of
 from oahega_build.teach.faces import Faces
 from oahega_build.teach.finetune import FineTuning
 from oahega_build.teach.freedom import BLOCK, HEAD, TRUNK, Comparison, Trial, compare
-from oahega_build.teach.head import Proof, cross_validated, fit
+from oahega_build.teach.head import Proof, cross_validated, fit, prove
 from oahega_build.teach.last_layer import Classifier
 from oahega_build.teach.lesson import Lesson, plain_lesson
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
@@ -92,6 +95,33 @@ def test_every_way_answers_the_same_folds_and_no_face_that_it_learnt_from() -> N
     assert proof.error > 0
 
 
+def test_few_faces_that_stand_close_together_are_proven_without_a_traceback_or_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """Pairs of near-copies leave one face of each class to learn from, or a class in one fold only."""
+    for truth, groups in (
+        ([0, 0, 0, 1, 1, 1], [0, 0, 1, 2, 2, 3]),
+        ([0, 0, 0, 1, 1, 1], [1, 0, 0, 0, 1, 0]),
+        ([0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 0, 1, 2, 2, 3, 4, 4, 5]),
+        ([0] * 6 + [1] * 6 + [2] * 6, [3, 1, 2, 2, 3, 3, 3, 0, 2, 1, 2, 2, 0, 0, 0, 0, 2, 0]),
+    ):
+        features = np.random.default_rng(0).normal(np.array(truth)[:, None], 0.1, (len(truth), 8))
+
+        proof = prove(features, np.array(truth), np.array(groups))
+
+        assert proof.logits.shape == (len(truth), max(truth) + 1)
+    assert not recwarn.list
+
+
+def test_a_fold_without_a_face_of_the_last_class_is_answered_in_all_classes() -> None:
+    features, truth = np.eye(4)[[0, 0, 1, 1]], np.array([0, 0, 1, 1])
+
+    head = fit(features, truth, np.arange(4), labels=3)
+
+    assert head(features).shape == (4, 3)
+    assert not (head(features).argmax(axis=1) == 2).any()
+
+
 def untried(lesson: Lesson, classifier: Classifier, head_only: bool = False) -> str:
     comparison = compare(lesson, classifier, FILE, ENTRY, head_only)
     assert [t.way for t in comparison.trials] == [HEAD]
@@ -125,9 +155,33 @@ def test_the_network_answers_as_the_file_that_it_was_made_from(
     assert np.mean(answers.argmax(axis=1) == wanted.argmax(axis=1)) > 0.8
 
 
-def test_a_file_with_other_operators_is_refused() -> None:
+def test_a_file_with_other_operators_is_refused(tmp_path: Path) -> None:
+    dense = tmp_path / "dense.tflite"
+    dense.write_bytes(ends_in_a_dense_layer())
+
     with pytest.raises(ExportError, match="cannot be trained further; take an embedded bundle"):
         network_of(DEFAULT_BUNDLE / "detector.tflite", 3, "logits")
+    with pytest.raises(ExportError, match="is FULLY_CONNECTED, which cannot be trained further"):
+        network_of(dense, 3, "logits")
+
+
+def ends_in_a_dense_layer() -> bytes:
+    pixels = keras.Input(ENTRY.input.shape[1:], name="pixels")
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(pixels))
+    network = keras.Model(pixels, keras.layers.Dense(3, name="logits")(features))
+    rng = np.random.default_rng(0)
+    return to_int8(network, rng.integers(0, 256, (4, *ENTRY.input.shape[1:3]), np.uint8), ENTRY.input)
+
+
+def test_a_base_that_cannot_be_trained_further_gets_a_new_last_layer(
+    lesson: Lesson, classifier: Classifier
+) -> None:
+    mixed = dataclasses.replace(lesson, truth=np.arange(len(lesson.truth)) % len(SHOWN))
+
+    comparison = compare(mixed, classifier, DEFAULT_BUNDLE / "detector.tflite", ENTRY, head_only=False)
+
+    assert comparison.chosen.way == HEAD
+    assert "which cannot be trained further" in comparison.untried
 
 
 @pytest.mark.lengthy
@@ -136,7 +190,7 @@ def test_what_is_trained_is_what_was_asked_for_and_the_file_is_int8(
     whole: bool, lesson: Lesson, classifier: Classifier
 ) -> None:
     tuning = FineTuning(FILE, ENTRY, whole, shortened=True)
-    head = fit(lesson.features, lesson.truth, lesson.groups)
+    head = fit(lesson.features, lesson.truth, lesson.groups, len(SHOWN))
 
     model = tuning.fit(lesson.faces.crops, lesson.truth, head)
     content = tuning.exported(model, lesson.faces.crops, lesson.truth)
@@ -149,4 +203,6 @@ def test_what_is_trained_is_what_was_asked_for_and_the_file_is_int8(
     crops = lesson.faces.crops
     float32 = tuning.logits(model, crops)
     int8 = Classifier(content).logits([Quantizer(ENTRY.input)(crop) for crop in crops])
+    assert np.corrcoef(int8.ravel(), float32.ravel())[0, 1] > 0.97
+    assert np.abs(int8 - float32).mean() < 0.05 * np.ptp(float32)
     assert np.abs(int8 - float32).max() < 0.2 * np.ptp(float32)

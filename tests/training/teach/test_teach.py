@@ -137,8 +137,9 @@ def test_wrong_labels_make_no_bundle_unless_anyway(
 
 
 def test_an_older_bundle_is_replaced_and_anything_else_is_not(pictures: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    shutil.copytree(DEFAULT_BUNDLE, out)
+    out = tmp_path / "current"
+    shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
+    out.symlink_to("bundle")
     teach(wish(pictures, out, version="2"))
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("dear")
@@ -146,7 +147,9 @@ def test_an_older_bundle_is_replaced_and_anything_else_is_not(pictures: Path, tm
     with pytest.raises(BuildError, match="holds something that is no bundle"):
         teach(wish(pictures, tmp_path / "home"))
 
-    assert load_bundle(out).identity == "mine-2"
+    assert out.is_symlink()
+    assert load_bundle(tmp_path / "bundle").identity == "mine-2"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "current", "home"]
     assert [p.name for p in (tmp_path / "home").iterdir()] == ["letter.txt"]
     with pytest.raises(BuildError, match="would replace what it is made from"):
         teach(wish(pictures, out, base=out))

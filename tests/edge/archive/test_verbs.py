@@ -1,0 +1,72 @@
+"""The verbs on a store answer people in a sentence and programs in a line of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from oahega_edge.archive.address import connect
+from oahega_edge.archive.store import Store
+from oahega_edge.cli import app
+
+pytest.importorskip("duckdb")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    address = f"duckdb:{tmp_path / 'archive.duckdb'}"
+    Store(connect(address)).close()
+    return address
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "figures"),
+    [
+        (("place", "STORE", "kiosk", "hall"), "kiosk stands at hall", {"device": "kiosk", "site": "hall"}),
+        (("forget", "STORE", "kiosk"), "nothing of kiosk is in the store", {"device": "kiosk", "events": 0}),
+        (
+            ("retain", "STORE", "--days", "9"),
+            "0 events older than 9 days are deleted",
+            {"days": 9, "events": 0},
+        ),
+        (("insight", "STORE", "--out", "OUT"), "wrote OUT/index.html", {"page": "OUT/index.html"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_pipe_gets_one_object_and_people_a_sentence(
+    words: tuple[str, ...], sentence: str, figures: dict[str, Any], store: str, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "out")
+    given = [word.replace("STORE", store).replace("OUT", out) for word in words]
+
+    done = CliRunner().invoke(app, given, catch_exceptions=False)
+
+    assert done.exit_code == 0
+    assert done.stderr.strip() == sentence.replace("OUT", out)
+    assert json.loads(done.stdout.replace(out, "OUT")) == figures
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_terminal_gets_json_only_when_asked_for(more: tuple[str, ...], store: str) -> None:
+    near, far = pty.openpty()
+    command = [sys.executable, "-m", "oahega_edge", "place", store, "kiosk", "hall", *more]
+    done = subprocess.run(command, stdout=far, stderr=subprocess.PIPE, check=True)
+    os.close(far)
+    os.set_blocking(near, False)
+    try:
+        shown = os.read(near, 4096).decode()
+    except (BlockingIOError, OSError):
+        shown = ""
+    os.close(near)
+
+    assert done.stderr.decode().strip() == "kiosk stands at hall"
+    assert shown.strip() == ('{"device": "kiosk", "site": "hall"}' if more else "")
