@@ -16,7 +16,7 @@ LEAST_FACES = 50
 """With fewer nothing is judged."""
 LEAST_AGREEMENT = 0.6
 """Share of the faces to which both give the same expression. Below, the new one is taken for broken: one that
-learned on from the old one agrees on nine of ten (docs/decisions/0052-shadow.md)."""
+learned on from the old one agrees on nine of ten (docs/decisions/0054-shadow.md)."""
 MOST_DOUBT = 0.25
 """By which its mean confidence may be lower; with less, hardly any decision reaches the threshold."""
 
