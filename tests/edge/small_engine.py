@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from oahega_edge.contract.events import ModelIdentity
 from oahega_edge.contract.messages import AcceleratorHealth, Adjustable
@@ -38,3 +39,29 @@ class FakeEngine:
 
     def close(self) -> None:
         self.closed = True
+
+
+class Clock:
+    """Stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Kept:
+    """Remembers without copying."""
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self.sha256: str | None = None
+        self.worked: list[str] = []
+
+    def has_worked(self, sha256: str) -> bool:
+        return sha256 in self.worked
+
+    def keep(self, path: Path, sha256: str) -> None:
+        self.path, self.sha256 = path, sha256
+        self.worked.append(sha256)

@@ -22,7 +22,11 @@ def test_certificates_and_the_log_of_rollouts_are_no_hosts(tmp_path: Path) -> No
         (tmp_path / "inventory" / name).write_text('{"time": "2026-11-26T09:00:00Z", "user": "a"}\n' * 2)
     folder = ansible_folder()
     assert folder is not None
-    told = {"ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    told = {
+        "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
+        "ANSIBLE_HOME": str(tmp_path),
+        "LC_ALL": "C.UTF-8",
+    }
 
     done = subprocess.run(
         [str(folder / "ansible-inventory"), "-i", str(tmp_path / "inventory"), "--list"],

@@ -214,7 +214,7 @@ def teach(
     from oahega_build.whole import teach as stage
 
     kept = ",".join(keep or ())
-    print(stage.teach(stage.Wish(pictures, out, base, name, version, key, kept, anyway, head_only)))
+    print(stage.teach(stage.Wish(out, base, name, version, key, pictures, kept, anyway, head_only)))
 
 
 @app.command("remember")

@@ -41,6 +41,28 @@ FaceDetector = Annotated[
     Path, typer.Option(help="Bundle whose detector finds the faces of the sources elsewhere.")
 ]
 
+Home = Annotated[
+    Path | None,
+    typer.Option(help="Dataset that the old bundle was made on, a folder per class."),
+]
+CompareElsewhere = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--elsewhere",
+        help="Folder of faces from another source, by class; repeat for several. Where it has `people.csv`, "
+        "the part `choose` is compared.",
+    ),
+]
+Scenes = Annotated[
+    Path | None,
+    typer.Option(help="Pictures without people: the faces of --home are shown in them, still and moving."),
+]
+HomePart = Annotated[str, typer.Option(help="Of --home: valid (every use is logged), held-out or train.")]
+Sequences = Annotated[int, typer.Option(min=1, help="Sequences to compare, each at three noise levels.")]
+Margin = Annotated[
+    float, typer.Option(min=0, max=1, help="By how much a figure may be worse: 0.01 is one point.")
+]
+
 DEFAULT_ARTIFACTS = Path("artifacts")
 EMBEDDED = Path(str(files("oahega_edge") / "bundles" / "default"))
 

@@ -113,3 +113,24 @@ def measure_tuning(
 
     for row in stage.measure(elsewhere, bundle, faces, report, artifacts, run):
         print(row)
+
+
+@app.command("measure-retraining")
+def measure_retraining(
+    data: Data,
+    bundle: Annotated[Path, typer.Option(help="The bundle that learns on.")] = EMBEDDED,
+    samples: Annotated[str, typer.Option(help="How many a site gives, with commas.")] = "100",
+    draws: Annotated[int, typer.Option(min=1, help="How often samples are drawn.")] = 20,
+    part: Annotated[
+        str, typer.Option(help="held-out, or valid (every use is logged): whose faces are answered.")
+    ] = "held-out",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Measure what `retrain` brings at a site that was made for it, with right and with shuffled labels."""
+    with held_back():
+        from oahega_build.experiments import retrain_gain as stage
+
+    numbers = [int(number) for number in samples.split(",")]
+    for row in stage.measure(data, bundle, numbers, draws, part, artifacts, run):
+        print(row)

@@ -11,10 +11,16 @@ from oahega_build.cli.options import (
     DEFAULT_ARTIFACTS,
     EMBEDDED,
     Artifacts,
+    CompareElsewhere,
     Data,
+    Home,
+    HomePart,
+    Margin,
     Overrides,
     RecipeName,
     RunName,
+    Scenes,
+    Sequences,
     app,
 )
 from oahega_build.runs.output import held_back, say
@@ -128,6 +134,64 @@ def bundle(
     from oahega_build.whole.bundle import make_bundle
 
     print(make_bundle(detector, emotion, out, name, version))
+
+
+@app.command("retrain")
+def retrain(
+    samples: Annotated[
+        Path, typer.Option(help="A folder per expression with labelled samples of a site, crops or pictures.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; an older bundle there is replaced.")],
+    base: Annotated[
+        Path, typer.Option(help="Bundle that learns on; it must remember its classes.")
+    ] = EMBEDDED,
+    name: Annotated[str, typer.Option(help="Name of the bundle. Default: the base's.")] = "",
+    version: Annotated[
+        str, typer.Option(help="Version of the bundle. Default: the base's and `+site`.")
+    ] = "",
+    key: Annotated[Path | None, typer.Option(help="Private key to sign the bundle with (`keygen`).")] = None,
+    home: Home = None,
+    elsewhere: CompareElsewhere = None,
+    scenes: Scenes = None,
+    part: HomePart = "valid",
+    sequences: Sequences = 6,
+    margin: Margin = 0.01,
+) -> None:
+    """Let a bundle learn on from labelled samples of a site, without forgetting what it knows.
+
+    No bundle is made where the samples do not prove a gain at the site, or where it is worse elsewhere.
+    """
+    from oahega_build.comparison.compare import Sets
+    from oahega_build.whole import retrain as stage
+
+    sets = Sets(home, tuple(elsewhere or ()), scenes, None, part, sequences)
+    print(stage.retrain(stage.Retraining(out, base, name, version, key, samples, sets, margin)))
+
+
+@app.command("compare-bundles")
+def compare_bundles(
+    old: Annotated[Path, typer.Argument(help="The bundle in use.")],
+    new: Annotated[Path, typer.Argument(help="The bundle that may take its place.")],
+    home: Home = None,
+    elsewhere: CompareElsewhere = None,
+    scenes: Scenes = None,
+    site: Annotated[
+        Path | None,
+        typer.Option(help="A folder per expression of a site's samples that neither learned from."),
+    ] = None,
+    part: HomePart = "valid",
+    sequences: Sequences = 6,
+    margin: Margin = 0.01,
+    key: Annotated[
+        Path | None, typer.Option(help="Sign NEW with this key where the verdict is good (`keygen`).")
+    ] = None,
+) -> None:
+    """Compare two bundles on the same faces. Exit code 0: NEW is better somewhere, and nowhere worse."""
+    from oahega_build.comparison.compare import Sets
+    from oahega_build.whole import compare_bundles as stage
+
+    sets = Sets(home, tuple(elsewhere or ()), scenes, site, part, sequences)
+    stage.judge(old, new, sets, margin, key)
 
 
 @app.command("keygen")

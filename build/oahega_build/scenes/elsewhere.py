@@ -149,7 +149,7 @@ def read_source(root: Path, labels: Sequence[str], part: str, find: Callable[[Pi
     missing = sorted(set(dataset.labels) - set(labels))
     if missing:
         raise DataError(f"{root} holds {', '.join(missing)}, which the model cannot answer; leave it out")
-    wanted = _of_part(root, part)
+    wanted = names_of_part(root, part)
     faces, not_found = [], 0
     for sample in dataset.train:
         if wanted is not None and sample.name not in wanted:
@@ -180,7 +180,8 @@ def _folders(part: Path) -> Iterator[Path]:
         yield from (path for path in part.iterdir() if path.is_dir())
 
 
-def _of_part(root: Path, part: str) -> set[str] | None:
+def names_of_part(root: Path, part: str) -> set[str] | None:
+    """The files that the list of people gives to a part; None where there is no list."""
     if not is_listed(root):
         return None
     table = read_table(root / PEOPLE, {"file", "part"})

@@ -64,12 +64,23 @@ def prove(features: Features, truth: Numbers, groups: Numbers) -> Proof:
 
 
 def cross_validated(
-    answered: Callable[[Numbers, Numbers], NDArray[np.float64]], truth: Numbers, groups: Numbers
+    answered: Callable[[Numbers, Numbers], NDArray[np.float64]],
+    truth: Numbers,
+    groups: Numbers,
+    labels: int | None = None,
 ) -> Proof:
-    """`answered` gets the numbers of the faces to learn from and of those to answer, and gives logits."""
-    logits = np.zeros((len(truth), int(truth.max()) + 1))
-    for seen, rest in _folds(truth, groups, FOLDS):
+    """`answered` gets the numbers of the faces to learn from and of those to answer, and gives logits.
+
+    `labels`: how many there are, where the last ones may show no face.
+    """
+    logits = np.zeros((len(truth), labels or int(truth.max()) + 1))
+    for seen, rest in folds(truth, groups, FOLDS):
         logits[rest] = answered(seen, rest)
+    return proof_of(logits, truth, groups)
+
+
+def proof_of(logits: NDArray[np.float64], truth: Numbers, groups: Numbers) -> Proof:
+    """What answers to faces say that were not learned from."""
     predicted = logits.argmax(axis=1)
     return Proof(logits, interval(predicted, truth, groups), standard_error(predicted, truth, groups))
 
@@ -92,10 +103,10 @@ def _fitted(features: Features, truth: Numbers, penalty: float, labels: int) -> 
 
 
 def _best_penalty(features: Features, truth: Numbers, groups: Numbers, labels: int) -> float:
-    folds = list(_folds(truth, groups, INNER_FOLDS))
+    inner = list(folds(truth, groups, INNER_FOLDS))
 
     def loss(penalty: float) -> float:
-        return sum(_loss(features, truth, penalty, labels, seen, rest) for seen, rest in folds)
+        return sum(_loss(features, truth, penalty, labels, seen, rest) for seen, rest in inner)
 
     return min(PENALTIES, key=loss)
 
@@ -108,7 +119,7 @@ def _loss(
     return float(losses @ (1 / np.bincount(truth[rest])[truth[rest]]))  # every label counts alike
 
 
-def _folds(truth: Numbers, groups: Numbers, most: int) -> Iterator[tuple[Numbers, Numbers]]:
+def folds(truth: Numbers, groups: Numbers, most: int) -> Iterator[tuple[Numbers, Numbers]]:
     """(faces that are seen, faces that are answered), every group on one side; none of single faces."""
     if np.bincount(truth).max() == 1:
         return

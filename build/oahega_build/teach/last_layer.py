@@ -82,6 +82,15 @@ class Classifier:
         """(n, labels) of quantized inputs, by the file as it is."""
         return _answers(self._content, tensors)
 
+    def head(self) -> Head:
+        """The file's own last layer."""
+        model = _read(self._content)
+        graph = _graph(model)
+        kernel, bias = (graph.tensors[i] for i in _last_operators(model)[1].inputs[1:3])
+        scales = np.asarray(kernel.quantization.scale, np.float64)
+        stored = _constant(model, kernel, np.int8).reshape(int(kernel.shape[0]), -1)
+        return Head(stored * scales[:, None], _constant(model, bias, np.int32) * self._scale * scales)
+
     def with_head(self, head: Head, features: NDArray[np.floating]) -> bytes:
         """The file with `head` as its last layer; the range of its outputs comes from these `features`."""
         model = _read(self._content)
@@ -172,6 +181,10 @@ def _set_kernel(model: Any, tensor: Any, weights: NDArray[np.float64]) -> NDArra
     tensor.quantization.min = tensor.quantization.max = None
     _set_constant(model, tensor, np.round(weights / scales[:, None]), np.int8, tensor.shape)
     return scales
+
+
+def _constant(model: Any, tensor: Any, kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
+    return np.frombuffer(bytes(model.buffers[tensor.buffer].data), kind)
 
 
 def _set_constant(

@@ -24,11 +24,14 @@ from oahega_edge.bundles.load import (
     load_bundle,
 )
 from oahega_edge.errors import EdgeError
-from oahega_edge.files import read_file
+from oahega_edge.files import read_file, replace_file
 
 _log = logging.getLogger(__name__)
 
 FOLDER = "last-good"
+WORKED, MOST_WORKED = "worked", 16
+"""Digests of the bundles that worked on this device, the newest last; how many are remembered."""
+LARGEST_WORKED = 4096
 
 
 class KeptBundle:
@@ -37,6 +40,8 @@ class KeptBundle:
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if folder is None else folder / FOLDER
         self._warned = False
+        self._in_memory: list[str] = []
+        """Digests of the bundles that worked, where no file of them can be read."""
 
     @property
     def path(self) -> Path | None:
@@ -50,12 +55,35 @@ class KeptBundle:
         found = self._copies()
         return found[-1].name if found else None
 
+    def has_worked(self, sha256: str) -> bool:
+        """Whether this bundle was kept once, so that going back to it needs no proof."""
+        return sha256 in (self.sha256, *self._worked())
+
+    def _worked(self) -> list[str]:
+        """Digests, the newest last."""
+        if self._folder is None:
+            return self._in_memory
+        try:
+            return read_file(self._folder / WORKED, LARGEST_WORKED).decode().split()
+        except (OSError, ValueError):
+            return self._in_memory
+
+    def _remember(self, sha256: str) -> None:
+        known = self._worked()
+        if known[-1:] == [sha256]:
+            return
+        self._in_memory = [*(each for each in known if each != sha256), sha256][-MOST_WORKED:]
+        if self._folder is not None:
+            replace_file(self._folder / WORKED, "\n".join(self._in_memory))
+
     def keep(self, path: Path, sha256: str) -> None:
         """Copy the bundle at `path` in place of the one that is kept; a failure is only logged."""
-        if self._folder is None or self.sha256 == sha256:
-            return
+        before = self.sha256
         try:
-            self._replace(self._folder, path, sha256)
+            if self._folder is not None and before != sha256:
+                self._replace(self._folder, path, sha256)
+            for worked in filter(None, (before, sha256)):
+                self._remember(worked)
             self._warned = False
         except (OSError, EdgeError) as error:
             if not self._warned:

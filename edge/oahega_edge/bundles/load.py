@@ -100,6 +100,14 @@ def load_bundle(path: Path, public_keys: Sequence[str] = ()) -> Bundle:
     return bundle
 
 
+def digest_of(path: Path) -> str | None:
+    """What `Bundle.sha256` of this folder would be; None where its manifest cannot be read."""
+    try:
+        return hashlib.sha256(read_file(path / MANIFEST, LARGEST_MANIFEST, path)).hexdigest()
+    except OSError:
+        return None
+
+
 def parse_manifest(text: bytes, where: str) -> Manifest:
     """A manifest from its JSON; BundleError with the first wrong keys."""
     try:

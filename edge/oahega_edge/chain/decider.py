@@ -20,8 +20,9 @@ from oahega_edge.visits.visit import Visit, VisitTally
 
 Read = Callable[[Box], NDArray[np.float64] | None]
 """Probabilities (labels,) of the face in a box of this frame; None for a face that is not to be read."""
-Measure = Callable[[Box], tuple[float, float, float]]
-"""Height in pixels, brightness and sharpness of the face in a box of this frame."""
+Measure = Callable[[Box], tuple[float, float, float, NDArray[np.float64] | None]]
+"""Height in pixels, brightness and sharpness of the face in a box of this frame, and what another classifier
+reads there."""
 NEARER = 1.05
 """Growth of a face from which it is measured anew."""
 
@@ -156,7 +157,8 @@ class Decider:
         scores = read(box)
         if scores is not None and measure is not None and box.height > NEARER * memory.nearest:
             with self._watch.stage("measure"):
-                memory.look = Look(scores, *measure(box), track.score, memory.wait)
+                height, brightness, sharpness, beside = measure(box)
+                memory.look = Look(scores, height, brightness, sharpness, track.score, memory.wait, beside)
             memory.nearest = box.height
         with self._watch.stage("decide"):
             decision = None

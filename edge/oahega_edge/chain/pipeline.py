@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_edge.chain.classifier import Classifier
-from oahega_edge.chain.decider import Decider, TrackedFace
+from oahega_edge.chain.decider import Decider, Measure, TrackedFace
 from oahega_edge.chain.detection import FACE, PERSON, Detection
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.geometry import Box
@@ -67,6 +67,8 @@ class EveryFace:
 
 Gauge = Callable[[Pixels, Box], tuple[float, float, float]]
 """Height in pixels, brightness and sharpness of the face at a box of a full frame."""
+Beside = Callable[[Pixels, Box], NDArray[np.float64] | None]
+"""What another classifier reads from the face at a box of a full frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,11 @@ class Pipeline:
     """Says when an empty scene need not be looked at."""
     disclosure: Disclosure = field(default_factory=EveryFace)
     gauge: Gauge | None = None
-    """Measures faces for the watch on drift."""
+    """Measures faces."""
+    watched: bool = True
+    """For the watch on drift."""
+    beside: Beside | None = None
+    """Reads measured faces, too, and decides nothing."""
     _unlooked: int | None = None
     """Frames since the detector's last look; None before the first."""
     _people: int = 0
@@ -120,18 +126,26 @@ class Pipeline:
         if self._is_idle(frame):
             return Step((), self._people, ())
         found = self._look(frame) if self._is_due() else None
-        gauge = self.gauge
         seen = self.decider.see(
             found,
             lambda box: self._read(box, frame),
             frame.taken_at,
             frame.captured_at,
-            None if gauge is None else lambda box: gauge(frame.pixels, box),
+            self._measure(frame),
         )
         if found is not None and self.decider.is_empty:
             self.gate.looked(frame)
         return Step(
             tuple(seen.faces), self._people, tuple(seen.decisions), tuple(seen.visits), tuple(seen.looks)
+        )
+
+    def _measure(self, frame: Frame) -> Measure | None:
+        gauge, beside = self.gauge, self.beside
+        if gauge is None or not (self.watched or beside):
+            return None
+        return lambda box: (
+            *gauge(frame.pixels, box),
+            None if beside is None else beside(frame.pixels, box),
         )
 
     def _is_idle(self, frame: Frame) -> bool:

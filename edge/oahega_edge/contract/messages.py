@@ -238,6 +238,39 @@ class Drift(Message):
     """By name; `labels` is the expression whose share changed most."""
 
 
+class ShadowSide(Message):
+    """What one of two bundles said of the faces that both have read."""
+
+    confidence: Share | None = None
+    """Mean probability of the likeliest expression; null before the first face."""
+    drift: dict[str, Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]] = Field(default_factory=dict)
+    """Distance to the first days, as in `drift`, of the quantities that depend on the classifier; empty while
+    those days are learned or not watched."""
+
+
+class Shadow(Message):
+    """The newest bundle that read the same faces as the one in use, which decides; also when that is over."""
+
+    bundle: ModelIdentity
+    """The new one."""
+    state: Literal["running", "passed", "refused", "left"]
+    """passed: it was taken; left: another bundle was put in its place, or the daemon stopped."""
+    since: Moment
+    """When it began, UTC."""
+    until: Moment
+    """When it is over, UTC."""
+    faces: Count
+    """Faces that both have read; each counts as it was when it was nearest."""
+    agreement: Share | None = None
+    """Share of them to which both give the same expression; null before the first face."""
+    in_use: ShadowSide
+    """The bundle in use."""
+    beside: ShadowSide
+    """The new one."""
+    problem: str | None = None
+    """Why the new one is not to be taken, in one sentence."""
+
+
 class Health(Message):
     """How the device does. Retained with an expiry; sent at an interval."""
 
@@ -269,6 +302,8 @@ class Health(Message):
     """The way of the events to the broker."""
     drift: Drift | None = None
     """Null where it is not watched."""
+    shadow: Shadow | None = None
+    """Null while no bundle ran in the shadow since the start."""
     events: Count
     """Events made since the daemon started."""
     last_event: Moment | None = None

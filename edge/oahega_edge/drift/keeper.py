@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from oahega_edge.drift.drift import Drift, Drifted
-from oahega_edge.drift.look import Look
+from oahega_edge.drift.look import QUANTITIES, Look
 from oahega_edge.drift.record import LARGEST, from_text, to_text
+from oahega_edge.drift.tally import Tally, shift
 from oahega_edge.drift.words import problem
 from oahega_edge.errors import plain
 from oahega_edge.files import read_file, replace_file
@@ -66,6 +67,10 @@ class Watch(Protocol):
         """What is said now; None where nothing is watched."""
         ...
 
+    def distances(self, faces: Tally) -> Mapping[str, float]:
+        """Of each quantity of these faces to the first days; empty where those are not known."""
+        ...
+
 
 class NoWatch:
     """Used where the settings switch it off."""
@@ -84,6 +89,10 @@ class NoWatch:
 
     def report(self) -> None:
         """Nothing is watched."""
+
+    def distances(self, faces: Tally) -> Mapping[str, float]:
+        """Nothing is known."""
+        return {}
 
 
 class DriftWatch:
@@ -143,6 +152,14 @@ class DriftWatch:
         return Report(
             drift.is_learning, drift.base.faces, found, problem(found, drift.middles, self._reference)
         )
+
+    def distances(self, faces: Tally) -> Mapping[str, float]:
+        """Cliff's delta of each quantity of these faces to the first days; empty while those are learned."""
+        drift = self._drift
+        if drift.is_learning or faces.labels != drift.labels:
+            return {}
+        found = shift(drift.base, faces)
+        return dict(zip(QUANTITIES, found.delta.tolist(), strict=False)) if found.faces else {}
 
     def _say(self) -> None:
         """At most once a day, when a day is judged."""

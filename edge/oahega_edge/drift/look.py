@@ -42,6 +42,8 @@ class Look:
     """The detector's."""
     wait: float
     """Seconds from the first detection to the first reading."""
+    beside: NDArray[np.float64] | None = None
+    """Probability of each expression by a bundle in the shadow of the one in use."""
 
 
 def brightness_of(picture: NDArray[np.uint8]) -> float:

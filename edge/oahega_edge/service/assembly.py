@@ -50,6 +50,7 @@ from oahega_edge.service.announcer import (
     Rhythm,
     Summaries,
 )
+from oahega_edge.service.chains import make_shadow_reader
 from oahega_edge.service.daemon import Daemon
 from oahega_edge.service.engine import SWAP_WAIT_S, Engine
 from oahega_edge.service.engines import Engines, TrialRecord
@@ -66,6 +67,8 @@ from oahega_edge.service.mute import MuteSwitch, Shutter
 from oahega_edge.service.settings import OFF, Layers, Settings, read_password
 from oahega_edge.service.setup import Setup, read_setup
 from oahega_edge.service.supervisor import find_supervisor
+from oahega_edge.shadow.reader import ShadowReader
+from oahega_edge.shadow.trial import Shadowing
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.visits.summary import SummaryTally
 
@@ -185,7 +188,12 @@ def make_daemon(
     with ExitStack() as stack:
         stack.enter_context(claimed(filter(None, (folder, runtime))))
         engines = Engines(
-            _opener(setup, watch), setup.place, TrialRecord(folder), KeptBundle(folder), monotonic
+            _opener(setup, watch),
+            setup.place,
+            TrialRecord(folder),
+            KeptBundle(folder),
+            monotonic,
+            _shadowing(setup, watch),
         )
         stack.callback(engines.close)
         identity = make_identity(settings)
@@ -203,6 +211,8 @@ def make_daemon(
             board=read_board,
             mute=mute,
             drift=drift.report,
+            shadow=lambda: engines.shadow,
+            distances=drift.distances,
         )
         publisher = make_publisher(settings, folder, environment)
         screen, mounting = Screen(utc_now), Mounting(monotonic, lambda: mute.times)
@@ -286,6 +296,19 @@ def _opener(setup: Setup, watch: Stopwatch) -> Callable[[Path], Engine]:
         return Engine(setup.at(path), watch, SWAP_WAIT_S)
 
     return open_engine
+
+
+def _shadowing(setup: Setup, watch: Stopwatch) -> Shadowing | None:
+    """How new bundles run in the shadow, where the settings ask for it."""
+    minutes = setup.settings.bundle.shadow_minutes
+    if not minutes:
+        return None
+
+    def open_reader(path: Path) -> ShadowReader:
+        new = setup.at(path)
+        return make_shadow_reader(new.bundle, new.settings, watch)
+
+    return Shadowing(open_reader, 60 * minutes, _local_now)
 
 
 def make_publisher(settings: Settings, folder: Path | None, environment: Mapping[str, str]) -> Publisher:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import cv2
 
-from oahega_edge.bundles.load import Bundle
+from oahega_edge.bundles.load import Bundle, self_test
 from oahega_edge.bundles.models import Models
 from oahega_edge.chain.classifier import Classifier, EmotionClassifier, FaceGauge
 from oahega_edge.chain.decider import Decider
@@ -20,8 +20,12 @@ from oahega_edge.chain.pipeline import EveryFace, FaceRules, Pipeline
 from oahega_edge.chain.smoothing import Tilted, new_smoothing
 from oahega_edge.chain.tracking import Tracker
 from oahega_edge.chain.trigger import TriggerRules
+from oahega_edge.contract.events import ModelIdentity
 from oahega_edge.errors import SettingsError
+from oahega_edge.runtimes import open_model
+from oahega_edge.runtimes.port import Model
 from oahega_edge.service.settings import Settings
+from oahega_edge.shadow.reader import ShadowReader
 from oahega_edge.stopwatch import Stopwatch
 
 NEUTRAL = "neutral"
@@ -36,21 +40,49 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
     scores = {"face": detection.face_score * UNSURE, "person": detection.person_score}
     labels = published_labels(manifest.emotion.labels, settings.trigger.labels)
     prior = published_prior(manifest.emotion.prior, manifest.emotion.labels, labels)
-    classifier: Classifier = EmotionClassifier(manifest.emotion, models.emotion, watch)
-    if labels != classifier.labels:
-        classifier = SelectedLabels(classifier, labels)
     group = settings.trigger.min_group
     return Pipeline(
         detector=Detector(manifest.detector, models.detector, scores, nms_iou=detection.nms_iou, watch=watch),
-        classifier=classifier,
+        classifier=make_classifier(bundle, models.emotion, settings, watch),
         decider=make_decider(settings, labels, prior, watch),
         face_rules=FaceRules(detection.min_face_px, tuple(Box(*mask) for mask in detection.masks)),
         watch=watch,
         every=detection.every,
         gate=MotionGate(settings.motion.look_every_ms / 1000) if settings.motion.gate else OpenGate(),
-        gauge=FaceGauge(manifest.emotion) if settings.drift.watch else None,
+        gauge=FaceGauge(manifest.emotion),
+        watched=settings.drift.watch,
         disclosure=Group(labels, group, trigger_rules(settings)) if group else EveryFace(),
     )
+
+
+def make_classifier(bundle: Bundle, model: Model, settings: Settings, watch: Stopwatch) -> Classifier:
+    """Reads a face with an open emotion model; answers the labels that may be published."""
+    entry = bundle.manifest.emotion
+    classifier = EmotionClassifier(entry, model, watch)
+    labels = published_labels(entry.labels, settings.trigger.labels)
+    return classifier if labels == classifier.labels else SelectedLabels(classifier, labels)
+
+
+def make_shadow_reader(bundle: Bundle, settings: Settings, watch: Stopwatch) -> ShadowReader:
+    """The classifier of a bundle beside the one in use, self-tested. An accelerator stays with that one."""
+    manifest, runtime = bundle.manifest, settings.runtime
+    entry = manifest.emotion
+    model = open_model(
+        bundle.file(entry.cpu),
+        entry.outputs,
+        entry.input,
+        content=bundle.content(entry.cpu),
+        runtime=runtime.library,
+        threads=runtime.threads,
+    )
+    try:
+        self_test(entry, model)
+        classifier = make_classifier(bundle, model, settings, Stopwatch())
+    except BaseException:
+        model.close()
+        raise
+    identity = ModelIdentity(name=manifest.name, version=manifest.version, sha256=bundle.sha256)
+    return ShadowReader(identity, classifier, model.close, watch)
 
 
 def seen_with(bundle: Bundle, settings: Settings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from oahega_edge.cameras.port import Camera
@@ -14,6 +14,7 @@ from oahega_edge.chain.trigger import Decision
 from oahega_edge.contract.events import EventStamp
 from oahega_edge.contract.messages import Adjustable
 from oahega_edge.drift.keeper import NoWatch, Watch
+from oahega_edge.drift.look import Look
 from oahega_edge.errors import CameraStalled, EdgeError, EndOfSource, NoFrameYet
 from oahega_edge.feed.publisher import NoOnlooker, Onlooker
 from oahega_edge.publishers.port import Command, Publisher
@@ -141,7 +142,7 @@ class Daemon:
         self.onlooker.saw(frame, step)
         self.samples.saw(frame, step)
         self.summaries.saw(step)
-        self.drift.saw(step.looks)
+        self._saw(step.looks)
         self._report_alive(f"{len(step.faces)} faces, {step.people} people")
 
     def _process(self, frame: Frame) -> Step:
@@ -192,7 +193,11 @@ class Daemon:
         for decision in last.decisions:
             self._publish(decision, self.reporter.clock())
         self.summaries.saw(last)
-        self.drift.saw(last.looks)
+        self._saw(last.looks)
+
+    def _saw(self, looks: Sequence[Look]) -> None:
+        self.drift.saw(looks)
+        self.engines.saw(looks)
 
     def _report_alive(self, status: str) -> None:
         """Report ready and alive: after a frame, and in a known state without frames."""

@@ -6,6 +6,11 @@ gives way to the one before, and is not tried again until the link or its files 
 the link does. A bundle that
 does not fit at the start gives way to the copy of the last one that worked. An accelerator that only one can
 hold is the new one's from the beginning, and the old one's again if the new one fails.
+
+With `bundle.shadow_minutes`, a bundle that never worked on this device first runs in the shadow of the one in
+use: its classifier reads the same faces on the CPU, the one in use decides and keeps the accelerator. Then it
+is taken and on trial like any other, or refused. After a start, the copy of the last good one is used
+meanwhile.
 """
 
 from __future__ import annotations
@@ -13,14 +18,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from oahega_edge.bundles.load import digest_of
+from oahega_edge.drift.look import Look
 from oahega_edge.files import read_file
 from oahega_edge.service.engine import Engine
 from oahega_edge.service.setup import place_of
+from oahega_edge.shadow.trial import Shadowing, ShadowTrial, State
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +50,10 @@ class Kept(Protocol):
     @property
     def sha256(self) -> str | None:
         """Which bundle it is."""
+        ...
+
+    def has_worked(self, sha256: str) -> bool:
+        """Whether this bundle was kept once."""
         ...
 
     def keep(self, path: Path, sha256: str) -> None:
@@ -104,16 +116,23 @@ class Engines:
         record: TrialRecord,
         kept: Kept,
         clock: Callable[[], float],
+        shadowing: Shadowing | None = None,
     ) -> None:
         """Opens the bundle at `link`, or the last good one when that does not fit; EdgeError when none does.
 
-        `open_engine` opens and self-tests a bundle; `clock` in monotonic seconds.
+        `open_engine` opens and self-tests a bundle; `clock` in monotonic seconds; `shadowing`: None where new
+        bundles are taken at once.
         """
         self._open = open_engine
         self._link = link
         self._record = record
         self._kept = kept
         self._clock = clock
+        self._shadowing = shadowing
+        self.shadow: ShadowTrial | None = None
+        """The newest one, running or ended; None before the first."""
+        self._shadow_of: tuple[Path, float] | None = None
+        """The bundle in the shadow and since when, monotonic; None while there is none."""
         self._looked_at = clock()
         self._before: tuple[Engine, Path] | None = None
         """Open beside a bundle on trial that replaced it."""
@@ -134,10 +153,24 @@ class Engines:
             self._kept.keep(self._path, self.current.bundle.sha256)
             _log.info("bundle %s has passed its first minute", self._path)
         target = place_of(self._link)
+        if self._shadow_of is not None:
+            if target == self._shadow_of[0]:
+                return self._watch_shadow(target, now)
+            self._leave_shadow("left")
         if target == self._path:
             self._forgive()
             return False
-        return (target, _appearance(target)) != self._refused and self._try(target, now)
+        if (target, _appearance(target)) == self._refused:
+            return False
+        if self._wants_shadow(target):
+            self._begin_shadow(target, now)
+            return False
+        return self._try(target, now)
+
+    def saw(self, looks: Sequence[Look]) -> None:
+        """Faces that ended, as the bundle in use and one in its shadow read them."""
+        if self._shadow_of is not None and self.shadow is not None:
+            self.shadow.saw(looks)
 
     def failed(self, error: Exception) -> bool:
         """The current engine failed; if it is on trial, the one before comes back, and this is True."""
@@ -152,13 +185,62 @@ class Engines:
 
     def close(self) -> None:
         """Stop in order: a bundle on trial has not failed."""
+        if self._shadow_of is not None:
+            self._leave_shadow("left")
+            self._record.clear()
         self._end_trial()
         self.current.close()
+
+    def _wants_shadow(self, target: Path) -> bool:
+        """Not while another one is on trial: there is one way back."""
+        if self._shadowing is None or self._trial_since is not None:
+            return False
+        digest = digest_of(target)
+        return digest is not None and not self._kept.has_worked(digest)
+
+    def _begin_shadow(self, target: Path, now: float) -> None:
+        assert self._shadowing is not None
+        self._record.write(target, self._path)
+        try:
+            self.shadow = self._shadowing.begin(target, self.current.labels)
+        except Exception as error:  # of any kind: the one in use goes on
+            self._refuse(target, _said(error))
+            return
+        self.problem = self._refused = None
+        self._shadow_of = target, now
+        self.current.pipeline.beside = self.shadow.reader
+        _log.info("bundle %s runs in the shadow for %g min", target, self._shadowing.seconds / 60)
+
+    def _watch_shadow(self, target: Path, now: float) -> bool:
+        assert self._shadowing is not None
+        assert self._shadow_of is not None
+        assert self.shadow is not None
+        shadow, since = self.shadow, self._shadow_of[1]
+        if now - since >= TRIAL_S:
+            self._record.clear()  # a power cut in a long shadow is not its fault
+        over = now - since >= self._shadowing.seconds
+        if not over and shadow.reader.problem is None:
+            return False
+        problem = shadow.problem
+        self._leave_shadow("passed" if problem is None else "refused")
+        if problem is None:
+            return self._try(target, now)
+        self._record.write(target, self._path)
+        self._refuse(target, f"in the shadow of the one in use {problem}")
+        return False
+
+    def _leave_shadow(self, state: State) -> None:
+        assert self.shadow is not None
+        self.current.pipeline.beside = None
+        self.shadow.end(state)
+        self._shadow_of = None
 
     def _open_first(self) -> tuple[Engine, Path]:
         """The bundle at the link; else the one before, else the copy of the last good one."""
         target = place_of(self._link)
         before = self._refused_by_record(target)
+        if before is None and (kept := self._open_kept_before(target)) is not None:
+            return kept
         places = [target, self._kept.path] if before is None else [before, self._kept.path, target]
         errors: list[Exception] = []
         for path in filter(None, places):
@@ -171,6 +253,17 @@ class Engines:
                 self._refuse(target, FAILED_BEFORE if before is not None else _said(errors[0]))
             return engine, path
         raise errors[0 if before is None else -1]
+
+    def _open_kept_before(self, target: Path) -> tuple[Engine, Path] | None:
+        """The last good bundle, where the one at the link is to run in its shadow first."""
+        kept = self._kept.path
+        if kept is None or not self._wants_shadow(target):
+            return None
+        try:
+            return self._open(kept), kept
+        except Exception as error:  # of any kind: there is none to be in the shadow of
+            _log.warning("bundle %s does not open any more (%s)", kept, _said(error))
+            return None
 
     def _refused_by_record(self, target: Path) -> Path | None:
         """The bundle before, when the one at the link is on record as refused; else the record is over."""

@@ -27,17 +27,23 @@ from oahega_edge.contract.messages import (
     Health,
     Info,
     Latency,
+    Shadow,
+    ShadowSide,
     Showing,
     State,
     System,
 )
 from oahega_edge.drift.keeper import Report
+from oahega_edge.drift.tally import Tally
 from oahega_edge.service.engine import Engine
 from oahega_edge.service.mute import MuteSwitch
+from oahega_edge.shadow.trial import ShadowTrial, Side
 from oahega_edge.stopwatch import Stopwatch
 
 _log = logging.getLogger(__name__)
 
+CHANGED = ("confidence", "entropy")
+"""Quantities of a face that differ between two classifiers."""
 LEAST_RATE_S = 1.0
 """Seconds over which a frame rate is measured at least."""
 CameraState = Literal["live", "muted", "stalled", "absent"]
@@ -108,6 +114,9 @@ class Reporter:
     board: Callable[[], System]
     mute: MuteSwitch = field(default_factory=lambda: MuteSwitch(None))
     drift: Callable[[], Report | None] = lambda: None
+    shadow: Callable[[], ShadowTrial | None] = lambda: None
+    distances: Callable[[Tally], Mapping[str, float]] = lambda faces: {}
+    """Of faces to the first days."""
     bundle_problem: str | None = None
     """Why the bundle that was put in place is not the one in use."""
     events: int = 0
@@ -215,9 +224,34 @@ class Reporter:
             accelerator=self.engine.accelerator(),
             delivery=delivery,
             drift=_drift(self.drift()),
+            shadow=self._shadow(),
             events=self.events,
             last_event=self._last_event(now, moment),
             system=self.board(),
+        )
+
+    def _shadow(self) -> Shadow | None:
+        trial = self.shadow()
+        if trial is None:
+            return None
+        agreement = trial.agreement
+        return Shadow(
+            bundle=trial.reader.bundle,
+            state=trial.state,
+            since=trial.since,
+            until=trial.until,
+            faces=trial.faces,
+            agreement=None if agreement is None else round(agreement, 4),
+            in_use=self._side(trial.old),
+            beside=self._side(trial.new),
+            problem=trial.problem,
+        )
+
+    def _side(self, side: Side) -> ShadowSide:
+        confidence, distances = side.confidence, self.distances(side.counted)
+        return ShadowSide(
+            confidence=None if confidence is None else round(confidence, 4),
+            drift={name: round(distances[name], 4) for name in CHANGED if name in distances},
         )
 
     def _last_event(self, now: float, moment: datetime) -> datetime | None:

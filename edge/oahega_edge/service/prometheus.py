@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from oahega_edge.contract.messages import Health
+from oahega_edge.contract.messages import Health, Shadow
 from oahega_edge.errors import SettingsError
 
 _log = logging.getLogger(__name__)
@@ -241,6 +241,7 @@ def _gauges(health: Health) -> Iterator[tuple[str, str, float]]:
     yield "camera_live", "1 while frames come", float(health.camera.state == "live")
     yield "degraded", "1 while the wanted accelerator is not in use", float(health.accelerator.degraded)
     yield "drifted", "1 while faces look other than in the first days", float(_is_drifted(health))
+    yield from _of_shadow(health.shadow)
     yield "connected", "1 while the broker takes messages", float(health.delivery.connected)
     yield "events_queued", "Events that wait for the broker", health.delivery.queued
     system = health.system
@@ -252,6 +253,20 @@ def _gauges(health: Health) -> Iterator[tuple[str, str, float]]:
         ("memory_bytes", "Resident", None if system.memory_mb is None else system.memory_mb * 2**20),
     )
     yield from ((name, text, float(value)) for name, text, value in optional if value is not None)
+
+
+def _of_shadow(shadow: Shadow | None) -> Iterator[tuple[str, str, float]]:
+    if shadow is None:
+        return
+    yield "shadow_running", "1 while a new bundle reads beside the one in use", shadow.state == "running"
+    yield "shadow_refused", "1 when the newest one was refused", shadow.state == "refused"
+    yield "shadow_faces", "That both have read", shadow.faces
+    if shadow.agreement is not None:
+        yield (
+            "shadow_agreement",
+            "Share of the faces to which both give the same expression",
+            shadow.agreement,
+        )
 
 
 def _is_drifted(health: Health) -> bool:

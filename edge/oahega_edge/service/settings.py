@@ -143,6 +143,8 @@ class BundleChoice(Section):
     path: str
     public_keys: tuple[str, ...]
     """Ed25519, 32 bytes in base64; when there is one, the bundle must be signed by one of them."""
+    shadow_minutes: Annotated[float, Field(ge=0, le=43200, allow_inf_nan=False)]
+    """For which a new bundle runs in the shadow of the one in use; 0: it is taken at once."""
 
 
 class Runtime(Section):

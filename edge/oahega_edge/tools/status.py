@@ -18,6 +18,7 @@ def as_lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
         ("models", _models(snapshot)),
         ("settings", ", ".join(f"{key} {value}" for key, value in snapshot["settings"].items())),
         ("drift", _drift(health.get("drift"))),
+        *_shadow(health.get("shadow")),
         ("broker", _broker(health["delivery"])),
         ("board", _board(health["system"])),
         ("problems", "; ".join(_problems(snapshot)) or "none"),
@@ -68,6 +69,19 @@ def _drift(drift: Mapping[str, Any] | None) -> str:
     if not drift["quantities"]:
         return "no day compared yet"
     return f"since {drift['since']}" if drift["problem"] else "none"
+
+
+def _shadow(shadow: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """A line only where a bundle runs in the shadow, or did."""
+    if shadow is None:
+        return
+    bundle, agreement = shadow["bundle"], shadow["agreement"]
+    same = "" if agreement is None else f", {agreement:.0%} read alike"
+    until = f" until {shadow['until'][:16]}" if shadow["state"] == "running" else ""
+    yield (
+        "shadow",
+        f"{bundle['name']} {bundle['version']} {shadow['state']}{until}, {shadow['faces']} faces{same}",
+    )
 
 
 def _broker(delivery: Mapping[str, Any]) -> str:

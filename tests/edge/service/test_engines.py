@@ -9,26 +9,7 @@ from oahega_edge.runtimes.fake import FakeModel
 from oahega_edge.runtimes.fallback import Fallback
 from oahega_edge.runtimes.port import Model
 from oahega_edge.service.engines import TRIAL_S, Engines, TrialRecord
-from small_engine import FakeEngine
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Kept:
-    """Remembers without copying."""
-
-    def __init__(self) -> None:
-        self.path: Path | None = None
-        self.sha256: str | None = None
-
-    def keep(self, path: Path, sha256: str) -> None:
-        self.path, self.sha256 = path, sha256
+from small_engine import Clock, FakeEngine, Kept
 
 
 class House:

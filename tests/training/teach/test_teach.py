@@ -59,7 +59,7 @@ def shuffled(root: Path) -> Path:
 def wish(pictures: Path, out: Path, **changes: object) -> Wish:
     """Of the last layer alone, which takes seconds."""
     usual = {"base": DEFAULT_BUNDLE, "name": "mine", "version": "1", "head_only": True}
-    return Wish(pictures, out, **{**usual, **changes})  # type: ignore[arg-type]
+    return Wish(out, pictures=pictures, **{**usual, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
