@@ -293,6 +293,7 @@ def test_each_step_is_logged_without_content(
         key_text(PRIVATE, RECIPIENT),
         PUBLIC + "ü" * 48,
     ],
+    ids=("nothing", "x", "other", "short", "mistyped", "case", "long", "private", "not ascii"),
 )
 def test_a_wrong_key_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no key of samples|was cut off or mistyped") as caught:
