@@ -85,26 +85,29 @@ class Book:
         entry = self._entries[name]
         if entry.label is None:
             raise KeyError(name)
-        before = self.picture(name)
-        self._entries[name] = replace(entry, label=label, reviewed=True)
         if label is None:
-            before.unlink(missing_ok=True)
+            self._delete(name)
         elif label != entry.label:
-            self.picture(name).parent.mkdir(mode=0o700, exist_ok=True)
-            before.rename(self.picture(name))
-        _remove_empty(before.parent)
+            before, after = self.picture(name), self.folder / label / f"{name}.png"
+            after.parent.mkdir(mode=0o700, exist_ok=True)
+            before.rename(after)
+            _remove_empty(before.parent)
+        self._entries[name] = replace(entry, label=label, reviewed=True)
         self.save()
 
     def withdraw(self, name: str) -> bool:
         """Delete the picture, now and whenever it should come again; whether there was one."""
-        entry = self._entries.setdefault(name, Entry("", None, "", "", "", ""))
-        if entry.label is None:
-            return False
-        picture = self.picture(name)
-        picture.unlink(missing_ok=True)
-        _remove_empty(picture.parent)
+        entry = self._entries.get(name, Entry("", None, "", "", "", ""))
         self._entries[name] = replace(entry, label=None)
-        return True
+        return self._delete(name)
+
+    def _delete(self, name: str) -> bool:
+        """From wherever in the folder it is, also if somebody moved it by hand."""
+        pictures = list(self.folder.glob(f"*/{name}.png"))
+        for picture in pictures:
+            picture.unlink()
+            _remove_empty(picture.parent)
+        return bool(pictures)
 
     def save(self) -> None:
         """Write the book, whole or not at all."""

@@ -11,6 +11,7 @@ from oahega_edge.control.folders import SOCKET, daemon_folder
 from oahega_edge.errors import EdgeError, SettingsError
 from oahega_edge.feed.socket import NAME as FEED
 from oahega_edge.page.access import SHORTEST_TOKEN, is_loopback
+from oahega_edge.samples.consent import ASKED
 from oahega_edge.service.settings import Settings, read_password
 
 
@@ -36,7 +37,7 @@ def page_command(settings: Settings, environment: Mapping[str, str], instance: s
         if not Path(page.folder).is_dir():
             raise SettingsError(f"page.folder = {page.folder!r}: is no folder; name one, or leave it empty")
         command.append(f"--folder={page.folder}")
-    if settings.samples.consent == "asked-at-the-device":
+    if settings.samples.consent == ASKED:
         command.append("--samples")
     return command if token is None else [*command, f"--token-file={token}"]
 

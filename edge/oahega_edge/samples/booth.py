@@ -20,6 +20,7 @@ from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.manifest import EmotionEntry
+from oahega_edge.samples.consent import ASKED, WRITTEN
 from oahega_edge.samples.crop import crop_of
 from oahega_edge.samples.refusals import Refusal
 from oahega_edge.samples.sealed import Sample
@@ -31,8 +32,6 @@ WAIT_S = 5.0
 """Seconds in which a person must be in view after a press; less than the control socket's client waits."""
 OFFER_S = 60.0
 """Seconds in which the person must choose."""
-ASKED, WRITTEN = "asked-at-the-device", "written"
-"""Values of `samples.consent`."""
 
 
 class Muting(Protocol):

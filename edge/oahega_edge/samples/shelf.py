@@ -59,9 +59,9 @@ class Shelf:
         code, goes_on = new_code(), self._today() + timedelta(self._days)
         content = seal(sample, hash_of(code), goes_on, recipient)
         with self._lock:
-            if self.is_full:
-                raise Refusal("full")
             try:
+                if self.is_full:
+                    raise Refusal("full")
                 self._write(hash_of(code).hex(), content)
             except OSError as error:
                 _log.warning("a sample was not kept: %s cannot be written (%s)", self._folder, error.strerror)

@@ -35,6 +35,7 @@ from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.port import Publisher
 from oahega_edge.publishers.store import StoreOptions
 from oahega_edge.samples.booth import Booth
+from oahega_edge.samples.consent import OFF
 from oahega_edge.samples.desk import REQUESTS as OF_SAMPLES
 from oahega_edge.samples.desk import Desk
 from oahega_edge.samples.keys import PUBLIC, read_key
@@ -64,7 +65,7 @@ from oahega_edge.service.health import (
     utc_now,
 )
 from oahega_edge.service.mute import MuteSwitch, Shutter
-from oahega_edge.service.settings import OFF, Layers, Settings, read_password
+from oahega_edge.service.settings import Layers, Settings, read_password
 from oahega_edge.service.setup import Setup, read_setup
 from oahega_edge.service.supervisor import find_supervisor
 from oahega_edge.shadow.reader import ShadowReader

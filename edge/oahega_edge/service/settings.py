@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, Secret, ValidationError, Vali
 from oahega_edge.errors import SettingsError, plain
 from oahega_edge.manifest import Manifest
 from oahega_edge.publishers.broker import read_address
+from oahega_edge.samples.consent import OFF, obstacle
 from oahega_edge.samples.keys import PUBLIC, read_key
 from oahega_edge.secret import HIDDEN, Hidden, Source, holds_login, holds_secret, masked, shown
 from oahega_edge.text import read_text
@@ -35,13 +36,6 @@ REFUSED_CONTEXTS = {
     "workplace": "inferring emotions of people at work",
     "education": "inferring emotions of people in schools and universities",
 }
-OFF = "off"
-CONSENT_CONTEXTS = {
-    "asked-at-the-device": ("art", "research", "development"),
-    "written": ("research", "development"),
-}
-"""By `samples.consent`, where people can agree that way: docs/decisions/0052-samples-only-with-consent.md."""
-
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Milliseconds = Annotated[int, Field(ge=0)]
@@ -429,10 +423,11 @@ class Layers:
         except ValidationError as error:
             problems = sorted(_problem(item, merged) for item in error.errors(include_url=False))
             raise SettingsError("\n".join(problems)) from error
-        obstacle = _obstacle_to_consent(settings)
-        if obstacle:
+        consent, context = settings.samples.consent, settings.deployment.context
+        reason = obstacle(consent, context, settings.trigger.min_group, settings.page.port)
+        if reason:
             origin = merged["samples"]["consent"][1]
-            raise SettingsError(f"samples.consent = {settings.samples.consent!r} (from {origin}): {obstacle}")
+            raise SettingsError(f"samples.consent = {consent!r} (from {origin}): {reason}")
         return settings
 
 
@@ -574,22 +569,6 @@ def _is_text(section: str, key: str) -> bool:
         return issubclass(kind, str | Secret)
     words = getattr(kind, "__args__", ())
     return bool(words) and all(isinstance(word, str) for word in words)
-
-
-def _obstacle_to_consent(settings: Settings) -> str | None:
-    """Why people cannot agree here as `samples.consent` says."""
-    consent, context = settings.samples.consent, settings.deployment.context
-    if consent == OFF:
-        return None
-    allowed = CONSENT_CONTEXTS[consent]
-    if context not in allowed:
-        places = ", ".join(allowed)
-        return f"is impossible where deployment.context is {context!r}, only with {places}; leave it off"
-    if settings.trigger.min_group:
-        return "does not go with trigger.min_group, where single faces are not looked at; set one of them off"
-    if consent == "asked-at-the-device" and not settings.page.port:
-        return "needs the device's page, on which people are asked; set page.port, e.g. 8321"
-    return None
 
 
 def _not_empty(region: Region) -> Region:

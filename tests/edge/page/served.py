@@ -7,7 +7,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,12 +73,20 @@ class Served:
 
 
 @contextmanager
-def served(tmp_path: Path, *options: str, port: int | None = None) -> Iterator[Served]:
-    """A page that hears the test's feed."""
+def served(
+    tmp_path: Path,
+    *options: str,
+    port: int | None = None,
+    answers: Mapping[str, dict[str, Any]] | None = None,
+) -> Iterator[Served]:
+    """A page that hears the test's feed; `answers` of the daemon by request."""
     port = port or free_port()
     asked: list[str] = []
 
     def answer(request: str, value: object) -> dict[str, object]:
+        if answers and request in answers:
+            asked.append(request if value is None else f"{request} {value}")
+            return answers[request]
         if value == "what no daemon takes":
             return {"error": "expected a name"}
         asked.append(request if value is None else f"{request} {value}")

@@ -17,7 +17,8 @@ from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.manifest import EmotionEntry
-from oahega_edge.samples.booth import ASKED, Booth
+from oahega_edge.samples.booth import Booth
+from oahega_edge.samples.consent import ASKED
 from oahega_edge.samples.sealed import Sample
 from oahega_edge.samples.shelf import Shelf
 

@@ -15,7 +15,8 @@ import pytest
 from edge.samples.giving import ENTRY, FACE, LABELS, OTHER, PICTURE, RECIPIENT, Setting, a_sample, frame, step
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import crop_face
-from oahega_edge.samples.booth import OFFER_S, WRITTEN, Offer
+from oahega_edge.samples.booth import OFFER_S, Offer
+from oahega_edge.samples.consent import WRITTEN
 from oahega_edge.samples.crop import LARGEST_SIDE, crop_of
 from oahega_edge.samples.desk import REQUESTS, TIDY_S, Desk
 from oahega_edge.samples.refusals import SENTENCES, Refusal
@@ -96,7 +97,7 @@ def test_only_a_person_alone_and_near_is_taken(faces: Sequence[Box], word: str, 
     setting = Setting(tmp_path, wait=0.05)
 
     with looking(setting, *faces):
-        assert word_of(setting.booth.press) == word
+        wait_until(lambda: word_of(setting.booth.press) == word)  # a busy machine may show no frame in time
 
 
 def test_a_kept_crop_is_on_the_shelf_and_its_code_withdraws_it(setting: Setting) -> None:

@@ -23,6 +23,7 @@ from page.served import listens
 from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.broker
+KILLS = 4
 
 
 @pytest.fixture(scope="module")
@@ -219,9 +220,9 @@ def test_a_kill_at_any_moment_leaves_no_plain_crop(tmp_path: Path, clip: Path) -
                 crops.append(base64.b64decode(offer["picture"]))
                 device.asked("sample-keep", {"token": offer["token"], "label": offer["labels"][0]})
 
-    for _ in range(6):
+    for _ in range(KILLS):
         with device.running("run", samples__most=1000) as process:
-            wait_until(device.sees_a_face)
+            wait_until(device.sees_a_face, 4 * PATIENCE)
             giver = threading.Thread(target=give)
             already = len(crops)
             giver.start()
@@ -234,6 +235,6 @@ def test_a_kill_at_any_moment_leaves_no_plain_crop(tmp_path: Path, clip: Path) -
             assert re.fullmatch(rb"oahegaS1.*", content, re.DOTALL) or not name.startswith("samples/")
 
     with device.running("run", samples__most=1000):
-        wait_until(device.sees_a_face)
+        wait_until(device.sees_a_face, 4 * PATIENCE)
         wait_until(lambda: not list((device.folder / "samples").glob("*.new")))
         assert device.asked("samples")["samples"] > 0

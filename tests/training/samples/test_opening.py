@@ -17,8 +17,8 @@ from oahega_build.errors import BuildError
 from oahega_build.samples.book import BOOK, Book
 from oahega_build.samples.keys import load_key, make_key
 from oahega_build.samples.opening import Opened, open_samples, withdraw_here
-from oahega_edge.samples.booth import ASKED
 from oahega_edge.samples.codes import hash_of
+from oahega_edge.samples.consent import ASKED
 from oahega_edge.samples.keys import PRIVATE, PUBLIC, key_text, read_key
 from oahega_edge.samples.sealed import Sample, seal
 from oahega_edge.samples.shelf import FOLDER, Shelf

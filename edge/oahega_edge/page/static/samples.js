@@ -16,7 +16,8 @@ function say(text) {
 }
 
 faces.on("info", (info) => {
-  $("samples").hidden = info.settings.samples?.consent !== "asked-at-the-device";
+  const off = info.settings.samples?.consent !== "asked-at-the-device";
+  $("samples").hidden = $("samples-notice").hidden = off;
   $("giving").hidden = !ON_THE_DEVICE;
 });
 
