@@ -329,6 +329,6 @@ def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
         ask_folder(tmp_path / "nowhere", "samples", None)
     (tmp_path / FOLDER).write_text("")
     for request in ("samples", "samples-forget"):
-        with pytest.raises(EdgeError, match="cannot be read|nothing was deleted"):
+        with pytest.raises(EdgeError, match=r"cannot be read|nothing was deleted"):
             ask_folder(tmp_path, request, None)
     assert list(itertools.islice(tmp_path.iterdir(), 2)) == [tmp_path / FOLDER]
