@@ -15,6 +15,7 @@ import pytest
 from edge.samples.giving import ENTRY, FACE, LABELS, OTHER, PICTURE, RECIPIENT, Setting, a_sample, frame, step
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import crop_face
+from oahega_edge.page.texts import languages
 from oahega_edge.samples.booth import OFFER_S, Offer
 from oahega_edge.samples.consent import WRITTEN
 from oahega_edge.samples.crop import LARGEST_SIDE, crop_of
@@ -281,3 +282,10 @@ def test_the_disk_is_tidied_at_the_start_on_a_new_day_and_each_hour(setting: Set
     left.write_bytes(b"half")
     desk.due()
     assert left.exists()
+
+
+@pytest.mark.parametrize("language", languages())
+def test_the_page_has_its_own_sentence_for_every_refusal(language: str) -> None:
+    texts = languages()[language]
+
+    assert {word for word in SENTENCES if not texts.get(f"sample_{word}")} == set()
