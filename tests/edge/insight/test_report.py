@@ -99,6 +99,19 @@ def test_an_empty_store_has_a_page_too(tmp_path: Path) -> None:
     assert "No visits yet" in write_report(address, tmp_path / "out", "UTC").read_text("utf-8")
 
 
+def test_a_store_with_wrong_clocks_only_has_a_page_too(tmp_path: Path) -> None:
+    address = f"duckdb:{tmp_path / 'strange.duckdb'}"
+    then = datetime(1970, 1, 1, 9, tzinfo=UTC)
+    told = summary(summary_stamp(), start=then, end=then).to_json().encode()
+    with contextlib.closing(Store(connect(address))) as store:
+        store.write(Batch([read_record("oahega/v1", "oahega/v1/kiosk-1/summary", told, NOW)]))
+
+    page = write_report(address, tmp_path / "out", "UTC").read_text("utf-8")
+
+    assert "Visits by day" not in page
+    assert "<b>4</b> visits" in page
+
+
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd"])
 def test_a_zone_that_does_not_exist_is_named(url: str, tmp_path: Path, zone: str) -> None:
     with pytest.raises(ArchiveError, match="no such time zone"):
