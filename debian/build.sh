@@ -36,7 +36,12 @@ for python in 3.11 3.13; do
     mv "$lib/wheels/requirements.txt" "$lib/wheels/requirements-$python.txt"
 done
 chmod 755 "$lib/wheels" # the tar's own folder cannot be entered
-version=$(basename "$lib"/wheels/oahega_edge-*.whl | cut -d- -f2)
+set -- "$lib"/wheels/oahega_edge-*.whl
+if [ $# -ne 1 ]; then
+    echo "the wheelhouses hold different releases ($(basename -a "$@" | paste -sd ' ')); make both again" >&2
+    exit 1
+fi
+version=$(basename "$1" | cut -d- -f2)
 echo "$version" >"$lib/version"
 install -m 755 debian/environment "$lib/environment"
 install -m 644 debian/settings.py "$lib/settings.py"

@@ -23,7 +23,8 @@ if answer("CAMERA"):
     lines += ["", "[camera]", f"source = {text(answer('CAMERA'))}"]
 if answer("BROKER"):
     host, colon, port = answer("BROKER").rpartition(":")
-    if not (colon and port.isdecimal()):
+    bare_ipv6 = ":" in host and not host.startswith("[")
+    if bare_ipv6 or not (colon and port.isdecimal()):
         host, port = answer("BROKER"), "1883"
     lines += ["", "[mqtt]", f"host = {text(host.strip('[]'))}", f"port = {int(port)}"]
     if answer("USERNAME"):

@@ -49,6 +49,8 @@ def test_every_other_choice_is_one_that_the_daemon_takes() -> None:
         ("broker.example.org", "broker.example.org", 1883),
         ("broker.example.org:8883", "broker.example.org", 8883),
         ("[::1]:8883", "::1", 8883),
+        ("[::1]", "::1", 1883),
+        ("fe80::12", "fe80::12", 1883),
         (' "quoted"\\ ', '"quoted"\\', 1883),
     ],
 )

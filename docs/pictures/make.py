@@ -17,7 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 from skimage import data
 
 from oahega_edge.tools.demo_clip import write_demo_clip
@@ -110,10 +110,11 @@ def arrive(opened, address: str) -> None:  # type: ignore[no-untyped-def]
     for _ in range(600):
         try:
             opened.goto(address)
-        except Exception:  # refused: it is not served yet
+        except Error:  # refused: it is not served yet
             opened.wait_for_timeout(500)
         else:
             return
+    raise SystemExit(f"{address} is not served after five minutes; see what `oahega-edge page` says")
 
 
 @contextmanager

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 from schedule import Step
-from witness import WATCHDOG_S, Broken, Witness
+from witness import WATCHDOG_S, Arrival, Broken, Witness
 
 from brokers import Ear, Gate, Mosquitto
 from edgetpu_bundle import add_edgetpu_files, make_coral_python
@@ -40,6 +40,10 @@ PATIENCE_S = 240
 """Seconds for a start, an end and what is owed; a hang is caught, not a speed."""
 
 
+ENOUGH_SEEN = 5
+"""Events that show that a daemon works."""
+ANSWER_S = 2.0
+"""That the answer to a mute over MQTT is waited for."""
 IN_THE_START_S = 0.3
 """Seconds from its first step until a daemon is told to end during its start."""
 YEAR_S = 365 * 86_400
@@ -54,11 +58,19 @@ class Line(Gate):
 
     condition = "well"
     refused = 0
+    began: list[float]
+    """When a client greeted, monotonic seconds."""
+
+    def __enter__(self) -> Self:
+        self.began = []
+        return super().__enter__()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if self.condition == "refusing" and data[0] >> 4 == 1:
+                if _is_connect(data):
+                    self.began.append(time.monotonic())
+                if self.condition == "refusing" and _is_connect(data):
                     source.sendall(self._refusal(data))
                     break
                 while self.condition == "half-open":
@@ -75,6 +87,21 @@ class Line(Gate):
         if connect[connect.index(b"MQTT") + 4] == 4:
             return bytes([0x20, 2, 0, 3])  # MQTT 3.1.1, 3.2.2.3: server unavailable
         return bytes([0x20, 3, 0, REFUSALS[self.refused % len(REFUSALS)], 0])
+
+
+def _is_connect(data: bytes) -> bool:
+    return data[0] >> 4 == 1 and b"MQTT" in data[:16]
+
+
+class TimedEar(Ear):
+    """Notes which event it heard, and when."""
+
+    def __enter__(self) -> Self:
+        self.arrivals: list[Arrival] = []
+        return super().__enter__()
+
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        self.arrivals.append(Arrival(json.loads(message.payload)["id"], time.monotonic()))
 
 
 class Clock:
@@ -151,7 +178,8 @@ class House:
         self._stack, self._not_heard = contextlib.ExitStack(), contextlib.ExitStack()
         self._line = self._stack.enter_context(Line(broker.port))
         self._line.open()
-        self._ear = self._stack.enter_context(Ear(broker.port, (f"{ROOT}/event",)))
+        self._ear = self._stack.enter_context(TimedEar(broker.port, (f"{ROOT}/event",)))
+        self._answers = self._stack.enter_context(Ear(broker.port, (f"{ROOT}/response/mute",)))
         self._stage = Stage()
         self._camera = self._stack.enter_context(HttpCamera(self._stage, fps=15))
         self._disk = Disk(folder / "state")
@@ -159,8 +187,11 @@ class House:
         (folder / "notes").touch()
         self.witness = Witness(folder / "notes", int(self._camera.url.rpartition(":")[2].split("/")[0]))
         self._disk_is_well = self._disk_was_well = True
-        self._asked_to_restart = False
         """Now, and since the daemon started."""
+        self._asked_to_restart = False
+        self._asked_by_mqtt = 0
+        self._disk_told: list[float] = []
+        """Monotonic seconds."""
         for name in ("one", "two", "bad"):
             change(make_bundle(folder / "bundles" / name), "name", name)
             add_edgetpu_files(folder / "bundles" / name)
@@ -192,6 +223,8 @@ class House:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self._process.poll() is not None:
+                if self._process.returncode < 0:
+                    raise Broken(f"signal {-self._process.returncode} ended it: {self._said()[-1500:]}")
                 self._after_the_end(whole=False)
                 time.sleep(1.0)
                 self._start()
@@ -216,20 +249,33 @@ class House:
         parts[step.part](step.told)
 
     def settle(self) -> None:
-        """Heal everything, wait for what is owed, end in order and judge."""
+        """Heal everything, see it work again, wait for what is owed, end in order and judge."""
         self._tell_broker("well")
         self._tell_disk("well")
         self._tell_camera("well")
         self._tell_accelerator("well")
         self._clock.become("right")
         self._point("one")
+        self._tell_mute("off")
+        self._live_until_it_sees()
         self._live_until_paid()
         self._end(signal.SIGTERM)
         if self.witness.owes(self._heard()):  # what it made last may lie on the disk
             self._start()
             self._live_until_paid()
             self._end(signal.SIGTERM)
-        self.witness.judge(self._heard())
+        self.witness.judge(list(self._ear.arrivals), [*self._line.began, *self._disk_told])
+
+    def _live_until_it_sees(self) -> None:
+        """A daemon that gave up, or whose camera never comes back, would break no other promise."""
+        wanted = self.witness.seen + ENOUGH_SEEN
+        deadline = time.monotonic() + PATIENCE_S
+        while self.witness.seen < wanted:
+            if time.monotonic() > deadline:
+                raise Broken(
+                    f"it sees nothing {PATIENCE_S} s after all is well again: {self._said()[-1500:]}"
+                )
+            self.live(0.2)
 
     def _live_until_paid(self) -> None:
         """Events that are owed have arrived."""
@@ -244,6 +290,7 @@ class House:
             self._line.open()
 
     def _tell_disk(self, told: str) -> None:
+        self._disk_told.append(time.monotonic())
         self._disk_is_well = told == "well"
         self._disk_was_well &= self._disk_is_well
         self._disk.become(told)
@@ -324,7 +371,7 @@ class House:
 
     def _tell_mute(self, told: str) -> None:
         if told == "on by MQTT":
-            self._ear.say(f"{ROOT}/cmd/mute")  # heard or not: the daemon's own answer is not waited for
+            self._mute_by_mqtt()
             return
         if told == "off":
             self.witness.unmuting()
@@ -338,6 +385,21 @@ class House:
                 raise Broken(f"a mute was answered by {answer}")
             with contextlib.suppress(psutil.NoSuchProcess):
                 self.witness.muted(psutil.Process(self._process.pid))
+
+    def _mute_by_mqtt(self) -> None:
+        """From its answer on it is muted; an answer that comes late, over a bad line, is not waited for."""
+        self._asked_by_mqtt += 1
+        transaction = f"mute-{self._asked_by_mqtt}"
+        self._answers.say(f"{ROOT}/cmd/mute", json.dumps({"transaction": transaction}))
+        until = time.monotonic() + ANSWER_S
+        while time.monotonic() < until:
+            for heard in list(self._answers.heard):
+                answer = json.loads(heard.text)
+                if answer.get("transaction") == transaction and answer["status"] == "ok":
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        self.witness.muted(psutil.Process(self._process.pid))
+                    return
+            self.live(0.05)
 
     def _start_second(self) -> None:
         if self._process.poll() is not None:
@@ -403,7 +465,7 @@ class House:
         self.witness.ended(self._disk.folder, whole=whole, disk_was_well=self._disk_was_well)
 
     def _heard(self) -> list[str]:
-        return [json.loads(each.text)["id"] for each in list(self._ear.heard)]
+        return [each.name for each in list(self._ear.arrivals)]
 
     def _said(self) -> str:
         return self._log.read_text()

@@ -115,6 +115,17 @@ class Made:
     boot: str
     track: int
     seq: int
+    moment: float
+    """Monotonic seconds."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An event as a subscriber heard it."""
+
+    name: str
+    moment: float
+    """Monotonic seconds."""
 
 
 class Witness:
@@ -145,6 +156,11 @@ class Witness:
             self.figures.mutes += 1
             self.muted_at = time.monotonic()
             self._closes = Deadline(process, CLOSED_WITHIN)
+
+    @property
+    def seen(self) -> int:
+        """Events that were made so far."""
+        return len(self._made)
 
     def unmuting(self) -> None:
         """From now on the camera may be open."""
@@ -194,19 +210,36 @@ class Witness:
         whole = {name for name, made in self._made.items() if made.boot in self._whole_boots}
         return (self._owed | whole) - set(heard)
 
-    def judge(self, heard: list[str]) -> None:
-        """At the end: nothing lost, nothing invented, everything in order."""
+    def judge(self, arrivals: list[Arrival], interruptions: list[float]) -> None:
+        """At the end: nothing lost, nothing invented or doubled, everything in order.
+
+        `interruptions`: when a connection to the broker began, and when the disk changed. After each, a
+        daemon may say again what it does not know to have arrived.
+        """
+        heard = [each.name for each in arrivals]
         self.figures.made, self.figures.heard = len(self._made), len(set(heard))
         if missing := self.owes(heard):
             raise Broken(f"{len(missing)} accepted events never arrived: {sorted(missing)[:3]}")
         if invented := set(heard) - set(self._made):
             raise Broken(f"{len(invented)} events arrived that nobody made: {sorted(invented)[:3]}")
+        self._judge_copies(arrivals, interruptions)
         last: dict[tuple[str, int], int] = {}
         for name in dict.fromkeys(heard):  # each at its first arrival
             made = self._made[name]
             if made.seq < last.get((made.boot, made.track), -1):
                 raise Broken(f"event {made.seq} of track {made.track} arrived after a later one")
             last[made.boot, made.track] = made.seq
+
+    def _judge_copies(self, arrivals: list[Arrival], interruptions: list[float]) -> None:
+        """An event comes once, and at most once more after each interruption since it was made."""
+        copies: dict[str, list[float]] = {}
+        for each in arrivals:
+            copies.setdefault(each.name, []).append(each.moment)
+        for name, moments in copies.items():
+            made = self._made[name].moment
+            for count, moment in enumerate(moments, start=1):
+                if count > 1 + sum(made < began < moment for began in interruptions):
+                    raise Broken(f"event {name} arrived {count} times with nothing lost in between")
 
     def _read_notes(self) -> None:
         with self._notes.open() as notes:
@@ -221,7 +254,7 @@ class Witness:
                 raise Broken("a frame was used while muted")
             if kind == "event":
                 boot, track, seq, name, phase = words
-                self._made[name] = Made(boot, int(track), int(seq))
+                self._made[name] = Made(boot, int(track), int(seq), float(moment))
                 if late and phase != "end":
                     raise Broken(f"an event of phase {phase} was made while muted")
 

@@ -95,12 +95,15 @@ class PostgresDatabase:
         return self._known[table]
 
     def prepare(self, days: Sequence[str]) -> None:
-        """A partition for each day that is near; two workers may want the same."""
+        """A partition for each day that is near; two workers may want the same.
+
+        A day of which rows lie in the common partition already, of a clock that was ahead, stays there.
+        """
         today = date.today()
         for day in sorted(set(days) - self._days):
             first = date.fromisoformat(day)
             if abs(first - today) <= FARTHEST:
-                with self.transaction():
+                with contextlib.suppress(BadRow), self.transaction():
                     self._link.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEMA_LOCK])
                     self._part("events_" + day.replace("-", ""), day, (first + timedelta(days=1)).isoformat())
             self._days.add(day)

@@ -102,12 +102,13 @@ class Drift:
         self.block, self.began, self.day = Tally(self.labels), None, None
 
     def quantities(self) -> dict[str, Drifted]:
-        """What the last judged block says; of the labels, the one that is nearest to its limit or beyond."""
+        """What the last judged block says; of the labels, the nearest to its limit, alarms first."""
         if self.last is None:
             return {}
         delta, limit = self.last
         count = len(QUANTITIES)
-        worst = count + int(np.argmax(np.abs(delta[count:]) / limit[count:]))
+        alarmed = [row for row in self.alarms if row >= count]
+        worst = max(alarmed or range(count, len(delta)), key=lambda row: abs(delta[row]) / limit[row])
         rows = {**dict(zip(QUANTITIES, range(count), strict=True)), "labels": worst}
         return {
             name: Drifted(float(delta[row]), float(limit[row]), self.alarms.get(row))

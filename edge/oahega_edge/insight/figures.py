@@ -23,6 +23,8 @@ VIEWS = (
 )
 """The views of docs/insight.md."""
 SILENT_AFTER = timedelta(hours=1)
+EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+"""No device is older; a clock that was never set says 1970."""
 DAYS = 60
 """Days that the page draws, the newest."""
 
@@ -86,7 +88,7 @@ class Figures:
 
 def read_figures(store: Database, zone: ZoneInfo, now: datetime) -> Figures:
     """From the views; days and hours are those of the zone."""
-    days, heat = _calendar(store, zone)
+    days, heat = _calendar(store, zone, now)
     ((least, smile),) = store.execute("SELECT least_visits, smile FROM rules")
     care = store.execute(
         "SELECT device, site, online, last_seen, degraded, degraded_hours, dropped, missing "
@@ -112,11 +114,17 @@ def read_figures(store: Database, zone: ZoneInfo, now: datetime) -> Figures:
     )
 
 
-def _calendar(store: Database, zone: ZoneInfo) -> tuple[dict[date, int], dict[tuple[int, int], float]]:
+def _calendar(
+    store: Database, zone: ZoneInfo, now: datetime
+) -> tuple[dict[date, int], dict[tuple[int, int], float]]:
+    """Without the hours of clocks that were wrong by years: one device would stretch the calendar of all."""
     days: Counter[date] = Counter()
     heat: Counter[tuple[int, int]] = Counter()
     for hour, visits in store.execute("SELECT hour, sum(visits) FROM visits_per_hour GROUP BY hour"):
-        here = hour.replace(tzinfo=UTC).astimezone(zone)
+        moment = hour.replace(tzinfo=UTC)
+        if not EARLIEST <= moment <= now + timedelta(days=1):
+            continue
+        here = moment.astimezone(zone)
         days[here.date()] += int(visits)
         heat[here.weekday(), here.hour] += int(visits)
     if not days:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,15 +114,35 @@ def run_tune(
     folder = state or state_of(layers, environment)
     if folder is None or not folder.is_dir():
         raise EdgeError(f"the state folder {folder or ''} does not exist; name it with --state")
-    if wish.undo or wish.forget:
-        return _take_back(wish, folder, say)
+    try:
+        if wish.undo or wish.forget:
+            return _take_back(wish, folder, say)
+        return _fitted(wish, layers, folder, environment, instance, ask, say)
+    except EdgeError:
+        raise
+    except OSError as error:
+        raise EdgeError(
+            f"the state folder {folder} cannot be used ({error.strerror}); run `tune` as its owner or root"
+        ) from error
+
+
+def _fitted(
+    wish: TuneWish,
+    layers: Layers,
+    folder: Path,
+    environment: Mapping[str, str],
+    instance: str | None,
+    ask: Ask,
+    say: Say,
+) -> dict[str, Any]:
     setup = read_setup(layers)
+    faces: Iterable[LabelledFace]
     with StillReader(setup) as reader:
         if wish.pictures is not None:
             faces = faces_of_pictures(wish.pictures, reader, setup.bundle, say)
         else:
             faces = _asked(setup, reader, wish.seconds, folder, environment, instance, ask, say)
-    keep_faces(folder, faces)
+        keep_faces(folder, faces)
     kept = read_faces(folder, setup.bundle)
     return tune(kept, setup.bundle, folder, utc_now().isoformat(), wish.anyway, say)
 
@@ -146,13 +166,13 @@ def _asked(
     instance: str | None,
     ask: Ask,
     say: Say,
-) -> list[LabelledFace]:
+) -> Iterator[LabelledFace]:
     runtime = own_folder(environment, instance or setup.settings.device.name)
     if MuteSwitch(folder, runtime).muted:
         raise EdgeError("the device is muted; unmute it before you ask people to show their faces")
     with claimed([folder]):  # no daemon has the camera
         asker = Asker(reader, setup.bundle, seconds, ask, say, monotonic)
-        return list(asker.faces(make_camera(setup.settings), random.Random()))
+        yield from asker.faces(make_camera(setup.settings), random.Random())
 
 
 def faces_of_pictures(folder: Path, reader: StillReader, bundle: Bundle, say: Say) -> list[LabelledFace]:

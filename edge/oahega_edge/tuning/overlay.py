@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -156,13 +156,16 @@ def remove_overlay(folder: Path) -> bool:
 
 
 def read_faces(folder: Path, bundle: Bundle) -> list[LabelledFace]:
-    """The kept faces that this bundle read; lines that say something else are left out."""
+    """The kept faces that this bundle read, each once; lines that say something else are left out.
+
+    The same picture given twice would stand on both sides of the proof.
+    """
     labels = bundle.manifest.emotion.labels
     try:
         lines = read_file(folder / FACES, LARGEST_FACES).decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    faces = [face for line in lines if (face := _face(line)) is not None]
+    faces = dict.fromkeys(face for line in lines if (face := _face(line)) is not None)
     return [
         face
         for face in faces
@@ -170,10 +173,9 @@ def read_faces(folder: Path, bundle: Bundle) -> list[LabelledFace]:
     ]
 
 
-def keep_faces(folder: Path, faces: Sequence[LabelledFace]) -> None:
-    """Add faces to those that are kept."""
-    file = folder / FACES
-    with file.open("a") as lines:  # ours alone: the state folder
+def keep_faces(folder: Path, faces: Iterable[LabelledFace]) -> None:
+    """Add faces to those that are kept, each as it comes: a camera that fails later costs none of them."""
+    with (folder / FACES).open("a", buffering=1) as lines:  # ours alone: the state folder
         for face in faces:
             lines.write(json.dumps(asdict(face)) + "\n")
 

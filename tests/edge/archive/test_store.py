@@ -16,6 +16,7 @@ from edge.mqtt_samples import BASE, NOON, Tally, event, events, health, stamp, s
 from oahega_edge.archive.address import connect, read_only
 from oahega_edge.archive.database import ArchiveError, BadRow, StoreAway
 from oahega_edge.archive.records import KeptEvent, Misfit, Record, read_record
+from oahega_edge.archive.rollup import event_row
 from oahega_edge.archive.store import DAYS, HOURS, VERSION, Batch, Store, Unfit
 from oahega_edge.contract.events import Message
 
@@ -206,6 +207,21 @@ def test_an_event_of_a_wrong_clock_is_kept(store: Store, year: int) -> None:
 
     assert store.write(Batch(records([strange]))).events == 1
     assert store.write(Batch(records([strange]))).events == 0
+
+
+def test_a_clock_that_was_years_ahead_spoils_no_day_when_it_comes(store: Store) -> None:
+    """Its events lie where all far days lie; the day has come near since, and others report it."""
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    early, others = (
+        [each.model_copy(update={"time": tomorrow}) for each in events(number, boot_id=boot)]
+        for number, boot in ((1, "boot-1"), (2, "boot-2"))
+    )
+    with store._database.transaction():
+        new = store._database.load("events", [event_row(each) for each in records(early)])
+        store._database.execute(f"INSERT INTO events SELECT * FROM {new}")
+
+    assert store.write(Batch(records(others))).events == 2
+    assert rows(store, "SELECT count(*) FROM events") == [(3,)]
 
 
 @pytest.mark.parametrize(

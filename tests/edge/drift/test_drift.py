@@ -12,6 +12,7 @@ from scipy import stats
 
 from edge.drift.faces import MONDAY, faces, live
 from oahega_edge.drift.drift import LEARNED_BLOCKS, LEARNED_FACES, LEAST_FACES, Drift, t_quantile
+from oahega_edge.drift.look import QUANTITIES
 from oahega_edge.drift.record import from_text, to_text
 
 LEARNED = LEARNED_BLOCKS + 7
@@ -106,6 +107,22 @@ def test_an_alarm_lasts_until_it_is_clearly_over_and_keeps_its_day(drift: Drift)
     assert began == still.since == NEXT.date()
     assert abs(still.delta) < still.limit
     assert over.since is None
+
+
+@pytest.mark.parametrize("nearer", [0, 2])
+def test_an_alarm_of_one_label_is_not_hidden_by_another_that_is_nearer_to_its_limit(
+    drift: Drift, nearer: int
+) -> None:
+    rows = len(QUANTITIES) + drift.labels
+    delta, alarming = np.full(rows, 0.01), len(QUANTITIES) + 1
+    delta[alarming], delta[len(QUANTITIES) + nearer] = 0.06, -0.09
+    drift.last, drift.alarms = (delta, np.full(rows, 0.1)), {alarming: MONDAY}
+
+    said = drift.quantities()["labels"]
+
+    assert (said.since, said.delta) == (MONDAY, 0.06)
+    drift.alarms = {}
+    assert drift.quantities()["labels"].delta == -0.09
 
 
 def test_a_slow_fault_does_not_teach_that_it_is_usual(drift: Drift) -> None:

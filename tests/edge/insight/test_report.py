@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import random
 import re
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -53,6 +55,24 @@ def test_days_and_hours_are_those_of_the_zone(url: str) -> None:
     assert [(site.visits, site.mean_s) for site in figures.sites] == [(40, 0.7875)]
 
 
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Honolulu"])
+def test_a_clock_that_is_wrong_by_years_does_not_stretch_the_calendar(url: str, zone: str) -> None:
+    with contextlib.closing(Store(connect(url))) as store:
+        for number, year in enumerate((1, 1970, 2027, 9999)):
+            end = datetime(year, 1 if year == 1 else 12, 1 if year == 1 else 31, 23, 30, tzinfo=UTC)
+            told = json.loads(summary(summary_stamp(), start=NOW, end=NOW).to_json())
+            told |= {"time": end.isoformat(), "id": str(uuid.UUID(int=number)), "device": "kiosk-1"}
+            store.write(
+                Batch([read_record("oahega/v1", "oahega/v1/kiosk-1/summary", json.dumps(told).encode(), NOW)])
+            )
+
+    with contextlib.closing(read_only(url)) as store:
+        figures = read_figures(store, ZoneInfo(zone), NOW)
+
+    assert len(figures.days) == 1
+    assert sum(figures.heat.values()) == 40.0
+
+
 def test_the_page_loads_nothing_and_runs_nothing(url: str, tmp_path: Path) -> None:
     page = write_report(url, tmp_path / "out", "Europe/Berlin").read_text("utf-8")
 
@@ -77,6 +97,19 @@ def test_an_empty_store_has_a_page_too(tmp_path: Path) -> None:
     Store(connect(address)).close()
 
     assert "No visits yet" in write_report(address, tmp_path / "out", "UTC").read_text("utf-8")
+
+
+def test_a_store_with_wrong_clocks_only_has_a_page_too(tmp_path: Path) -> None:
+    address = f"duckdb:{tmp_path / 'strange.duckdb'}"
+    then = datetime(1970, 1, 1, 9, tzinfo=UTC)
+    told = summary(summary_stamp(), start=then, end=then).to_json().encode()
+    with contextlib.closing(Store(connect(address))) as store:
+        store.write(Batch([read_record("oahega/v1", "oahega/v1/kiosk-1/summary", told, NOW)]))
+
+    page = write_report(address, tmp_path / "out", "UTC").read_text("utf-8")
+
+    assert "Visits by day" not in page
+    assert "<b>4</b> visits" in page
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd"])

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import pytest
 
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, Bundle, load_bundle
 from oahega_edge.chain.classification import calibrated, softmax
-from oahega_edge.errors import EdgeError
+from oahega_edge.errors import CameraError, EdgeError
 from oahega_edge.service.settings import layers_of
 from oahega_edge.service.setup import read_setup
 from oahega_edge.tools.tune import Asker, TuneWish, run_tune, tune
@@ -139,9 +140,39 @@ def test_damaged_lines_cost_themselves_only(bundle: Bundle, tmp_path: Path) -> N
     keep_faces(tmp_path, place(bundle, 2))
     with (tmp_path / FACES).open("a") as file:
         file.write('{"bundle": 1}\nnonsense\n{"bundle": "a", "logits": [NaN, 1], "label": "happy"}\n')
-    keep_faces(tmp_path, place(bundle, 2))
+    keep_faces(tmp_path, place(bundle, 2, seed=1))
 
     assert len(read_faces(tmp_path, bundle)) == 4
+
+
+def test_the_same_pictures_given_again_are_the_same_faces(bundle: Bundle, tmp_path: Path) -> None:
+    for _ in range(2):
+        keep_faces(tmp_path, place(bundle, 13))
+
+    assert read_faces(tmp_path, bundle) == place(bundle, 13)
+
+
+@pytest.mark.parametrize("undo", [False, True])
+def test_a_state_folder_that_cannot_be_used_is_said_in_a_sentence(undo: bool, tmp_path: Path) -> None:
+    (tmp_path / "of").mkdir()
+    for name in (FACES, FILE):
+        (tmp_path / "state" / name).mkdir(parents=True)
+
+    with pytest.raises(EdgeError, match="run `tune` as its owner or root"):
+        run_tune(
+            wish(pictures=tmp_path / "of", undo=undo), LAYERS, tmp_path / "state", {}, None, input, print
+        )
+
+
+def test_faces_shown_before_a_camera_fails_are_kept(bundle: Bundle, tmp_path: Path) -> None:
+    def shown() -> Iterator[LabelledFace]:
+        yield from place(bundle, 3)
+        raise CameraError("the camera has gone")
+
+    with pytest.raises(CameraError):
+        keep_faces(tmp_path, shown())
+
+    assert read_faces(tmp_path, bundle) == place(bundle, 3)
 
 
 def test_pictures_without_one_face_are_named(tmp_path: Path) -> None:
