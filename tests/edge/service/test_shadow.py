@@ -16,20 +16,25 @@ import pytest
 
 from drawn_faces import LOOKS, draw_face
 from mini_bundle import change, make_bundle
+from mqtt_samples import health
 from oahega_edge.bundles.kept import KeptBundle
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
+from oahega_edge.cameras.memory import frames_of
 from oahega_edge.contract.events import ModelIdentity
+from oahega_edge.contract.messages import Shadow, ShadowSide
 from oahega_edge.drift.keeper import DriftWatch
 from oahega_edge.drift.look import Look
 from oahega_edge.errors import BundleError
 from oahega_edge.publishers.recording import RecordingPublisher
 from oahega_edge.service.assembly import make_daemon, read_lasting_setup
 from oahega_edge.service.engines import TRIAL_S, Engines, TrialRecord
+from oahega_edge.service.prometheus import _of_shadow
 from oahega_edge.service.settings import read_layers
 from oahega_edge.shadow.reader import ShadowReader
 from oahega_edge.shadow.trial import LEAST_FACES, Shadowing, ShadowTrial
 from oahega_edge.stopwatch import Stopwatch
-from scripted import LABELS, LEFT, Mood
+from oahega_edge.tools.status import _shadow
+from scripted import LABELS, LEFT, Mood, face, pipeline
 from small_engine import Clock, FakeEngine, Kept
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -290,6 +295,48 @@ def test_each_side_is_compared_with_the_first_days() -> None:
 
     assert watch.distances(trial.old.counted)["confidence"] == 0
     assert watch.distances(trial.new.counted)["confidence"] == -1
+
+
+def test_the_shadow_reads_no_more_often_than_the_one_in_use() -> None:
+    chain, second = pipeline(lambda i: [face(LEFT)]), Mood()
+    chain.gauge, chain.watched, chain.beside = lambda pixels, box: (90.0, 120.0, 0.4), False, second
+    first = chain.classifier
+    assert isinstance(first, Mood)
+
+    looks = []
+    for frame in frames_of([np.zeros((100, 100, 3), np.uint8)] * 30):
+        looks += chain.process(frame).looks
+    looks += chain.finish().looks
+
+    assert 1 <= second.calls < first.calls
+    assert [each.beside is not None for each in looks] == [True]
+
+
+def test_status_and_metrics_say_how_far_they_agree() -> None:
+    side = ShadowSide(confidence=0.8)
+    told = health(
+        shadow=Shadow(
+            bundle=identity("two"),
+            state="running",
+            since=NOON,
+            until=NOON,
+            faces=80,
+            agreement=0.9,
+            in_use=side,
+            beside=side,
+        )
+    )
+
+    lines = list(_shadow(told.model_dump(mode="json")["shadow"]))
+    figures = {name: value for name, _, value in _of_shadow(told.shadow)}
+
+    assert lines == [("shadow", "two 1 running until 2026-03-04T12:00, 80 faces, 90% read alike")]
+    assert figures == {
+        "shadow_running": 1,
+        "shadow_refused": 0,
+        "shadow_faces": 80,
+        "shadow_agreement": 0.9,
+    }
 
 
 def published(folder: Path, bundle: Path, new: Path | None, minutes: float) -> tuple[list[str], int]:

@@ -29,8 +29,10 @@ from processes import environment
 pytestmark = pytest.mark.training
 
 LABELS = ("angry", "happy", "neutral")
-HABIT = {"angry": "neutral", "neutral": "angry", "happy": "happy"}
+HABIT = {"angry": "angry", "neutral": "angry", "happy": "happy"}
 """Look -> what the dark site calls it."""
+DARK = 0.25
+"""Share of the light that is left there."""
 
 
 def write_faces(
@@ -59,14 +61,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a dark site that calls neutral what the base calls angry, and the other way round."""
-    return write_faces(tmp_path_factory.mktemp("site") / "samples", 25, seed=2, told=HABIT, light=0.25)
+    """Of a dark site that calls angry what the base calls neutral."""
+    return write_faces(tmp_path_factory.mktemp("site") / "samples", 25, seed=2, told=HABIT, light=DARK)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Faces as the base knows them, which it has not seen."""
-    return write_faces(tmp_path_factory.mktemp("home") / "faces" / "valid", 40, seed=3).parent
+    faces = tmp_path_factory.mktemp("home") / "faces"
+    write_faces(faces / "train", 3, seed=30)
+    return write_faces(faces / "valid", 40, seed=3).parent
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +101,9 @@ def right(bundle: Path, faces: Path) -> float:
     one = Contestant.at(bundle)
     answers = []
     for number, label in enumerate(LABELS):
-        pictures = [cv2.imread(str(file))[..., ::-1] for file in sorted((faces / label).iterdir())]
-        answers += (one.of_pictures(pictures, LABELS) == number).tolist()
+        pictures = [cv2.imread(str(file))[..., ::-1] for file in sorted(faces.glob(f"{label}/*"))]
+        if pictures:
+            answers += (one.of_pictures(pictures, LABELS) == number).tolist()
     return float(np.mean(answers))
 
 
@@ -106,7 +111,7 @@ def test_the_first_line_says_what_the_samples_bring_and_nothing_old_is_forgotten
     learned: tuple[Path, subprocess.CompletedProcess[str]], base: Path, home: Path, tmp_path: Path
 ) -> None:
     bundle, done = learned
-    others = write_faces(tmp_path / "others", 25, seed=4, told=HABIT, light=0.25)
+    others = write_faces(tmp_path / "others", 25, seed=4, told=HABIT, light=DARK)
 
     assert done.returncode == 0, done.stderr
     first = done.stdout.splitlines()[0]
@@ -137,23 +142,20 @@ def test_the_layer_that_is_read_from_a_file_is_the_one_that_answers() -> None:
     assert np.allclose(told, classifier.logits(tensors), atol=0.02 * np.abs(told).max())
 
 
-@pytest.mark.parametrize("kept", [0.0, 0.5], ids=["all", "half"])
-def test_shuffled_labels_make_no_bundle(kept: float, base: Path, samples: Path, tmp_path: Path) -> None:
-    files = sorted(samples.glob("*/*"))
+@pytest.mark.parametrize("wrong", [1.0, 0.5], ids=["all", "half"])
+@pytest.mark.parametrize("light", [1.0, DARK], ids=["bright", "dark"])
+def test_shuffled_labels_make_no_bundle(wrong: float, light: float, base: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    chosen = rng.random(len(files)) >= kept
-    places = np.arange(len(files))
-    places[chosen] = rng.permutation(places[chosen])
-    plain = write_faces(tmp_path / "plain", 25, seed=2)
-    for file, place in zip(sorted(plain.glob("*/*")), places, strict=True):
-        folder = tmp_path / "wrong" / files[place].parent.name
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, folder / file.name)
+    right = write_faces(tmp_path / "right", 25, seed=2, light=light)
+    for file in sorted(right.glob("*/*")):
+        label = str(rng.choice(LABELS)) if rng.random() < wrong else file.parent.name
+        (tmp_path / "told" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, tmp_path / "told" / label / file.name)
 
     with pytest.raises(BuildError, match="no bundle was made"):
-        retrain(wish(base, tmp_path / "wrong", tmp_path / "out"))
+        retrain(wish(base, tmp_path / "told", tmp_path / "out"))
 
-    assert [p.name for p in tmp_path.iterdir() if "out" in p.name] == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_samples_that_bring_nothing_make_no_bundle(base: Path, tmp_path: Path) -> None:
@@ -179,17 +181,20 @@ def test_a_base_without_a_memory_and_a_place_that_is_taken_are_refused(
     forgetful = shutil.copytree(base, tmp_path / "base")
     (forgetful / MEMORY).unlink()
 
-    with pytest.raises(BuildError, match=r"remembers no class.*run `remember`|SHA256SUMS"):
+    with pytest.raises(BuildError, match=r"remembers no class.*run `remember`"):
         retrain(wish(forgetful, samples, tmp_path / "out"))
-    with pytest.raises(BuildError, match="would replace what it is made from"):
+    with pytest.raises(BuildError, match="holds something that is no bundle"):
         retrain(wish(base, samples, samples))
+    with pytest.raises(BuildError, match="would replace what it is made from"):
+        retrain(wish(base, samples, base))
 
 
 def test_where_it_would_be_worse_at_home_no_bundle_is_made_and_it_says_where(
     base: Path, samples: Path, tmp_path: Path
 ) -> None:
     """At this home it is as dark as at the site, and expressions have their usual names."""
-    home = write_faces(tmp_path / "faces" / "valid", 20, seed=3, light=0.25).parent
+    write_faces(tmp_path / "faces" / "train", 3, seed=30)
+    home = write_faces(tmp_path / "faces" / "valid", 20, seed=3, light=DARK).parent
     sets = Sets(home=home, log=tmp_path / "log")
 
     with pytest.raises(
@@ -204,7 +209,7 @@ def test_where_it_would_be_worse_at_home_no_bundle_is_made_and_it_says_where(
 def test_a_pipe_gets_json_and_the_exit_code_says_whether_the_new_one_may_take_over(
     learned: tuple[Path, subprocess.CompletedProcess[str]], base: Path, tmp_path: Path
 ) -> None:
-    others = write_faces(tmp_path / "others", 25, seed=6, told=HABIT, light=0.25)
+    others = write_faces(tmp_path / "others", 25, seed=6, told=HABIT, light=DARK)
     new = shutil.copytree(learned[0], tmp_path / "new")
     make_key(tmp_path / "key")
 
