@@ -536,7 +536,7 @@ def samples(
     elif _for_people(machine):
         print("\n\n".join(as_table(name, answer) for name, answer in answers.items()))
     else:
-        print(_answered(answers))
+        _give(_answered(answers), machine)
 
 
 def _no_password(store: str) -> str:

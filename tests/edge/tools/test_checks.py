@@ -241,6 +241,7 @@ def test_mute_answers_programs_in_json_and_people_in_words(home: dict[str, str],
     assert json.loads(asked)["muted"] is True
 
 
+@pytest.mark.lengthy
 def test_a_person_sees_no_json(home: dict[str, str], bundle: Path, clip: Path) -> None:
     sets = [f"--set={DEVELOPMENT}", f"--set=bundle.path={bundle}", f"--set=camera.source={clip}"]
 

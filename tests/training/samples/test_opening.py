@@ -257,7 +257,9 @@ def test_the_commands_of_the_documents_work(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = (Path(__file__).resolve().parents[3] / "docs/learning.md").read_text(encoding="utf-8")
-    make, open_, review = re.findall(r"^python -m oahega_build (.*sample.*)$", page, re.MULTILINE)
+    make, open_, review = re.findall(
+        r"^python -m oahega_build (sample-key.*|open-samples.*|review.*)$", page, re.MULTILINE
+    )
     place = tmp_path / "operator"
     place.mkdir()
     monkeypatch.chdir(place)

@@ -423,6 +423,7 @@ def test_a_network_that_ends_in_something_else_is_refused() -> None:
         Classifier(content[:5000])
 
 
+@pytest.mark.lengthy
 def test_no_tensorflow_is_needed(pictures: Path, tmp_path: Path) -> None:
     """As on a device that has the extra `teach` alone."""
     absent = "import sys; sys.modules.update(dict.fromkeys(('tensorflow', 'keras', 'matplotlib', 'optuna')));"

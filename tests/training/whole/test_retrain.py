@@ -26,7 +26,7 @@ from oahega_build.whole.teach import Wish, teach
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, SIGNATURE, load_bundle
 from processes import environment
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.lengthy]
 
 LABELS = ("angry", "happy", "neutral")
 HABIT = {"angry": "angry", "neutral": "angry", "happy": "happy"}
@@ -139,7 +139,7 @@ def test_the_layer_that_is_read_from_a_file_is_the_one_that_answers() -> None:
 
     told = classifier.head()(classifier.features(tensors))
 
-    assert np.allclose(told, classifier.logits(tensors), atol=0.02 * np.abs(told).max())
+    assert np.allclose(told, classifier.logits(tensors), atol=0.05 * np.abs(told).max())
 
 
 @pytest.mark.parametrize("wrong", [1.0, 0.5], ids=["all", "half"])
