@@ -497,12 +497,12 @@ def sample(
     machine: JsonOption = False,
 ) -> None:
     """Keep one picture of a face, of a person who agreed in writing and is alone in view; prints a code."""
-    for name, kept in _ask("sample-record", instance, {"label": label}).items():
-        if _for_people(machine):
-            whose = f"{name}: " if name else ""
+    answers = _ask("sample-record", instance, {"label": label})
+    if _for_people(machine):
+        for name, kept in answers.items():
+            whose = f"{name}: " if len(answers) > 1 else ""
             print(f"{whose}kept until {kept['goes_on']}; the code that withdraws it is {kept['code']}")
-        else:
-            print(json.dumps(kept))
+    _give(_answered(answers), machine)
 
 
 @app.command()

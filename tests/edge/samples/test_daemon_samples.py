@@ -207,6 +207,27 @@ def test_where_people_cannot_agree_the_daemon_does_not_start(tmp_path: Path, cli
 
 
 @pytest.mark.lengthy
+def test_of_people_who_agreed_in_writing_the_operator_takes_samples_by_a_verb(
+    tmp_path: Path, clip: Path
+) -> None:
+    device = Device(tmp_path / "device", clip, free_port(), tmp_path / "log")
+    device.folder.mkdir()
+    written = {"samples__consent": "written", "deployment__context": "research"}
+
+    with device.running("run", **written), device.running("page", **written):
+        wait_until(lambda: listens(device.port))
+        wait_until(device.sees_a_face)
+        taken = verb(device, "sample", "happy")
+        refused = verb(device, "sample", "joy")
+        assert device.post("/sample", {})[0] == 404
+
+        assert device.asked("samples")["samples"] == 1
+        assert device.asked("samples-withdraw", {"code": json.loads(taken.stdout)["code"]}) == {"done": True}
+        assert refused.returncode == 1
+        assert "none of the expressions that are offered (angry, happy" in refused.stderr
+
+
+@pytest.mark.lengthy
 def test_a_kill_at_any_moment_leaves_no_plain_crop(tmp_path: Path, clip: Path) -> None:
     device = Device(tmp_path / "device", clip, free_port(), tmp_path / "log")
     device.folder.mkdir()
