@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oahega_build.comparison.paired import MARGIN, Row, Verdict
-from oahega_build.comparison.sets import Both, Contestant, elsewhere, home, in_scenes, in_sequences, site
+from oahega_build.comparison.sets import Both, Contestant, elsewhere, home, site
 from oahega_build.emotion.evaluate import VALID_LOG, part_of
 from oahega_build.errors import BuildError
 from oahega_build.pictures.dataset import read_dataset
 from oahega_build.runs.artifacts import log_look
 from oahega_build.runs.output import held_back
-from oahega_build.scenes.sequences import SEEDS, make_scenery
 
 VALID = "valid"
 
@@ -90,10 +89,13 @@ def _at_home(both: Both, sets: Sets, data: Path) -> Iterator[Row]:
     samples = part_of(dataset, sets.part)
     rows = [_quietly(lambda _: home(both, f"home {data.name}/{sets.part}", samples, dataset.labels), data)]
     if sets.scenes is not None:
+        with held_back():  # loads TensorFlow
+            from oahega_build.comparison.moving import in_scenes, in_sequences
+            from oahega_build.scenes.sequences import make_scenery
+
         scenery = make_scenery(samples, dataset.labels, sets.scenes)
-        seeds = sets.part if sets.part in SEEDS else VALID
         rows.append(_quietly(lambda _: in_scenes(both, scenery), data))
-        rows.append(_quietly(lambda _: in_sequences(both, scenery, seeds, sets.sequences), data))
+        rows.append(_quietly(lambda _: in_sequences(both, scenery, sets.part, sets.sequences), data))
     if sets.part == VALID:
         shown = {row.figure: [row.old, row.new] for row in rows}
         digests = [one.model.entry.cpu.sha256[:12] for one in both.each]

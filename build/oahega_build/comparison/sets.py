@@ -1,9 +1,8 @@
-"""The sets on which two bundles are compared: crops, people elsewhere, scenes, sequences, a site."""
+"""The sets of single faces on which two bundles are compared: at home, elsewhere, at a site."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,14 +16,7 @@ from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample, read_dataset
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs.reading import LARGEST_MODEL
-from oahega_build.scenes.chain import Chain, bundle_chain, device_of, device_settings
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, names_of_part
-from oahega_build.scenes.evaluate_scenes import MISSED, Shown, alone, look
-from oahega_build.scenes.render import render
-from oahega_build.scenes.sequences import LEVELS, SEEDS, Scenario, Scenery, plan_scenarios
-from oahega_build.scenes.video_methods import Device, ours
-from oahega_build.scenes.video_metrics import Tally
-from oahega_build.scenes.video_records import recorded
 from oahega_build.teach.faces import read_faces
 from oahega_edge.bundles.load import Bundle, load_bundle
 from oahega_edge.chain.classification import calibrated
@@ -34,14 +26,9 @@ from oahega_edge.chain.preprocess import crop_face
 from oahega_edge.files import read_file
 
 BALANCED = "balanced accuracy"
-MOST_IN_SCENES = 400
-"""Faces; more are thinned evenly. Each is drawn in six frames."""
-SECONDS = 20.0
-"""Of a sequence."""
-
 Answers = NDArray[np.int64]
-Playing = tuple[Chain, Device]
-"""A bundle's models and what decides over them."""
+MISSED = -1
+"""The answer to a face that was not found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,12 +55,6 @@ class Contestant:
         """The same for pictures that are framed as training pictures are."""
         return among(self.model.probabilities(pictures, Framing()), self.model.labels, labels)
 
-    @contextmanager
-    def playing(self) -> Iterator[Playing]:
-        """Its chain, open, with the device of its own suggestions."""
-        with bundle_chain(self.bundle.path) as chain:
-            yield chain, device_of(device_settings(self.bundle.path, ()), chain)
-
     def cropped(self, pixels: Pixels, box: Box) -> NDArray[np.uint8]:
         """What its classifier sees of a face."""
         return crop_face(pixels, box, self.model.entry.input, self.model.entry.crop)
@@ -96,12 +77,6 @@ class Both:
         """Whether both find the same faces."""
         first, second = (one.bundle.manifest.detector for one in self.each)
         return first == second
-
-    @contextmanager
-    def chains(self) -> Iterator[Sequence[Playing]]:
-        """Both, open."""
-        with ExitStack() as stack:
-            yield [stack.enter_context(one.playing()) for one in self.each]
 
 
 def among(shares: NDArray[np.float64], own: Sequence[str], labels: Sequence[str]) -> Answers:
@@ -172,58 +147,3 @@ def site(both: Both, root: Path) -> Row:
     read = [read_faces(root, one.model.entry, finder) for one in both.each]
     old, new = (one.answers(faces.crops, faces.labels) for one, faces in zip(both.each, read, strict=True))
     return balanced_row(f"site {root.name}", old, new, read[0].truth, read[0].groups)
-
-
-def in_scenes(both: Both, scenery: Scenery) -> Row:
-    """Accuracy on faces in scenes, through detector, tracker and crop; a missed face is an error."""
-    with both.chains() as chains:
-        seen = np.array([each for shown in alone(_thinned(scenery)) for each in _looked(chains, shown)])
-    right = seen[:, 1:] == seen[:, :1]
-
-    def mean(chosen: NDArray[np.intp]) -> tuple[float, float]:
-        old, new = right[chosen].mean(axis=0)
-        return float(old), float(new)
-
-    return paired("scenes", "accuracy", mean, len(right))
-
-
-def _looked(chains: Sequence[Playing], shown: Shown) -> list[tuple[int, int, int]]:
-    """(label, old answer, new answer) of each face of a scene."""
-    kept = replace(shown, frames=list(shown.frames))
-    old, new = (look(kept, chain, device) for chain, device in chains)
-    return [(first.label, first.answered, second.answered) for first, second in zip(old, new, strict=True)]
-
-
-def _thinned(scenery: Scenery) -> Scenery:
-    most = MOST_IN_SCENES // len(scenery.labels)
-    stills = [
-        [of[i] for i in np.linspace(0, len(of) - 1, min(most, len(of))).astype(int)] for of in scenery.stills
-    ]
-    return replace(scenery, stills=stills)
-
-
-def in_sequences(both: Both, scenery: Scenery, part: str, count: int) -> Row:
-    """Frame F1 of the decisions on sequences, each at three noise levels."""
-    with both.chains() as chains:
-        values = np.array(
-            [
-                [_frame_f1(*playing, scenery, scenario) for playing in chains]
-                for scenario in plan_scenarios(scenery, SEEDS[part], count, SECONDS)
-            ]
-        )
-
-    def mean(chosen: NDArray[np.intp]) -> tuple[float, float]:
-        old, new = np.nanmean(values[chosen], axis=0)
-        return float(old), float(new)
-
-    return paired("sequences", "frame F1", mean, len(values))
-
-
-def _frame_f1(chain: Chain, device: Device, scenery: Scenery, scenario: Scenario) -> float:
-    """Of one scenario, over all noise levels."""
-    tally = Tally(scenery.labels)
-    for noise in LEVELS:
-        frames = render(scenario, scenery, noise)
-        record = recorded(scenario.name, noise.name, frames, chain.detector, chain.classifier)
-        tally.add(record, ours(record, device.sights(record)))
-    return tally.figures().frame_f1

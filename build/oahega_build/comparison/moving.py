@@ -1,0 +1,96 @@
+"""Faces in scenes and in sequences, on which two bundles are compared through the whole chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oahega_build.comparison.paired import Row, paired
+from oahega_build.comparison.sets import Both
+from oahega_build.scenes.chain import Chain, bundle_chain, device_of, device_settings
+from oahega_build.scenes.evaluate_scenes import Shown, alone, look
+from oahega_build.scenes.render import render
+from oahega_build.scenes.sequences import LEVELS, SEEDS, Scenario, Scenery, plan_scenarios
+from oahega_build.scenes.video_methods import Device, ours
+from oahega_build.scenes.video_metrics import Tally
+from oahega_build.scenes.video_records import recorded
+
+MOST_IN_SCENES = 400
+"""Faces; more are thinned evenly. Each is drawn in six frames."""
+SECONDS = 20.0
+"""Of a sequence."""
+VALID = "valid"
+
+Playing = tuple[Chain, Device]
+"""A bundle's models and what decides over them."""
+
+
+@contextmanager
+def _playing(both: Both) -> Iterator[Sequence[Playing]]:
+    """The chains of both, open, each with the device of its own suggestions."""
+    with ExitStack() as stack:
+        folders = [one.bundle.path for one in both.each]
+        chains = [stack.enter_context(bundle_chain(folder)) for folder in folders]
+        yield [
+            (chain, device_of(device_settings(folder, ()), chain))
+            for folder, chain in zip(folders, chains, strict=True)
+        ]
+
+
+def in_scenes(both: Both, scenery: Scenery) -> Row:
+    """Accuracy on faces in scenes, through detector, tracker and crop; a missed face is an error."""
+    with _playing(both) as chains:
+        seen = np.array([each for shown in alone(_thinned(scenery)) for each in _looked(chains, shown)])
+    right = seen[:, 1:] == seen[:, :1]
+
+    def mean(chosen: NDArray[np.intp]) -> tuple[float, float]:
+        old, new = right[chosen].mean(axis=0)
+        return float(old), float(new)
+
+    return paired("scenes", "accuracy", mean, len(right))
+
+
+def _looked(chains: Sequence[Playing], shown: Shown) -> list[tuple[int, int, int]]:
+    """(label, old answer, new answer) of each face of a scene."""
+    kept = replace(shown, frames=list(shown.frames))
+    old, new = (look(kept, chain, device) for chain, device in chains)
+    return [(first.label, first.answered, second.answered) for first, second in zip(old, new, strict=True)]
+
+
+def _thinned(scenery: Scenery) -> Scenery:
+    most = MOST_IN_SCENES // len(scenery.labels)
+    stills = [
+        [of[i] for i in np.linspace(0, len(of) - 1, min(most, len(of))).astype(int)] for of in scenery.stills
+    ]
+    return replace(scenery, stills=stills)
+
+
+def in_sequences(both: Both, scenery: Scenery, part: str, count: int) -> Row:
+    """Frame F1 of the decisions on sequences, each at three noise levels."""
+    with _playing(both) as chains:
+        values = np.array(
+            [
+                [_frame_f1(*playing, scenery, scenario) for playing in chains]
+                for scenario in plan_scenarios(scenery, SEEDS.get(part, SEEDS[VALID]), count, SECONDS)
+            ]
+        )
+
+    def mean(chosen: NDArray[np.intp]) -> tuple[float, float]:
+        old, new = np.nanmean(values[chosen], axis=0)
+        return float(old), float(new)
+
+    return paired("sequences", "frame F1", mean, len(values))
+
+
+def _frame_f1(chain: Chain, device: Device, scenery: Scenery, scenario: Scenario) -> float:
+    """Of one scenario, over all noise levels."""
+    tally = Tally(scenery.labels)
+    for noise in LEVELS:
+        frames = render(scenario, scenery, noise)
+        record = recorded(scenario.name, noise.name, frames, chain.detector, chain.classifier)
+        tally.add(record, ours(record, device.sights(record)))
+    return tally.figures().frame_f1
