@@ -26,6 +26,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: item.get_closest_marker("training") is None)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is imported by now stays: the collections after each module need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests of real data skip without it, but not where it was promised (`.ci/run`)."""
     if item.get_closest_marker("shared") is None or SHARED.is_dir():

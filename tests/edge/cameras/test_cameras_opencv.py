@@ -167,6 +167,7 @@ def held() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
 def test_a_camera_of_one_picture_in_three_seconds_is_read(kind):
     with kind(scene, fps=0.33) as device, open_camera(device.url, stall_s=20) as camera:

@@ -122,6 +122,7 @@ def frames(path: Path, most: int) -> list[Frame]:
     return found
 
 
+@pytest.mark.lengthy
 @pytest.mark.shared
 @pytest.mark.parametrize("most", [25, pytest.param(2_000, marks=pytest.mark.long)])
 def test_no_face_found_without_the_gate_is_lost_with_it(shared: Path, most: int) -> None:

@@ -20,6 +20,7 @@ def test_after_each_restart_of_the_broker_all_is_said_again_and_commands_are_ans
     assert len(told) == 3
 
 
+@pytest.mark.lengthy
 def test_an_outage_with_a_killed_daemon_in_its_middle_loses_nothing_accepted(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:

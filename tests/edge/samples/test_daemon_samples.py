@@ -167,6 +167,7 @@ def test_what_lies_on_the_device_is_forgotten_by_one_verb(device: Device) -> Non
     assert device.asked("samples")["samples"] == 0
 
 
+@pytest.mark.lengthy
 def test_the_verbs_of_the_documents_work(device: Device) -> None:
     page = (Path(__file__).resolve().parents[3] / "docs/learning.md").read_text(encoding="utf-8")
     verbs = re.findall(r"^oahega-edge (samples.*)$", page, re.MULTILINE)

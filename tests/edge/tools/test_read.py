@@ -123,6 +123,7 @@ def test_a_name_that_is_not_utf_8_is_printed_with_escapes(picture: Path, tmp_pat
     assert json.loads(done.stdout)["picture"].endswith("caf\\udce9.png")
 
 
+@pytest.mark.lengthy
 def test_replay_of_unrelated_pictures_names_read(picture: Path, tmp_path: Path) -> None:
     for name in ("anna.png", "bela.png"):
         shutil.copy(picture, tmp_path / name)

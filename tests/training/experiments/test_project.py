@@ -82,6 +82,7 @@ def test_a_sprite_of_many_pictures_stays_below_what_browsers_load() -> None:
         assert side <= stage.LARGEST_SPRITE
 
 
+@pytest.mark.lengthy
 @pytest.mark.training
 @pytest.mark.shared
 def test_the_imagenet_backbone_finds_a_face_put_into_another_class(tmp_path: Path) -> None:

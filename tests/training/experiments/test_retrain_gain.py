@@ -34,6 +34,7 @@ def faces(count: int, habit: bool) -> Faces:
     return Faces(plain, truth, plain + 4 * np.eye(FEATURES)[-1], told)
 
 
+@pytest.mark.lengthy
 def test_a_site_with_a_habit_gains_and_home_hardly_loses() -> None:
     row = summed(60, list(draws(known(), faces(600, habit=True), None, 120, 2)))
 
@@ -43,6 +44,7 @@ def test_a_site_with_a_habit_gains_and_home_hardly_loses() -> None:
     assert "accepted 2 of 2, shuffled 0" in str(row)
 
 
+@pytest.mark.lengthy
 def test_where_there_is_nothing_to_learn_nothing_is_accepted() -> None:
     row = summed(60, list(draws(known(), faces(400, habit=False), faces(300, habit=False), 60, 2)))
 

@@ -214,6 +214,7 @@ def test_a_file_without_times_is_refused(tmp_path: Path) -> None:
         device_times.read_times([file])
 
 
+@pytest.mark.lengthy
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian's package chromium)")
 def test_nothing_is_wider_than_the_screen(page: Path, tmp_path: Path) -> None:
     widths = (360, 768, 1280)
