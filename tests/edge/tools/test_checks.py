@@ -170,16 +170,26 @@ def daemon(home: dict[str, str], tmp_path: Path, bundle: Path, clip: Path) -> It
 
 
 def test_status_is_lines_for_people_and_json_for_programs(home: dict[str, str], daemon: list[str]) -> None:
-    shown = on_a_terminal(home, "status").splitlines()
-    piped = subprocess.run(
-        [sys.executable, "-m", "oahega_edge", "status"], env=home, capture_output=True, text=True
-    )
-    asked = on_a_terminal(home, "status", "--json")
+    def answered(*words: str, terminal: bool = True) -> str:
+        """A daemon on a busy machine may be asked again."""
+        command = [sys.executable, "-m", "oahega_edge", "status", *words]
+        for _ in range(5):
+            if terminal:
+                said = on_a_terminal(home, "status", *words)
+            else:
+                said = subprocess.run(command, env=home, capture_output=True, text=True).stdout
+            if said:
+                return said
+        raise AssertionError("the daemon never answered")
+
+    shown = answered().splitlines()
+    piped = answered(terminal=False)
+    asked = answered("--json")
 
     assert len(shown) <= 10
     assert shown[0].startswith("device    kiosk (development)")
-    assert len(piped.stdout.splitlines()) == 1
-    assert json.loads(piped.stdout)["health"]["camera"]["state"] == "live"
+    assert len(piped.splitlines()) == 1
+    assert json.loads(piped)["health"]["camera"]["state"] == "live"
     assert json.loads(asked)["state"]["device"] == "kiosk"
 
 
