@@ -238,8 +238,9 @@ class Connection:
         log.info("MQTT: connected to %s (version %s).", self._options.address, attempt.protocol)
         self._problem = None
         self._receiver.subscribed(attempt.refused_subscriptions)
-        self._receiver.up(attempt.protocol, note)
+        # Before the receiver publishes what it keeps: what it is told meanwhile would go with neither.
         self._ready = True
+        self._receiver.up(attempt.protocol, note)
 
     def _log_problem(self, ending: Ending) -> None:
         """Log each new reason once."""

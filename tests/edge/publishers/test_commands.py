@@ -447,3 +447,18 @@ def test_ten_thousand_malformed_commands_change_nothing_and_leave_memory_flat(mo
     process.terminate()
     process.wait(PATIENCE)
     process.stdout.close()
+
+
+def test_an_info_that_is_told_while_the_connection_comes_up_arrives(
+    mosquitto: Mosquitto, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_all = MqttPublisher._publish_all
+
+    def interrupted(self: MqttPublisher) -> None:
+        publish_all(self)
+        self.info(info())
+
+    monkeypatch.setattr(MqttPublisher, "_publish_all", interrupted)
+
+    with MqttPublisher(options(mosquitto.port), pauses=QUICK):
+        wait_until(lambda: ear.on("/info"))
