@@ -52,9 +52,8 @@ EXCEPTIONS = {
     "oahega_build.experiments.study._is_zombie": KERNEL,
     "oahega_build.runs.reading.open_arrays": "given what the one reader opened",
     "oahega_build.samples.book.Book.add": "opened to write a new file",
-    "oahega_build.samples.keys.make_key": "opened to write a new file",
+    "oahega_build.runs.private_keys.write_new_key": "opened to write a new file",
     "oahega_build.samples.review._file": OURS,
-    "oahega_build.whole.signing.make_key": "opened to write a new file",
 }
 """Function, class or module -> why it may open by itself."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from oahega_build.errors import BuildError
+from oahega_build.runs.private_keys import write_new_key
 from oahega_edge.files import read_file
 from oahega_edge.samples.keys import PRIVATE, PUBLIC, key_text, read_key
 
@@ -21,12 +21,7 @@ def make_key(private: Path) -> str:
     BuildError where the file exists: what was sealed for a lost key is lost.
     """
     key = X25519PrivateKey.generate()
-    try:
-        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise BuildError(f"the key {private} cannot be written: {error.strerror}; name a new file") from error
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key_text(PRIVATE, key.private_bytes_raw()) + "\n")
+    write_new_key(private, key_text(PRIVATE, key.private_bytes_raw()))
     return public_text(key)
 
 

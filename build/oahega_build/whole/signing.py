@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from oahega_build.errors import BuildError
+from oahega_build.runs.private_keys import write_new_key
 from oahega_edge.bundles.load import LARGEST_SUMS, SIGNATURE, SUMS, load_bundle
 from oahega_edge.bundles.signature import KEY_BYTES
 from oahega_edge.files import read_file
@@ -23,12 +23,7 @@ def make_key(private: Path) -> str:
     Raises BuildError where the file exists: a lost key cannot be made again.
     """
     key = Ed25519PrivateKey.generate()
-    try:
-        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise BuildError(f"the key {private} cannot be written: {error.strerror}; name a new file") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(key.private_bytes_raw()) + b"\n")
+    write_new_key(private, base64.b64encode(key.private_bytes_raw()).decode())
     return _public(key)
 
 
