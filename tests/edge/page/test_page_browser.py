@@ -10,10 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from edge.mqtt_samples import info
-from node_packages import browser
 from page.served import Served, served
 from waiting import PATIENCE, wait_until
 
@@ -21,14 +20,6 @@ pytestmark = pytest.mark.lengthy
 
 MS = PATIENCE * 1000
 LANGUAGES = {"en": ("happy", "nobody"), "de": ("fröhlich", "niemand"), "uk": ("радість", "нікого")}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=browser(), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from edge.mqtt_samples import info
-from node_packages import browser
 from page.served import Served, served
 from waiting import PATIENCE, wait_until
 
@@ -28,14 +27,6 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "samples-withdraw": {"done": True},
 }
 THANKS = {"en": "Thank you", "de": "Danke", "uk": "Дякуємо"}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=browser(), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
