@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import socket
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -211,7 +211,7 @@ class ShortLived:
     """Accepts every MQTT 5 connection and closes it a moment later."""
 
     def __init__(self) -> None:
-        self.accepted: list[float] = []
+        self.accepted = 0
         self._listener = socket.create_server((HOST, 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -224,7 +224,7 @@ class ShortLived:
                 return
             with client:
                 client.recv(4096)
-                self.accepted.append(time.monotonic())
+                self.accepted += 1
                 client.sendall(bytes([0x20, 3, 0, 0, 0]))
                 time.sleep(0.05)
 
@@ -247,20 +247,32 @@ class Deaf:
     def received(self, message: object) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded(ReconnectPauses):
+    """Remembers after how many failures it was asked, and hardly pauses."""
+
+    asked: list[int] = field(default_factory=list)
+
+    def after(self, failures: int) -> float:
+        self.asked.append(failures)
+        return 0.01
+
+
 def test_a_connection_that_ends_at_once_is_tried_again_with_growing_pauses() -> None:
     broker = ShortLived()
     chosen = BrokerOptions(host=HOST, port=broker.port, client_id=DEVICE)
     will = Outgoing(topic="a", payload="b")
-    pauses = ReconnectPauses(first_s=0.1, random=lambda: 1.0)
+    pauses = Recorded(settled_s=600)
     connection = Connection(chosen, Session(will=will), Deaf(), (), pauses)
 
     connection.start()
     try:
-        # The first connection is the probe, so the pauses begin after the second.
-        wait_until(lambda: len(broker.accepted) >= 6)
+        wait_until(lambda: len(pauses.asked) >= 5)
     finally:
         connection.stop(None)
         broker.close()
 
-    gaps = [after - before for before, after in itertools.pairwise(broker.accepted[1:])]
-    assert all(later > 1.5 * earlier for earlier, later in itertools.pairwise(gaps))
+    assert pauses.asked[:5] == [1, 2, 3, 4, 5]
+    assert broker.accepted >= 5
+    longest = ReconnectPauses(random=lambda: 1.0)
+    assert [longest.after(failures) for failures in pauses.asked[:5]] == [1, 2, 4, 8, 16]
