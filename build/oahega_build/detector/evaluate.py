@@ -28,7 +28,7 @@ from oahega_build.runs.artifacts import open_run
 from oahega_build.runs.entries import ENTRY, write_on_card
 from oahega_build.runs.progress import track
 from oahega_build.runs.reading import LARGEST_DOCUMENT
-from oahega_edge.chain.detection import PERSON, Detection
+from oahega_edge.chain.detection import COVERED_FACE, PERSON, Detection
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.manifest import DetectorEntry
@@ -195,7 +195,7 @@ def label_figures(
 ) -> dict[str, Any]:
     """Per label: average precision, and what the suggested score gives, over all sets and set by set."""
     figures: dict[str, Any] = {}
-    for label in entry.labels:
+    for label in boxed_labels(entry):
         score = entry.suggested.score[label]
         matches = matches_of(label, found, pictures)
         strict = matches_of(label, found, pictures, use_ignore=False)
@@ -218,6 +218,11 @@ def label_figures(
             "by_set": by_set(label, score, found, pictures),
         }
     return figures
+
+
+def boxed_labels(entry: DetectorEntry) -> list[str]:
+    """The labels that boxes in pictures have; no picture says which of its faces are covered."""
+    return [label for label in entry.labels if label != COVERED_FACE]
 
 
 def by_size(matches: Matches) -> dict[str, dict[str, float]]:
@@ -290,8 +295,9 @@ def write_curves(
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(entry.labels), figsize=(6 * len(entry.labels), 5), squeeze=False)
-    for axis, label in zip(axes[0], entry.labels, strict=True):
+    labels = boxed_labels(entry)
+    figure, axes = pyplot.subplots(1, len(labels), figsize=(6 * len(labels), 5), squeeze=False)
+    for axis, label in zip(axes[0], labels, strict=True):
         for name in (mine, faces if label == "face" else persons):
             matches = matches_of(label, [of[name] for of in found], pictures)
             precision, recall = matches.curve()

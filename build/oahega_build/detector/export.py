@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from oahega_build.detector.checkpoint import fill_averaged, read_decoder
 from oahega_build.detector.examples.inputs import Scene, scene_of
 from oahega_build.detector.recipe import OUTPUTS, PIXEL_OFFSET, PIXEL_SCALE, DetectorRecipe, network_input
-from oahega_build.detector.scores import choose_scores, float_outputs, found_in_empty_views, int8_outputs
+from oahega_build.detector.scores import (
+    choose_scores,
+    float_outputs,
+    found_in_empty_views,
+    held_covered,
+    int8_outputs,
+)
 from oahega_build.errors import RecipeError
 from oahega_build.models.exported import golden, input_tensor, output_tensors
 from oahega_build.models.postprocess import with_post_processing
@@ -25,6 +31,7 @@ from oahega_build.pictures.packed import records_in
 from oahega_build.pictures.record import Record
 from oahega_build.runs.artifacts import UNFINISHED, commit, now, write_bytes, write_json
 from oahega_build.runs.reading import open_arrays
+from oahega_edge.chain.detection import COVERED_FACE
 from oahega_edge.chain.preprocess import fit_picture
 from oahega_edge.manifest import (
     DetectorEntry,
@@ -59,9 +66,14 @@ def export(
     data = to_int8(model, pictures, network_input(recipe.net))
     entry = describe(data, recipe, decoder, card(recipe, recipe_name, {"steps": step}))
     empty = found_in_empty_views(recipe, entry, data, held)
-    figures, suggested = choose_scores(recipe, entry, int8_outputs(data, entry, held), held, empty)
+    labels = [label for label in recipe.labels if label != COVERED_FACE]
+    figures, scores = choose_scores(recipe, entry, int8_outputs(data, entry, held), held, empty, labels)
     plain = float_entry(recipe, decoder, model)
-    float_figures, _ = choose_scores(recipe, plain, float_outputs(model, plain, held), held)
+    float_figures, _ = choose_scores(recipe, plain, float_outputs(model, plain, held), held, (), labels)
+    if covered := held_covered(recipe, held):
+        found = int8_outputs(data, entry, covered)
+        of_covered, score = choose_scores(recipe, entry, found, covered, (), [COVERED_FACE])
+        figures, scores = figures | of_covered, scores | score
     metrics = {
         "steps": step,
         "bytes": len(data),
@@ -70,7 +82,7 @@ def export(
     }
     entry = entry.model_copy(
         update={
-            "suggested": suggested,
+            "suggested": SuggestedDetection(score=scores, nms_iou=recipe.nms_iou),
             "card": card(recipe, recipe_name, {"steps": step, "bytes": len(data), **_flat("held", figures)}),
         }
     )

@@ -34,6 +34,9 @@ class DetectorRecipe:
     )
     start: str = ""
     """Quantized MobileNetV1 below the data folder from whose weights to start; empty: random weights."""
+    exported: str = ""
+    """An exported detector of ours, below the data folder, from whose layers of the same name and shape to
+    start; what it lacks starts from random weights."""
     earlier: Path | None = None
     """Folder of a finished run of the same network from whose anchors and weights to start."""
     earlier_share: float = 0.0

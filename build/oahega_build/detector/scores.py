@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.detector.examples.composing import composer_of
-from oahega_build.detector.examples.inputs import scene_of
+from oahega_build.detector.examples.inputs import covered_records, scene_of
 from oahega_build.detector.metrics import matches_of
 from oahega_build.detector.recipe import OUTPUTS, PIXEL_OFFSET, PIXEL_SCALE, DetectorRecipe
 from oahega_build.errors import DataError
@@ -19,7 +19,7 @@ from oahega_build.models.exported import Exported
 from oahega_build.pictures.record import Record
 from oahega_edge.chain.detection import FACE, PERSON, Decoder, Detection, boost_faces_on_shoulders
 from oahega_edge.chain.preprocess import Quantizer, fit_picture
-from oahega_edge.manifest import DetectorEntry, SuggestedDetection
+from oahega_edge.manifest import DetectorEntry
 
 VIEWS_SEED = 1
 """Seed of the varied views without people, the same for every detector."""
@@ -28,14 +28,24 @@ Answers = Iterator[tuple[dict[str, NDArray[Any]], Any]]
 """Outputs by role, and the placement of the picture on the input, for each picture."""
 
 
+COVERS_SEED = 1
+"""Seed of the covers on held-out faces, the same for every detector."""
+
+
+def held_covered(recipe: DetectorRecipe, held: Sequence[Record]) -> list[Record]:
+    """Held-out pictures with covers drawn over their faces, for the score of covered faces."""
+    return covered_records(held, recipe.labels, recipe.longest, COVERS_SEED)
+
+
 def choose_scores(
     recipe: DetectorRecipe,
     entry: DetectorEntry,
     answers: Answers,
     records: Sequence[Record],
     empty: Sequence[Sequence[Detection]] = (),
-) -> tuple[dict[str, dict[str, float]], SuggestedDetection]:
-    """Compute the figures per label on the records, and the lowest scores that the recipe allows.
+    labels: Sequence[str] = (FACE, PERSON),
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """Compute the figures of `labels` on the records, and the lowest scores that the recipe allows.
 
     `empty`: the result of `found_in_empty_views`; empty if it does not matter.
     """
@@ -45,7 +55,7 @@ def choose_scores(
     found = [decode(answer, placement) for answer, placement in answers]
     figures: dict[str, dict[str, float]] = {}
     scores: dict[str, float] = {}
-    for label in sorted(entry.labels, key=lambda label: label == FACE):
+    for label in sorted(labels, key=lambda label: label == FACE):
         if label == FACE and PERSON in scores:  # where a head is, is known now
             found = [boost_faces_on_shoulders(of, scores[PERSON]) for of in found]
             empty = [boost_faces_on_shoulders(of, scores[PERSON]) for of in empty]
@@ -63,8 +73,7 @@ def choose_scores(
             "recall": round(chosen.recall, 4),
             "recall_at_0.1_false_alarms": round(matches.recall_at_false_alarms(0.1), 4),
         }
-    scores = {label: scores[label] for label in entry.labels}
-    return figures, SuggestedDetection(score=scores, nms_iou=recipe.nms_iou)
+    return figures, scores
 
 
 def found_in_empty_views(

@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from oahega_build.detector.checkpoint import fill_averaged, read_decoder
 from oahega_build.detector.examples.composing import composer_of, paster_of
@@ -176,14 +177,26 @@ def _begin(net: keras.Model, recipe: DetectorRecipe, data: Path, composer: Compo
     if recipe.earlier is not None:
         fill_averaged(net, recipe.earlier / "weights.npz")
         say(f"starting from the weights of {recipe.earlier}")
+    elif recipe.exported:
+        from oahega_build.models.warmstart import settle_norms, start_from_detector  # TFLite's
+
+        filled = start_from_detector(net, data / recipe.exported)
+        norms = {layer.name for layer in net.layers if layer.name.endswith("_norm")}
+        settle_norms(net, [name for name in filled if f"{name}_norm" in norms], _first(composer))
+        say(f"{len(filled)} layers start from {recipe.exported}")
     elif recipe.start:
         from oahega_build.models.warmstart import settle_norms, warm_start  # TFLite's
 
         filled = warm_start(net, recipe.net.trunk, data / recipe.start)
         if recipe.net.trunk.batch_norm:
-            examples = np.stack([composer.example(number).pixels for number in range(SETTLING)])
-            settle_norms(net, filled, examples.astype(np.float32) * PIXEL_SCALE + PIXEL_OFFSET)
+            settle_norms(net, filled, _first(composer))
         say(f"{len(filled)} layers start from {recipe.start}")
+
+
+def _first(composer: Composer) -> NDArray[np.float32]:
+    """The first examples, as the network sees them."""
+    examples = np.stack([composer.example(number).pixels for number in range(SETTLING)])
+    return examples.astype(np.float32) * PIXEL_SCALE + PIXEL_OFFSET
 
 
 def _step(learner: Learner) -> int:

@@ -32,6 +32,7 @@ class Tensor:
 
     index: int
     """Its number in the interpreter."""
+    name: str
     shape: tuple[int, ...]
     dtype: str
     """numpy's name of it."""
@@ -138,6 +139,7 @@ def _tensor(index: int, tensor: Any, model: Any, content: bytes) -> Tensor:
     scales, zeros = tensor.quantization.scale, tensor.quantization.zeroPoint
     return Tensor(
         index,
+        (tensor.name or b"").decode(errors="replace"),
         _integers(tensor.shape),
         _TYPES[tensor.type],
         _integers(tensor.shapeSignature),

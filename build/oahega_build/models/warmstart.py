@@ -7,7 +7,8 @@ starts as the identity plus the bias, so that training can continue.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from oahega_build.errors import DataError, RecipeError
 from oahega_build.models.mobilenet import Trunk, convolution_names
 from oahega_build.models.operators import read_operators
+
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,37 @@ def start_from_exported(model: keras.Model, trunk: Trunk, path: Path) -> None:
     last = [operator for operator in read_operators(path) if operator.name == "CONV_2D"][-1]
     _, kernel, bias = last.inputs
     present["last"].set_weights([kernel.value().transpose(1, 2, 3, 0), bias.value()])
+
+
+def start_from_detector(model: keras.Model, path: Path) -> list[str]:
+    """Fill a detector's convolutions from an exported detector, and return the names of those filled.
+
+    A layer is found by its name, which the converter keeps in the name of its kernel. Layers that the file
+    lacks or has in another shape are left as they are. Raises DataError where nothing fits.
+    """
+    present = {layer.name: layer for layer in model.layers}
+    filled = []
+    for operator in read_operators(path):
+        if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            continue
+        _, kernel, bias = operator.inputs
+        name = _layer_of(kernel.name, present)
+        convolution = Convolution(kernel.value().transpose(1, 2, 3, 0), bias.value())
+        if name is not None and convolution.kernel.shape == tuple(present[name].weights[0].shape):
+            _fill(present, name, convolution, path)
+            filled.append(name)
+    if not filled:
+        raise DataError(
+            f"{path} has no layer of this detector; give a detector.tflite that this product made"
+        )
+    return filled
+
+
+def _layer_of(tensor: str, present: Mapping[str, Any]) -> str | None:
+    """The convolution that a kernel such as `ssd_1/block1_depthwise_1/depthwise` belongs to."""
+    parts = [part.removesuffix("_1").removesuffix("_norm") for part in re.split("[/;]", tensor)]
+    found = [part for part in parts if isinstance(present.get(part), CONVOLUTIONS)]
+    return found[0] if found else None
 
 
 def _fill(present: dict[str, Any], name: str, convolution: Convolution, path: Path) -> None:

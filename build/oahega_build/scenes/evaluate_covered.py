@@ -7,17 +7,21 @@ expression is read from, so few answers above the threshold are wanted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from oahega_build.detector.kinds import KINDS, MASKED, Boxed, Face, read_boxed, share_found
+from oahega_build.detector.kinds import KINDS, MASKED, SAME, Boxed, Face, read_boxed, share_found
 from oahega_build.emotion.evaluate import load_emotion
 from oahega_build.runs.artifacts import open_run
 from oahega_build.runs.entries import COVERED, ENTRY, write_on_card
-from oahega_edge.bundles.load import load_bundle
+from oahega_edge.bundles.load import Bundle, load_bundle
 from oahega_edge.chain.classifier import Classifier, EmotionClassifier
+from oahega_edge.chain.detection import Detection
+from oahega_edge.chain.detector import Detector
+from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.preprocess import fit_picture
 from oahega_edge.manifest import DetectorEntry
 from oahega_edge.runtimes import open_model
@@ -52,7 +56,8 @@ def evaluate(source: Path, boxed: Path, detector: Path, artifacts: Path, run: st
         try:
             classifier = EmotionClassifier(entry, network)
             threshold = entry.suggested.threshold
-            figures = answered(read_boxed(boxed), classifier, threshold, loaded.manifest.detector)
+            with closing(Finder(loaded)) as finder:
+                figures = answered(read_boxed(boxed), classifier, threshold, finder.entry, finder.find)
         finally:
             network.close()
         figures = {"threshold": threshold, **figures}
@@ -81,25 +86,50 @@ def _listed(share: Mapping[str, Any]) -> str:
 def as_text(figures: Mapping[str, Any]) -> str:
     """A line for each kind that has faces."""
     return "\n".join(
-        f"{kind}: {told(figures[kind])} answered above {figures['threshold']}; {_listed(figures[kind])}"
+        f"{kind}: {told(figures[kind])} answered above {figures['threshold']}; "
+        f"{figures[kind]['seen as covered']} seen as covered; {_listed(figures[kind])}"
         for kind in KINDS
         if figures[kind]["faces"]
     )
 
 
+class Finder:
+    """A bundle's detector as a device uses it."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.entry = bundle.manifest.detector
+        self._model = open_model(bundle.file(self.entry.cpu), self.entry.outputs, self.entry.input)
+        self.find = Detector(self.entry, self._model, self.entry.suggested.score).find
+
+    def close(self) -> None:
+        """Close the model."""
+        self._model.close()
+
+
 def answered(
-    pictures: Sequence[Boxed], classifier: Classifier, threshold: float, detector: DetectorEntry
+    pictures: Sequence[Boxed],
+    classifier: Classifier,
+    threshold: float,
+    detector: DetectorEntry,
+    find: Callable[[Pixels], Sequence[Detection]],
 ) -> dict[str, Any]:
-    """Of each kind: faces, the share with a probability of at least `threshold`, and their labels."""
+    """Of each kind: faces, the share that is answered, the share seen as covered, and the labels answered.
+
+    Answered is a face with a probability of at least `threshold`, unless `find` sees that it is covered.
+    """
     faces: dict[str, list[Face]] = {kind: [] for kind in KINDS}
+    covered: dict[str, int] = dict.fromkeys(KINDS, 0)
     labels: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     for number, picture in enumerate(pictures):
         scale = fit_picture(picture.pixels, detector.input, detector.resize)[1].height * detector.input.height
+        covers = [found.box for found in find(picture.pixels) if found.covered]
         for kind, box in picture.faces:
             if box.height * scale < LEAST_HEIGHT:
                 continue
             shares = classifier(picture.pixels, box)
-            sure = bool(shares.max() >= threshold)
+            is_covered = any(box.iou(cover) >= SAME for cover in covers)
+            covered[kind] += is_covered
+            sure = bool(shares.max() >= threshold) and not is_covered
             faces[kind].append(Face(number, kind, box.height * scale, sure))
             if sure:
                 labels[kind][classifier.labels[int(shares.argmax())]] += 1
@@ -108,6 +138,7 @@ def answered(
             "faces": len(of),
             "answered": share_found(of)["recall"],
             "interval": share_found(of)["interval"],
+            "seen as covered": round(covered[kind] / len(of), 4) if of else None,
             "labels": dict(labels[kind]),
         }
         for kind, of in faces.items()

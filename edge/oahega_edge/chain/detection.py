@@ -15,6 +15,8 @@ from oahega_edge.chain.preprocess import Placement
 from oahega_edge.manifest import DetectorEntry, InputTensor, OutputTensor, SsdDecoder, output_of
 
 FACE, PERSON = "face", "person"
+COVERED_FACE = "covered_face"
+"""What some detectors answer beside `FACE` where something hides the mouth."""
 MOST_CANDIDATES = 200
 """Boxes per label that enter the suppression; more faces than any camera view shows."""
 
@@ -26,6 +28,8 @@ class Detection:
     label: str
     box: Box
     score: float
+    covered: bool = False
+    """Of a face: something hides its mouth, so that its expression cannot be read."""
 
 
 def anchor_boxes(input_: InputTensor, decoder: SsdDecoder) -> NDArray[np.float64]:
@@ -99,6 +103,20 @@ def without_nested(detections: Sequence[Detection]) -> list[Detection]:
         if all(_shared_of_smaller(detection.box, other.box) < NESTED for other in kept):
             kept.append(detection)
     return [detection for detection in detections if detection in kept]
+
+
+SAME_FACE = 0.5
+"""IoU from which a face and a covered face are one."""
+
+
+def with_covers(detections: Sequence[Detection]) -> list[Detection]:
+    """The detections with `covered` set; covered faces are not detections of their own."""
+    covers = [d.box for d in detections if d.label == COVERED_FACE]
+    return [
+        replace(d, covered=d.label == FACE and any(d.box.iou(box) >= SAME_FACE for box in covers))
+        for d in detections
+        if d.label != COVERED_FACE
+    ]
 
 
 HEAD_ODDS = 1.3

@@ -7,7 +7,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from oahega_edge.chain.detection import Decoder, Detection, boost_faces_on_shoulders
+from oahega_edge.chain.detection import (
+    COVERED_FACE,
+    Decoder,
+    Detection,
+    boost_faces_on_shoulders,
+    with_covers,
+)
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.preprocess import Placement, Quantizer, fit_picture
 from oahega_edge.manifest import DetectorEntry
@@ -28,13 +34,17 @@ class Detector:
         person_score: float = 0.0,
         watch: Stopwatch | None = None,
     ) -> None:
-        """`scores`: least score per label, 0..1; `nms_iou`: overlap above which two boxes are one, by default
-        as the entry suggests; `person_score`: least score of a person who supports a face.
+        """`scores`: least score of faces and of persons, 0..1; covered faces have the one that the entry
+        suggests. `nms_iou`: overlap above which two boxes are one, by default as the entry suggests;
+        `person_score`: least score of a person who supports a face.
         """
         self._input, self._resize = entry.input, entry.resize
         self._model = model
         self._quantize = Quantizer(entry.input)
-        self._decoder = Decoder(entry, scores, entry.suggested.nms_iou if nms_iou is None else nms_iou)
+        suggested = entry.suggested
+        covered = {label: score for label, score in suggested.score.items() if label == COVERED_FACE}
+        overlap = suggested.nms_iou if nms_iou is None else nms_iou
+        self._decoder = Decoder(entry, {**scores, **covered}, overlap)
         self._person_score = person_score
         self._watch = watch or Stopwatch()
 
@@ -57,4 +67,5 @@ class Detector:
     def decode(self, outputs: Mapping[str, NDArray[Any]], placement: Placement) -> list[Detection]:
         """What `run` gave, as detections."""
         with self._watch.stage("decode"):
-            return boost_faces_on_shoulders(self._decoder(outputs, placement), self._person_score)
+            found = with_covers(self._decoder(outputs, placement))
+            return boost_faces_on_shoulders(found, self._person_score)

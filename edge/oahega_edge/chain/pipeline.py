@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from oahega_edge.chain.classifier import Classifier
 from oahega_edge.chain.decider import Decider, Measure, TrackedFace
-from oahega_edge.chain.detection import FACE, PERSON, Detection
+from oahega_edge.chain.detection import FACE, PERSON, SAME_FACE, Detection
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.motion import Gate, OpenGate
@@ -104,6 +104,8 @@ class Pipeline:
     _unlooked: int | None = None
     """Frames since the detector's last look; None before the first."""
     _people: int = 0
+    _covered: tuple[Box, ...] = ()
+    """Faces that were covered when the detector looked last."""
 
     def process(self, frame: Frame) -> Step:
         """Everything that this frame brings and that may leave the chain."""
@@ -164,6 +166,7 @@ class Pipeline:
         found = [d for d in self.detector(frame) if not self._is_masked(d.box)]
         self._unlooked = 0
         self._people = sum(d.label == PERSON for d in found)
+        self._covered = tuple(d.box for d in found if d.covered)
         return [d for d in found if d.label == FACE]
 
     def _is_masked(self, box: Box) -> bool:
@@ -171,8 +174,10 @@ class Pipeline:
         return any(m.left <= x < m.right and m.top <= y < m.bottom for m in self.face_rules.masks)
 
     def _read(self, box: Box, frame: Frame) -> NDArray[np.float64] | None:
-        """Classify one face, if it is large enough and inside the picture."""
+        """Classify one face, if it is large enough, inside the picture and not covered."""
         if box.height * frame.height < self.face_rules.min_height_px or box.clipped() is None:
+            return None
+        if any(box.iou(cover) >= SAME_FACE for cover in self._covered):
             return None
         return self.classifier(frame.pixels, box)
 

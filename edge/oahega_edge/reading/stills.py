@@ -95,7 +95,7 @@ class StillReader:
 
     def _face(self, number: int, detection: Detection, frame: Frame) -> TrackedFace:
         box, pipeline = detection.box, self._engine.pipeline
-        if box.height * frame.height < pipeline.face_rules.min_height_px:
+        if detection.covered or box.height * frame.height < pipeline.face_rules.min_height_px:
             return TrackedFace(number, box, detection.score, None, UNCERTAIN)
         scores = tilted(pipeline.classifier(frame.pixels, box), self._tilt)
         best = int(scores.argmax())

@@ -14,6 +14,7 @@ from oahega_edge.chain.detection import (
     decode_boxes,
     encode_boxes,
     non_maximum_suppression,
+    with_covers,
     without_nested,
 )
 from oahega_edge.chain.geometry import Box
@@ -170,3 +171,20 @@ def test_raised_scores_stay_shares_of_one_and_in_order(score: float) -> None:
     face, _ = boost_faces_on_shoulders([at_head(score), PERSON])
 
     assert score <= face.score <= 1.0
+
+
+def test_a_face_with_a_covered_face_at_its_place_is_covered() -> None:
+    covered, other = Box(0.1, 0.1, 0.3, 0.4), Box(0.6, 0.1, 0.8, 0.4)
+    shifted = Box(0.12, 0.13, 0.32, 0.42)
+    found = [
+        Detection("face", covered, 0.9),
+        Detection("face", other, 0.8),
+        Detection("person", covered, 0.7),
+        Detection("covered_face", shifted, 0.6),
+    ]
+
+    assert with_covers(found) == [
+        Detection("face", covered, 0.9, covered=True),
+        Detection("face", other, 0.8),
+        Detection("person", covered, 0.7),
+    ]

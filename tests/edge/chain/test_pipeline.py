@@ -207,3 +207,34 @@ def test_a_face_in_view_is_looked_at_when_the_source_ends() -> None:
     play(chain, 6)
 
     assert len(chain.finish().looks) == 1
+
+
+def covered(box: Box) -> Detection:
+    return Detection("face", box, 0.9, covered=True)
+
+
+def test_a_covered_face_is_followed_and_not_read() -> None:
+    mood = Mood()
+    chain = pipeline(lambda i: [covered(LEFT), face(RIGHT)], mood=mood)
+
+    frames = frames_of([np.zeros((100, 100, 3), np.uint8)] * 6)
+    last = [chain.process(frame) for frame in frames][-1]
+
+    assert sorted((f.emotion, f.average is None) for f in last.faces) == [("sad", False), ("uncertain", True)]
+
+
+def test_a_face_that_is_uncovered_is_read() -> None:
+    chain = pipeline(lambda i: [covered(LEFT) if i < 4 else face(LEFT)])
+
+    assert [d.phase for d in play(chain, 4)] == []
+    assert [(d.phase, d.emotion) for d in play(chain, 6)] == [("new", "happy")]
+
+
+def test_between_two_looks_a_covered_face_stays_covered() -> None:
+    mood = Mood()
+    chain = pipeline(lambda i: [covered(LEFT)], mood=mood)
+    chain.every = 3
+
+    play(chain, 9)
+
+    assert mood.calls == 0

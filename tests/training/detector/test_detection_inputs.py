@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
 from oahega_build.detector.examples.augmentation import Augmentation, photometric
-from oahega_build.detector.examples.inputs import Composer, Scene
+from oahega_build.detector.examples.inputs import Composer, Scene, covered_records, covered_scene
 from oahega_build.detector.examples.pasting import FacePaster, Pasting
 from oahega_build.detector.targets import IGNORED, NEGATIVE, POSITIVE, Boxes, Matcher, Matching
 from oahega_build.pictures.drawing import View, show
+from oahega_build.pictures.readers import LabelledBox
+from oahega_build.pictures.record import Record
 from oahega_edge.chain.detection import anchor_boxes, anchor_labels, decode_boxes
+from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import fit_picture
 from oahega_edge.manifest import Anchor, AnchorLevel, InputTensor, Resize, SsdDecoder
 
@@ -239,3 +243,69 @@ def test_noise_is_in_every_colour() -> None:
     noisy = photometric(grey, only_noise, np.random.default_rng(1))
 
     assert noisy.std(axis=(0, 1)).min() > 2.5
+
+
+FACE_POINTS = np.array([[70, 55], [90, 55], [80, 67], [72, 78], [88, 78]], float)
+"""Eyes, nose and corners of the mouth in the red face of `scene`."""
+WITH_COVERED = ("face", "person", "covered_face")
+
+
+def seen_scene() -> Scene:
+    """A face whose landmarks are known, and one of which they are not."""
+    plain = scene()
+    edges = np.array([[60, 40, 100, 90], [140, 40, 170, 80]], float)
+    boxes = Boxes(edges, np.array([0, 0]), np.array([False, False]))
+    return dataclasses.replace(plain, boxes=boxes, landmarks={0: FACE_POINTS})
+
+
+def test_a_face_whose_mouth_is_hidden_is_labelled_beside_its_own_box() -> None:
+    before = seen_scene()
+    scenes = [covered_scene(before, np.random.default_rng(seed), label=2) for seed in range(40)]
+
+    labels = {tuple(after.boxes.labels.tolist()) for after in scenes}
+    assert labels == {(0, 0), (0, 0, 2)}
+    for after in scenes:
+        changed = np.any(after.pixels != before.pixels, axis=2)
+        mouth = changed[76:80, 72:88].mean()
+        if 2 in after.boxes.labels:
+            assert after.boxes.edges[2].tolist() == before.boxes.edges[0].tolist()
+            assert mouth > 0.5
+        else:  # nothing at all, sunglasses or a cap
+            assert mouth < 0.5
+
+
+def test_without_a_label_for_it_a_covered_face_stays_a_face() -> None:
+    after = covered_scene(seen_scene(), np.random.default_rng(0), label=-1)
+
+    assert after.boxes.labels.tolist() == [0, 0]
+
+
+def test_a_small_covered_face_is_neither_asked_for_nor_denied() -> None:
+    how = dataclasses.replace(PLAIN, covered=1.0, smallest_covered=45.0)
+    labels = ("face", "person", "covered_face")
+    made = Composer([seen_scene()], {"drawn": 1.0}, INPUT, LETTERBOX, how, labels, seed=3)
+
+    boxes = [made.example(number).boxes for number in range(60)]
+
+    of_covered = [bool(b.ignore[b.labels == 2].all()) for b in boxes if 2 in b.labels]
+    assert of_covered
+    assert all(of_covered)
+    assert not any(b.ignore[b.labels == 0].any() for b in boxes)
+
+
+def test_held_out_pictures_are_covered_the_same_way_each_time() -> None:
+    def record(key: str, points: tuple[tuple[float, float], ...]) -> Record:
+        before = scene()
+        _, png = cv2.imencode(".png", before.pixels[..., ::-1])
+        box = LabelledBox("face", Box(0.3, 4 / 15, 0.5, 0.6), landmarks=points)
+        return Record(key, png.tobytes(), 200, 150, (box,))
+
+    records = [record("a/0", tuple(map(tuple, FACE_POINTS / [200, 150]))), record("a/1", ())]
+
+    once, again = (covered_records(records * 8, WITH_COVERED, 400, seed=5) for _ in range(2))
+
+    assert [made.key for made in once] == ["a/0"] * 8
+    assert [(m.boxes, m.encoded) for m in once] == [(m.boxes, m.encoded) for m in again]
+    assert {box.label for made in once for box in made.boxes} == {"face", "covered_face"}
+    assert once[0].boxes[0].box == records[0].boxes[0].box
+    assert covered_records(records, LABELS, 400, seed=5) == []

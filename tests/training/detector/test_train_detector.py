@@ -284,8 +284,8 @@ def test_a_score_is_raised_until_empty_views_are_silent_enough(  # type: ignore[
     _, careless = choose_scores(recipe, entry, int8_outputs(data, entry, held), held)
 
     assert len(empty) == 40
-    for label, score in chosen.score.items():
-        raised = [boost_faces_on_shoulders(view, chosen.score["person"]) for view in empty]
+    for label, score in chosen.items():
+        raised = [boost_faces_on_shoulders(view, chosen["person"]) for view in empty]
         alarms = [any(d.label == label and d.score > score + 1e-3 for d in view) for view in raised]
         margins.at_most(f"views with a false {label}", float(np.mean(alarms)), 0.25)
-        assert score >= careless.score[label]
+        assert score >= careless[label]

@@ -110,3 +110,70 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"broken\.tflite"):
         read_convolutions(path)
+
+
+def test_a_shallower_detector_starts_from_the_layers_of_the_embedded_one() -> None:
+    from oahega_build.models.ssd import build_ssd
+    from oahega_build.models.ssd_net import SsdNet
+    from oahega_build.models.trunk import MOBILENET_V1, Trunk
+    from oahega_build.models.warmstart import read_convolutions, start_from_detector
+    from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
+
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    entry = bundle.manifest.detector
+    path = bundle.file(entry.cpu)
+    trunk = Trunk(width=0.75, batch_norm=False, blocks=MOBILENET_V1[:5])
+    net = SsdNet(trunk=trunk, trunk_stride=8, extras=(96, 128, 128), neck=0)
+    finest, *others = entry.decoder.levels
+    levels = (finest.model_copy(update={"anchors": finest.anchors[:1]}), *others)
+    model = build_ssd(net, levels)
+
+    filled = start_from_detector(model, path)
+
+    names = [f"block{n}_{kind}" for n in range(1, 6) for kind in ("depthwise", "pointwise")]
+    assert filled[:11] == ["stem", *names]
+    assert "head8_scores" not in filled  # one anchor instead of several
+    for name, expected in zip(filled[:11], read_convolutions(path), strict=False):
+        kernel, bias = model.get_layer(name).get_weights()
+        assert np.array_equal(kernel, expected.kernel)
+        assert np.array_equal(bias, expected.bias)
+
+
+def test_the_embedded_detector_answers_in_real_numbers_as_its_file_does() -> None:
+    from oahega_build.models.exported import Exported
+    from oahega_build.models.operators import read_operators
+    from oahega_build.models.ssd import build_ssd
+    from oahega_build.models.warmstart import start_from_detector
+    from oahega_build.recipes.detector_default import RECIPE
+    from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
+    from oahega_edge.chain.detection import dequantize
+    from oahega_edge.chain.preprocess import Quantizer
+    from oahega_edge.manifest import output_of
+
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    entry = bundle.manifest.detector
+    path = bundle.file(entry.cpu)
+    model = build_ssd(RECIPE.net, entry.decoder.levels)
+    pixels = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+
+    filled = start_from_detector(model, path)
+
+    assert len(filled) == sum("CONV_2D" in operator.name for operator in read_operators(path))
+    ours = model(pixels[None].astype(np.float32) / 127.5 - 1, training=False)["scores"]
+    (answer,) = Exported(path.read_bytes(), entry.outputs).run_all([Quantizer(entry.input)(pixels)])
+    theirs = dequantize(answer["scores"], output_of(entry, "scores"))
+    assert np.corrcoef(np.ravel(ours), np.ravel(theirs))[0, 1] > 0.9
+
+
+def test_a_file_of_another_network_starts_no_detector() -> None:
+    from oahega_build.errors import DataError
+    from oahega_build.models.ssd import build_ssd
+    from oahega_build.models.ssd_net import SsdNet
+    from oahega_build.models.warmstart import start_from_detector
+    from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
+
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    model = build_ssd(SsdNet(), bundle.manifest.detector.decoder.levels)
+
+    with pytest.raises(DataError, match="no layer of this detector"):
+        start_from_detector(model, bundle.file(bundle.manifest.emotion.cpu))

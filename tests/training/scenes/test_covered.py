@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mini_bundle import make_bundle
 from oahega_build.detector.kinds import Boxed
 from oahega_build.scenes.evaluate_covered import answered, as_text, evaluate, on_card
+from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.manifest import InputTensor, Resize
@@ -43,22 +44,39 @@ def test_the_share_answered_is_told_of_each_kind_and_of_large_faces_alone() -> N
         Boxed(dark, [("masked_face", LARGE)]),
     ]
 
-    figures = answered(pictures, SureOfBright(), 0.7, DETECTOR)
+    figures = answered(pictures, SureOfBright(), 0.7, DETECTOR, lambda pixels: [])
 
     assert figures["masked_face"] == {
         "faces": 2,
         "answered": 0.5,
         "interval": [0.0, 1.0],
+        "seen as covered": 0.0,
         "labels": {"happy": 1},
     }
     assert figures["face"]["answered"] == 1.0
     told = {"threshold": 0.7, **figures}
     assert on_card(told) == {"covered_answered": "0.500 [0.000, 1.000] of 2", "covered_labels": "happy 1"}
-    assert "masked_face: 0.500 [0.000, 1.000] of 2 answered above 0.7; happy 1" in as_text(told)
+    assert (
+        "masked_face: 0.500 [0.000, 1.000] of 2 answered above 0.7; 0.0 seen as covered; happy 1"
+        in as_text(told)
+    )
+
+
+def test_a_face_that_the_detector_sees_as_covered_is_not_answered() -> None:
+    bright = np.full((240, 320, 3), 200, np.uint8)
+    other = Box(0.6, 0.1, 0.8, 0.4)
+    pictures = [Boxed(bright, [("masked_face", LARGE), ("face", other)])]
+    found = [Detection("face", LARGE, 0.9, covered=True), Detection("face", other, 0.9)]
+
+    figures = answered(pictures, SureOfBright(), 0.7, DETECTOR, lambda pixels: found)
+
+    masked, plain = figures["masked_face"], figures["face"]
+    assert (masked["answered"], masked["seen as covered"]) == (0.0, 1.0)
+    assert (plain["answered"], plain["seen as covered"]) == (1.0, 0.0)
 
 
 def test_without_masked_faces_nothing_goes_on_the_card() -> None:
-    figures = answered([], SureOfBright(), 0.7, DETECTOR)
+    figures = answered([], SureOfBright(), 0.7, DETECTOR, lambda pixels: [])
 
     assert on_card({"threshold": 0.7, **figures}) == {}
     assert as_text({"threshold": 0.7, **figures}) == ""

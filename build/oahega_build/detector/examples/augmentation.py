@@ -49,6 +49,8 @@ class Augmentation:
     least_person: float = 0.3
     smallest_face: float = 5.5
     """Minimum height of a face, pixels of the input; smaller faces are ignore regions."""
+    smallest_covered: float = 12.0
+    """Minimum height of a face that is known to be covered."""
     smallest_person: float = 11.0
 
 

@@ -19,6 +19,8 @@ Colour = NDArray[np.float64]
 """A colour (3,) as RGB."""
 KINDS = {"mask": 0.55, "scarf": 0.11, "hand": 0.1, "sunglasses": 0.14, "cap": 0.1}
 """Share of each kind of cover."""
+HIDING = ("mask", "scarf", "hand")
+"""Covers of the mouth, behind which an expression is not read."""
 MASKS = ((235, 235, 235), (150, 190, 220), (40, 40, 45), (120, 150, 200), (205, 215, 210))
 """Usual colours of masks."""
 LEAST = 12
@@ -62,16 +64,20 @@ def face_of(landmarks: Points, edges: NDArray[np.float64]) -> Face | None:
     return Face(eyes, nose, mouth, down, aside, length, x - edges[0], edges[2] - x)
 
 
-def cover(pixels: Pixels, landmarks: Points, edges: NDArray[np.float64], rng: np.random.Generator) -> None:
-    """Draw one or two covers onto the face in `pixels` (RGB, changed in place)."""
+def cover(pixels: Pixels, landmarks: Points, edges: NDArray[np.float64], rng: np.random.Generator) -> bool:
+    """Draw one or two covers onto the face in `pixels` (RGB, changed in place).
+
+    Returns whether its mouth is hidden now.
+    """
     face = face_of(landmarks, edges)
     if face is None:
-        return
+        return False
     kinds = list(KINDS)
     kind = kinds[rng.choice(len(kinds), p=np.array(list(KINDS.values())))]
     DRAWN[kind](pixels, face, rng)
     if kind == "mask" and rng.random() < 0.25:
         DRAWN["sunglasses" if rng.random() < 0.5 else "cap"](pixels, face, rng)
+    return kind in HIDING
 
 
 def _mask(pixels: Pixels, face: Face, rng: np.random.Generator) -> None:

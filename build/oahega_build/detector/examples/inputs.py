@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,9 +22,11 @@ from oahega_build.detector.examples.pasting import FacePaster
 from oahega_build.detector.targets import Boxes, areas
 from oahega_build.pictures.bodies import body_of
 from oahega_build.pictures.drawing import View, show
+from oahega_build.pictures.readers import LabelledBox
 from oahega_build.pictures.record import Record
+from oahega_edge.chain.detection import COVERED_FACE
 from oahega_edge.chain.frame import Pixels
-from oahega_edge.chain.geometry import edges_of
+from oahega_edge.chain.geometry import Box, edges_of
 from oahega_edge.chain.preprocess import fit_picture, resize_pixels
 from oahega_edge.manifest import InputTensor, Resize
 
@@ -90,6 +93,8 @@ class Composer:
         self._paster = paster
         self._face = labels.index("face") if "face" in labels else -1
         self._person = labels.index("person") if "person" in labels else -1
+        # No picture comes with this label: it is known of the faces that are covered here.
+        self._hidden = labels.index(COVERED_FACE) if COVERED_FACE in labels else -1
         self._seed = seed
         by_set: dict[str, list[int]] = {}
         for i, scene in enumerate(scenes):
@@ -193,11 +198,7 @@ class Composer:
         key = (number, int(rng.integers(COVERINGS)))
         if key not in self._coverings:
             drawn = np.random.default_rng((self._seed, *key))
-            pixels = scene.pixels.copy()
-            for i, points in scene.landmarks.items():
-                if drawn.random() < COVERED:
-                    cover(pixels, points, scene.boxes.edges[i], drawn)
-            self._coverings[key] = replace(scene, pixels=pixels)
+            self._coverings[key] = covered_scene(scene, drawn, self._hidden)
         return self._coverings[key]
 
     def _view(self, rng: np.random.Generator, scene: Scene, mode: str, size: tuple[int, int]) -> View:
@@ -264,13 +265,58 @@ class Composer:
         edges = boxes.edges
         cut = np.clip(edges, 0, np.array([size[0], size[1], size[0], size[1]]))
         shares = areas(cut) / np.maximum(areas(edges), 1e-9)
-        faces = boxes.labels == self._face
-        least = np.where(faces, self._how.least_face, self._how.least_person)
-        smallest = np.where(faces, self._how.smallest_face, self._how.smallest_person)
+        persons = boxes.labels == self._person
+        least = np.where(persons, self._how.least_person, self._how.least_face)
+        smallest = np.where(persons, self._how.smallest_person, self._how.smallest_face)
+        smallest[boxes.labels == self._hidden] = self._how.smallest_covered
         small = cut[:, 3] - cut[:, 1] < smallest
         kept = (shares > 0.02) & np.all(cut[:, 2:] - cut[:, :2] > 1.0, axis=1)
         ignore = boxes.ignore | (shares < least) | small
         return Boxes(cut[kept], boxes.labels[kept], ignore[kept])
+
+
+def covered_scene(scene: Scene, rng: np.random.Generator, label: int) -> Scene:
+    """The scene with most of its faces covered; `label` is that of faces whose mouth is hidden, or -1."""
+    pixels = scene.pixels.copy()
+    hidden = [
+        i
+        for i, points in scene.landmarks.items()
+        if rng.random() < COVERED and cover(pixels, points, scene.boxes.edges[i], rng)
+    ]
+    there = scene.boxes
+    added = Boxes(there.edges[hidden], np.full(len(hidden), label, np.intp), there.ignore[hidden])
+    boxes = Boxes.joined([there, added]) if label >= 0 else there
+    return replace(scene, pixels=pixels, boxes=boxes)
+
+
+def covered_records(
+    records: Sequence[Record], labels: Sequence[str], longest: int, seed: int
+) -> list[Record]:
+    """The records that show faces with landmarks, most of them covered; the same for the same seed.
+
+    Empty where `labels` has none for covered faces.
+    """
+    if COVERED_FACE not in labels:
+        return []
+    made = []
+    for number, record in enumerate(records):
+        scene = scene_of(record, labels, longest)
+        if scene.landmarks:
+            rng = np.random.default_rng((seed, number))
+            made.append(_record_of(covered_scene(scene, rng, labels.index(COVERED_FACE)), record.key, labels))
+    return made
+
+
+def _record_of(scene: Scene, key: str, labels: Sequence[str]) -> Record:
+    height, width = scene.pixels.shape[:2]
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(scene.pixels, cv2.COLOR_RGB2BGR))
+    there = scene.boxes
+    unit = there.edges / np.array([width, height, width, height])
+    boxes = tuple(
+        LabelledBox(labels[label], Box(*edges), bool(ignore), 1.0, "drawn")
+        for edges, label, ignore in zip(unit.tolist(), there.labels, there.ignore, strict=True)
+    )
+    return Record(key, encoded.tobytes(), width, height, boxes)
 
 
 def box_sizes(
