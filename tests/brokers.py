@@ -31,14 +31,26 @@ HOST = "127.0.0.1"
 needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="no mosquitto on this machine")
 
 
+_GIVEN: set[int] = set()
+"""Ports that this process was given: whoever has one may not listen yet, or may come back to it."""
+
+
 def free_port() -> int:
-    """A port below the range of outgoing connections, so that none of them takes it meanwhile."""
+    """A port that nobody else takes before it is used, and that no second call gives.
+
+    It lies below the range of outgoing connections, in a part of its own for each process of pytest-xdist.
+    """
     choose = random.SystemRandom()  # pytest-randomly seeds `random` alike in every process
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = 20_000 // workers
     while True:
-        port = choose.randrange(10_000, 30_000)
+        port = 10_000 + worker * share + choose.randrange(share)
         with contextlib.suppress(OSError), socket.socket() as sock:
-            sock.bind((HOST, port))
-            return port
+            if port not in _GIVEN:
+                sock.bind((HOST, port))
+                _GIVEN.add(port)
+                return port
 
 
 class Mosquitto:
@@ -105,6 +117,7 @@ class Gate:
     def __init__(self, target: int) -> None:
         self.port = free_port()
         self._target = target
+        self._lock = threading.Lock()
         self._listener: socket.socket | None = None
         self._open: list[socket.socket] = []
 
@@ -117,24 +130,37 @@ class Gate:
         self.close()
 
     def open(self) -> None:
-        self._listener = socket.create_server((HOST, self.port))
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        with self._lock:
+            self._listener = socket.create_server((HOST, self.port))
+            threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def close(self) -> None:
-        if self._listener is not None:
-            self._shut(self._listener)
-            self._listener = None
-        while self._open:
-            self._shut(self._open.pop())
+        with self._lock:
+            if self._listener is not None:
+                self._shut(self._listener)
+                self._listener = None
+            while self._open:
+                self._shut(self._open.pop())
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = listener.accept()
+                self._connect(listener, near)
+
+    def _connect(self, listener: socket.socket, near: socket.socket) -> None:
+        """No connection outlives the closing of the gate that it came through."""
+        with self._lock:
+            try:
+                if listener is not self._listener:
+                    raise ConnectionAbortedError
                 far = socket.create_connection((HOST, self._target))
-                self._open += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            except OSError:  # closed meanwhile, or the broker is away
+                self._shut(near)
+                return
+            self._open += [near, far]
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):

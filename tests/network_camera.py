@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from brokers import free_port
+
 Scene = Callable[[int], NDArray[np.uint8]]
 """Frame number -> height x width x 3 RGB; for RTSP both sides multiples of 8."""
 
@@ -67,7 +69,7 @@ class NetworkCamera:
         self._scene = scene
         self._pause = 1 / fps
         self._server: _Server | None = None
-        self._port = 0
+        self._port = free_port()
         self._flowing = threading.Event()
 
     @property
@@ -89,7 +91,6 @@ class NetworkCamera:
         self._flowing.set()
         address = ("127.0.0.1", self._port)
         self._server = _Server(address, self.handler, self._scene, self._pause, self._flowing)
-        self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def die(self) -> None:

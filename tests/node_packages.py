@@ -9,8 +9,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from waiting import PATIENCE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 INSTALLED = Path(__file__).parents[1] / ".cache" / "node" / "node_modules"
 os.environ.setdefault("NODE_PATH", str(INSTALLED))
@@ -30,6 +36,13 @@ def node(*packages: str) -> str:
 def browser() -> str:
     """Chromium's path, else the test is skipped."""
     return _tool("chromium", "chromium")
+
+
+def tab(browser: Browser, **wishes: Any) -> Page:
+    """A page of a context of its own, which waits for as long as everything in tests does."""
+    context = browser.new_context(**wishes)
+    context.set_default_timeout(PATIENCE * 1000)
+    return context.new_page()
 
 
 def certutil() -> str:

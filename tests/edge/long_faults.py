@@ -24,7 +24,7 @@ def test_twenty_restarts_of_the_broker_under_load(mosquitto: Mosquitto, tmp_path
 def test_ten_minutes_of_outage_at_twenty_events_a_second_with_kills(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
-    outage = outage_with_kills(mosquitto, tmp_path, seconds=600, per_second=20)
+    outage = outage_with_kills(mosquitto, tmp_path, events=6_000, per_second=20)
 
     print(outage)
     assert outage.accepted > 10_000

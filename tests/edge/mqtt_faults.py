@@ -67,7 +67,7 @@ def restart_under_load(broker: Mosquitto, folder: Path, times: int) -> list[floa
                 for kind in ("availability", "info", "state", "config"):
                     wait_until(lambda ear=ear, kind=kind: ear.on(f"/{kind}"))
                 told.append(time.monotonic() - began)
-                assert ear.on("/availability")[-1].text == "online"
+                wait_until(lambda ear=ear: ear.on("/availability")[-1].text == "online")
                 ear.say(f"{BASE}/cmd/mute")
                 wait_until(lambda ear=ear: ear.on("/response/mute"))
         load.__exit__()
@@ -146,20 +146,23 @@ class Outage:
     copies: int
 
 
-def outage_with_kills(broker: Mosquitto, folder: Path, seconds: float, per_second: float) -> Outage:
-    """An outage with SIGKILL in its middle, and one more as the backlog goes: nothing accepted is lost."""
+def outage_with_kills(broker: Mosquitto, folder: Path, events: int, per_second: float) -> Outage:
+    """An outage with SIGKILL in its middle, and one more as the backlog goes: nothing accepted is lost.
+
+    Before the first kill and after it the outage lasts until so many events more are accepted.
+    """
     store = folder / "store"
+    half = PATIENCE + 10 * events / per_second
     with Gate(broker.port) as gate, Ear(broker.port) as ear:
         gate.open()
         first = Child(gate.port, store, "boot-1", per_second)
         wait_until(lambda: ear.on("/event"))
         gate.close()
-        time.sleep(seconds / 2)
+        before = first.accepted()
+        wait_until(lambda: first.accepted() >= before + events, half)
         first.kill()
         second = Child(gate.port, store, "boot-2", per_second)
-        wait_until(second.lines)
-        time.sleep(seconds / 2)
-        wait_until(lambda: second.accepted() > 0)
+        wait_until(lambda: second.accepted() >= events, half)
         gate.open()
         owed = second.accepted()
         wait_until(lambda: _arrived(ear, "boot-2") >= owed, 600)

@@ -16,9 +16,12 @@ from oahega_edge.errors import AcceleratorError
 from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.fake import FakeModel
 from oahega_edge.runtimes.fallback import Fallback
-from oahega_edge.runtimes.isolated import ModelSpec, open_isolated
+from oahega_edge.runtimes.isolated import Deadlines, ModelSpec, open_isolated
 from oahega_edge.runtimes.port import Model
 from tiny import NAMES, Tiny, tiny
+
+PATIENCE = 120.0
+"""Seconds; as in waiting.py, which the environments that this runs in as a program do not have."""
 
 Opener = Callable[[Tiny], Model]
 
@@ -129,7 +132,8 @@ def in_process(runtime: str) -> Opener:
 
 def isolated(subject: Tiny) -> Model:
     spec = ModelSpec(subject.path, subject.outputs, subject.input)
-    return open_isolated({"model": spec}, runtime="litert")["model"]
+    patient = Deadlines(first=PATIENCE, each=PATIENCE)  # a busy machine must not make a healthy child late
+    return open_isolated({"model": spec}, runtime="litert", deadlines=patient)["model"]
 
 
 def fallback(subject: Tiny) -> Model:
@@ -139,7 +143,7 @@ def fallback(subject: Tiny) -> Model:
         lambda: {"model": isolated(subject)},
         lambda models: models["model"].run(subject.tensor()),
     )
-    group.start(60)
+    group.start(PATIENCE)
     assert not group.degraded, group.reason
     return group.models["model"]
 

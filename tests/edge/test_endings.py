@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fake_time import Clock
 from filmed import read_all
 from oahega_edge.cameras import open_camera
+from oahega_edge.cameras.loop import LoopedFile
 from oahega_edge.cameras.pictures import Pictures, natural
 from oahega_edge.cameras.video import VideoFile
 from oahega_edge.decoding import CHUNK, holds_several
@@ -122,7 +124,8 @@ def test_an_animation_longer_than_is_decoded_at_once_has_all_frames_in_order(
 
     with open_camera(str(path)) as camera:
         frames = read_all(camera)
-    with open_camera(f"loop:{moving(tmp_path / f'short-{name}', kind)}") as camera:
+    clock, short = Clock(), open_camera(str(moving(tmp_path / f"short-{name}", kind)))
+    with LoopedFile(short, clock=clock, sleep=clock.sleep, utc_now=clock.utc) as camera:
         looped = [camera.read(5).pixels.mean() for _ in range(4)]
 
     assert [int(frame.pixels.mean()) for frame in frames] == pytest.approx(values, abs=3)

@@ -96,6 +96,8 @@ class Attempt:
         self._timed_out = False
         self._answered = False
         self._gave_way = False
+        self._introduced = threading.Event()
+        """What is said first on this connection is on its way."""
         self._farewell: int | None = None
         self._farewell_sent = threading.Event()
         self._tls = tls
@@ -173,6 +175,7 @@ class Attempt:
         self._subscribed_by = float("inf")
         self.up = True
         self.on_up()
+        self._introduced.set()
 
     def give_way(self) -> None:
         """Leave the client id to another."""
@@ -180,8 +183,9 @@ class Attempt:
         self._client.disconnect()
 
     def leave(self, farewell: Outgoing | None, patience_s: float) -> None:
-        """Say the last word, wait for its acknowledgement, disconnect."""
+        """Say the last word after the first ones, wait for its acknowledgement, disconnect."""
         if self.up and farewell is not None:
+            self._introduced.wait(patience_s)
             token = self.publish(farewell)
             if token is not None:
                 self._farewell = token[1]

@@ -37,6 +37,7 @@ from oahega_edge.publishers.wire import Incoming, Outgoing, ProtocolVersion, Ses
 log = logging.getLogger(__name__)
 
 FAREWELL_S = 2.0
+"""How long the end waits for the last events, and for the last word."""
 WELCOME_S = 5.0
 """Least time between two answers to Home Assistant's births."""
 
@@ -52,6 +53,7 @@ class MqttPublisher:
         clock: Callable[[], Instant] | None = None,
         pauses: ReconnectPauses | None = None,
         birth_pause: Callable[[], float] = lambda: random.uniform(0, 10),
+        farewell_s: float = FAREWELL_S,
     ) -> None:
         """Raises SettingsError when certificates cannot be used. Connects on `__enter__`.
 
@@ -78,6 +80,7 @@ class MqttPublisher:
         self._echo = EchoTest(self._topics, self._know_whether_commands_arrive)
         self._duplicates = DuplicateIdGuard()
         self._birth_pause = birth_pause
+        self._farewell_s = farewell_s
         self._welcome: threading.Timer | None = None
         self._welcomed_at = float("-inf")
         self._discovered: Outgoing | None = None
@@ -110,8 +113,8 @@ class MqttPublisher:
         if self._welcome is not None:
             self._welcome.cancel()
         self._echo.stop()
-        self._await_delivery(FAREWELL_S)
-        self._connection.stop(self._envelopes.availability(OFFLINE), FAREWELL_S)
+        self._await_delivery(self._farewell_s)
+        self._connection.stop(self._envelopes.availability(OFFLINE), self._farewell_s)
         self._courier.stop()
 
     def publish(self, event: Event) -> None:

@@ -43,12 +43,17 @@ class Broker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # of scenes for which nobody came
         self._thread.join()
         self._listening.close()
 
     def _play(self) -> None:
         for scene in self._scenes:
-            link, _ = self._listening.accept()
+            try:
+                link, _ = self._listening.accept()
+            except OSError:
+                return
             with link, contextlib.suppress(OSError):
                 self.told.append(link.recv(1 << 16))
                 scene(link)
@@ -185,15 +190,17 @@ def test_what_the_broker_says_is_said_and_it_is_tried_again(
 
 
 def test_a_silent_broker_is_asked_and_then_left() -> None:
+    silent, well = WELCOME, WELCOME + publish(b"well", 1)
+    # A busy machine may be silent for as long, and be left again.
+    scenes = [silent, *[well] * 20]
     with (
-        Broker(
-            lambda link: link.sendall(WELCOME), lambda link: link.sendall(WELCOME + publish(b"well", 1))
-        ) as broker,
+        Broker(*[lambda link, said=said: link.sendall(said) for said in scenes]) as broker,
         subscribed(broker, keepalive_s=1) as source,
     ):
         assert arrived(source, 1)[0].payload == b"well"
 
     assert any(isinstance(each, mqtt5.PingReqPacket) for each in packets(broker.told[0]))
+    assert len(broker.told) > 1
 
 
 def test_health_that_comes_faster_than_it_is_kept_is_left_out_and_said_once(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typer.testing import CliRunner
 from oahega_edge.archive.address import connect
 from oahega_edge.archive.store import Store
 from oahega_edge.cli import app
+from terminals import on_a_terminal
 
 pytest.importorskip("duckdb")
 
@@ -57,16 +55,8 @@ def test_a_pipe_gets_one_object_and_people_a_sentence(
 
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_a_terminal_gets_json_only_when_asked_for(more: tuple[str, ...], store: str) -> None:
-    near, far = pty.openpty()
-    command = [sys.executable, "-m", "oahega_edge", "place", store, "kiosk", "hall", *more]
-    done = subprocess.run(command, stdout=far, stderr=subprocess.PIPE, check=True)
-    os.close(far)
-    os.set_blocking(near, False)
-    try:
-        shown = os.read(near, 4096).decode()
-    except (BlockingIOError, OSError):
-        shown = ""
-    os.close(near)
+    done = on_a_terminal([sys.executable, "-m", "oahega_edge", "place", store, "kiosk", "hall", *more])
 
-    assert done.stderr.decode().strip() == "kiosk stands at hall"
-    assert shown.strip() == ('{"device": "kiosk", "site": "hall"}' if more else "")
+    assert done.returncode == 0
+    assert done.stderr.strip() == "kiosk stands at hall"
+    assert done.stdout.strip() == ('{"device": "kiosk", "site": "hall"}' if more else "")

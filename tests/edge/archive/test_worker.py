@@ -6,6 +6,7 @@ import contextlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from oahega_edge.archive.address import connect
 from oahega_edge.archive.database import StoreAway
 from postgres import Postgres
 from processes import environment
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.broker
 VERB = (sys.executable, "-m", "oahega_edge", "archive")
@@ -35,26 +36,38 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield running
 
 
+class Worker:
+    """A running worker; what it says is in a file."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def ends(self) -> str:
+        """By itself; what it said."""
+        self.process.wait(PATIENCE)
+        return self.said()
+
+    def is_stopped(self) -> str:
+        """In order; what it said."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.ends()
+
+
 @contextlib.contextmanager
-def working(broker: Mosquitto, url: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+def working(broker: Mosquitto, url: str, *options: str) -> Iterator[Worker]:
     """A worker, killed at the end if it still runs."""
-    process = subprocess.Popen(
-        [*VERB, f"{broker.host}:{broker.port}", "--to", url, *options],
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def ends(process: subprocess.Popen[str]) -> str:
-    """Stopped in order; what it said."""
-    process.send_signal(signal.SIGTERM)
-    return process.communicate(timeout=60)[1]
+    command = [*VERB, f"{broker.host}:{broker.port}", "--to", url, *options]
+    with tempfile.NamedTemporaryFile() as log:
+        process = subprocess.Popen(command, env=environment(), stderr=log)
+        try:
+            yield Worker(process, Path(log.name))
+        finally:
+            process.kill()
+            process.wait()
 
 
 class Device:
@@ -69,7 +82,7 @@ class Device:
     def say(self, kind: str, *payloads: str | bytes, retain: bool = False) -> None:
         """Returns when the broker has all of them."""
         for info in [self._client.publish(f"{BASE}/{kind}", payload, 1, retain) for payload in payloads]:
-            info.wait_for_publish(60)
+            info.wait_for_publish(PATIENCE)
             assert info.is_published()
 
     def close(self) -> None:
@@ -99,13 +112,8 @@ def is_there(url: str, count: int) -> bool:
 def subscribed(broker: Mosquitto, url: str, *options: str) -> None:
     """The session of this worker exists from now on."""
     with working(broker, url, *options) as worker:
-        wait_for_subscription(worker)
-        ends(worker)
-
-
-def wait_for_subscription(worker: subprocess.Popen[str]) -> None:
-    assert worker.stderr is not None
-    assert any("Subscribed" in line for line in worker.stderr)
+        wait_until(lambda: "Subscribed" in worker.said())
+        worker.is_stopped()
 
 
 @pytest.mark.lengthy
@@ -123,8 +131,8 @@ def test_what_arrives_while_the_worker_is_away_or_killed_is_kept_once(
     device.say("summary", summary().to_json())
     with working(broker, url) as worker:
         device.say("event", *made[1_000:])
-        worker.kill()
-        worker.wait()
+        worker.process.kill()
+        worker.process.wait()
 
     device.say("health", health().to_json(), retain=True)
     device.say("availability", "online", retain=True)
@@ -142,7 +150,7 @@ def test_what_arrives_while_the_worker_is_away_or_killed_is_kept_once(
         """A DuckDB file cannot be looked into while it is written."""
         with working(broker, url, "--metrics", str(port)) as worker:
             wait_until(lambda: 2 < time.time() - committed() < 1e9)
-            assert "messages kept apart" in ends(worker)
+            assert "messages kept apart" in worker.is_stopped()
         return is_there(url, 2_000)
 
     wait_until(has_all_after_one_more_run)
@@ -159,17 +167,17 @@ def test_a_database_that_goes_and_comes_back_costs_nothing(
     url = postgres.fresh("comes_and_goes")
     made = [each.to_json() for each in events(600)]
     with working(broker, url) as worker:
-        wait_for_subscription(worker)
+        wait_until(lambda: "Subscribed" in worker.said())
         device.say("event", *made[:300])
         wait_until(lambda: is_there(url, 300))
 
         postgres.kill()
         device.say("event", *made[300:])
-        time.sleep(1)
+        wait_until(lambda: "The store is away" in worker.said())
         postgres.start()
 
         wait_until(lambda: is_there(url, 600))
-        said = ends(worker)
+        said = worker.is_stopped()
 
     assert said.count("The store is away") == 1
     assert ask(url, "SELECT sum(events) FROM event_hours") == [(600,)]
@@ -179,10 +187,10 @@ def test_two_workers_share_the_events(broker: Mosquitto, device: Device, postgre
     url = postgres.fresh("shared")
     with working(broker, url, "--worker", "1") as first, working(broker, url, "--worker", "2") as second:
         for worker in (first, second):
-            wait_for_subscription(worker)
+            wait_until(lambda worker=worker: "Subscribed" in worker.said())
         device.say("event", *[each.to_json() for each in events(1_000)])
         wait_until(lambda: is_there(url, 1_000))
-        said = [ends(first), ends(second)]
+        said = [first.is_stopped(), second.is_stopped()]
 
     kept = [int(text.split(" events")[0].split()[-1]) for text in said]
     assert sum(kept) == 1_000
@@ -194,9 +202,9 @@ def test_a_store_that_will_never_fit_ends_the_worker(broker: Mosquitto, tmp_path
     file.write_bytes(b"something else" * 1000)
 
     with working(broker, f"duckdb:{file}") as worker:
-        said = worker.communicate(timeout=60)[1]
+        said = worker.ends()
 
-    assert worker.returncode == 1
+    assert worker.process.returncode == 1
     assert "no DuckDB file" in said
 
 

@@ -50,7 +50,10 @@ def pid_of(camera: ApartCamera) -> int:
 
 def is_gone(pid: int) -> bool:
     """Ended; on a busy machine it may wait a moment longer to be reaped."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def next_frame(camera: RecoveringCamera | Shutter) -> Frame:
@@ -62,10 +65,10 @@ def next_frame(camera: RecoveringCamera | Shutter) -> Frame:
     return wait_until(frame)
 
 
-def complaint(camera: RecoveringCamera) -> str:
+def complaint(camera: RecoveringCamera | ApartCamera) -> str:
     """Why there is no frame now; empty when there is one."""
     try:
-        camera.read(0.5)
+        camera.read(0.2)
     except CameraStalled as error:
         return str(error)
     return ""
@@ -81,7 +84,10 @@ def silent_server() -> Iterator[str]:
 @pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
 def test_closing_ends_the_connection_to_a_camera_that_is_silent(kind: type[HttpCamera]) -> None:
     """Its library would wait for it much longer: a muted camera must not stay connected."""
-    with kind(scene) as device, ApartCamera(device.url, read_seconds=FOR_EVER) as camera:
+    with (
+        kind(scene) as device,
+        ApartCamera(device.url, open_seconds=PATIENCE, read_seconds=FOR_EVER) as camera,
+    ):
         camera.read(PATIENCE)
         pid = pid_of(camera)
         device.stall()
@@ -96,8 +102,7 @@ def test_a_driver_that_hangs_is_a_stall_and_is_killed_by_closing(camera: ApartCa
     pid = pid_of(camera)
     os.kill(pid, signal.SIGSTOP)  # to us, what hangs in a driver: it answers to SIGKILL only
 
-    with pytest.raises(CameraStalled, match="hangs"):
-        camera.read(0.2)
+    assert wait_until(lambda: "hangs" in complaint(camera))
     camera.__exit__(None, None, None)
 
     assert wait_until(lambda: is_gone(pid))
@@ -105,8 +110,7 @@ def test_a_driver_that_hangs_is_a_stall_and_is_killed_by_closing(camera: ApartCa
 
 def test_a_frame_that_comes_too_late_is_not_taken_for_the_next(camera: ApartCamera) -> None:
     os.kill(pid_of(camera), signal.SIGSTOP)
-    with pytest.raises(CameraStalled):
-        camera.read(0.1)
+    wait_until(lambda: complaint(camera))
     os.kill(pid_of(camera), signal.SIGCONT)
 
     asked_at = time.monotonic()
@@ -118,11 +122,12 @@ def test_a_frame_that_comes_too_late_is_not_taken_for_the_next(camera: ApartCame
 
 def test_a_process_that_crashes_is_a_lost_camera_and_is_started_again(device: HttpCamera) -> None:
     inner = ApartCamera(device.url, open_seconds=PATIENCE)
-    with RecoveringCamera(inner, QUICK) as camera:
+    # Not before the kernel has written its core file is it gone, and silence is no crash.
+    with RecoveringCamera(inner, RetrySteps(stall_after=PATIENCE, first_pause=0.1)) as camera:
         first = next_frame(camera)
         os.kill(pid_of(inner), signal.SIGSEGV)
 
-        assert "SIGSEGV" in wait_until(lambda: complaint(camera))
+        assert wait_until(lambda: "SIGSEGV" in complaint(camera))
         assert next_frame(camera).sequence > first.sequence
 
 
@@ -209,7 +214,8 @@ def test_neither_arguments_nor_environment_of_the_process_hold_a_secret(
 def test_the_process_ends_with_the_daemon(device: HttpCamera) -> None:
     script = (
         "import sys, time; from oahega_edge.cameras.apart import ApartCamera; "
-        "camera = ApartCamera(sys.argv[1]).__enter__(); print(camera.pid, flush=True); time.sleep(1000)"
+        f"camera = ApartCamera(sys.argv[1], open_seconds={PATIENCE}).__enter__(); "
+        "print(camera.pid, flush=True); time.sleep(1000)"
     )
     with subprocess.Popen([sys.executable, "-c", script, device.url], stdout=subprocess.PIPE) as daemon:
         assert daemon.stdout is not None
@@ -232,15 +238,15 @@ def test_a_process_that_cannot_be_started_is_a_lost_camera(monkeypatch: pytest.M
 
 def test_opening_many_times_leaks_no_descriptor_and_no_process(device: HttpCamera) -> None:
     camera = ApartCamera(device.url, open_seconds=PATIENCE)
-    held = []
+    children, held = set(psutil.Process().children()), []
     for _ in range(3):
         with camera:
             camera.read(PATIENCE)
-        held.append((len(os.listdir("/proc/self/fd")), len(psutil.Process().children())))
+        held.append(len(os.listdir("/proc/self/fd")))
 
     # The test's own server notices only at its next write that a reader went away.
-    assert wait_until(lambda: len(os.listdir("/proc/self/fd")) <= held[0][0])
-    assert held[-1][1] == held[0][1]
+    assert wait_until(lambda: len(os.listdir("/proc/self/fd")) <= held[0])
+    assert wait_until(lambda: all(is_gone(each.pid) for each in set(psutil.Process().children()) - children))
 
 
 def test_what_cannot_be_opened_is_refused_with_the_remedy_and_without_the_password() -> None:

@@ -52,7 +52,10 @@ def test_a_source_that_never_answers_is_given_up_in_time():
 
 
 def test_drops_are_counted():
-    with HttpCamera(scene) as device, OpenCvCamera(device.url) as camera:
+    with (
+        HttpCamera(scene) as device,
+        OpenCvCamera(device.url, open_seconds=PATIENCE, read_seconds=PATIENCE) as camera,
+    ):
         first = camera.read(PATIENCE)
         before = camera.dropped
         wait_until(lambda: camera.dropped > before)
@@ -63,7 +66,10 @@ def test_drops_are_counted():
 
 @pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
 def test_a_device_that_dies_is_an_error_not_a_stall(kind):
-    with kind(scene) as device, OpenCvCamera(device.url) as camera:
+    with (
+        kind(scene) as device,
+        OpenCvCamera(device.url, open_seconds=PATIENCE, read_seconds=PATIENCE) as camera,
+    ):
         camera.read(PATIENCE)
         device.die()
 
@@ -73,16 +79,26 @@ def test_a_device_that_dies_is_an_error_not_a_stall(kind):
     assert "is gone" in str(error)
 
 
-def test_a_silent_stream_is_a_stall_first_and_gone_after_the_read_timeout():
-    with HttpCamera(scene) as device, OpenCvCamera(device.url, read_seconds=3) as camera:
+def test_a_silent_stream_is_a_stall_before_the_read_timeout():
+    with (
+        HttpCamera(scene) as device,
+        OpenCvCamera(device.url, open_seconds=PATIENCE, read_seconds=100 * PATIENCE) as camera,
+    ):
         camera.read(PATIENCE)
         device.stall()
 
-        first = read_until_error(camera, timeout=0.2)
-        second = read_until_error_but_stalls(camera)
+        assert isinstance(read_until_error(camera, timeout=0.2), CameraStalled)
+        device.go_on()  # else closing would wait for the library
 
-    assert isinstance(first, CameraStalled)
-    assert "is gone" in str(second)
+
+def test_a_silent_stream_is_gone_after_the_read_timeout():
+    with (
+        HttpCamera(scene) as device,
+        OpenCvCamera(device.url, open_seconds=PATIENCE, read_seconds=1) as camera,
+    ):
+        device.stall()
+
+        assert "is gone" in str(read_until_error_but_stalls(camera))
 
 
 def read_until_error_but_stalls(camera) -> CameraError:
@@ -94,14 +110,15 @@ def read_until_error_but_stalls(camera) -> CameraError:
 
 def test_closing_ends_the_thread():
     with HttpCamera(scene) as device:
-        with OpenCvCamera(device.url) as camera:
+        with OpenCvCamera(device.url, open_seconds=PATIENCE, read_seconds=PATIENCE) as camera:
             camera.read(PATIENCE)
-            names = [thread.name for thread in threading.enumerate()]
-            assert f"camera {camera.name}" in names
+            assert f"camera {camera.name}" in names_of_threads()
 
-        names = [thread.name for thread in threading.enumerate()]
+        assert wait_until(lambda: f"camera {camera.name}" not in names_of_threads())
 
-    assert f"camera {camera.name}" not in names
+
+def names_of_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
 
 
 def test_the_mailbox_gives_the_newest_once():
@@ -135,7 +152,10 @@ def test_the_mailbox_gives_the_last_item_before_the_failure():
 
 def test_an_rtsp_camera_is_read_over_tcp_and_its_password_stays_out_of_errors():
     """The camera of this test speaks no UDP at all."""
-    with RtspCamera(scene) as device, OpenCvCamera(device.url) as camera:
+    with (
+        RtspCamera(scene) as device,
+        OpenCvCamera(device.url, open_seconds=PATIENCE, read_seconds=PATIENCE) as camera,
+    ):
         camera.read(PATIENCE)
         device.die()
 
@@ -147,7 +167,7 @@ def test_an_rtsp_camera_is_read_over_tcp_and_its_password_stays_out_of_errors():
 
 def test_opening_many_times_leaks_no_descriptor_and_no_thread():
     with HttpCamera(scene) as device:
-        camera = OpenCvCamera(device.url)
+        camera = OpenCvCamera(device.url, open_seconds=PATIENCE, read_seconds=PATIENCE)
         open_and_close(camera, 2)
         before = held()
 
@@ -173,4 +193,4 @@ def test_a_camera_of_one_picture_in_three_seconds_is_read(kind):
     with kind(scene, fps=0.33) as device, open_camera(device.url, stall_s=20) as camera:
         frames = [camera.read(PATIENCE) for _ in range(2)]
 
-    assert frames[1].sequence == frames[0].sequence + 1
+    assert frames[1].sequence > frames[0].sequence

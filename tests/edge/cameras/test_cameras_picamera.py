@@ -84,11 +84,11 @@ def test_a_timestamp_of_another_clock_is_not_believed(sensor):
 
 def test_the_first_frames_are_discarded_until_exposure_holds(sensor):
     sensor.settles_after = 7
-    with camera_on(sensor, width=96, height=64) as camera:
+    sensor.scene = lambda number: np.full((64, 96, 3), min(number, 255), np.uint8)
+    with camera_on(sensor, width=96, height=64, settle_seconds=PATIENCE) as camera:
         frame = camera.read(PATIENCE)
 
-    shown = (int(frame.pixels[0, 0, 0]) - 40) // 30
-    assert shown == 0 or shown > 7 % 6  # number 8 or later
+    assert frame.pixels[0, 0, 0] > 7
 
 
 def test_exposure_that_never_holds_is_waited_for_only_so_long(sensor):
@@ -122,9 +122,9 @@ def test_a_stall_leaves_no_job_that_eats_a_buffer(sensor):
 
 
 def test_a_timeout_of_nothing_is_a_stall_and_no_job(sensor):
-    sensor.frame_seconds = 0.2
     with camera_on(sensor) as camera:
         camera.read(PATIENCE)
+        sensor.stalled = True
 
         with pytest.raises(CameraStalled):
             camera.read(0)

@@ -25,7 +25,12 @@ from oahega_edge.errors import CameraError, CameraStalled, NoFrameYet
 from waiting import PATIENCE
 
 GONE = CameraError("the fake camera is gone; plug it in")
-QUICK = RetrySteps(stall_after=2.0, first_pause=0.1, longest_pause=0.4, settled_after=0.2)
+QUICK = RetrySteps(stall_after=2.0, first_pause=0.1, longest_pause=0.4, settled_after=0.2, attempts=10_000)
+"""Silence is noticed soon, and nothing is given up, however often a busy machine makes a camera silent."""
+NEVER_STALLED = RetrySteps(
+    stall_after=PATIENCE, first_pause=0.1, longest_pause=0.4, settled_after=0.2, attempts=10_000
+)
+"""Only what is said to be gone is lost."""
 
 
 class Flaky(FakeCamera):
@@ -442,9 +447,11 @@ def test_a_camera_that_opens_after_it_was_closed_is_closed_again():
 def test_a_network_camera_that_dies_and_comes_back(kind):
     with (
         kind(scene) as device,
-        RecoveringCamera(OpenCvCamera(device.url, open_seconds=2, read_seconds=1), QUICK) as camera,
+        RecoveringCamera(
+            OpenCvCamera(device.url, open_seconds=PATIENCE, read_seconds=PATIENCE), NEVER_STALLED
+        ) as camera,
     ):
-        before = camera.read(PATIENCE)
+        (before,) = read_through(camera, 1)
         device.die()
         while camera.reopens < 3:
             with pytest.raises(CameraStalled):
@@ -469,12 +476,12 @@ def test_a_network_camera_that_falls_silent_and_goes_on(kind):
         kind(scene) as device,
         RecoveringCamera(OpenCvCamera(device.url, open_seconds=2, read_seconds=1), QUICK) as camera,
     ):
-        camera.read(PATIENCE)
+        read_through(camera, 1)
         device.stall()
         with pytest.raises(CameraStalled):
             read_through_forever(camera)
         while camera.state is RecoveryState.OK:
-            with pytest.raises(CameraStalled):
+            with contextlib.suppress(CameraStalled):  # what was under way may still come
                 camera.read(0.2)
         device.go_on()
 
@@ -487,7 +494,7 @@ def test_a_pi_camera_that_only_a_reset_revives():
     sensor = Sensor(scene, stalls_until_reset=True)
     inner = PiCamera(width=96, height=64, module=fake_picamera2(sensor), settle_seconds=0.1)
     with RecoveringCamera(inner, QUICK) as camera:
-        camera.read(PATIENCE)
+        read_through(camera, 1)
         sensor.stalled = True
 
         frames = read_through(camera, 3, timeout=0.2)
@@ -499,14 +506,17 @@ def test_a_pi_camera_that_only_a_reset_revives():
 
 def test_closing_during_a_pause_is_prompt_and_clean():
     with HttpCamera(scene) as device:
-        camera = RecoveringCamera(OpenCvCamera(device.url), RetrySteps(first_pause=60))
+        camera = RecoveringCamera(
+            OpenCvCamera(device.url, open_seconds=PATIENCE, read_seconds=PATIENCE),
+            RetrySteps(first_pause=100 * PATIENCE, longest_pause=100 * PATIENCE, stall_after=PATIENCE),
+        )
         with camera:
-            camera.read(PATIENCE)
+            read_through(camera, 1)
             device.die()
             while camera.state is not RecoveryState.WAITING:
                 with pytest.raises(CameraStalled):
                     read_through_forever(camera)
             before = time.monotonic()
 
-        assert time.monotonic() - before < 30
+        assert time.monotonic() - before < PATIENCE
         assert camera.state is RecoveryState.CLOSED

@@ -17,7 +17,7 @@ from brokers import HOST
 from documented_broker import DocumentedBroker
 from documents import SUBSCRIBING, blocks
 from edge.mqtt_samples import QUICK, options, state
-from node_packages import INSTALLED, browser, certutil, node
+from node_packages import INSTALLED, browser, certutil, node, tab
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.secret import Hidden
 from oahega_edge.tools.broker import EmbeddedBroker
@@ -72,9 +72,9 @@ def hello(tmp_path: Path) -> Hello:
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
-    context = chromium.new_context(viewport={"width": 640, "height": 240})
-    yield context.new_page()
-    context.close()
+    opened = tab(chromium, viewport={"width": 640, "height": 240})
+    yield opened
+    opened.context.close()
 
 
 def shows(page: Page, text: str) -> None:
@@ -125,7 +125,7 @@ def test_over_tls_the_browser_trusts_whom_the_document_tells_it_to_trust(
         as_its_user = {**os.environ, "HOME": str(tmp_path)}
         subprocess.run(["bash", "-euc", trust], cwd=tmp_path, env=as_its_user, check=True)
         with started(playwright, tmp_path) as anew:
-            page = anew.new_page()
+            page = tab(anew)
             page.goto(hello(address))
             shows(page, "Nice to see you smile!")
 

@@ -152,17 +152,17 @@ def ear(mosquitto: Mosquitto) -> Iterator[Ear]:
 
 @pytest.mark.broker
 def test_the_description_is_retained_and_follows_a_change_of_the_info(mosquitto: Mosquitto, ear: Ear) -> None:
-    with MqttPublisher(options(mosquitto.port, discovery=True)) as publisher:
-        publisher.info(info())
-        wait_until(lambda: publisher.connected)
+    publisher = MqttPublisher(options(mosquitto.port, discovery=True))
+    publisher.info(info())
+    with publisher:
+        wait_until(lambda: ear.on("/config"))
         publisher.info(info(volatile=("smoothing.frames",)))
         publisher.info(info(labels=("happy", "ahegao")))
-        wait_until(lambda: len(ear.on("/config")) == 2)
+        wait_until(lambda: len(ear.on("/config")) == 2 and len(ear.on("/info")) == 3)
 
     first, second = ear.on("/config")
     assert (first.topic, first.retain, first.qos) == (CONFIG, True, 1)
     assert json.loads(second.text)["components"]["expression"]["options"][1] == "ahegao"
-    assert len(ear.on("/info")) == 3
 
 
 @pytest.mark.broker

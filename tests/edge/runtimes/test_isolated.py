@@ -57,7 +57,15 @@ def test_a_child_that_fails_in_a_call_is_gone_and_the_call_says_why(monkeypatch,
 
 def is_gone(pid: int) -> bool:
     """Ended; on a busy machine it may wait a moment longer to be reaped."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def children() -> set[psutil.Process]:
+    """Those that live."""
+    return {child for child in psutil.Process().children() if not is_gone(child.pid)}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +80,7 @@ def is_gone(pid: int) -> bool:
 )
 def test_a_child_that_fails_before_it_ever_answered_is_gone_and_says_why(monkeypatch, fault, first, said):
     monkeypatch.setenv("FAULTY_RUNTIME", fault)
-    children = len(psutil.Process().children())
+    before = children()
 
     with pytest.raises(AcceleratorError) as caught:
         opened(runtime=FAULTY, deadlines=Deadlines(first=first, each=1.0)).run(
@@ -80,7 +88,7 @@ def test_a_child_that_fails_before_it_ever_answered_is_gone_and_says_why(monkeyp
         )
 
     assert said in str(caught.value)
-    assert len(psutil.Process().children()) == children
+    assert wait_until(lambda: children() <= before)
 
 
 @pytest.mark.parametrize(
@@ -143,32 +151,34 @@ def test_a_stopped_child_is_noticed_and_killed():
 
     with pytest.raises(AcceleratorError, match=r"gave no answer within 1 s"):
         model.run(subject.tensor())
-    assert not psutil.pid_exists(worker.pid)
+    assert wait_until(lambda: is_gone(worker.pid))
 
 
 def test_both_models_share_one_child_and_the_last_one_closed_ends_it():
-    children = set(psutil.Process().children())
-    models = open_isolated({name: spec(name) for name in NAMES}, runtime="litert")
-    started = set(psutil.Process().children()) - children
+    before = children()
+    models = open_isolated({name: spec(name) for name in NAMES}, runtime="litert", deadlines=PATIENT)
+    started = children() - before
 
     for name in NAMES:
         models[name].run(tiny(name).tensor())
         assert len(started) == 1
         models[name].close()
 
-    assert set(psutil.Process().children()) == children
+    assert wait_until(lambda: children() <= before)
 
 
 def test_a_broken_file_is_refused_before_the_child_sees_it_and_leaves_no_child(tmp_path):
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(tiny("tiny_emotion").path.read_bytes()[:3000])
     subject = tiny("tiny_emotion")
-    children = len(psutil.Process().children())
+    before = children()
 
     with pytest.raises(BundleError, match="is not a usable TFLite file"):
-        open_isolated({"model": ModelSpec(broken, subject.outputs, subject.input)}, runtime="litert")
+        open_isolated(
+            {"model": ModelSpec(broken, subject.outputs, subject.input)}, runtime="litert", deadlines=PATIENT
+        )
 
-    assert len(psutil.Process().children()) == children
+    assert wait_until(lambda: children() <= before)
 
 
 def test_an_interpreter_that_is_not_there_is_named():
@@ -186,7 +196,7 @@ def test_an_interpreter_that_is_something_else_is_named(tmp_path):
     other.chmod(0o755)
 
     with pytest.raises(AcceleratorError, match="wrote something else than messages"):
-        Worker(python=other)
+        Worker(python=other, deadlines=PATIENT)
 
 
 def test_failures_leave_no_descriptors_open(monkeypatch):
@@ -230,7 +240,7 @@ def test_the_child_ends_with_the_daemon_even_when_it_hangs_in_native_code(fault)
 def test_the_child_gets_neither_secrets_nor_the_watchdog(monkeypatch):
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY"):
         monkeypatch.setenv(name, "1")
-    worker = Worker(runtime="litert")
+    worker = Worker(runtime="litert", deadlines=PATIENT)
 
     given = psutil.Process(worker.pid).environ()
 
@@ -244,8 +254,8 @@ def test_the_child_gets_neither_secrets_nor_the_watchdog(monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_worker_of_another_environment_with_numpy_1_answers_as_this_one_does(name):
     subject = tiny(name)
-    here = opened(name, runtime="litert")
-    there = opened(name, runtime="tflite", python=Path(os.environ["OAHEGA_TFLITE_PYTHON"]))
+    here = opened(name, runtime="litert", deadlines=PATIENT)
+    there = opened(name, runtime="tflite", python=Path(os.environ["OAHEGA_TFLITE_PYTHON"]), deadlines=PATIENT)
 
     expected, answer = here.run(subject.tensor()), there.run(subject.tensor())
 

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ import numpy as np
 
 from brokers import Mosquitto
 from edge.samples.giving import RECIPIENT
-from oahega_edge.control.client import NobodyListens, ask
+from oahega_edge.control.client import ask
+from oahega_edge.errors import EdgeError
 from oahega_edge.samples.keys import PUBLIC, key_text
 from oahega_edge.tools.demo_clip import load_portraits
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 
 def portrait_clip(path: Path) -> Path:
@@ -85,7 +86,7 @@ class Device:
     def sees_a_face(self) -> bool:
         try:
             return bool(self.asked("status")["state"]["faces"] == 1)
-        except NobodyListens:
+        except EdgeError:  # not yet there, or busy
             return False
 
     def post(self, path: str, body: object, **headers: str) -> tuple[int, dict[str, str], Any]:
@@ -97,6 +98,16 @@ class Device:
         text = answer.read().decode()
         connection.close()
         return answer.status, dict(answer.headers), json.loads(text) if text.startswith("{") else text
+
+    def offer(self) -> tuple[Mapping[str, str], dict[str, Any]]:
+        """A press at the page: headers and what was offered; again while nobody is seen in time."""
+
+        def pressed() -> tuple[Mapping[str, str], dict[str, Any]] | None:
+            status, headers, answer = self.post("/sample", {})
+            assert status == 200 or answer == {"reason": "nobody"}, answer
+            return (headers, answer) if status == 200 else None
+
+        return wait_until(pressed)  # type: ignore[no-any-return]
 
     def content(self) -> dict[str, bytes]:
         """Every regular file that the daemon and its page left."""

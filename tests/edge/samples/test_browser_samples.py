@@ -13,12 +13,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from edge.mqtt_samples import info
+from node_packages import tab
 from page.served import Served, served
-from waiting import PATIENCE, wait_until
+from waiting import wait_until
 
 pytestmark = pytest.mark.lengthy
 
-MS = PATIENCE * 1000
 PNG = cv2.imencode(".png", np.full((48, 48), 200, np.uint8))[1].tobytes()
 ANSWERS: dict[str, dict[str, Any]] = {
     "sample": {"token": "t0", "picture": base64.b64encode(PNG).decode(), "labels": ["happy", "sad"]},
@@ -42,9 +42,7 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def page(chromium: Browser, daemon: Served, complaints: list[str]) -> Iterator[Page]:
-    context = chromium.new_context(locale="en-GB")
-    opened = context.new_page()
-    opened.set_default_timeout(MS)
+    opened = tab(chromium, locale="en-GB")
     opened.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     told = json.loads(info().to_json())
@@ -53,9 +51,9 @@ def page(chromium: Browser, daemon: Served, complaints: list[str]) -> Iterator[P
     daemon.seen(camera="live", muted=False)
     daemon.asked.clear()
     opened.goto(daemon.url)
-    expect(opened.locator("#sample")).to_be_visible(timeout=MS)
+    expect(opened.locator("#sample")).to_be_visible()
     yield opened
-    context.close()
+    opened.context.close()
 
 
 def painted(page: Page) -> int:
@@ -72,16 +70,16 @@ def test_a_picture_is_seen_named_kept_and_taken_back_by_keyboard(
     page: Page, daemon: Served, complaints: list[str], language: str
 ) -> None:
     page.goto(f"{daemon.url}/?lang={language}")
-    expect(page.locator("#sample")).to_be_visible(timeout=MS)
+    expect(page.locator("#sample")).to_be_visible()
     page.locator("#sample").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#shown")).to_be_focused(timeout=MS)
+    expect(page.locator("#shown")).to_be_focused()
     assert painted(page) == 200
     page.keyboard.press("ArrowDown")
     page.locator("#offer button[type=submit]").focus()
     page.keyboard.press("Enter")
 
-    expect(page.locator("#sample-said")).to_contain_text(THANKS[language], timeout=MS)
+    expect(page.locator("#sample-said")).to_contain_text(THANKS[language])
     expect(page.locator("#sample-said")).to_contain_text("7KQM-2XWD-90FA")
     assert painted(page) == 0
     page.locator("#code").fill("7KQM-2XWD-90FA")
@@ -96,7 +94,7 @@ def test_a_picture_that_is_declined_is_gone(page: Page, daemon: Served) -> None:
     page.locator("#sample").click()
     page.locator("#discard").click()
 
-    expect(page.locator("#sample-said")).to_contain_text("Nothing was kept", timeout=MS)
+    expect(page.locator("#sample-said")).to_contain_text("Nothing was kept")
     expect(page.locator("#offer")).to_be_hidden()
     assert daemon.asked == ["sample", "sample-discard {'token': 't0'}"]
     assert painted(page) == 0
@@ -104,17 +102,17 @@ def test_a_picture_that_is_declined_is_gone(page: Page, daemon: Served) -> None:
 
 def test_a_mute_takes_the_picture_away(page: Page, daemon: Served) -> None:
     page.locator("#sample").click()
-    expect(page.locator("#offer")).to_be_visible(timeout=MS)
+    expect(page.locator("#offer")).to_be_visible()
 
     daemon.seen(camera="muted", muted=True)
 
-    expect(page.locator("#offer")).to_be_hidden(timeout=MS)
+    expect(page.locator("#offer")).to_be_hidden()
     assert painted(page) == 0
 
 
 def test_everything_has_a_name_for_those_who_do_not_see(page: Page) -> None:
     page.locator("#sample").click()
-    expect(page.locator("#offer")).to_be_visible(timeout=MS)
+    expect(page.locator("#offer")).to_be_visible()
 
     for role, name in [
         ("img", "The picture of your face"),

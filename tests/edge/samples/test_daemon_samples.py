@@ -8,6 +8,7 @@ import http.client
 import json
 import random
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -49,8 +50,8 @@ def device(tmp_path_factory: pytest.TempPathFactory, clip: Path, mosquitto: Mosq
 
 def given(device: Device) -> tuple[bytes, str]:
     """A sample that a visitor gave on the page: its crop and its code."""
-    status, _, offer = device.post("/sample", {})
-    assert (status, set(offer)) == (200, {"token", "picture", "labels"})
+    _, offer = device.offer()
+    assert set(offer) == {"token", "picture", "labels"}
     status, _, kept = device.post("/sample/keep", {"token": offer["token"], "label": offer["labels"][0]})
     assert (status, set(kept)) == (200, {"code", "goes_on"})
     return base64.b64decode(offer["picture"]), kept["code"]
@@ -90,7 +91,7 @@ def test_the_crop_is_nowhere_but_in_the_answer_to_the_press(device: Device, mosq
 
 
 def test_no_answer_with_a_crop_is_kept_by_a_browser(device: Device) -> None:
-    _, headers, offer = device.post("/sample", {})
+    headers, offer = device.offer()
 
     assert headers["cache-control"] == "no-store"
     assert device.post("/sample/discard", {"token": offer["token"]})[0] == 200
@@ -130,7 +131,7 @@ def test_a_token_that_was_not_given_keeps_nothing(device: Device, body: object) 
 
 
 def test_a_mute_discards_the_crop_and_nobody_is_seen_while_it_lasts(device: Device) -> None:
-    _, _, offer = device.post("/sample", {})
+    _, offer = device.offer()
 
     device.asked("mute")
     assert device.post("/sample", {})[::2] == (409, {"reason": "muted"})
@@ -234,21 +235,23 @@ def test_a_kill_at_any_moment_leaves_no_plain_crop(tmp_path: Path, clip: Path) -
     device.folder.mkdir()
     chance = random.Random(5)
     crops: list[bytes] = []
+    kept: list[dict[str, object]] = []
 
-    def give() -> None:
-        with contextlib.suppress(EdgeError):
-            while True:
+    def give(process: subprocess.Popen[bytes]) -> None:
+        while process.poll() is None:
+            with contextlib.suppress(EdgeError):
                 offer = device.asked("sample")
                 crops.append(base64.b64decode(offer["picture"]))
-                device.asked("sample-keep", {"token": offer["token"], "label": offer["labels"][0]})
+                token = {"token": offer["token"], "label": offer["labels"][0]}
+                kept.append(device.asked("sample-keep", token))
 
     for _ in range(KILLS):
         with device.running("run", samples__most=1000) as process:
             wait_until(device.sees_a_face, 4 * PATIENCE)
-            giver = threading.Thread(target=give)
+            giver = threading.Thread(target=give, args=[process])
             already = len(crops)
             giver.start()
-            wait_until(lambda already=already: len(crops) > already)
+            wait_until(lambda already=already: kept and len(crops) > already)
             time.sleep(chance.uniform(0, 0.3))
             process.kill()
             giver.join()

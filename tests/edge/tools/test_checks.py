@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import terminals
 from brokers import Mosquitto, free_port
 from documents import ROOT
 from mini_bundle import make_bundle
@@ -136,22 +136,7 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 def on_a_terminal(home: dict[str, str], *words: str) -> str:
     """What a verb prints to a person."""
-    near, far = pty.openpty()
-    command = [sys.executable, "-m", "oahega_edge", *words]
-    with subprocess.Popen(command, stdout=far, stderr=subprocess.DEVNULL, env=home) as process:
-        os.close(far)
-        shown = b""
-        while True:
-            try:
-                part = os.read(near, 4096)
-            except OSError:
-                break
-            if not part:
-                break
-            shown += part
-        process.wait(PATIENCE)
-    os.close(near)
-    return shown.decode()
+    return terminals.on_a_terminal([sys.executable, "-m", "oahega_edge", *words], home).stdout
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def start(
 ) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         arguments(*words, bundle=bundle),
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # nobody reads its events: a pipe would fill, and it would wait
         stderr=subprocess.PIPE,
         text=True,
         env=environment(tmp_path) | extra,
@@ -327,7 +327,7 @@ def test_a_start_that_waits_for_a_hanging_accelerator_ends_at_once(
     words = ("run", ANSWERED, f"--set=camera.source=loop:{clip}", "--set=runtime.accelerator=usb")
     python = f"--set=runtime.python={make_coral_python(tmp_path)}"
     daemon = start(running, tmp_path, *words, python, bundle=coral, FAULTY_RUNTIME="hang-at-start")
-    wait_until(psutil.Process(daemon.pid).children)
+    wait_until(lambda: handles_sigterm(daemon) and psutil.Process(daemon.pid).children())
 
     said = ended_by_many_signals(daemon)
 

@@ -71,9 +71,9 @@ def test_a_copy_is_shown_once_and_nonsense_is_counted(mosquitto: Mosquitto) -> N
 
 @pytest.mark.broker
 def test_a_listener_sees_the_retained_messages_of_a_device(mosquitto: Mosquitto) -> None:
-    with MqttPublisher(options(mosquitto.port)) as publisher:
+    with MqttPublisher(options(mosquitto.port)) as publisher, Ear(mosquitto.port) as ear:
         publisher.info(info())
-        wait_until(lambda: publisher.connected)
+        wait_until(lambda: ear.on("/info") and ear.on("/availability"))
         broker = BrokerOptions(host=mosquitto.host, port=mosquitto.port)
 
         with Listener(broker, kinds=("info", "availability")) as listener:

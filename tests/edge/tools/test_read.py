@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from terminals import on_a_terminal
 from waiting import PATIENCE
 
 
@@ -52,14 +52,9 @@ def test_every_face_is_a_line_of_json_in_a_pipe(picture: Path, tmp_path: Path) -
 
 
 def test_people_get_a_table(picture: Path) -> None:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "oahega_edge", "read", str(picture)]
-    done = subprocess.run(command, stdout=theirs, stderr=subprocess.DEVNULL, timeout=PATIENCE, check=False)
-    os.close(theirs)
-    shown = os.read(ours, 4096).decode()
-    os.close(ours)
+    done = on_a_terminal([sys.executable, "-m", "oahega_edge", "read", str(picture)])
 
-    heading, row = shown.splitlines()
+    heading, row = done.stdout.splitlines()
     assert done.returncode == 0
     assert heading.split()[:3] == ["picture", "expression", "confidence"]
     assert row.split()[:2] == ["astronaut.png", "happy"]

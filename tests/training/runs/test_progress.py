@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
 import sys
 
 import pytest
 
 from oahega_build.runs.output import say
 from oahega_build.runs.progress import Lines, heartbeat, track
+from terminals import on_a_terminal
 
 
 def test_a_line_every_half_minute_says_how_far_it_is_and_what_is_left(
@@ -62,10 +60,11 @@ def test_a_silent_step_says_that_it_goes_on(capsys: pytest.CaptureFixture[str]) 
 
     with heartbeat("prune", silence=0.2):
         say("[1/1] prune")
-        while "running" not in out:
+        out += capsys.readouterr().out
+        while "running" not in out.partition("[1/1] prune\n")[2]:
             out += capsys.readouterr().out
 
-    assert out.startswith("[1/1] prune\n  prune: running for")
+    assert out.partition("[1/1] prune\n")[2].startswith("  prune: running for")
 
 
 def test_a_terminal_gets_a_bar_even_while_stdout_is_a_log(tmp_path: object) -> None:
@@ -75,18 +74,10 @@ def test_a_terminal_gets_a_bar_even_while_stdout_is_a_log(tmp_path: object) -> N
         "with open_run(Path(sys.argv[1]), 'train', 'a', {}), progress('training', 2) as shown:\n"
         "    print('a library'); shown.advance(); shown.note('epoch 1/2')\n"
     )
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    seen = b""
-    try:
-        while chunk := os.read(ours, 4096):
-            seen += chunk
-    except OSError:  # the other side is closed
-        pass
-    os.close(ours)
 
-    assert process.wait() == 0
-    assert b"\x1b[" in seen
-    assert b"epoch 1/2" in seen
-    assert b"a library" not in seen
+    done = on_a_terminal([sys.executable, "-c", code, str(tmp_path)], both=True)
+
+    assert done.returncode == 0
+    assert "\x1b[" in done.stdout
+    assert "epoch 1/2" in done.stdout
+    assert "a library" not in done.stdout
