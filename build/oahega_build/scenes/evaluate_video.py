@@ -26,7 +26,7 @@ from oahega_build.scenes.sequences import (
     make_scenery,
     plan_scenarios,
 )
-from oahega_build.scenes.video_comparison import (
+from oahega_build.scenes.video.comparison import (
     ALL,
     OURS,
     Row,
@@ -36,9 +36,9 @@ from oahega_build.scenes.video_comparison import (
     paper_sweep,
     prepared,
 )
-from oahega_build.scenes.video_decisions import of_all, on_card
-from oahega_build.scenes.video_records import Recording, cached, clip_frames, recorded
-from oahega_build.scenes.video_report import as_lines, as_table, draw
+from oahega_build.scenes.video.decisions import of_all, on_card
+from oahega_build.scenes.video.records import Recording, cached, clip_frames, recorded
+from oahega_build.scenes.video.report import as_lines, as_table, draw
 from oahega_edge.cameras import open_camera
 from oahega_edge.endings import is_video
 from oahega_edge.service.settings import Settings

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from oahega_build.scenes.sequences import Truth
-from oahega_build.scenes.video_records import Recording
+from oahega_build.scenes.video.records import Recording
 from oahega_edge.chain.geometry import Box, edges_of, iou_matrix
 from oahega_edge.chain.trigger import UNCERTAIN
 
