@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from oahega_build.scenes.chain import Chain, bundle_chain, device_of, device_settings
-from oahega_build.scenes.video_methods import Device
-from oahega_build.scenes.video_records import Find, clip_frames, recorded, yunet
+from oahega_build.scenes.video.methods import Device
+from oahega_build.scenes.video.records import Find, clip_frames, recorded, yunet
 from oahega_edge.bundles.load import DEFAULT_BUNDLE
 from oahega_edge.cameras import open_camera
 from oahega_edge.chain.detection import FACE, Detection

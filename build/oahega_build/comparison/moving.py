@@ -15,9 +15,9 @@ from oahega_build.scenes.chain import Chain, bundle_chain, device_of, device_set
 from oahega_build.scenes.evaluate_scenes import Shown, alone, look
 from oahega_build.scenes.render import render
 from oahega_build.scenes.sequences import LEVELS, SEEDS, Scenario, Scenery, plan_scenarios
-from oahega_build.scenes.video_methods import Device, ours
-from oahega_build.scenes.video_metrics import Tally
-from oahega_build.scenes.video_records import recorded
+from oahega_build.scenes.video.methods import Device, ours
+from oahega_build.scenes.video.metrics import Tally
+from oahega_build.scenes.video.records import recorded
 
 MOST_IN_SCENES = 400
 """Faces; more are thinned evenly. Each is drawn in six frames."""

@@ -11,8 +11,8 @@ from oahega_build.emotion.decision import DECISION
 from oahega_build.emotion.evaluate import load_emotion
 from oahega_build.errors import RunError
 from oahega_build.runs import artifacts
-from oahega_build.scenes.video_methods import Device
-from oahega_build.scenes.video_records import YUNET_SIDE, Find, yunet
+from oahega_build.scenes.video.methods import Device
+from oahega_build.scenes.video.records import YUNET_SIDE, Find, yunet
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.chain.classifier import Classifier, EmotionClassifier
 from oahega_edge.chain.detection import HEAD_ODDS

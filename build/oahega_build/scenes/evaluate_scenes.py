@@ -43,8 +43,8 @@ from oahega_build.scenes.sequences import (
     make_scenery,
     stills_of,
 )
-from oahega_build.scenes.video_methods import Device, Sights
-from oahega_build.scenes.video_records import recorded
+from oahega_build.scenes.video.methods import Device, Sights
+from oahega_build.scenes.video.records import recorded
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.files import read_file
 from oahega_edge.service.settings import Settings

@@ -26,7 +26,7 @@ from oahega_build.scenes.sequences import (
     make_scenery,
     plan_scenarios,
 )
-from oahega_build.scenes.video_comparison import (
+from oahega_build.scenes.video.comparison import (
     ALL,
     OURS,
     Row,
@@ -36,9 +36,11 @@ from oahega_build.scenes.video_comparison import (
     paper_sweep,
     prepared,
 )
-from oahega_build.scenes.video_decisions import of_all, on_card
-from oahega_build.scenes.video_records import Recording, cached, clip_frames, recorded
-from oahega_build.scenes.video_report import as_lines, as_table, draw
+from oahega_build.scenes.video.decisions import of_all, on_card
+from oahega_build.scenes.video.records import Recording, cached, clip_frames, recorded
+from oahega_build.scenes.video.report import as_lines, as_table, draw
+from oahega_build.scenes.video.visits import as_lines as visit_lines
+from oahega_build.scenes.video.visits import by_level
 from oahega_edge.cameras import open_camera
 from oahega_edge.endings import is_video
 from oahega_edge.service.settings import Settings
@@ -109,6 +111,7 @@ def evaluate_run(
         rows = compare(plain, held, best, frequent)
         truth = plain.truth_flips()
         told = of_all(records, device)
+        visits = by_level(records, device)
         run.write_metrics(
             {
                 "sequences": describe(plan_scenarios(scenery, SEEDS[part], *size)),
@@ -118,6 +121,7 @@ def evaluate_run(
                 "matched": matched,
                 "true_flips_per_minute": truth,
                 "reliability": told,
+                "visits": visits,
                 "clips": [clip.name for clip in seen],
             }
         )
@@ -126,7 +130,7 @@ def evaluate_run(
             on_card(card, told)
         if part == "valid":
             log_valid(rows, chain, data.name)
-    return f"{as_table(rows, matched, truth)}\n\n{as_lines(told)}"
+    return "\n\n".join([as_table(rows, matched, truth), as_lines(told), "\n".join(visit_lines(visits))])
 
 
 def log_valid(rows: Sequence[Row], chain: Chain, data: str, log: Path = VALID_LOG) -> None:

@@ -68,6 +68,8 @@ class Seen:
     """Of the faces that ended, also of those that were never read."""
     looks: Sequence[Look] = ()
     """At the faces that ended, where they are measured."""
+    ended: Sequence[int] = ()
+    """Tracks of the faces that ended, in the order of `visits`."""
 
 
 class Decider:
@@ -123,17 +125,19 @@ class Decider:
         """
         self._before, self._now = self._now, captured_at
         seen, ended = self._follow(found, captured_at)
-        decisions, visits, looks = self._forget([track.id for track in ended])
+        gone = self._forget([track.id for track in ended])
         made = [self._read(track, read, taken_at, captured_at, measure) for track in seen]
-        decisions += [decision for decision in made if decision is not None]
-        faces = (*seen, *self._tracker.held(captured_at, self._hold))
-        return Seen([self._face(track, captured_at) for track in faces], decisions, visits, looks)
+        decisions = [*gone.decisions, *(decision for decision in made if decision is not None)]
+        faces = [
+            self._face(track, captured_at) for track in (*seen, *self._tracker.held(captured_at, self._hold))
+        ]
+        return replace(gone, faces=faces, decisions=decisions)
 
     def finish(self) -> Seen:
         """The last decision on every face and its visit, when the source ends or the camera closes."""
-        decisions, visits, looks = self._forget(list(self._memories))
+        gone = self._forget(list(self._memories))
         self._tracker.clear()
-        return Seen((), decisions, visits, looks)
+        return gone
 
     def adjust(self, *, frames: int, threshold: float) -> None:
         """Change the paper's two settings while running."""
@@ -176,13 +180,15 @@ class Decider:
         memory = _Memory(self._new_smoothing(self._frames), trigger, wait=captured_at - track.first_seen)
         return self._memories.setdefault(track.id, memory)
 
-    def _forget(self, tracks: Sequence[int]) -> tuple[list[Decision], list[Visit], list[Look]]:
+    def _forget(self, tracks: Sequence[int]) -> Seen:
         """The last decisions on faces that are gone, their visits and the looks at them."""
-        memories = [self._memories.pop(track) for track in tracks if track in self._memories]
+        ended = [track for track in tracks if track in self._memories]
+        memories = [self._memories.pop(track) for track in ended]
         visits = [memory.tally.visit() for memory in memories]
         ends = [memory.trigger.end() for memory in memories]
         decisions = [replace(end, visit=of) for end, of in zip(ends, visits, strict=True) if end is not None]
-        return decisions, visits, [memory.look for memory in memories if memory.look is not None]
+        looks = [memory.look for memory in memories if memory.look is not None]
+        return Seen((), decisions, visits, looks, ended)
 
     def _face(self, track: Track, now: float) -> TrackedFace:
         memory = self._memories[track.id]

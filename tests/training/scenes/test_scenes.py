@@ -28,7 +28,7 @@ from oahega_build.scenes.evaluate_scenes import (
 )
 from oahega_build.scenes.render import face_box, render
 from oahega_build.scenes.sequences import Scenario, Scenery, make_scenery
-from oahega_build.scenes.video_methods import Device
+from oahega_build.scenes.video.methods import Device
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box

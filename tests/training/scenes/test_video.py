@@ -9,8 +9,8 @@ import pytest
 
 from oahega_build.scenes.chain import device_settings
 from oahega_build.scenes.sequences import Truth
-from oahega_build.scenes.video_decisions import Published, published, reliability
-from oahega_build.scenes.video_methods import (
+from oahega_build.scenes.video.decisions import Published, published, reliability
+from oahega_build.scenes.video.methods import (
     Device,
     always,
     followed,
@@ -19,8 +19,8 @@ from oahega_build.scenes.video_methods import (
     paper_mean,
     single_frame,
 )
-from oahega_build.scenes.video_metrics import Answer, Tally, clip_flips
-from oahega_build.scenes.video_records import Face, Moment, Recording, cached
+from oahega_build.scenes.video.metrics import Answer, Tally, clip_flips
+from oahega_build.scenes.video.records import Face, Moment, Recording, cached
 from oahega_edge.bundles.load import DEFAULT_BUNDLE
 from oahega_edge.chain.decider import Decider
 from oahega_edge.chain.detection import Detection

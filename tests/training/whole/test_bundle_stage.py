@@ -14,7 +14,7 @@ import pytest
 from mini_bundle import make_bundle as make_mini_bundle
 from oahega_build.errors import RunError
 from oahega_build.models.operators import multiply_adds
-from oahega_build.scenes.video_decisions import Reliability, on_card
+from oahega_build.scenes.video.decisions import Reliability, on_card
 from oahega_build.whole.bundle import make_bundle
 from oahega_edge.bundles.load import load_bundle
 

@@ -12,9 +12,9 @@ from oahega_build.emotion.calibrate import calibration_error
 from oahega_build.runs.entries import DECISIONS, ENTRY, write_on_card
 from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_build.scenes.sequences import Truth
-from oahega_build.scenes.video_methods import Device, played
-from oahega_build.scenes.video_metrics import SAME_FACE
-from oahega_build.scenes.video_records import Recording
+from oahega_build.scenes.video.methods import Device, played
+from oahega_build.scenes.video.metrics import SAME_FACE
+from oahega_build.scenes.video.records import Recording
 from oahega_edge.chain.geometry import Box, edges_of, iou_matrix
 from oahega_edge.chain.trigger import UNCERTAIN, Decision
 from oahega_edge.files import read_file

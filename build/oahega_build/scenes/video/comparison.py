@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from oahega_build.scenes.video_methods import Device, Sights, always, original, ours, paper_mean, single_frame
-from oahega_build.scenes.video_metrics import Answers, FrameMatches, Tally, VideoFigures, clip_flips, match
-from oahega_build.scenes.video_records import Recording
+from oahega_build.scenes.video.methods import Device, Sights, always, original, ours, paper_mean, single_frame
+from oahega_build.scenes.video.metrics import Answers, FrameMatches, Tally, VideoFigures, clip_flips, match
+from oahega_build.scenes.video.records import Recording
 
 Play = Callable[[Recording, Sights], Answers]
 ALL = "all"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.scenes.sequences import EPOCH
-from oahega_build.scenes.video_metrics import Answer, Answers
-from oahega_build.scenes.video_records import Face, Moment, Recording
+from oahega_build.scenes.video.metrics import Answer, Answers
+from oahega_build.scenes.video.records import Face, Moment, Recording
 from oahega_edge.chain.decider import Decider, Seen, TrackedFace
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.smoothing import Window

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from oahega_build.scenes.video_comparison import ALL, OURS, PAPER_THRESHOLDS, Match, Row
-from oahega_build.scenes.video_decisions import Told, said
+from oahega_build.scenes.video.comparison import ALL, OURS, PAPER_THRESHOLDS, Match, Row
+from oahega_build.scenes.video.decisions import Told, said
 
 
 def as_table(rows: Sequence[Row], matched: Sequence[Match], truth: float) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from oahega_build.scenes.sequences import Truth
-from oahega_build.scenes.video_records import Recording
+from oahega_build.scenes.video.records import Recording
 from oahega_edge.chain.geometry import Box, edges_of, iou_matrix
 from oahega_edge.chain.trigger import UNCERTAIN
 
@@ -198,24 +198,27 @@ def clip_flips(record: Recording, answers: Answers) -> tuple[int, float, int]:
 
 def match(record: Recording, answers: Answers) -> FrameMatches:
     """Match the answers of each frame to people, by their boxes alone."""
-    return [_assign(m.truths, said) for m, said in zip(record.moments, answers, strict=True)]
+    return [
+        assign(m.truths, [answer.box for answer in said])
+        for m, said in zip(record.moments, answers, strict=True)
+    ]
 
 
-def _assign(truths: Sequence[Truth], said: Sequence[Answer]) -> tuple[dict[int, int], list[int]]:
-    """Match greedily by overlap: the index of the answer by person, and the unmatched answers."""
-    if not truths or not said:
-        return {}, list(range(len(said)))
-    overlap = iou_matrix(edges_of(t.box for t in truths), edges_of(a.box for a in said))
+def assign(truths: Sequence[Truth], boxes: Sequence[Box]) -> tuple[dict[int, int], list[int]]:
+    """Match greedily by overlap: the index of the box by person, and the unmatched boxes."""
+    if not truths or not boxes:
+        return {}, list(range(len(boxes)))
+    overlap = iou_matrix(edges_of(t.box for t in truths), edges_of(boxes))
     pairs: dict[int, int] = {}
     used: set[int] = set()
     for flat in np.argsort(-overlap, axis=None, kind="stable"):
-        row, column = divmod(int(flat), len(said))
+        row, column = divmod(int(flat), len(boxes))
         if overlap[row, column] < SAME_FACE:
             break
         if truths[row].person not in pairs and column not in used:
             pairs[truths[row].person] = column
             used.add(column)
-    return pairs, [i for i in range(len(said)) if i not in used]
+    return pairs, [i for i in range(len(boxes)) if i not in used]
 
 
 def _word(answer: Answer | None, spoken: set[int]) -> str | None:
