@@ -345,8 +345,8 @@ def tune(
     """Fit the answers to this place with faces of people who agree; no picture is kept."""
     from oahega_edge.tools.tune import TuneWish, run_tune
 
-    every_label = ["trigger.labels=[]", "trigger.min_group=0"]
-    layers = _layers(config, [*(settings or []), *every_label], OFFLINE_VERB, instance=instance)
+    as_it_reads = ["trigger.labels=[]", "trigger.min_group=0", "trigger.sensitivity=0"]
+    layers = _layers(config, [*(settings or []), *as_it_reads], OFFLINE_VERB, instance=instance)
     wish = TuneWish(pictures, seconds, anyway, undo, forget)
     result = run_tune(wish, layers, state, os.environ, instance, _input, _say)
     _give(result, machine)

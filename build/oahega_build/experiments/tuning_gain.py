@@ -25,7 +25,7 @@ from oahega_edge.bundles.load import load_bundle
 from oahega_edge.chain.classification import calibrated
 from oahega_edge.chain.preprocess import crop_face
 from oahega_edge.files import read_file
-from oahega_edge.tuning.overlay import LEAST_SHARE
+from oahega_edge.tuning.faces import LEAST_SHARE
 from oahega_edge.tuning.shift import fit_shift, prove
 
 DRAWS = 20

@@ -13,16 +13,15 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
 
-from oahega_edge.chain.decider import TrackedFace
+from oahega_edge.asking.alone import Muting, obstacle
+from oahega_edge.asking.refusals import Refusal
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.manifest import EmotionEntry
 from oahega_edge.samples.consent import ASKED, WRITTEN
 from oahega_edge.samples.crop import crop_of
-from oahega_edge.samples.refusals import Refusal
 from oahega_edge.samples.sealed import Sample
 from oahega_edge.samples.shelf import Shelf
 
@@ -32,20 +31,6 @@ WAIT_S = 5.0
 """Seconds in which a person must be in view after a press; less than the control socket's client waits."""
 OFFER_S = 60.0
 """Seconds in which the person must choose."""
-
-
-class Muting(Protocol):
-    """What a booth must know of the mute switch."""
-
-    @property
-    def muted(self) -> bool:
-        """Whether nothing may be seen now."""
-        ...
-
-    @property
-    def times(self) -> int:
-        """How often the device was muted."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +107,9 @@ class Booth:
         wish, reading = self._wish, self._reading
         if wish is None or reading is None:
             return
-        obstacle = self._obstacle(frame, step.faces)
-        if obstacle is not None:
-            wish.obstacle = obstacle
+        found = obstacle(frame, step.faces, self._least_px)
+        if found is not None:
+            wish.obstacle = found
             return
         png = crop_of(frame, step.faces[0].box, reading.entry, self._masks)
         with self._changed:
@@ -226,11 +211,3 @@ class Booth:
 
     def _is_muted_since(self, mutes: int) -> bool:
         return self._mute.muted or self._mute.times != mutes
-
-    def _obstacle(self, frame: Frame, faces: Sequence[TrackedFace]) -> str | None:
-        """Why no crop can be taken of this frame."""
-        if len(faces) != 1:
-            return "several" if faces else "nobody"
-        box = faces[0].box
-        is_small = box.height * frame.height < self._least_px or box.clipped() is None
-        return "small" if is_small else None

@@ -9,12 +9,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
+from oahega_edge.asking.refusals import Refusal
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Step
 from oahega_edge.errors import EdgeError
 from oahega_edge.manifest import EmotionEntry
 from oahega_edge.samples.booth import Booth
-from oahega_edge.samples.refusals import Refusal
 from oahega_edge.samples.shelf import Shelf, Stock
 
 REQUESTS = (

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+from oahega_edge.asking.refusals import Refusal
 from oahega_edge.files import open_file
 from oahega_edge.samples.codes import hash_of, new_code
-from oahega_edge.samples.refusals import Refusal
 from oahega_edge.samples.sealed import HEADER, LARGEST, Sample, read_header, seal
 
 _log = logging.getLogger(__name__)

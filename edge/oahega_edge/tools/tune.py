@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oahega_edge.bundles.load import Bundle
 from oahega_edge.cameras.port import Camera
@@ -22,20 +23,18 @@ from oahega_edge.service.health import monotonic, utc_now
 from oahega_edge.service.mute import MuteSwitch
 from oahega_edge.service.settings import Layers
 from oahega_edge.service.setup import Setup, read_setup
-from oahega_edge.tuning.overlay import (
-    LEAST_SHARE,
+from oahega_edge.tuning.faces import (
+    LEAST_FRAMES,
     LabelledFace,
+    face_of,
     forget_faces,
     keep_faces,
-    overlay_of,
     read_faces,
-    remove_overlay,
-    write_overlay,
 )
-from oahega_edge.tuning.shift import LEAST_FACES, Proof, fit_shift, prove
+from oahega_edge.tuning.fitting import fitted
+from oahega_edge.tuning.overlay import remove_overlay, write_overlay
+from oahega_edge.tuning.shift import Proof
 
-LEAST_FRAMES = 3
-"""Frames with the face alone that one showing needs."""
 READ_TIMEOUT_S = 5.0
 
 Say = Callable[[str], None]
@@ -80,14 +79,13 @@ class Asker:
                 faces = self.reader.read(camera.read(READ_TIMEOUT_S).pixels)
                 readable = [face for face in faces if face.scores]
                 if len(readable) == 1:
-                    looks.append(_logits(readable[0], self.bundle))
+                    looks.append(_shares(readable[0], self.bundle))
         if len(looks) < LEAST_FRAMES:
             self.say(
                 f"{len(looks)} frames showed one face alone: not kept; come closer, one person at a time"
             )
             return
-        logits = np.mean(looks, axis=0)
-        yield LabelledFace(self.bundle.sha256, tuple(round(float(v), 4) for v in logits), label)
+        yield face_of(looks, self.bundle, label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,7 @@ def faces_of_pictures(folder: Path, reader: StillReader, bundle: Bundle, say: Sa
             continue
         for picture in sorted(pictures_of(place)):
             if (face := _only_face(picture, reader, say)) is not None:
-                faces.append(LabelledFace(bundle.sha256, _logits(face, bundle), place.name))
+                faces.append(face_of([_shares(face, bundle)], bundle, place.name))
     return faces
 
 
@@ -201,24 +199,16 @@ def tune(
     labels = bundle.manifest.emotion.labels
     counts = Counter(face.label for face in faces)
     say(f"{len(faces)} faces: " + ", ".join(f"{label} {counts[label]}" for label in labels))
-    if len(faces) < LEAST_FACES or len(counts) < 2:
-        raise EdgeError(
-            f"{len(faces)} faces of {len(counts)} expressions are too few to tune with; it takes "
-            f"{LEAST_FACES} of two or more, so ask more people"
-        )
-    logits = np.array([face.logits for face in faces])
-    truth = np.array([labels.index(face.label) for face in faces])
-    proof = prove(logits, truth)
+    found = fitted(faces, bundle, created)
+    proof, overlay = found.proof, found.overlay
     say(said_of(proof))
     if not proof.holds and not anyway:
         raise EdgeError(
             "the shift does not hold on faces that were held back, so nothing was changed; ask more "
             "people, or use --anyway"
         )
-    shift = fit_shift(logits, truth)
-    overlay = overlay_of(shift, faces, bundle, proof.gain, proof.interval, created)
     write_overlay(folder, overlay)
-    say(", ".join(f"{label} {offset:+.2f}" for label, offset in zip(labels, shift.offsets, strict=True)))
+    say(", ".join(f"{label} {offset:+.2f}" for label, offset in zip(labels, overlay.offsets, strict=True)))
     identity = overlay.tuned(bundle).identity
     say(f"tuned: {identity}; restart the device to use it, undo with --undo")
     return {
@@ -227,7 +217,7 @@ def tune(
         "balanced_accuracy_before": round(proof.before, 4),
         "balanced_accuracy_after": round(proof.after, 4),
         "gain_interval": [round(end, 4) for end in proof.interval],
-        "offsets": {label: round(o, 4) for label, o in zip(labels, shift.offsets, strict=True)},
+        "offsets": {label: round(o, 4) for label, o in zip(labels, overlay.offsets, strict=True)},
     }
 
 
@@ -252,6 +242,5 @@ def _only_face(picture: Path, reader: StillReader, say: Say) -> Face | None:
     return faces[0]
 
 
-def _logits(face: Face, bundle: Bundle) -> tuple[float, ...]:
-    shares = [max(face.scores[label], LEAST_SHARE) for label in bundle.manifest.emotion.labels]
-    return tuple(round(float(value), 4) for value in np.log(shares))
+def _shares(face: Face, bundle: Bundle) -> NDArray[np.float64]:
+    return np.array([face.scores[label] for label in bundle.manifest.emotion.labels])

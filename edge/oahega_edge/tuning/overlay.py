@@ -1,16 +1,12 @@
-"""What `tune` leaves in the state folder: the shift for one bundle, and the faces that it was fitted on.
-
-A face is kept as the logarithms of its probabilities and the expression that was asked for; no picture.
-"""
+"""What `tune` leaves in the state folder for a bundle: its shift, and what that has brought."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,12 +17,12 @@ from oahega_edge.contract.complaint import complaint
 from oahega_edge.errors import EdgeError
 from oahega_edge.files import read_file, replace_file
 from oahega_edge.manifest import EmotionEntry
+from oahega_edge.tuning.faces import LEAST_SHARE, LabelledFace
 from oahega_edge.tuning.shift import MOST_OFFSET, SCALES, Shift
 
-FILE, FACES = "tuning.json", "tuning-faces.jsonl"
-LARGEST_FILE, LARGEST_FACES = 64 << 10, 16 << 20
-LEAST_SHARE = 1e-4
-"""Smallest probability that is told apart from none."""
+FILE = "tuning.json"
+LARGEST_FILE = 64 << 10
+"""Bytes."""
 
 _Scale = Annotated[float, Field(ge=SCALES[0], le=SCALES[1])]
 _Offset = Annotated[float, Field(ge=-MOST_OFFSET, le=MOST_OFFSET)]
@@ -75,17 +71,6 @@ def _shifted(entry: EmotionEntry, overlay: Overlay) -> EmotionEntry:
             "prior": overlay.prior,
         }
     )
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledFace:
-    """One face whose expression is known."""
-
-    bundle: str
-    """Digest of the bundle that read it, not tuned."""
-    logits: tuple[float, ...]
-    """Logarithms of the probabilities, in the order of the bundle's labels."""
-    label: str
 
 
 def read_overlay(folder: Path, bundle: Bundle) -> Overlay | None:
@@ -153,43 +138,3 @@ def remove_overlay(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def read_faces(folder: Path, bundle: Bundle) -> list[LabelledFace]:
-    """The kept faces that this bundle read, each once; lines that say something else are left out.
-
-    The same picture given twice would stand on both sides of the proof.
-    """
-    labels = bundle.manifest.emotion.labels
-    try:
-        lines = read_file(folder / FACES, LARGEST_FACES).decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    faces = dict.fromkeys(face for line in lines if (face := _face(line)) is not None)
-    return [
-        face
-        for face in faces
-        if face.bundle == bundle.sha256 and face.label in labels and len(face.logits) == len(labels)
-    ]
-
-
-def keep_faces(folder: Path, faces: Iterable[LabelledFace]) -> None:
-    """Add faces to those that are kept, each as it comes: a camera that fails later costs none of them."""
-    with (folder / FACES).open("a", buffering=1) as lines:  # ours alone: the state folder
-        for face in faces:
-            lines.write(json.dumps(asdict(face)) + "\n")
-
-
-def forget_faces(folder: Path) -> None:
-    """Delete all kept faces."""
-    (folder / FACES).unlink(missing_ok=True)
-
-
-def _face(line: str) -> LabelledFace | None:
-    try:
-        said: Any = json.loads(line)
-        logits = tuple(float(value) for value in said["logits"])
-        face = LabelledFace(str(said["bundle"]), logits, str(said["label"]))
-    except (ValueError, TypeError, KeyError):
-        return None
-    return face if np.isfinite(face.logits).all() else None

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge.samples.giving import ENTRY, FACE, LABELS, OTHER, PICTURE, RECIPIENT, Setting, a_sample, frame, step
+from oahega_edge.asking.refusals import SENTENCES, Refusal
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import crop_face
 from oahega_edge.page.texts import languages
@@ -20,7 +21,6 @@ from oahega_edge.samples.booth import OFFER_S, Offer
 from oahega_edge.samples.consent import WRITTEN
 from oahega_edge.samples.crop import LARGEST_SIDE, crop_of
 from oahega_edge.samples.desk import REQUESTS, TIDY_S, Desk
-from oahega_edge.samples.refusals import SENTENCES, Refusal
 from waiting import wait_until
 
 

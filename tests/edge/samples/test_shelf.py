@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from edge.samples.giving import KEY, RECIPIENT, Days, a_sample
+from oahega_edge.asking.refusals import Refusal
 from oahega_edge.errors import EdgeError, SettingsError
 from oahega_edge.samples import codes
 from oahega_edge.samples.desk import ask_folder
 from oahega_edge.samples.keys import PRIVATE, PUBLIC, key_text, read_key
-from oahega_edge.samples.refusals import Refusal
 from oahega_edge.samples.sealed import BLOCK, HEADER, check_sealing, seal
 from oahega_edge.samples.shelf import FOLDER, Shelf
 

@@ -15,7 +15,8 @@ from oahega_edge.errors import CameraError, EdgeError
 from oahega_edge.service.settings import layers_of
 from oahega_edge.service.setup import read_setup
 from oahega_edge.tools.tune import Asker, TuneWish, run_tune, tune
-from oahega_edge.tuning.overlay import FACES, FILE, LabelledFace, keep_faces, read_faces, read_overlay
+from oahega_edge.tuning.faces import FACES, LabelledFace, keep_faces, read_faces
+from oahega_edge.tuning.overlay import FILE, read_overlay
 
 LAYERS = layers_of({"deployment.context": "development"}, "test")
 

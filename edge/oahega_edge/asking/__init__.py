@@ -1,0 +1,1 @@
+"""Asking people in view for something: one alone, and why it cannot be done."""
