@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -549,6 +550,14 @@ def _no_password(store: str) -> str:
     return store
 
 
+def _archive_name(name: str) -> str:
+    if re.fullmatch(r"[a-z0-9-]{1,40}", name) is None:
+        raise typer.BadParameter(
+            f"expected up to 40 small letters, digits and hyphens, got {name!r}; it becomes part of topics"
+        )
+    return name
+
+
 StoreArgument = Annotated[
     str,
     typer.Argument(
@@ -569,6 +578,14 @@ def archive(
     worker: Annotated[
         int, typer.Option(min=1, help="Number of this worker; the first also reads what is retained.")
     ] = 1,
+    name: Annotated[
+        str,
+        typer.Option(
+            help="Of this archive, another one for each store that listens to the same broker: workers of "
+            "one name share the events.",
+            callback=_archive_name,
+        ),
+    ] = "archive",
     root: Annotated[str, typer.Option(help="Beginning of the topics.")] = "oahega/v1",
     metrics: Annotated[
         int, typer.Option(min=0, max=65_535, help="Port of an OpenMetrics page; 0: none.")
@@ -585,10 +602,10 @@ def archive(
     from oahega_edge.archive.worker import Worker
 
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
-    options = _broker(broker, f"oahega-archive-{worker}", username, password_file, ca_file)
+    options = _broker(broker, f"oahega-{name}-{worker}", username, password_file, ca_file)
     with ExitStack() as stack:
         stop = stack.enter_context(stopped_by_signals())
-        source = Subscription(options, root, retained=worker == 1)
+        source = Subscription(options, root, retained=worker == 1, archive=name)
         work = Worker(source, lambda: Store(connect(to)), root, stop)
         if metrics:
             from oahega_edge.archive.metrics import Endpoint

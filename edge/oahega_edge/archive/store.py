@@ -126,14 +126,15 @@ class Store:
         return int(count) if known else None
 
     def retain(self, days: int, now: datetime) -> int:
-        """Delete events, summaries and misfits older than this; the hours stay. The number of events."""
+        """Delete what is older than this but the hours, days and devices. The number of events."""
         limit = utc(
             (now.astimezone(UTC) - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
         )
         with self._database.transaction():
             ((count,),) = self._database.execute(f"SELECT count(*) FROM events WHERE time < {_moment(limit)}")
             self._database.drop_days(limit[:10])
-            for table, column in (("events", "time"), ("summaries", "time"), ("misfits", "received")):
+            for table in ("events", "summaries", "availability", "misfits"):
+                column = "received" if table == "misfits" else "time"
                 self._database.execute(f"DELETE FROM {table} WHERE {column} < {_moment(limit)}")
         return int(count)
 

@@ -28,7 +28,8 @@ from oahega_edge.publishers.broker import BrokerOptions, tls_context
 
 log = logging.getLogger(__name__)
 
-GROUP = "archive"
+ARCHIVE = "archive"
+"""The name of an archive that has a broker to itself."""
 SESSION_EXPIRY_S = 7 * 86_400
 """How long the broker keeps what arrives while a worker is away."""
 RECEIVE_MAXIMUM = 10_000
@@ -59,10 +60,12 @@ class Delivery:
 class Subscription:
     """Receives as long as the context lasts; comes back by itself. All network is one thread's."""
 
-    def __init__(self, broker: BrokerOptions, root: str, *, retained: bool) -> None:
-        """`retained`: also read what is retained; the shared part of a group never brings it."""
+    def __init__(self, broker: BrokerOptions, root: str, *, retained: bool, archive: str = ARCHIVE) -> None:
+        """`retained`: also read what is retained; the shared part of a group never brings it. `archive`: the
+        workers of one name share the events among them.
+        """
         self._broker = broker
-        self._topics = [f"$share/{GROUP}/{root}/+/{kind}" for kind in ("event", "summary")]
+        self._topics = [f"$share/{archive}/{root}/+/{kind}" for kind in ("event", "summary")]
         if retained:
             self._topics += [f"{root}/+/{kind}" for kind in ("health", "availability")]
         self._tls = tls_context(broker) if broker.uses_tls else None

@@ -15,7 +15,7 @@ import pytest
 from edge.mqtt_samples import BASE, NOON, Tally, event, events, health, stamp, summary, summary_stamp
 from oahega_edge.archive.address import connect, read_only
 from oahega_edge.archive.database import ArchiveError, BadRow, StoreAway
-from oahega_edge.archive.records import KeptEvent, Misfit, Record, read_record
+from oahega_edge.archive.records import KeptAvailability, KeptEvent, Misfit, Record, read_record
 from oahega_edge.archive.rollup import event_row
 from oahega_edge.archive.store import DAYS, HOURS, VERSION, Batch, Store, Unfit
 from oahega_edge.contract.events import Message
@@ -191,12 +191,17 @@ def test_a_device_is_forgotten_whole_and_only_that_one(store: Store) -> None:
 
 
 def test_old_events_go_and_the_hours_stay(store: Store) -> None:
-    store.write(Batch([*records(events(3)), many(60, 40)]))
+    store.write(
+        Batch([*records(events(3)), many(60, 40), KeptAvailability(device="kiosk-1", time=NOON, online=True)])
+    )
 
     assert store.retain(30, NOON + timedelta(days=10)) == 0
+    assert rows(store, "SELECT count(*) FROM availability") == [(1,)]
     assert store.retain(30, NOON + timedelta(days=40)) == 3
 
     assert rows(store, "SELECT count(*) FROM events") == [(0,)]
+    assert rows(store, "SELECT count(*) FROM availability") == [(0,)]
+    assert rows(store, "SELECT online FROM devices") == [(True,)]
     assert rows(store, "SELECT sum(events) FROM event_hours") == [(3,)]
     assert rows(store, "SELECT visits FROM smile_rate") == [(60,)]
 

@@ -53,6 +53,14 @@ def test_a_pipe_gets_one_object_and_people_a_sentence(
     assert done.stdout.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["", "Trial", "a/b", "+", "#", "x" * 41])
+def test_a_name_that_fits_no_topic_is_refused(name: str, store: str) -> None:
+    done = CliRunner().invoke(app, ["archive", "localhost", "--to", store, "--name", name])
+
+    assert done.exit_code == 2
+    assert "small letters, digits and hyphens" in " ".join(done.output.replace("│", " ").split())
+
+
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_a_terminal_gets_json_only_when_asked_for(more: tuple[str, ...], store: str) -> None:
     done = on_a_terminal([sys.executable, "-m", "oahega_edge", "place", store, "kiosk", "hall", *more])

@@ -116,6 +116,12 @@ def subscribed(broker: Mosquitto, url: str, *options: str) -> None:
         worker.is_stopped()
 
 
+def metrics(port: int) -> str:
+    """The worker's page."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+        return str(answer.read().decode())
+
+
 @pytest.mark.lengthy
 @pytest.mark.parametrize("kind", ["duckdb", "postgresql"])
 def test_what_arrives_while_the_worker_is_away_or_killed_is_kept_once(
@@ -195,6 +201,27 @@ def test_two_workers_share_the_events(broker: Mosquitto, device: Device, postgre
     kept = [int(text.split(" events")[0].split()[-1]) for text in said]
     assert sum(kept) == 1_000
     assert min(kept) > 0
+
+
+def test_archives_of_different_names_get_all_events_each(
+    broker: Mosquitto, device: Device, tmp_path: Path
+) -> None:
+    ours, trial = f"duckdb:{tmp_path / 'ours.duckdb'}", f"duckdb:{tmp_path / 'trial.duckdb'}"
+    ports = [free_port(), free_port()]
+    with (
+        working(broker, ours, "--metrics", str(ports[0])) as first,
+        working(broker, trial, "--name", "trial", "--metrics", str(ports[1])) as second,
+    ):
+        for worker in (first, second):
+            wait_until(lambda worker=worker: "Subscribed" in worker.said())
+        device.say("event", *[each.to_json() for each in events(200)])
+        for port in ports:
+            wait_until(lambda port=port: "oahega_archive_events_total 200" in metrics(port))
+        first.is_stopped()
+        second.is_stopped()
+
+    assert is_there(ours, 200)
+    assert is_there(trial, 200)
 
 
 def test_a_store_that_will_never_fit_ends_the_worker(broker: Mosquitto, tmp_path: Path) -> None:
