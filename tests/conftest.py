@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import getpass
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +16,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("OAHEGA_SHARED", ROOT / "../shared"))
 
+LONGEST_BASE = 33
+"""Bytes of the folder around those of all tests: some have a socket there, and its address at most 107."""
+
 # A busy machine may be slow at any example.
 hypothesis.settings.register_profile(
     "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("patient")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Make a shorter folder where TMPDIR or the user's name is too long for the address of a socket."""
+    usual = Path(tempfile.gettempdir()) / f"pytest-of-{getpass.getuser()}" / "pytest-999"
+    if config.option.basetemp is None and len(os.fsencode(usual)) > LONGEST_BASE:
+        config.option.basetemp = tempfile.mkdtemp(prefix="oahega-", dir="/tmp")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

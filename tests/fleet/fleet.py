@@ -164,7 +164,7 @@ class Fleet:
             message: dict[str, Any] = json.loads(text) if text else {}
             return message if message.get("uptime_s", 0) > 3 else None
 
-        heard_of: dict[str, Any] = wait_for(heard, f"a health message from {host.name}", 60)
+        heard_of: dict[str, Any] = wait_for(heard, f"a health message from {host.name}")
         return heard_of
 
     def publish(self, account: str, topic: str, text: str, password: str = "") -> str:
@@ -185,10 +185,14 @@ class Fleet:
         _write_vault(self)
 
     def assert_healthy(self, host: Host, release: str) -> None:
-        said = self.health(host)
-        assert said["release"] == release
-        assert said["camera"]["state"] == "live"
-        assert said["fps"] > 0
+        """Frames go through this release; a busy machine may have had none since the last message."""
+
+        def is_healthy() -> bool:
+            said = self.health(host)
+            assert said["release"] == release
+            return said["camera"]["state"] == "live" and said["fps"] > 0
+
+        wait_for(is_healthy, f"frames from {host.name}")
 
     def _command(self, book: str, *arguments: str, **variables: Any) -> list[str]:
         folder = ansible_folder()
@@ -208,8 +212,8 @@ class Fleet:
             # A socket's path must be short.
             "ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/oahega-fleet-{os.getpid()}",
             "ANSIBLE_SSH_ARGS": (
-                "-o ControlMaster=auto -o ControlPersist=60s -o ConnectTimeout=5 "
-                "-o ServerAliveInterval=2 -o ServerAliveCountMax=3"
+                "-o ControlMaster=auto -o ControlPersist=60s -o ConnectTimeout=20 "
+                "-o ServerAliveInterval=2 -o ServerAliveCountMax=10"
             ),
             "ANSIBLE_SSH_RETRIES": "0",
             "ANSIBLE_FORCE_COLOR": "0",
@@ -362,7 +366,7 @@ def _write_inventory(fleet: Fleet, release: str) -> None:
             "oahega_edge_mqtt_host": BROKER_NAME,
             "oahega_edge_settings": SEES_NOBODY,
             "oahega_edge_health_after_s": 5,
-            "oahega_edge_health_timeout_s": 40,
+            "oahega_edge_health_timeout_s": 120,
             "oahega_edge_free_mb": 500,
         },
     )

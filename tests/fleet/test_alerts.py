@@ -12,6 +12,7 @@ import pytest
 
 from edge.mqtt_samples import health
 from oahega_edge.service.prometheus import MetricsEndpoint
+from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "ansible/prometheus/oahega-edge.rules.yml"
@@ -30,7 +31,7 @@ def test_every_rule_asks_for_a_metric_that_a_device_has() -> None:
 
 
 def served(endpoint: MetricsEndpoint) -> set[str]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}/metrics", timeout=PATIENCE) as answer:
         return set(re.findall(r"^(oahega_edge_\w+)", answer.read().decode(), re.MULTILINE))
 
 

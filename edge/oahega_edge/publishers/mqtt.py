@@ -235,12 +235,15 @@ class MqttPublisher:
         return tuple(wanted)
 
     def _know_whether_commands_arrive(self, they_do: bool) -> None:
-        """Announce commands, or no longer."""
-        if not they_do:
-            self._complaints.add(
-                f"the broker keeps what is sent to {self._topics.commands} from this device: no command can "
-                "arrive; check its access rules"
-            )
+        """Announce commands, or no longer; an echo may come after all where something was slow."""
+        complaint = (
+            f"the broker keeps what is sent to {self._topics.commands} from this device: no command can "
+            "arrive; check its access rules"
+        )
+        if they_do:
+            self._complaints.drop(complaint)
+        else:
+            self._complaints.add(complaint)
         if they_do == self._commands_kept:
             self._commands_kept = not they_do
             if self._retained.info is not None:
@@ -322,6 +325,10 @@ class _Complaints:
             self._said.add(sentence)
             log.warning("MQTT: %s.", sentence)
         self._now[sentence] = None
+
+    def drop(self, sentence: str) -> None:
+        """It is no longer true, if it ever was."""
+        self._now.pop(sentence, None)
 
     def clear(self) -> None:
         """A new connection."""

@@ -366,7 +366,7 @@ def test_a_wrong_cookie_opens_nothing(closed: Served, cookie: str) -> None:
     assert closed.request("GET", "/events", Cookie=cookie).status in (400, 401)
 
 
-def test_the_process_loads_no_model_no_camera_and_no_settings(page: Served) -> None:
+def test_the_process_loads_no_model_no_camera_and_no_settings(tmp_path: Path) -> None:
     script = (
         "import sys, uvicorn, oahega_edge.page.app, oahega_edge.page.hub, oahega_edge.page.__main__;"
         "print({*sys.modules} & {'numpy', 'cv2', 'pydantic', 'typer', 'paho', 'ai_edge_litert'})"
@@ -375,7 +375,8 @@ def test_the_process_loads_no_model_no_camera_and_no_settings(page: Served) -> N
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"
-    pages = int(Path(f"/proc/{page.process.pid}/statm").read_text().split()[1])
+    with served(tmp_path) as fresh:
+        pages = int(Path(f"/proc/{fresh.process.pid}/statm").read_text().split()[1])
     assert pages * os.sysconf("SC_PAGE_SIZE") < 55 * 2**20
 
 

@@ -449,6 +449,18 @@ def test_ten_thousand_malformed_commands_change_nothing_and_leave_memory_flat(mo
     process.stdout.close()
 
 
+def test_an_echo_that_comes_late_takes_the_complaint_about_commands_back() -> None:
+    """As of a device that had no time for two seconds."""
+    publisher = MqttPublisher(options(1, commands=True))
+
+    publisher._know_whether_commands_arrive(False)
+    before = publisher.statistics().problem
+    publisher._know_whether_commands_arrive(True)
+
+    assert "no command can arrive" in str(before)
+    assert publisher.statistics().problem is None
+
+
 def test_an_info_that_is_told_while_the_connection_comes_up_arrives(
     mosquitto: Mosquitto, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
