@@ -21,7 +21,7 @@ class FakeEngine:
     def __init__(self, name: str = "tiny") -> None:
         self.bundle = MODEL.model_copy(update={"name": name, "sha256": name.encode().hex().ljust(64, "0")})
         self.labels = LABELS
-        self.emotion = None
+        self.emotion = self.untuned = self.overlay = self.read = None
         self.terms = ("drawn",)
         self.pipeline = pipeline(lambda i: [face(LEFT)])
         self.seen_with, self.reference = self.bundle.sha256, None

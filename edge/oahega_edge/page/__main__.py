@@ -49,6 +49,7 @@ def main() -> None:
         tell=tell,
         folder=options.folder,
         samples=options.samples,
+        tuning=options.tuning,
     )
     uvicorn.run(
         app,
@@ -81,6 +82,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--notice", default="", help="the operator's own words to visitors")
     parser.add_argument("--folder", type=Path, help="pages of the operator's own, served below /own/")
     parser.add_argument("--samples", action="store_true", help="ask visitors for samples")
+    parser.add_argument("--tuning", action="store_true", help="let who has the token ask for expressions")
     return parser.parse_args()
 
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 COOKIE = "oahega-page"
 SHORTEST_TOKEN = 16
 """Characters; a shorter token could be guessed."""
+WRONG_TOKEN_PAUSE = 0.5
+"""Seconds after a wrong token, so that it cannot be guessed."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

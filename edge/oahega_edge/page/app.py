@@ -17,14 +17,13 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from oahega_edge.page.access import SECURITY, Access
+from oahega_edge.page.access import SECURITY, WRONG_TOKEN_PAUSE, Access
 from oahega_edge.page.hub import MOST_STREAMS, Hub, TooManyStreams
 from oahega_edge.page.requests import Tell, away, body_of, json_object, told
 from oahega_edge.page.samples import sample_routes
 from oahega_edge.page.texts import STATIC, chosen, filled
+from oahega_edge.page.tuning import tuning_routes
 
-WRONG_TOKEN_PAUSE = 0.5
-"""Seconds."""
 KINDS = {".css": "text/css", ".svg": "image/svg+xml", ".js": "text/javascript", ".ts": "text/plain"}
 EXPECTED = 'expected {"trigger.threshold": 0 to 1, "smoothing.frames": 1 to 1000}, or one of them\n'
 OPEN_PATHS = ("/enter", "/page.css", "/icon.svg")
@@ -73,13 +72,18 @@ def make_app(
     tell: Tell,
     folder: Path | None = None,
     samples: bool = False,
+    tuning: bool = False,
 ) -> ASGIApp:
     """The page. `notice`: the operator's own words to visitors; `tell` hands a request to the daemon;
-    `folder`: pages of the operator's own, served below /own/; `samples`: whether visitors are asked for them.
+    `folder`: pages of the operator's own, served below /own/; `samples`: whether visitors are asked for them;
+    `tuning`: whether whoever has the token may ask people for expressions.
     """
 
     async def show(request: Request) -> Response:
-        return _page(request, "page.html", notice=notice)
+        return _page(request, "page.html", notice=notice, tuning="yes" if tuning else "")
+
+    async def tune(request: Request) -> Response:
+        return _page(request, "tune.html")
 
     async def enter(request: Request) -> Response:
         if request.method == "GET":
@@ -137,6 +141,7 @@ def make_app(
 
     routes: list[BaseRoute] = [
         *(sample_routes(tell, access) if samples else ()),
+        *((Route("/tune", tune), *tuning_routes(tell, access)) if tuning else ()),
         Route("/", show),
         Route("/enter", enter, methods=["GET", "POST"]),
         Route("/events", events),

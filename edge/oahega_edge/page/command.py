@@ -39,7 +39,10 @@ def page_command(settings: Settings, environment: Mapping[str, str], instance: s
         command.append(f"--folder={page.folder}")
     if settings.samples.consent == ASKED:
         command.append("--samples")
-    return command if token is None else [*command, f"--token-file={token}"]
+    if token is None:
+        return command
+    command.append(f"--token-file={token}")
+    return command if settings.trigger.min_group else [*command, "--tuning"]
 
 
 def _token_file(settings: Settings, environment: Mapping[str, str]) -> Path | None:

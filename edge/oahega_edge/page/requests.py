@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 LONGEST_BODY = 4096
 """Bytes of a request."""
@@ -37,6 +37,16 @@ async def told(tell: Tell, request: str, value: object = None) -> Response:
     except OSError:
         return away()
     return Response(status_code=204)
+
+
+async def answered(tell: Tell, request: str, value: object = None) -> Response:
+    """The answer to a request as JSON; where the daemon says no, its word for the reason."""
+    try:
+        return JSONResponse(dict(await asyncio.to_thread(tell, request, value)))
+    except Declined as error:
+        return JSONResponse({"reason": error.reason}, 409)
+    except OSError:
+        return away()
 
 
 def away() -> Response:

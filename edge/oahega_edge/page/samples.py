@@ -7,14 +7,13 @@ to be seen. A sample is withdrawn from wherever the page is shown.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from oahega_edge.page.access import Access
-from oahega_edge.page.requests import Declined, Tell, away, body_of, json_object
+from oahega_edge.page.requests import Tell, answered, body_of, json_object
 
 WRONG_CODE_PAUSE = 0.5
 """Seconds, so that codes cannot be guessed."""
@@ -23,36 +22,30 @@ WRONG_CODE_PAUSE = 0.5
 def sample_routes(tell: Tell, access: Access) -> list[BaseRoute]:
     """For a page whose visitors are asked."""
 
-    async def asked(request: str, value: dict[str, Any] | None = None) -> Response:
-        try:
-            return JSONResponse(dict(await asyncio.to_thread(tell, request, value)))
-        except Declined as error:
-            return JSONResponse({"reason": error.reason}, 409)
-        except OSError:
-            return away()
-
     def is_here(request: Request) -> bool:
         client = request.client.host if request.client else ""
         return access.may_see_picture(client, request.headers["host"], request.headers.keys())
 
     async def press(request: Request) -> Response:
-        return await asked("sample") if is_here(request) else _elsewhere()
+        return await answered(tell, "sample") if is_here(request) else _elsewhere()
 
     async def keep(request: Request) -> Response:
         given = json_object(await body_of(request))
         if not is_here(request):
             return _elsewhere()
-        return await asked("sample-keep", {"token": given.get("token"), "label": given.get("label")})
+        return await answered(tell, "sample-keep", {"token": given.get("token"), "label": given.get("label")})
 
     async def discard(request: Request) -> Response:
         given = json_object(await body_of(request))
         return (
-            await asked("sample-discard", {"token": given.get("token")}) if is_here(request) else _elsewhere()
+            await answered(tell, "sample-discard", {"token": given.get("token")})
+            if is_here(request)
+            else _elsewhere()
         )
 
     async def withdraw(request: Request) -> Response:
         given = json_object(await body_of(request))
-        answer = await asked("samples-withdraw", {"code": given.get("code")})
+        answer = await answered(tell, "samples-withdraw", {"code": given.get("code")})
         if answer.status_code == 409:
             await asyncio.sleep(WRONG_CODE_PAUSE)
         return answer

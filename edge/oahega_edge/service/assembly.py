@@ -71,6 +71,8 @@ from oahega_edge.service.supervisor import find_supervisor
 from oahega_edge.shadow.reader import ShadowReader
 from oahega_edge.shadow.trial import Shadowing
 from oahega_edge.stopwatch import Stopwatch
+from oahega_edge.tuning.session import REQUESTS as OF_TUNING
+from oahega_edge.tuning.session import TuningSession
 from oahega_edge.visits.summary import SummaryTally
 
 
@@ -202,6 +204,7 @@ def make_daemon(
         mute = MuteSwitch(folder, runtime)
         drift = _drift_watch(settings, folder, engines.current)
         samples = _samples(settings, folder, mute, engines.current)
+        tuning = _tuning(settings, folder, mute, engines)
         reporter = Reporter(
             identity=identity,
             engine=engines.current,
@@ -237,8 +240,10 @@ def make_daemon(
             summaries=make_summaries(settings, identity, publisher, screen),
             drift=drift,
             samples=samples,
+            tuning=tuning,
         )
-        stack.enter_context(ControlServer(runtime / SOCKET, _control(daemon, screen, mounting, samples)))
+        answer = _control(daemon, screen, mounting, samples, tuning)
+        stack.enter_context(ControlServer(runtime / SOCKET, answer))
         yield daemon
 
 
@@ -275,6 +280,20 @@ def _samples(settings: Settings, folder: Path | None, mute: MuteSwitch, engine: 
     return desk
 
 
+def _tuning(settings: Settings, folder: Path | None, mute: MuteSwitch, engines: Engines) -> TuningSession:
+    session = TuningSession(
+        folder,
+        mute,
+        least_px=settings.detection.min_face_px,
+        in_groups=bool(settings.trigger.min_group),
+        now=lambda: utc_now().isoformat(),
+        retune=engines.retune,
+    )
+    engine = engines.current
+    session.use(engine.untuned, engine.overlay, engine.read)
+    return session
+
+
 def _fed(publisher: Publisher, settings: Settings, runtime: Path, mounting: Mounting) -> FedPublisher:
     """The same publisher, heard by the page as well."""
     detection = settings.detection
@@ -290,10 +309,11 @@ def _fed(publisher: Publisher, settings: Settings, runtime: Path, mounting: Moun
 
 def _opener(setup: Setup, watch: Stopwatch) -> Callable[[Path], Engine]:
     """Opens the bundle at a path, completed by the same layers of settings."""
+    at_start = [setup]
 
     def open_engine(path: Path) -> Engine:
-        if path == setup.bundle.path:
-            return Engine(setup, watch)
+        if at_start and path == setup.bundle.path:
+            return Engine(at_start.pop(), watch)
         return Engine(setup.at(path), watch, SWAP_WAIT_S)
 
     return open_engine
@@ -375,7 +395,9 @@ def _metrics(settings: Settings) -> Iterator[Metrics]:
         yield endpoint
 
 
-def _control(daemon: Daemon, screen: Screen, mounting: Mounting, samples: Desk) -> Handler:
+def _control(
+    daemon: Daemon, screen: Screen, mounting: Mounting, samples: Desk, tuning: TuningSession
+) -> Handler:
     """What the local control socket answers."""
 
     def handle(request: str, value: object) -> Mapping[str, object]:
@@ -396,8 +418,10 @@ def _control(daemon: Daemon, screen: Screen, mounting: Mounting, samples: Desk) 
                 return _tried(lambda: _mount(daemon, mounting, value))
             case _ if request in OF_SAMPLES:
                 return samples.answer(request, value)
+            case _ if request in OF_TUNING:
+                return tuning.answer(request, value)
             case _:
-                known = ", ".join(("status, mute, unmute, showing, mount, relearn", *OF_SAMPLES))
+                known = ", ".join(("status, mute, unmute, showing, mount, relearn", *OF_SAMPLES, *OF_TUNING))
                 return {"error": f"unknown request {request!r}; known: {known}"}
 
     return handle

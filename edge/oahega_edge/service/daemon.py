@@ -24,6 +24,7 @@ from oahega_edge.service.engines import Engines
 from oahega_edge.service.health import Reporter
 from oahega_edge.service.mute import MuteSwitch
 from oahega_edge.service.supervisor import Supervisor
+from oahega_edge.tuning.session import NoTuning, Tuning
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Daemon:
     summaries: Summaries = field(default_factory=NoSummaries)
     drift: Watch = field(default_factory=NoWatch)
     samples: Sampling = field(default_factory=NoSampling)
+    tuning: Tuning = field(default_factory=NoTuning)
     _volatile: dict[str, int | float] = field(default_factory=dict)
     """Settings changed by a command, by their key; they outlive a change of bundle, not a restart."""
     _step: Step | None = None
@@ -141,6 +143,7 @@ class Daemon:
             self._publish(decision, exposed)
         self.onlooker.saw(frame, step)
         self.samples.saw(frame, step)
+        self.tuning.saw(frame, step)
         self.summaries.saw(step)
         self._saw(step.looks)
         self._report_alive(f"{len(step.faces)} faces, {step.people} people")
@@ -161,6 +164,7 @@ class Daemon:
         self.stamp.use(engine.bundle)
         self.drift.use(engine.seen_with, len(engine.labels), engine.reference)
         self.samples.use(engine.emotion, engine.labels, f"{engine.bundle.name} {engine.bundle.version}")
+        self.tuning.use(engine.untuned, engine.overlay, engine.read)
         self._step = None
         engine.pipeline.adjust(frames=self.adjustable.frames, threshold=self.adjustable.threshold)
         self._publish_info()
@@ -212,9 +216,9 @@ class Daemon:
         self.mute.look()
         for command in self.publisher.commands():
             self._obey(command)
-        before = self.engines.current
+        before = self.engines.current.pipeline
         if self.engines.look():
-            self._say_last(before.pipeline.finish())
+            self._say_last(before.finish())
             self._adopt()
         elif self.engines.problem != self.reporter.bundle_problem:
             self._publish_info()
@@ -223,6 +227,7 @@ class Daemon:
         self.summaries.due()
         self.drift.due()
         self.samples.due()
+        self.tuning.due()
 
     def _publish_info(self) -> None:
         self.reporter.bundle_problem = self.engines.problem

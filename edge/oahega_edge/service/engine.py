@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from oahega_edge.bundles.models import START_WAIT_S, Models, RuntimeOptions
+from oahega_edge.chain.classifier import EmotionClassifier
 from oahega_edge.chain.disclosure import published_labels
 from oahega_edge.contract.events import ModelIdentity
 from oahega_edge.contract.messages import AcceleratorHealth, Adjustable
@@ -24,20 +25,36 @@ class Engine:
 
     def __init__(self, setup: Setup, watch: Stopwatch, wait: float = START_WAIT_S) -> None:
         """`wait`: seconds for the accelerator before the CPU begins. When it raises, nothing is open."""
-        bundle, settings = setup.bundle, setup.settings
-        manifest = bundle.manifest
-        self.bundle = ModelIdentity(name=manifest.name, version=manifest.version, sha256=bundle.sha256)
-        self.labels = published_labels(manifest.emotion.labels, settings.trigger.labels)
-        self.emotion = manifest.emotion
-        self.terms = manifest.terms
-        self.seen_with, self.reference = seen_with(bundle, settings), manifest.emotion.reference
+        settings = setup.settings
+        self.untuned = setup.untuned
+        self.labels = published_labels(setup.untuned.manifest.emotion.labels, settings.trigger.labels)
+        self.terms = setup.untuned.manifest.terms
+        self.reference = setup.untuned.manifest.emotion.reference
         self.adjustable = Adjustable(frames=settings.smoothing.frames, threshold=settings.trigger.threshold)
-        self._models = Models(bundle, runtime_options(setup), wait)
+        self._watch = watch
+        self._models = Models(setup.untuned, runtime_options(setup), wait)
         try:
-            self.pipeline = make_pipeline(bundle, self._models, settings, watch)
+            self.read = EmotionClassifier(setup.untuned.manifest.emotion, self._models.emotion)
+            """Reads a face as the bundle does without any tuning."""
+            self._answer_as(setup)
         except BaseException:
             self._models.close()
             raise
+
+    def _answer_as(self, setup: Setup) -> None:
+        """From now on; the models stay open, because tuning changes only what is made of their answers."""
+        bundle, manifest = setup.bundle, setup.bundle.manifest
+        self._setup, self.overlay = setup, setup.overlay
+        self.bundle = ModelIdentity(name=manifest.name, version=manifest.version, sha256=bundle.sha256)
+        self.emotion = manifest.emotion
+        self.seen_with = seen_with(bundle, setup.settings)
+        self.pipeline = make_pipeline(bundle, self._models, setup.settings, self._watch)
+
+    def retune(self) -> None:
+        """Use the tuning that the state folder holds now. Every face begins anew."""
+        beside = self.pipeline.beside
+        self._answer_as(self._setup.retuned())
+        self.pipeline.beside = beside
 
     def __enter__(self) -> Self:
         return self

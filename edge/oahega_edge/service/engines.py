@@ -140,10 +140,16 @@ class Engines:
         self.problem: str | None = None
         """Why the bundle at the link is not the one in use."""
         self._refused: tuple[Path, _Appearance] | None = None
+        self._asked_to_retune = False
         self.current, self._path = self._open_first()
 
     def look(self) -> bool:
         """Check every two seconds whether the link moved or a trial ended; True when `current` changed."""
+        if self._asked_to_retune:
+            self._asked_to_retune = False
+            self.current.retune()
+            _log.info("bundle %s %s is in use", self.current.bundle.name, self.current.bundle.version)
+            return True
         now = self._clock()
         if now - self._looked_at < LOOK_EVERY_S:
             return False
@@ -166,6 +172,10 @@ class Engines:
             self._begin_shadow(target, now)
             return False
         return self._try(target, now)
+
+    def retune(self) -> None:
+        """Let the next `look` use the tuning in the state folder; may be called from any thread."""
+        self._asked_to_retune = True
 
     def saw(self, looks: Sequence[Look]) -> None:
         """Faces that ended, as the bundle in use and one in its shadow read them."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, EMBEDDED, Bundle, is_embedded, load_bundle
 from oahega_edge.errors import EdgeError
 from oahega_edge.service.settings import Layers, Settings
-from oahega_edge.tuning.overlay import read_overlay
+from oahega_edge.tuning.overlay import Overlay, read_overlay
 
 _log = logging.getLogger(__name__)
 
@@ -21,16 +21,27 @@ class Setup:
     """A checked bundle, and the settings that its suggestions complete."""
 
     bundle: Bundle
+    """As it is used: with the device's own tuning, if that is to be used."""
+    untuned: Bundle
+    overlay: Overlay | None
+    """The tuning; None where there is none."""
     place: Path
     """Where the bundle is looked for; may be a link that moves while the daemon runs."""
     layers: Layers
     settings: Settings
     state: Path | None = None
-    """The folder with the device's own tuning of its bundle, if that is to be used."""
+    """The folder with the device's tuning; None: the bundle is used as it is."""
 
     def at(self, path: Path) -> Setup:
         """The same layers of settings with the bundle at `path`."""
-        return self if path == self.bundle.path else _complete(self.layers, self.place, path, self.state)
+        if path == self.bundle.path:
+            return self.retuned()
+        return _complete(self.layers, self.place, path, self.state)
+
+    def retuned(self) -> Setup:
+        """The same with the tuning that the state folder holds now."""
+        overlay = _overlay(self.untuned, self.state)
+        return replace(self, bundle=_tuned(self.untuned, overlay), overlay=overlay)
 
 
 def read_setup(layers: Layers, last_good: Path | None = None, state: Path | None = None) -> Setup:
@@ -57,17 +68,21 @@ def _complete(layers: Layers, place: Path, path: Path, state: Path | None) -> Se
     """
     bundle = load_bundle(path, () if is_embedded(path) else layers.bundle_keys())
     settings = layers.with_suggestions(bundle.manifest).resolve()
-    return Setup(_tuned(bundle, state), place, layers, settings, state)
+    overlay = _overlay(bundle, state)
+    return Setup(_tuned(bundle, overlay), bundle, overlay, place, layers, settings, state)
 
 
-def _tuned(bundle: Bundle, state: Path | None) -> Bundle:
+def _overlay(bundle: Bundle, state: Path | None) -> Overlay | None:
     if state is None:
-        return bundle
+        return None
     try:
-        overlay = read_overlay(state, bundle)
+        return read_overlay(state, bundle)
     except EdgeError as error:
         _log.warning("%s; the bundle is used as it is", error)
-        return bundle
+        return None
+
+
+def _tuned(bundle: Bundle, overlay: Overlay | None) -> Bundle:
     return bundle if overlay is None else overlay.tuned(bundle)
 
 

@@ -53,6 +53,11 @@ class Overlay(BaseModel):
         """Names this overlay in the version of the model."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
 
+    @property
+    def shift(self) -> Shift:
+        """What it does to logits."""
+        return Shift(self.scale, self.offsets)
+
     def tuned(self, bundle: Bundle) -> Bundle:
         """The bundle with the shift in its operating point, and a version that says so."""
         manifest = bundle.manifest

@@ -386,7 +386,7 @@ def test_every_language_has_every_text() -> None:
     assert len(list(TEXTS.iterdir())) == 3
     for texts in languages().values():
         assert set(texts) == set(languages()["en"])
-        assert used - {"language", "texts", "notice"} <= set(texts)
+        assert used - {"language", "texts", "notice", "tuning"} <= set(texts)
         assert all(texts.values())
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.tuning.places import place
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, Bundle, load_bundle
 from oahega_edge.chain.classification import calibrated, softmax
 from oahega_edge.errors import CameraError, EdgeError
@@ -24,19 +25,6 @@ LAYERS = layers_of({"deployment.context": "development"}, "test")
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
     return load_bundle(DEFAULT_BUNDLE)
-
-
-def place(bundle: Bundle, count: int = 60, seed: int = 0, bias: float = 2.0) -> list[LabelledFace]:
-    """Faces of a place where the bundle says its first label too rarely, by `bias`."""
-    labels = bundle.manifest.emotion.labels
-    drawn = np.random.default_rng(seed).normal(size=(count, len(labels)))
-    faces = []
-    for i in range(count):
-        logits = drawn[i]
-        logits[i % len(labels)] += 2.0
-        logits[0] -= bias
-        faces.append(LabelledFace(bundle.sha256, tuple(logits.tolist()), labels[i % len(labels)]))
-    return faces
 
 
 def tuned(bundle: Bundle, folder: Path) -> list[str]:

@@ -68,6 +68,8 @@ faces.on("info", (info) => {
   show("frames", info.adjustable["smoothing.frames"], String);
 });
 
+$("tuning").hidden = !document.body.dataset.tuning;
+
 function show(id, value, worded) {
   const slider = $(id);
   if (value > Number(slider.max)) slider.max = value;
