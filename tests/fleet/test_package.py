@@ -35,6 +35,8 @@ oahega-edge oahega-edge/password password {PASSWORD}
 """
 SETTINGS = "etc/oahega-edge/edge.toml"
 CREDENTIAL = "etc/credstore/oahega-edge.mqtt-password"
+CAMERA_PASSWORD = "battery-staple"
+CAMERA_CREDENTIAL = "etc/credstore/oahega-edge.camera-password"
 OLDER = "0.3.9"
 PAGE_UNIT = "oahega-edge-page.service"
 PAGE = "http://127.0.0.1:8321/"
@@ -223,3 +225,17 @@ def test_the_questions_can_be_answered_later(host: ServiceHost) -> None:
 
     assert first_event(host)
     assert (host.root / f"{SETTINGS}.old").exists()
+
+
+def test_the_password_in_a_cameras_address_is_kept_as_that_of_the_broker(host: ServiceHost) -> None:
+    address = f"rtsp://kiosk:{CAMERA_PASSWORD}@192.0.2.1/main"
+    host.write("srv/camera", f"oahega-edge oahega-edge/camera string {address}\n")
+    host.inside("debconf-set-selections", "/srv/camera")
+    host.inside("rm", "/srv/camera")
+    host.inside("dpkg-reconfigure", "--frontend=noninteractive", "oahega-edge")
+
+    assert 'source = "rtsp://192.0.2.1/main"\nuser = "kiosk"\n' in (host.root / SETTINGS).read_text()
+    assert host.inside("stat", "--format=%a %U", f"/{CAMERA_CREDENTIAL}").strip() == "400 root"
+    assert host.inside("cat", f"/{CAMERA_CREDENTIAL}").strip() == CAMERA_PASSWORD
+    for place in ("/var/cache/debconf/config.dat", "/etc/oahega-edge"):
+        host.inside("sh", "-c", f"! grep -r --quiet {CAMERA_PASSWORD} {place}")
