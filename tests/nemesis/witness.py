@@ -58,9 +58,10 @@ def _waited_for_processors(process: psutil.Process) -> float:
     nanoseconds = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         for each in (process, *process.children()):
-            for file in Path(f"/proc/{each.pid}/task").glob("*/schedstat"):
-                with contextlib.suppress(OSError):
-                    nanoseconds += int(file.read_text().split()[1])
+            with contextlib.suppress(OSError):  # a child that is gone meanwhile
+                for thread in Path(f"/proc/{each.pid}/task").iterdir():
+                    with contextlib.suppress(OSError):
+                        nanoseconds += int((thread / "schedstat").read_text().split()[1])
     return nanoseconds / 1e9
 
 
