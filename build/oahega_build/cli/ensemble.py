@@ -106,7 +106,9 @@ def answer_pack(
 @app.command("export-ensemble")
 def export_ensemble(
     source: Annotated[Path, typer.Argument(help="Run of train-ensemble.")],
-    student: Annotated[str, typer.Option(help="Which of its students.")],
+    student: Annotated[
+        str, typer.Option(help="Which of its students, or a teacher, as a classifier of the labels.")
+    ],
     pack: HeldOutPacks,
     elsewhere: FittedElsewhere = None,
     term: Annotated[

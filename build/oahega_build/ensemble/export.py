@@ -1,4 +1,4 @@
-"""Stage `export-ensemble`: a student's weights to its int8 file, operating point and manifest entry."""
+"""Stage `export-ensemble`: a net's weights to its int8 file, operating point and manifest entry."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +16,8 @@ from oahega_build.emotion.evaluate import file_logits, load_emotion
 from oahega_build.emotion.metrics import summary
 from oahega_build.emotion.recipe import PIXEL_OFFSET, PIXEL_SCALE
 from oahega_build.ensemble.lesson import load_weights
-from oahega_build.ensemble.pack import Pack, fold, joined, read_pack
-from oahega_build.ensemble.recipe import EnsembleRecipe, recipe_of
+from oahega_build.ensemble.pack import VOTES, Pack, fold, joined, read_pack
+from oahega_build.ensemble.recipe import EnsembleRecipe, Net, recipe_of
 from oahega_build.ensemble.train import build_net, weights_of, without_resizing
 from oahega_build.ensemble.variation import CANVAS, CROP
 from oahega_build.errors import RunError
@@ -43,7 +44,7 @@ CLEAR = 0.55
 
 def export_ensemble(
     source: Path,
-    student: str,
+    name: str,
     packs: Sequence[Path],
     elsewhere: Sequence[Path],
     detector: Path,
@@ -54,17 +55,22 @@ def export_ensemble(
     """`artifacts/export-ensemble/<run>/` with emotion.tflite, weights.npz, entry.json and metrics.json.
 
     The operating point is fitted on the packs' held-out faces and on the parts for choosing of the sources
-    `elsewhere`, on the file's own answers. Raises BuildError.
+    `elsewhere`, on the file's own answers. A teacher is exported as a classifier of the recipe's labels: what
+    it says of other votes is left out. Raises BuildError.
     """
     recipe = recipe_of(source)
-    weights = weights_of(source, student)
-    if student not in recipe.students or not weights.is_file():
-        raise RunError(f"{source} holds no student {student!r}; it has {', '.join(recipe.students)}")
-    described = {"source": source.name, "student": student, "weights": artifacts.sha256_of(weights)}
+    weights = weights_of(source, name)
+    nets = {**recipe.teachers, **recipe.students}
+    if name not in nets or not weights.is_file():
+        raise RunError(f"{source} holds no net {name!r}; it has {', '.join(nets)}")
+    described = {"source": source.name, "student": name, "weights": artifacts.sha256_of(weights)}
     with artifacts.open_run(artifacts_folder, "export-ensemble", run_name, described) as run:
-        net = recipe.students[student]
+        net = nets[name]
         model = build_net(net, len(recipe.labels))
-        load_weights(weights, student, model)
+        if name in recipe.students:
+            load_weights(weights, name, model)
+        else:
+            _load_labels(weights, name, net, recipe.labels, model)
         pack = joined([read_pack(path) for path in packs])
         find = FaceFinder(detector)
         sources = [read_source(root, recipe.labels, CHOOSE, find) for root in elsewhere]
@@ -75,7 +81,7 @@ def export_ensemble(
         data = to_int8(without_resizing(model), _spread(pack.where(~pack.held_out), net.side), asked)
         artifacts.write_bytes(run.folder / MODEL_NAME, data)
         artifacts.write_bytes(run.folder / WEIGHTS_NAME, read_file(weights, LARGEST_MODEL))
-        entry = _entry(run.folder, data, recipe, source.name, student, terms)
+        entry = _entry(run.folder, data, recipe, source.name, name, terms)
         entry, metrics = _at_its_operating_point(entry, data, pack.where(pack.held_out), sources)
         artifacts.write_json(run.folder / "metrics.json", metrics)
         artifacts.write_json(run.folder / "entry.json", entry.model_dump(mode="json"))
@@ -108,6 +114,16 @@ def fit_exported(
     return run.finished
 
 
+def _load_labels(weights: Path, name: str, net: Net, labels: Sequence[str], model: keras.Model) -> None:
+    """The weights of a teacher, without its answers about other votes than `labels`."""
+    teacher = build_net(net, len(VOTES))
+    load_weights(weights, name, teacher)
+    chosen = [VOTES.index(label) for label in labels]
+    for mine, theirs in zip(model.weights, teacher.weights, strict=True):
+        value = np.asarray(theirs)
+        mine.assign(value if mine.shape == value.shape else value[..., chosen])
+
+
 def _spread(pack: Pack, side: int) -> list[NDArray[np.uint8]]:
     """About REPRESENTATIVE crops, evenly over the pack."""
     return _crops(pack.canvas[:: max(1, len(pack) // REPRESENTATIVE)], side)
@@ -121,7 +137,7 @@ def _crops(canvas: NDArray[np.uint8], side: int) -> list[NDArray[np.uint8]]:
 
 
 def _entry(
-    folder: Path, data: bytes, recipe: EnsembleRecipe, source: str, student: str, terms: Sequence[str]
+    folder: Path, data: bytes, recipe: EnsembleRecipe, source: str, name: str, terms: Sequence[str]
 ) -> EmotionEntry:
     outputs = output_tensors(data, {"logits": "logits"})
     exported = input_tensor(data, "grey", PIXEL_SCALE, PIXEL_OFFSET)
@@ -135,7 +151,7 @@ def _entry(
         suggested=DECISION,
         golden=golden(data, exported, outputs),
         card=ModelCard(
-            recipe=f"{source}: {student}",
+            recipe=f"{source}: {name}",
             commit=artifacts.commit(),
             created=artifacts.now(),
             data=tuple(terms),

@@ -163,12 +163,13 @@ def test_a_net_that_the_recipe_lacks_is_named(pack: Path, recipe, tmp_path: Path
 
 
 @pytest.mark.lengthy
-def test_a_student_becomes_a_file_at_its_operating_point(run: Path, pack: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("net", ["one", "wide"], ids=["student", "teacher"])
+def test_a_net_becomes_a_file_at_its_operating_point(net: str, run: Path, pack: Path, tmp_path: Path) -> None:
     from oahega_build.emotion.evaluate import load_emotion
     from oahega_build.ensemble.export import export_ensemble
     from oahega_edge.bundles.load import DEFAULT_BUNDLE
 
-    folder = export_ensemble(run, "one", [pack], (), DEFAULT_BUNDLE, ["squares: free"], tmp_path, "one")
+    folder = export_ensemble(run, net, [pack], (), DEFAULT_BUNDLE, ["squares: free"], tmp_path, net)
 
     entry = load_emotion(folder).entry
     assert entry.labels == LABELS
