@@ -21,13 +21,13 @@ from oahega_edge.control.folders import SOCKET as CONTROL
 from oahega_edge.errors import EdgeError
 from oahega_edge.feed.socket import NAME as FEED
 from oahega_edge.publishers.broker import BrokerOptions
-from oahega_edge.tools.broker import EmbeddedBroker
+from oahega_edge.tools.broker import EmbeddedBroker, free_port
 from oahega_edge.tools.demo_clip import SECONDS, write_demo_clip
 from oahega_edge.tools.listen import Listener, Received, Summary, View, listen, view_for
 
 DEVICE = "demo"
 PAGE_PORT = 8321
-GRACE_S = 30.0
+GRACE_S = 120.0
 """On top of the clip's length, for slow machines."""
 SIDES = ("left", "right")
 """The clip's two faces: one stays in the left half of the picture, one in the right."""
@@ -156,8 +156,7 @@ def _port_of_page(settings: Sequence[str]) -> int:
         with contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", PAGE_PORT))
             return PAGE_PORT
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @contextmanager

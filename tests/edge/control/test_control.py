@@ -24,7 +24,7 @@ from waiting import wait_until
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Of a short name: the path of a socket has at most 107 bytes."""
-    with TemporaryDirectory(prefix="oahega-") as name:
+    with TemporaryDirectory(prefix="oahega-", dir="/tmp") as name:
         yield Path(name)
 
 

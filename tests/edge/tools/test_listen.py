@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from brokers import Ear, Mosquitto
 from edge.mqtt_samples import BASE, QUICK, event, events, info, options, stamp
 from oahega_edge.publishers.broker import BrokerOptions
 from oahega_edge.publishers.mqtt import MqttPublisher
-from oahega_edge.tools.broker import EmbeddedBroker
+from oahega_edge.tools.broker import EmbeddedBroker, free_port
 from oahega_edge.tools.listen import (
     JsonLinesView,
     Listener,
@@ -158,6 +159,13 @@ def test_a_summary_names_faces_and_late_events() -> None:
 
     assert lines[0] == "3 events of 2 faces, 1 of them delayed."
     assert lines[1:3] == ["  kiosk-1, face t1: happy 2", "  kiosk-1, face t2: uncertain 1"]
+
+
+def test_the_port_of_the_embedded_broker_is_none_of_an_outgoing_connection() -> None:
+    """Who waits for a listener at such a port can connect to itself, and the broker cannot start there."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+    assert max(free_port() for _ in range(50)) < lowest
 
 
 @pytest.mark.broker
