@@ -24,6 +24,8 @@ MOST_RECORDS = 3
 """Of the bundles and settings used last: one that is rolled back finds its first days again."""
 FACES_A_WRITE = 10
 """The file changes by so many faces at once at least: two copies of it do not show what one face was like."""
+FACES_IN_MEMORY = 50
+"""After so many it is written while the device runs; with fewer, writing would cost more than counting."""
 
 Reference = Mapping[str, Sequence[int]]
 
@@ -59,6 +61,10 @@ class Watch(Protocol):
         """Do what is due besides faces."""
         ...
 
+    def keep(self) -> None:
+        """The device stops: keep what was counted."""
+        ...
+
     def reset(self) -> None:
         """Learn anew."""
         ...
@@ -83,6 +89,9 @@ class NoWatch:
 
     def due(self) -> None:
         """Nothing ever is."""
+
+    def keep(self) -> None:
+        """There is nothing to keep."""
 
     def reset(self) -> None:
         """There is nothing to forget."""
@@ -115,7 +124,7 @@ class DriftWatch:
         if key == self._key:
             return
         if self._key:
-            self.due()
+            self.keep()
         self._key, self._reference, self._unwritten = key, reference, 0
         self._drift = self._read(key, labels)
         self._said = self._drift.alarms
@@ -126,13 +135,19 @@ class DriftWatch:
         self._unwritten += len(looks)
 
     def due(self) -> None:
-        """Judge a day that is over, say what it brought, and keep what was counted, if it is enough."""
+        """Judge a day that is over, say what it brought, and write what was counted, if it is much."""
         if self._asked_to_reset:
             self._asked_to_reset, self._drift = False, Drift(self._drift.labels)
             self._write()
         self._drift.due(self._wall())
         if self._drift.alarms != self._said:
             self._say()
+        if self._unwritten >= FACES_IN_MEMORY:
+            self._write()
+
+    def keep(self) -> None:
+        """Write what was counted, if it is enough that nothing is shown of a single face."""
+        self.due()
         if self._unwritten >= FACES_A_WRITE:
             self._write()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,11 @@ greatest one; log2 of the height in pixels; mean of the pixels; log2 of the shar
 log2 of the seconds from the first detection to the first reading."""
 QUANTITIES = tuple(SCALES)
 _LOW, _HIGH = (np.array(ends) for ends in zip(*SCALES.values(), strict=True))
+_BINS_A_UNIT = BINS / (_HIGH - _LOW)
 _LEAST = 1e-6
+_LOGARITHMIC = slice(QUANTITIES.index("height"), None, 2)
+"""Height, sharpness and wait."""
+_SMALLEST = np.array([1.0, _LEAST, _LEAST])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +54,18 @@ class Look:
 
 def brightness_of(picture: NDArray[np.uint8]) -> float:
     """Mean of a picture (height, width[, 3])."""
-    return float(picture.mean())
+    return sum(cv2.mean(picture)) / (picture.shape[2] if picture.ndim == 3 else 1)
 
 
 def sharpness_of(picture: NDArray[np.uint8]) -> float:
     """Mean difference of neighbouring pixels in units of the picture's contrast, so light does not count."""
-    values = picture.astype(np.float32)
-    step = np.abs(np.diff(values, axis=0)).mean() + np.abs(np.diff(values, axis=1)).mean()
-    return float(step / (values.std() + 1.0))
+    step = _mean_difference(picture[1:], picture[:-1]) + _mean_difference(picture[:, 1:], picture[:, :-1])
+    _, deviation = cv2.meanStdDev(picture.reshape(len(picture), -1))
+    return step / (float(deviation[0, 0]) + 1.0)
+
+
+def _mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
 
 
 def bins_of(looks: Sequence[Look]) -> NDArray[np.int64]:
@@ -68,21 +78,13 @@ def bins_of(looks: Sequence[Look]) -> NDArray[np.int64]:
 
 def binned(scores: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArray[np.int64]:
     """Bins (faces, quantities) of probabilities (faces, labels) and the other fields of `Look` (faces, 5)."""
-    chances = np.clip(scores, _LEAST, 1 - _LEAST)
+    chances = np.minimum(np.maximum(scores, _LEAST), 1 - _LEAST)
     best = chances.max(axis=1)
-    entropy = -(chances * np.log(chances)).sum(axis=1) / np.log(scores.shape[1])
-    height, brightness, sharpness, score, wait = measured.T
-    values = np.stack(
-        [
-            np.log(best / (1 - best)),
-            entropy,
-            np.log2(np.maximum(height, 1.0)),
-            brightness,
-            np.log2(np.maximum(sharpness, _LEAST)),
-            score,
-            np.log2(np.maximum(wait, _LEAST)),
-        ],
-        axis=1,
-    )
-    places = np.floor((values - _LOW) / (_HIGH - _LOW) * BINS)
-    return np.asarray(np.clip(np.nan_to_num(places), 0, BINS - 1), np.int64)
+    values = np.empty((len(scores), len(QUANTITIES)))
+    values[:, 0] = np.log(best / (1 - best))
+    values[:, 1] = (chances * np.log(chances)).sum(axis=1) / -math.log(scores.shape[1])
+    values[:, 2:] = measured
+    wide = values[:, _LOGARITHMIC]
+    np.log2(np.maximum(wide, _SMALLEST, out=wide), out=wide)
+    places = np.floor((values - _LOW) * _BINS_A_UNIT)
+    return np.fmin(np.fmax(places, 0), BINS - 1).astype(np.int64)  # no number lies in the first bin

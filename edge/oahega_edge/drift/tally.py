@@ -42,8 +42,10 @@ class Tally:
 
     def add(self, looks: Sequence[Look], hour: int) -> None:
         """Count faces seen at this hour of the day."""
-        shown = np.array([look.scores.argmax() for look in looks])
-        self.count(np.full(len(looks), hour * SLOTS // 24), bins_of(looks), shown)
+        slot = hour * SLOTS // 24
+        for look, places in zip(looks, bins_of(looks), strict=True):
+            self.bins[slot, _ROWS, places] += 1
+            self.shown[slot, look.scores.argmax()] += 1
 
     def count(self, slots: Counts, places: Counts, shown: Counts) -> None:
         """Count faces by slot (faces,), bins (faces, quantities) and label (faces,)."""

@@ -69,7 +69,7 @@ class Daemon:
                         break
                 self._close_tracks()
                 self.summaries.finish()
-                self.drift.due()
+                self.drift.keep()
         finally:
             self.supervisor.stopping()
 

@@ -11,7 +11,7 @@ import pytest
 
 from edge.drift.faces import MONDAY, faces
 from oahega_edge.drift.drift import LEARNED_BLOCKS, Drifted
-from oahega_edge.drift.keeper import FACES_A_WRITE, MOST_RECORDS, DriftWatch, NoWatch
+from oahega_edge.drift.keeper import FACES_A_WRITE, FACES_IN_MEMORY, MOST_RECORDS, DriftWatch, NoWatch
 from oahega_edge.drift.look import BINS, QUANTITIES
 from oahega_edge.drift.words import LIKELY, problem
 
@@ -100,7 +100,7 @@ def test_only_the_newest_records_are_kept(
     for number in range(MOST_RECORDS + 2):
         watch = watch_of(tmp_path, calendar, f"{number:064d}"[::-1])
         watch.saw(faces(rng, FACES_A_WRITE))
-        watch.due()
+        watch.keep()
 
     assert len(list((tmp_path / "drift").iterdir())) == MOST_RECORDS
 
@@ -123,14 +123,30 @@ def test_the_file_never_shows_what_one_face_was_like(
 ) -> None:
     watch = watch_of(tmp_path, calendar)
     watch.saw(faces(rng, FACES_A_WRITE))
-    watch.due()
+    watch.keep()
     (file,) = (tmp_path / "drift").iterdir()
     before = file.read_bytes()
 
     watch.saw(faces(rng, 1))
-    watch.due()
+    watch.keep()
 
     assert file.read_bytes() == before
+
+
+def test_a_running_device_writes_many_faces_at_once_and_a_stopping_one_the_rest(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator
+) -> None:
+    watch = watch_of(tmp_path, calendar)
+
+    written = []
+    for _ in range(2 * FACES_IN_MEMORY + FACES_A_WRITE):
+        watch.saw(faces(rng, 1))
+        watch.due()
+        written.append(watch_of(tmp_path, calendar).counted)
+
+    assert sorted(set(written)) == [0, FACES_IN_MEMORY, 2 * FACES_IN_MEMORY]
+    watch.keep()
+    assert watch_of(tmp_path, calendar).counted == 2 * FACES_IN_MEMORY + FACES_A_WRITE
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": 1}'])
@@ -154,7 +170,7 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_ends_nothing(
 
     for _ in range(3):
         watch.saw(faces(rng, FACES_A_WRITE))
-        watch.due()
+        watch.keep()
 
     assert caplog.text.count("cannot be written") == 1
     assert watch.report().is_learning

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.drift.faces import faces
-from oahega_edge.drift.look import BINS, QUANTITIES, Look, binned, bins_of, sharpness_of
+from oahega_edge.drift.look import BINS, QUANTITIES, Look, binned, bins_of, brightness_of, sharpness_of
 from oahega_edge.drift.tally import Tally, shift
 
 
@@ -90,6 +90,16 @@ def test_every_value_has_a_bin(values: list[float]) -> None:
         places = binned(np.array([[1.0, 0.0, 0.0]]), np.array([values]))
 
     assert ((places >= 0) & (places < BINS)).all()
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (64, 48), (48, 48, 3), (96, 96, 3)])
+def test_brightness_and_sharpness_are_those_of_all_pixels(shape: tuple[int, ...]) -> None:
+    face = np.random.default_rng(3).integers(0, 256, shape).astype(np.uint8)
+
+    values = face.astype(float)
+    step = sum(np.abs(np.diff(values, axis=axis)).mean() for axis in (0, 1))
+    assert brightness_of(face) == pytest.approx(values.mean())
+    assert sharpness_of(face) == pytest.approx(step / (values.std() + 1))
 
 
 @pytest.mark.parametrize("light", [0.4, 0.7, 1.3])
