@@ -71,7 +71,9 @@ def malformed(page: Served, number: int) -> None:
 
 def main() -> None:
     memory, sent = full_day()
-    print(f"24 hours of history in the page's process: {memory / 1e6:.2f} MB; a browser gets {sent} bytes of it")
+    print(
+        f"24 hours of history in the page's process: {memory / 1e6:.2f} MB; a browser gets {sent} bytes of it"
+    )
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as page:
         print(f"memory at the start: {memory_mb(page):.1f} MB")
         times = delays(page)

@@ -117,11 +117,12 @@ def _faces_of(
             box = face_in(pixels, find, problems, name)
             if box is None:
                 continue
+            if taken == MOST_PER_VIDEO:
+                problems.add(f"video of which only the first {MOST_PER_VIDEO} faces are read", name)
+                break
             shown = f"{name}#{number}" if is_video(path) else name
             yield shown, source, crop_face(pixels, box, entry.input, entry.crop)
             taken += 1
-            if taken == MOST_PER_VIDEO:
-                break
 
 
 def _thinned(files: list[Path], folder: Path, problems: Problems, most: int) -> list[Path]:

@@ -276,10 +276,21 @@ def test_faces_of_one_clip_one_folder_and_near_copies_stay_together(tmp_path: Pa
     assert sum(name.startswith("b/clip.avi#") for name in faces.names) == 4
 
 
-def write_clip(path: Path) -> None:
+def test_a_video_that_is_read_in_part_is_named(tmp_path: Path) -> None:
+    root = write_faces(tmp_path, each=3, shown={"a": "happy", "b": "sad"})
+    write_clip(root / "a" / "long.avi", frames=61 * 5)
+    write_clip(root / "b" / "whole.avi", frames=60 * 5)
+
+    faces = read_faces(root, load_bundle(DEFAULT_BUNDLE).manifest.emotion, lambda pixels: [])
+
+    assert [name.count("#") for name in faces.names].count(1) == 120
+    assert faces.problems == ["1 x video of which only the first 60 faces are read: a/long.avi"]
+
+
+def write_clip(path: Path, frames: int = 20) -> None:
     rng = np.random.default_rng(5)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 96))
-    for _ in range(20):
+    for _ in range(frames):
         writer.write(draw_face(LOOKS["sad"], 96, rng))
     writer.release()
 
