@@ -1,7 +1,7 @@
 """The page under load, as a table: `python tests/edge/bench_page.py`. It needs chromium.
 
-Its 24 hours of history and the memory of its process, with 50 streams too; from the daemon's message to the word
-on the screen; malformed requests.
+Its 24 hours of history and the memory of its process, with 50 streams too; from the daemon's message to the
+word on the screen; malformed requests.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "edge")]
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 from node_packages import browser  # noqa: E402
-from page.test_history import full_day  # noqa: E402
 from page.served import Served, served  # noqa: E402
+from page.test_history import full_day  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
 WATCH = """() => {
