@@ -54,7 +54,8 @@ class Look:
 
 def brightness_of(picture: NDArray[np.uint8]) -> float:
     """Mean of a picture (height, width[, 3])."""
-    return sum(cv2.mean(picture)) / (picture.shape[2] if picture.ndim == 3 else 1)
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    return float(np.sum(cv2.mean(picture))) / channels  # of four values, those of absent channels 0
 
 
 def sharpness_of(picture: NDArray[np.uint8]) -> float:
@@ -87,4 +88,4 @@ def binned(scores: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArra
     wide = values[:, _LOGARITHMIC]
     np.log2(np.maximum(wide, _SMALLEST, out=wide), out=wide)
     places = np.floor((values - _LOW) * _BINS_A_UNIT)
-    return np.fmin(np.fmax(places, 0), BINS - 1).astype(np.int64)  # no number lies in the first bin
+    return np.asarray(np.fmin(np.fmax(places, 0), BINS - 1), np.int64)  # no number lies in the first bin
