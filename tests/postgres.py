@@ -34,7 +34,9 @@ class Postgres:
         self.port = free_port()
         self.url = f"postgresql://archive@127.0.0.1:{self.port}/postgres"
         self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "archive", "--no-sync")
+        # With the machine's locale, the same cluster would have another encoding elsewhere.
+        fixed = ("-A", "trust", "-U", "archive", "-E", "UTF8", "--no-locale", "--no-sync")
+        self._run("initdb", "-D", str(folder / "data"), *fixed)
 
     def start(self) -> None:
         """Returns when it answers; after a kill, not before the old server's last child has gone."""
@@ -53,10 +55,10 @@ class Postgres:
             self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "stop")
             self._process.wait()
 
-    def fresh(self, name: str) -> str:
+    def fresh(self, name: str, encoding: str = "UTF8") -> str:
         """The address of a new, empty database."""
         self._run("psql", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "archive", "-d", "postgres",
-                  "-c", f"CREATE DATABASE {name}")  # fmt: skip
+                  "-c", f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")  # fmt: skip
         return self.url.replace("/postgres", f"/{name}")
 
     def _came_up(self) -> bool:

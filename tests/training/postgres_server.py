@@ -31,7 +31,18 @@ def running_postgres() -> Iterator[str]:
     prefix = ["runuser", "-u", "postgres", "--"] if as_root else []
     data = folder / "data"
     subprocess.run(
-        [*prefix, POSTGRES / "initdb", "-D", data, "-U", "oahega", "--auth=trust"],
+        [
+            *prefix,
+            POSTGRES / "initdb",
+            "-D",
+            data,
+            "-U",
+            "oahega",
+            "--auth=trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+        ],
         check=True,
         capture_output=True,
         cwd=folder,

@@ -42,6 +42,7 @@ class PostgresDatabase:
                 autocommit=True,
                 connect_timeout=CONNECT_TIMEOUT_S,
                 application_name="oahega-archive",
+                client_encoding="utf8",  # of a database of SQL_ASCII, psycopg would else read texts as bytes
                 options=" ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
                 keepalives_idle=10,
                 keepalives_interval=5,

@@ -19,6 +19,7 @@ from oahega_edge.archive.records import KeptAvailability, KeptEvent, Misfit, Rec
 from oahega_edge.archive.rollup import event_row
 from oahega_edge.archive.store import DAYS, HOURS, VERSION, Batch, Store, Unfit
 from oahega_edge.contract.events import Message
+from postgres import Postgres
 
 NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
 
@@ -52,6 +53,16 @@ def test_each_event_is_kept_once_however_often_it_comes(store: Store) -> None:
     assert (second.events, second.duplicates) == (0, 6)
     assert rows(store, "SELECT count(*), sum(events) FROM events, event_hours") == [(5, 25)]
     assert rows(store, "SELECT arrived FROM boots") == [(5,)]
+
+
+def test_a_database_that_knows_no_encoding_keeps_the_same(postgres: Postgres) -> None:
+    """As initdb makes it where the locale is C, e.g. in a container."""
+    made = events(3)
+    with contextlib.closing(Store(connect(postgres.fresh("ascii", "SQL_ASCII")))) as store:
+        written = store.write(Batch([*records(made), many(60, 40, "плакат 7")]))
+
+        assert (written.events, written.duplicates) == (3, 0)
+        assert rows(store, "SELECT DISTINCT content FROM smile_rate_by_content") == [("плакат 7",)]
 
 
 def test_a_late_event_lands_in_its_own_hour(store: Store) -> None:
