@@ -21,8 +21,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "edge")]
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 from node_packages import browser  # noqa: E402
+from page.days import full_day  # noqa: E402
 from page.served import Served, served  # noqa: E402
-from page.test_history import full_day  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
 WATCH = """() => {
