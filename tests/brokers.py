@@ -95,7 +95,11 @@ class Mosquitto:
                 return True
             return False
 
-        wait_until(listens)
+        try:
+            wait_until(listens)
+        except BaseException:
+            self.stop(kill=True)  # nobody else would: the test has not begun
+            raise
 
     def stop(self, kill: bool = False) -> None:
         if self._process is not None:
