@@ -223,6 +223,27 @@ class DriftFigure(Message):
     """Day on which it went beyond the limit; null while it is not."""
 
 
+class Asked(Message):
+    """Expressions that people showed on request, of any bundle: the newest round, a dozen faces a month."""
+
+    faces: Count
+    """Of the newest round: the newest days that together have a dozen faces."""
+    right: Count
+    """Of these, faces that the bundle in use at that time read as what was asked for."""
+    interval: tuple[Share, Share] | None = None
+    """Of the share of right ones, 95 %; null before the first face."""
+    last: date | None = None
+    """Newest day of the round."""
+    due: Count
+    """Faces that are still to be asked for in this month."""
+    before: Count
+    """Faces of all rounds before."""
+    before_right: Count
+    chance: Share | None = None
+    """That so few or fewer of the round are right if nothing has changed; null while there are too few faces.
+    A problem is said below 0.01."""
+
+
 class Drift(Message):
     """Whether faces look as they did in the first days with this bundle. Only counts of faces are kept."""
 
@@ -236,6 +257,7 @@ class Drift(Message):
     """When the oldest drift began."""
     quantities: dict[str, DriftFigure] = Field(default_factory=dict)
     """By name; `labels` is the expression whose share changed most."""
+    asked: Asked | None = None
 
 
 class ShadowSide(Message):

@@ -9,11 +9,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
+from oahega_edge.drift.asked import Asked, AskedRecord
 from oahega_edge.drift.drift import Drift, Drifted
 from oahega_edge.drift.look import QUANTITIES, Look
 from oahega_edge.drift.record import LARGEST, from_text, to_text
 from oahega_edge.drift.tally import Tally, shift
-from oahega_edge.drift.words import problem
+from oahega_edge.drift.words import asked_problem, problem
 from oahega_edge.errors import plain
 from oahega_edge.files import read_file, replace_file
 
@@ -38,12 +39,15 @@ class Report:
     learned: int
     """Faces of the first days."""
     quantities: Mapping[str, Drifted]
+    asked: Asked
     problem: str | None
 
     @property
     def since(self) -> date | None:
         """When the oldest drift began."""
-        return min((one.since for one in self.quantities.values() if one.since), default=None)
+        begun = [one.since for one in self.quantities.values()]
+        begun += [self.asked.since if self.asked.is_worse else None]
+        return min(filter(None, begun), default=None)
 
 
 class Watch(Protocol):
@@ -55,6 +59,10 @@ class Watch(Protocol):
 
     def saw(self, looks: Sequence[Look]) -> None:
         """Count faces that ended."""
+        ...
+
+    def asked(self, label: str, *, right: bool) -> None:
+        """Count a face that showed an expression on request, and whether it was read right."""
         ...
 
     def due(self) -> None:
@@ -87,6 +95,9 @@ class NoWatch:
     def saw(self, looks: Sequence[Look]) -> None:
         """Ignored."""
 
+    def asked(self, label: str, *, right: bool) -> None:
+        """Ignored."""
+
     def due(self) -> None:
         """Nothing ever is."""
 
@@ -105,18 +116,19 @@ class NoWatch:
 
 
 class DriftWatch:
-    """Counts the faces of one device. `reset` and `report` may be called from any thread."""
+    """Counts the faces of one device. `asked`, `reset` and `report` may be called from any thread."""
 
     def __init__(self, folder: Path | None, wall: Callable[[], datetime]) -> None:
         """`folder`: where the state is kept; None: in memory. `wall`: now, in the device's time zone."""
         self._folder = None if folder is None else folder / FOLDER
         self._wall = wall
+        self._asked = AskedRecord(folder, lambda: wall().date())
         self._key = ""
         self._drift = Drift(1)
         self._reference: Reference | None = None
         self._unwritten = 0
         self._asked_to_reset = False
-        self._said: dict[int, date] = {}
+        self._said: tuple[dict[int, date], bool] = {}, False
         self._refused: str | None = None
 
     def use(self, key: str, labels: int, reference: Reference | None) -> None:
@@ -127,20 +139,25 @@ class DriftWatch:
             self.keep()
         self._key, self._reference, self._unwritten = key, reference, 0
         self._drift = self._read(key, labels)
-        self._said = self._drift.alarms
+        self._said = self._alarms()
 
     def saw(self, looks: Sequence[Look]) -> None:
         """Count faces that ended. It never waits for the disk."""
         self._drift.saw(looks, self._wall())
         self._unwritten += len(looks)
 
+    def asked(self, label: str, *, right: bool) -> None:
+        """Count a face that showed an expression on request."""
+        self._asked.add(label, right=right)
+
     def due(self) -> None:
         """Judge a day that is over, say what it brought, and write what was counted, if it is much."""
         if self._asked_to_reset:
             self._asked_to_reset, self._drift = False, Drift(self._drift.labels)
+            self._asked.forget()
             self._write()
         self._drift.due(self._wall())
-        if self._drift.alarms != self._said:
+        if self._alarms() != self._said:
             self._say()
         if self._unwritten >= FACES_IN_MEMORY:
             self._write()
@@ -162,11 +179,10 @@ class DriftWatch:
 
     def report(self) -> Report:
         """What is said now."""
-        drift = self._drift
+        drift, asked = self._drift, self._asked.judged()
         found = drift.quantities()
-        return Report(
-            drift.is_learning, drift.base.faces, found, problem(found, drift.middles, self._reference)
-        )
+        said = asked_problem(asked) or problem(found, drift.middles, self._reference)
+        return Report(drift.is_learning, drift.base.faces, found, asked, said)
 
     def distances(self, faces: Tally) -> Mapping[str, float]:
         """Cliff's delta of each quantity of these faces to the first days; empty while those are learned."""
@@ -176,9 +192,12 @@ class DriftWatch:
         found = shift(drift.base, faces)
         return dict(zip(QUANTITIES, found.delta.tolist(), strict=False)) if found.faces else {}
 
+    def _alarms(self) -> tuple[dict[int, date], bool]:
+        return self._drift.alarms, self._asked.judged().is_worse
+
     def _say(self) -> None:
-        """At most once a day, when a day is judged."""
-        self._said = self._drift.alarms
+        """When a day is judged, and when a round of asked expressions ends."""
+        self._said = self._alarms()
         said = self.report().problem
         if said is None:
             _log.info("faces are as in the first days again")

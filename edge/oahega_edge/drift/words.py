@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from oahega_edge.drift.asked import Asked
 from oahega_edge.drift.drift import Drifted
 from oahega_edge.drift.look import QUANTITIES
 
@@ -36,6 +37,17 @@ COMPARED = {
 }
 MIDDLE = (0.05, 0.95)
 """Of the pictures that a bundle learned from; beyond, a face is unlike them."""
+
+
+def asked_problem(asked: Asked) -> str | None:
+    """One sentence; None while as many are read right as before."""
+    if not asked.is_worse or asked.since is None:
+        return None
+    now, before = asked.right / asked.faces, asked.before_right / asked.before
+    return (
+        f"asked expressions are read right less often: {now:.0%} of {asked.faces} faces, {before:.0%} of "
+        f"{asked.before} in earlier rounds (since {asked.since.isoformat()})"
+    )
 
 
 def problem(

@@ -185,6 +185,12 @@ def _health_entities(topics: Topics, expiry_s: int) -> dict[str, Entity]:
             json_attributes_template="{{ (value_json.drift or {}) | tojson }}",
             expire_after=expiry_s,
         ),
+        "asked": diagnostic(
+            "Asked expressions read right",
+            "{% set asked = (value_json.drift or {}).asked or {} %}"
+            "{{ (100 * asked.right / asked.faces) | round if asked.faces else none }}",
+            "%",
+        ),
         "degraded": Entity(
             platform="binary_sensor",
             name="Degraded",

@@ -204,7 +204,7 @@ def make_daemon(
         mute = MuteSwitch(folder, runtime)
         drift = _drift_watch(settings, folder, engines.current)
         samples = _samples(settings, folder, mute, engines.current)
-        tuning = _tuning(settings, folder, mute, engines)
+        tuning = _tuning(settings, folder, mute, engines, drift)
         reporter = Reporter(
             identity=identity,
             engine=engines.current,
@@ -280,13 +280,16 @@ def _samples(settings: Settings, folder: Path | None, mute: MuteSwitch, engine: 
     return desk
 
 
-def _tuning(settings: Settings, folder: Path | None, mute: MuteSwitch, engines: Engines) -> TuningSession:
+def _tuning(
+    settings: Settings, folder: Path | None, mute: MuteSwitch, engines: Engines, drift: Watch
+) -> TuningSession:
     session = TuningSession(
         folder,
         mute,
         least_px=settings.detection.min_face_px,
         in_groups=bool(settings.trigger.min_group),
         now=lambda: utc_now().isoformat(),
+        judge=drift,
         retune=engines.retune,
     )
     engine = engines.current

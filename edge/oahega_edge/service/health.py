@@ -19,6 +19,7 @@ from oahega_edge.chain.pipeline import Step, dominant
 from oahega_edge.contract.messages import (
     NONE,
     Adjustable,
+    Asked,
     CameraHealth,
     CommandName,
     Delivery,
@@ -33,6 +34,7 @@ from oahega_edge.contract.messages import (
     State,
     System,
 )
+from oahega_edge.drift.asked import Asked as Found
 from oahega_edge.drift.keeper import Report
 from oahega_edge.drift.tally import Tally
 from oahega_edge.service.engine import Engine
@@ -271,6 +273,21 @@ def _drift(report: Report | None) -> Drift | None:
             name: DriftFigure(distance=round(one.delta, 4), limit=round(one.limit, 4), since=one.since)
             for name, one in report.quantities.items()
         },
+        asked=_asked(report.asked),
+    )
+
+
+def _asked(found: Found) -> Asked:
+    interval = found.interval
+    return Asked(
+        faces=found.faces,
+        right=found.right,
+        interval=None if interval is None else (round(interval[0], 4), round(interval[1], 4)),
+        last=found.last,
+        due=found.due,
+        before=found.before,
+        before_right=found.before_right,
+        chance=None if found.chance is None else round(found.chance, 6),
     )
 
 

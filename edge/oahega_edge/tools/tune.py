@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from oahega_edge.bundles.load import Bundle
 from oahega_edge.cameras.port import Camera
 from oahega_edge.control.folders import claimed, own_folder
+from oahega_edge.drift.asked import AskedRecord
 from oahega_edge.errors import CameraError, EdgeError, EndOfSource
 from oahega_edge.reading.pictures import pictures_of, read_file
 from oahega_edge.reading.stills import Face, StillReader
@@ -32,7 +33,7 @@ from oahega_edge.tuning.faces import (
     read_faces,
 )
 from oahega_edge.tuning.fitting import fitted
-from oahega_edge.tuning.overlay import remove_overlay, write_overlay
+from oahega_edge.tuning.overlay import is_read, remove_overlay, write_overlay
 from oahega_edge.tuning.shift import Proof
 
 READ_TIMEOUT_S = 5.0
@@ -170,7 +171,11 @@ def _asked(
         raise EdgeError("the device is muted; unmute it before you ask people to show their faces")
     with claimed([folder]):  # no daemon has the camera
         asker = Asker(reader, setup.bundle, seconds, ask, say, monotonic)
-        yield from asker.faces(make_camera(setup.settings), random.Random())
+        record = AskedRecord(folder, lambda: utc_now().astimezone().date())
+        overlay = replace(setup, state=folder).retuned().overlay
+        for face in asker.faces(make_camera(setup.settings), random.Random()):
+            record.add(face.label, right=is_read(face, setup.bundle, overlay))
+            yield face
 
 
 def faces_of_pictures(folder: Path, reader: StillReader, bundle: Bundle, say: Say) -> list[LabelledFace]:

@@ -105,6 +105,13 @@ def read_overlay(folder: Path, bundle: Bundle) -> Overlay | None:
     return overlay
 
 
+def is_read(face: LabelledFace, bundle: Bundle, overlay: Overlay | None) -> bool:
+    """Whether the bundle, tuned or not, answers the expression that was asked for."""
+    logits = np.asarray(face.logits)
+    told = logits if overlay is None else overlay.shift.apply(logits)
+    return bundle.manifest.emotion.labels[int(np.argmax(told))] == face.label
+
+
 def overlay_of(
     shift: Shift,
     faces: Sequence[LabelledFace],

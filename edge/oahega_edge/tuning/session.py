@@ -32,7 +32,7 @@ from oahega_edge.tuning.faces import (
     read_faces,
 )
 from oahega_edge.tuning.fitting import TooFew, fitted
-from oahega_edge.tuning.overlay import Overlay, remove_overlay, write_overlay
+from oahega_edge.tuning.overlay import Overlay, is_read, remove_overlay, write_overlay
 from oahega_edge.tuning.shift import LEAST_FACES
 
 _log = logging.getLogger(__name__)
@@ -43,6 +43,14 @@ SHOW_S = 3.0
 
 Read = Callable[[Pixels, Box], NDArray[np.float64]]
 """Probabilities (labels,) of the face at a box of a full frame, all labels, not tuned."""
+
+
+class Judge(Protocol):
+    """Is told how well asked expressions are read."""
+
+    def asked(self, label: str, *, right: bool) -> None:
+        """Count one face."""
+        ...
 
 
 class Tuning(Protocol):
@@ -111,6 +119,7 @@ class TuningSession:
         least_px: float,
         in_groups: bool,
         now: Callable[[], str],
+        judge: Judge,
         retune: Callable[[], None],
         seconds: float = SHOW_S,
     ) -> None:
@@ -122,6 +131,7 @@ class TuningSession:
         self._least_px = least_px
         self._in_groups = in_groups
         self._now = now
+        self._judge = judge
         self._retune = retune
         self._seconds = seconds
         self._changed = threading.Condition()
@@ -215,6 +225,7 @@ class TuningSession:
                 keep_faces(folder, [face])
         except OSError as error:
             raise Refusal("disk", error.strerror or "") from error
+        self._judge.asked(face.label, right=is_read(face, reading.bundle, reading.overlay))
         _log.info("a face that showed %s on request was kept for tuning", face.label)
         return len(turn.looks)
 

@@ -222,3 +222,33 @@ def test_the_reference_of_the_bundle_only_explains() -> None:
     assert "learned from" not in (problem(found, middles, None) or "")
     assert "learned from" not in (problem(found, (15,) * len(QUANTITIES), reference) or "")
     assert problem({"brightness": Drifted(-0.1, 0.2, None)}, middles, reference) is None
+
+
+def test_asked_expressions_that_are_read_worse_are_a_problem_and_relearning_begins_anew(
+    tmp_path: Path, calendar: Calendar, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = watch_of(tmp_path, calendar)
+    for _ in range(30):
+        watch.asked("happy", right=True)
+    calendar.now += timedelta(days=31)
+    for _ in range(12):
+        watch.asked("happy", right=False)
+    watch.due()
+
+    report = watch.report()
+    assert "asked expressions are read right less often: 0% of 12" in (report.problem or "")
+    assert report.since == calendar.now.date()
+    assert caplog.text.count("read right less often") == 1
+    assert watch_of(tmp_path, calendar).report().problem == report.problem
+
+    watch.reset()
+    watch.due()
+
+    assert watch.report().asked.faces == 0
+    assert watch.report().problem is None
+
+
+def test_nobody_who_is_not_watched_is_counted() -> None:
+    NoWatch().asked("happy", right=True)
+
+    assert NoWatch().report() is None

@@ -21,6 +21,7 @@ from oahega_edge.page.access import access_for
 from oahega_edge.page.connections import MOST_CONNECTIONS
 from oahega_edge.page.hub import MOST_STREAMS
 from oahega_edge.page.texts import STATIC, TEXTS, chosen, languages
+from oahega_edge.page.tuning import DEEDS
 from page.served import Served, served
 from waiting import PATIENCE, wait_until
 
@@ -83,6 +84,14 @@ def test_every_answer_forbids_what_is_foreign(page: Served) -> None:
         assert "unsafe" not in answer.headers["Content-Security-Policy"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.status == (404 if path == "/nowhere" else 200)
+
+
+def test_without_tuning_there_is_no_such_page(closed: Served) -> None:
+    cookie = access_for("127.0.0.1", (), TOKEN).cookie(secure=False).split(";")[0]
+
+    assert closed.request("GET", "/tune", Cookie=cookie).status == 404
+    for path in DEEDS:
+        assert closed.post(f"/tune/{path}", {"token": TOKEN}, Cookie=cookie).status == 404
 
 
 def test_nothing_in_the_files_names_another_host() -> None:

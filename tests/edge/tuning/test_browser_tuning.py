@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from edge.mqtt_samples import health
+from oahega_edge.contract.messages import Asked, Drift
 from page.served import Served, served
 from waiting import PATIENCE, wait_until
 
@@ -27,6 +30,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "tune-undo": {"undone": True},
     "tune-forget": {"done": True},
 }
+
+
+def drift(due: int) -> Drift:
+    asked = Asked(faces=12, right=10, interval=(0.55, 0.95), due=due, before=0, before_right=0)
+    return Drift(learning=True, learned=5, asked=asked)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +66,7 @@ def page(
     opened.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     answers.update(ANSWERS)
+    daemon.feed.send("health", health(drift=drift(due=0)).to_json())
     opened.goto(daemon.url)
     opened.locator("#token").fill(TOKEN)
     opened.keyboard.press("Enter")
@@ -125,6 +134,26 @@ def test_a_refusal_is_said_and_the_same_expression_asked_again(
     expect(page.locator("#said")).to_contain_text("Several people were in view", timeout=MS)
     expect(page.locator("#ready")).to_be_focused()
     expect(page.locator("#wanted")).to_have_text(wanted or "")
+
+
+def test_a_months_dozen_is_offered_and_asked_evenly(page: Page, daemon: Served) -> None:
+    daemon.feed.send("health", health(drift=drift(due=12)).to_json())
+    expect(page.locator("#due")).to_contain_text("how well the device reads: 12", timeout=MS)
+    unlocked(page)
+    expect(page.locator("#due")).to_contain_text("12")
+    expect(page.locator("#round")).to_contain_text("10 of 12 asked expressions were read right")
+    expect(page.locator("#round")).to_contain_text("(95 % interval 55 to 95 %)")
+    daemon.asked.clear()
+
+    page.locator("#agree").click()
+    for left in range(11, -1, -1):
+        page.locator("#ready").click()
+        wait_until(lambda left=left: sum("tune-face" in one for one in daemon.asked) == 12 - left)
+    expect(page.locator("#said")).to_contain_text("Thank you", timeout=MS)
+
+    shown = Counter(one for one in daemon.asked if one.startswith("tune-face"))
+    assert sorted(shown.values()) == [2, 2, 2, 3, 3]
+    expect(page.locator("#due")).to_be_empty()
 
 
 def test_another_person_is_told_first_what_is_kept(page: Page) -> None:

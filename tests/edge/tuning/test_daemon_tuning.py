@@ -14,7 +14,10 @@ from edge.tuning.places import place
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
 from oahega_edge.control.client import Refused
 from oahega_edge.page.access import access_for
+from oahega_edge.page.command import page_command
 from oahega_edge.page.tuning import DEEDS
+from oahega_edge.service.settings import layers_of
+from oahega_edge.service.setup import read_setup
 from oahega_edge.tuning.faces import FACES, forget_faces, keep_faces, read_faces
 from page.served import listens
 from waiting import PATIENCE, wait_until
@@ -101,9 +104,18 @@ def test_a_request_without_an_expression_is_refused(device: Device) -> None:
             device.asked("tune-face", {"label": label})
 
 
-def test_without_a_token_there_is_no_such_page(tmp_path: Path) -> None:
-    device = Device(tmp_path, tmp_path / "no clip", free_port(), tmp_path / "log")
-    with device.running("page", samples__consent="off"):
-        wait_until(lambda: listens(device.port))
+@pytest.mark.parametrize(
+    ("token", "group", "offered"), [(True, 0, True), (False, 0, False), (True, 3, False)], ids=str
+)
+def test_nobody_is_asked_without_a_token_or_in_groups(
+    token: bool, group: int, offered: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    values = {"deployment.context": "art", "page.port": 8321, "trigger.min_group": group}
+    if token:
+        values["page.token_file"] = str(tmp_path / "token")
+    settings = read_setup(layers_of(values, "test")).settings
 
-        assert [device.post(f"/tune/{path}", {"token": ""})[0] for path in DEEDS] == [404] * len(DEEDS)
+    command = page_command(settings, {}, None)
+
+    assert ("--tuning" in command) == offered

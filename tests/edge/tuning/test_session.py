@@ -42,6 +42,7 @@ class Room:
     in_view: Sequence[Box] = (FACE,)
     retuned: int = 0
     shown: int = 0
+    judged: list[tuple[str, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.session = TuningSession(
@@ -50,10 +51,14 @@ class Room:
             least_px=20,
             in_groups=self.in_groups,
             now=lambda: "2026-03-01T00:00:00+00:00",
+            judge=self,
             retune=self.retune,
             seconds=self.seconds,
         )
         self.session.use(BUNDLE, None, lambda pixels, box: SHARES)
+
+    def asked(self, label: str, *, right: bool) -> None:
+        self.judged.append((label, right))
 
     def retune(self) -> None:
         self.retuned += 1
@@ -111,6 +116,28 @@ def test_of_a_person_alone_logits_and_the_asked_name_are_kept_and_nothing_else(r
     assert said.keys() == {"bundle", "logits", "label"}
     assert (said["bundle"], said["label"]) == (BUNDLE.sha256, "sad")
     np.testing.assert_allclose(said["logits"], np.log(SHARES), atol=1e-4)
+
+
+@pytest.mark.parametrize(("label", "right"), [(LABELS[0], True), (LABELS[1], False)])
+def test_it_counts_whether_the_asked_expression_was_read(room: Room, label: str, right: bool) -> None:
+    with room.looking():
+        wait_until(lambda: "kept" in room.ask(label))
+
+    assert room.judged == [(label, right)]
+
+
+def test_what_counts_as_read_is_the_tuned_answer(room: Room) -> None:
+    keep_faces(room.folder, place(BUNDLE))
+    room.session.answer("tune-fit", None)
+    overlay = read_overlay(room.folder, BUNDLE)
+    shares = np.array([0.3, 0.4, 0.1, 0.1, 0.1])
+    room.session.use(BUNDLE, overlay, lambda pixels, box: shares)
+
+    with room.looking():
+        wait_until(lambda: "kept" in room.ask(LABELS[0]))
+
+    assert overlay.shift.apply(np.log(shares)).argmax() == 0
+    assert room.judged[-1] == (LABELS[0], True)
 
 
 @pytest.mark.parametrize(

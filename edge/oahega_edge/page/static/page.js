@@ -159,6 +159,8 @@ faces.on("health", (health) => {
     [texts.computer, computerInWords(system)],
     [texts.bundle, health.bundle_problem ?? texts.well],
   ];
+  const due = health.drift?.asked?.due;
+  say($("due"), due ? sentence("tune_due", { due }) : "");
   $("health").replaceChildren(...rows.flatMap(([name, text]) => [html("dt", name), html("dd", text)]));
 });
 

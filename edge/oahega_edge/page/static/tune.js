@@ -5,12 +5,15 @@ const texts = JSON.parse(document.body.dataset.texts);
 const $ = (id) => document.getElementById(id);
 const sentence = (key, values) => texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const word = (emotion) => texts[`emotion_${emotion}`] ?? emotion;
+const percent = (share) => Math.round(100 * share);
 const points = (share) => (100 * share).toFixed(1);
 let token = null;
 let figures = null;
 /** Expressions that are still to be shown; the first one is asked for. */
 let wanted = [];
 let looking = false;
+/** Faces that are still due in this month. */
+let due = 0;
 
 /** The daemon's answer, or null after what went wrong was said in an element. */
 async function ask(path, place, body = {}) {
@@ -34,6 +37,18 @@ function show(...ids) {
 faces.on("connection", ({ daemon }) => {
   $("away").hidden = daemon;
 });
+
+faces.on("health", ({ drift }) => {
+  if (!drift?.asked) return;
+  tellDue(drift.asked.due);
+  const { faces: all, right, interval } = drift.asked;
+  $("round").textContent = all ? sentence("tune_round", { right, faces: all, low: percent(interval[0]), high: percent(interval[1]) }) : "";
+});
+
+function tellDue(left) {
+  due = left;
+  $("due").textContent = due ? sentence("tune_due", { due }) : "";
+}
 
 /** After `fit` and `undo` the daemon says by itself when it answers otherwise. */
 faces.on("info", () => {
@@ -93,8 +108,16 @@ function shuffled(list) {
   return mixed;
 }
 
+/** Every expression once; of a month's dozen, as often as is due, and all as evenly as can be. */
+function turn() {
+  const labels = Object.keys(figures.labels);
+  const list = shuffled(labels);
+  while (list.length < due) list.push(...shuffled(labels));
+  return due ? list.slice(0, due) : list;
+}
+
 $("agree").addEventListener("click", () => {
-  if (wanted.length === 0) wanted = shuffled(Object.keys(figures.labels));
+  if (wanted.length === 0) wanted = turn();
   $("said").textContent = "";
   next();
 });
@@ -114,6 +137,7 @@ $("ready").addEventListener("click", async () => {
   looking = false;
   if (kept) {
     wanted.shift();
+    tellDue(Math.max(0, due - 1));
     $("said").textContent = wanted.length ? texts.tune_kept : texts.tune_thanks;
     await refresh($("result"));
   }
