@@ -1,7 +1,7 @@
 """The page under load, as a table: `python tests/edge/bench_page.py`. It needs chromium.
 
-Its 24 hours of history and the memory of its process, with 50 streams too; from the daemon's message to the word
-on the screen; malformed requests.
+24 hours of history; memory of its process with 50 streams; from the daemon's message to the word on the
+screen; malformed requests.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "edge")]
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 from node_packages import browser  # noqa: E402
-from page.test_history import full_day  # noqa: E402
 from page.served import Served, served  # noqa: E402
+from page.test_history import full_day  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
 WATCH = """() => {
@@ -71,7 +71,9 @@ def malformed(page: Served, number: int) -> None:
 
 def main() -> None:
     memory, sent = full_day()
-    print(f"24 hours of history in the page's process: {memory / 1e6:.2f} MB; a browser gets {sent} bytes of it")
+    print(
+        f"24 hours of history in the page's process: {memory / 1e6:.2f} MB; a browser gets {sent} bytes of it"
+    )
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as page:
         print(f"memory at the start: {memory_mb(page):.1f} MB")
         times = delays(page)
