@@ -63,6 +63,17 @@ Margin = Annotated[
     float, typer.Option(min=0, max=1, help="By how much a figure may be worse: 0.01 is one point.")
 ]
 
+
+def numbers(option: str, text: str) -> list[int]:
+    """Numbers with commas in between. Raises BadParameter."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) for word in words):
+        raise typer.BadParameter(
+            f"{option}: give numbers from 1 on with commas, such as 5,20,60, not {text!r}"
+        )
+    return [int(word) for word in words]
+
+
 DEFAULT_ARTIFACTS = Path("artifacts")
 EMBEDDED = Path(str(files("oahega_edge") / "bundles" / "default"))
 

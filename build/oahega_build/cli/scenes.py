@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from oahega_build.cli.options import DEFAULT_ARTIFACTS, EMBEDDED, Artifacts, Data, Part, RunName, app
+from oahega_build.cli.options import DEFAULT_ARTIFACTS, EMBEDDED, Artifacts, Data, Part, RunName, app, numbers
 from oahega_build.runs.output import held_back
 
 
@@ -131,6 +131,6 @@ def measure_retraining(
     with held_back():
         from oahega_build.experiments import retrain_gain as stage
 
-    numbers = [int(number) for number in samples.split(",")]
-    for row in stage.measure(data, bundle, numbers, draws, part, artifacts, run):
+    sizes = numbers("--samples", samples)
+    for row in stage.measure(data, bundle, sizes, draws, part, artifacts, run):
         print(row)

@@ -22,6 +22,7 @@ from oahega_build.cli.options import (
     Scenes,
     Sequences,
     app,
+    numbers,
 )
 from oahega_build.runs.output import held_back, say
 
@@ -110,16 +111,11 @@ def compare_ways(
     with held_back():  # loads TensorFlow
         from oahega_build.whole import compare_ways as stage
 
-    rows = stage.compare_ways(data, classes.split(","), _numbers(each), draws, base, init, artifacts, run)
+    rows = stage.compare_ways(
+        data, classes.split(","), numbers("--each", each), draws, base, init, artifacts, run
+    )
     for row in rows:
         say(str(row))
-
-
-def _numbers(text: str) -> list[int]:
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and int(word) for word in words):
-        raise typer.BadParameter(f"--each: give numbers from 1 on with commas, such as 5,20,60, not {text!r}")
-    return [int(word) for word in words]
 
 
 @app.command("bundle")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from oahega_build.comparison.paired import MARGIN, Row, Verdict
@@ -33,6 +34,8 @@ class Sets:
     """Of `home`."""
     sequences: int = 6
     """Each at three noise levels."""
+    seconds: float = 20.0
+    """Of a sequence."""
     log: Path = VALID_LOG
     """Where a look at `valid` is written down."""
 
@@ -40,6 +43,12 @@ class Sets:
     def any(self) -> bool:
         """Whether there is one."""
         return any((self.home, self.elsewhere, self.site))
+
+    def require(self) -> None:
+        """Raises BuildError where a folder is not there, before minutes are spent on the others."""
+        for folder in (self.home, *self.elsewhere, self.scenes, self.site):
+            if folder is not None and not folder.is_dir():
+                raise BuildError(f"{folder} is no folder; give one of pictures, or leave it out")
 
     def absent(self) -> Iterator[str]:
         """What is not compared, in sentences."""
@@ -60,6 +69,7 @@ def compare(
     name: Path | None = None,
 ) -> Verdict:
     """The verdict over all sets, after rows that are `known` already. `name`: of `new`, for the log."""
+    sets.require()
     both = Both(Contestant.at(old), Contestant.at(new))
     lost = sorted(set(both.old.model.labels) - set(both.new.model.labels))
     if lost:
@@ -93,9 +103,11 @@ def _at_home(both: Both, sets: Sets, data: Path) -> Iterator[Row]:
             from oahega_build.comparison.moving import in_scenes, in_sequences
             from oahega_build.scenes.sequences import make_scenery
 
-        scenery = make_scenery(samples, dataset.labels, sets.scenes)
+        stills = samples if samples[0].pixels.ndim == 2 else part_of(read_dataset(data), sets.part)
+        scenery = make_scenery(stills, dataset.labels, sets.scenes)
         rows.append(_quietly(lambda _: in_scenes(both, scenery), data))
-        rows.append(_quietly(lambda _: in_sequences(both, scenery, sets.part, sets.sequences), data))
+        moving = partial(in_sequences, both, scenery, sets.part, sets.sequences, sets.seconds)
+        rows.append(_quietly(lambda _: moving(), data))
     if sets.part == VALID:
         shown = {row.figure: [row.old, row.new] for row in rows}
         digests = [one.model.entry.cpu.sha256[:12] for one in both.each]

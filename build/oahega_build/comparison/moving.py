@@ -21,8 +21,6 @@ from oahega_build.scenes.video.records import recorded
 
 MOST_IN_SCENES = 400
 """Faces; more are thinned evenly. Each is drawn in six frames."""
-SECONDS = 20.0
-"""Of a sequence."""
 VALID = "valid"
 
 Playing = tuple[Chain, Device]
@@ -44,7 +42,9 @@ def _playing(both: Both) -> Iterator[Sequence[Playing]]:
 def in_scenes(both: Both, scenery: Scenery) -> Row:
     """Accuracy on faces in scenes, through detector, tracker and crop; a missed face is an error."""
     with _playing(both) as chains:
-        seen = np.array([each for shown in alone(_thinned(scenery)) for each in _looked(chains, shown)])
+        seen = np.array(
+            [each for shown in alone(_thinned(scenery)) for each in looked(chains, shown, scenery.labels)]
+        )
     right = seen[:, 1:] == seen[:, :1]
 
     def mean(chosen: NDArray[np.intp]) -> tuple[float, float]:
@@ -54,11 +54,15 @@ def in_scenes(both: Both, scenery: Scenery) -> Row:
     return paired("scenes", "accuracy", mean, len(right))
 
 
-def _looked(chains: Sequence[Playing], shown: Shown) -> list[tuple[int, int, int]]:
-    """(label, old answer, new answer) of each face of a scene."""
+def looked(chains: Sequence[Playing], shown: Shown, labels: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(label, old answer, new answer) of each face of a scene, in words; a missed face has no answer."""
     kept = replace(shown, frames=list(shown.frames))
     old, new = (look(kept, chain, device) for chain, device in chains)
-    return [(first.label, first.answered, second.answered) for first, second in zip(old, new, strict=True)]
+    words = [[*chain.classifier.labels, ""] for chain, _ in chains]
+    return [
+        (labels[first.label], words[0][first.answered], words[1][second.answered])
+        for first, second in zip(old, new, strict=True)
+    ]
 
 
 def _thinned(scenery: Scenery) -> Scenery:
@@ -69,13 +73,13 @@ def _thinned(scenery: Scenery) -> Scenery:
     return replace(scenery, stills=stills)
 
 
-def in_sequences(both: Both, scenery: Scenery, part: str, count: int) -> Row:
-    """Frame F1 of the decisions on sequences, each at three noise levels."""
+def in_sequences(both: Both, scenery: Scenery, part: str, count: int, seconds: float) -> Row:
+    """Frame F1 of the decisions on so many sequences, each at three noise levels."""
     with _playing(both) as chains:
         values = np.array(
             [
                 [_frame_f1(*playing, scenery, scenario) for playing in chains]
-                for scenario in plan_scenarios(scenery, SEEDS.get(part, SEEDS[VALID]), count, SECONDS)
+                for scenario in plan_scenarios(scenery, SEEDS.get(part, SEEDS[VALID]), count, seconds)
             ]
         )
 

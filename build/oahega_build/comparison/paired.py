@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.emotion.metrics import Interval, bootstrap, rounded
+from oahega_build.errors import BuildError
 
 MARGIN = 0.01
 """By how much a figure of the new bundle may be worse."""
@@ -69,6 +70,12 @@ class Verdict:
     absent: Sequence[str] = ()
     """Sentences about what was not compared."""
     margin: float = MARGIN
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin <= 1:
+            raise BuildError(
+                f"the margin must be 0 to 1, not {self.margin:g}; give it as a share, 0.01 for one point"
+            )
 
     @property
     def worse(self) -> Sequence[Row]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from oahega_build.comparison.paired import Row
 from oahega_build.comparison.sets import balanced_row
-from oahega_build.emotion.evaluate import VALID_LOG, part_of
+from oahega_build.emotion.evaluate import VALID_LOG, part_of, require_labels
 from oahega_build.emotion.metrics import balanced_accuracy
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample, read_dataset
@@ -175,6 +175,19 @@ def _evenly(truth: Numbers, count: int, rng: np.random.Generator) -> Numbers:
     return np.concatenate([rng.permutation(np.flatnonzero(truth == label))[:each] for label in labels])
 
 
+def _require_enough(drawn: Faces, labels: Sequence[str], samples: int) -> None:
+    """Raises DataError unless some faces of every label are left after the samples are drawn."""
+    each = samples // len(labels)
+    if not each:
+        raise DataError(f"{samples} samples are not one of each expression; give at least {len(labels)}")
+    few = [label for number, label in enumerate(labels) if np.sum(drawn.told == number) <= each]
+    if few:
+        raise DataError(
+            f"{samples} samples are {each} of each expression, and there are no more held-out faces of "
+            f"{', '.join(few)}; give fewer samples, or a dataset with more pictures"
+        )
+
+
 def summed(samples: int, made: Sequence[Draw]) -> Gain:
     """All draws in one line."""
     gain, home = (100 * np.array([getattr(draw, name) for draw in made]) for name in ("gain", "home"))
@@ -209,10 +222,12 @@ def measure(
     described = {"data": data.name, "bundle": base.sha256, "samples": samples, "draws": count, "part": part}
     with artifacts.open_run(artifacts_folder, "measure-retraining", run_name, described) as run:
         dataset = read_dataset(data, entry.input.colour)
+        require_labels(entry.labels, dataset)
         with held_back():  # the runtime speaks of its kernels
             classifier = Classifier(read_file(base.file(entry.cpu), LARGEST_MODEL))
             known = known_by(classifier.head(), entry, read_memory(base.path))
             drawn = read_faces(part_of(dataset, HELD), entry, classifier)
+            _require_enough(drawn, entry.labels, max(samples))
             asked = read_faces(part_of(dataset, VALID), entry, classifier) if part == VALID else None
         rows = [summed(each, list(draws(known, drawn, asked, each, count))) for each in samples]
         run.write_metrics({"rows": rows})

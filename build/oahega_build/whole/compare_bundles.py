@@ -16,6 +16,10 @@ def judge(old: Path, new: Path, sets: Sets, margin: float, key: Path | None) -> 
     """Print the comparison and sign `new` with the key. Raises BuildError where the verdict is bad."""
     if not sets.any:
         raise BuildError("there is nothing to compare on; give --home, --elsewhere or --site")
+    if key is not None:
+        from oahega_build.whole.signing import read_key, sign_bundle  # needs the package cryptography
+
+        read_key(key)
     verdict = compare(old, new, sets, margin)
     if sys.stdout.isatty():
         for line in verdict.lines():
@@ -25,6 +29,4 @@ def judge(old: Path, new: Path, sets: Sets, margin: float, key: Path | None) -> 
     if not verdict.holds:
         raise BuildError(verdict.sentence())
     if key is not None:
-        from oahega_build.whole.signing import sign_bundle  # needs the package cryptography
-
         sign_bundle(new, key)

@@ -29,7 +29,7 @@ def make_key(private: Path) -> str:
 
 def sign_bundle(folder: Path, private: Path) -> str:
     """Check and sign a sealed bundle; returns the public key."""
-    key = _read_key(private)
+    key = read_key(private)
     load_bundle(folder)
     signature = base64.b64encode(key.sign(read_file(folder / SUMS, LARGEST_SUMS, folder))) + b"\n"
     temporary = folder / f"{SIGNATURE}.new"
@@ -38,7 +38,8 @@ def sign_bundle(folder: Path, private: Path) -> str:
     return _public(key)
 
 
-def _read_key(private: Path) -> Ed25519PrivateKey:
+def read_key(private: Path) -> Ed25519PrivateKey:
+    """Raises BuildError where the file holds no private key."""
     try:
         raw = base64.b64decode(read_file(private, LARGEST_KEY).strip(), validate=True)
     except (OSError, ValueError) as error:

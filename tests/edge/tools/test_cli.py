@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,13 @@ from brokers import free_port
 from edgetpu_bundle import add_edgetpu_files, make_coral_python
 from mini_bundle import change, make_bundle
 from noise_clip import make_clip
+from oahega_edge.bundles.load import load_bundle
 from oahega_edge.control.client import ask
+from oahega_edge.drift.keeper import DriftWatch
+from oahega_edge.drift.look import Look
 from oahega_edge.errors import EdgeError
+from oahega_edge.service.chains import seen_with
+from oahega_edge.service.settings import PACKAGED, read_layers
 from waiting import PATIENCE, wait_until
 
 ANSWERED = "--set=deployment.context=development"
@@ -383,6 +389,50 @@ def test_mute_and_unmute_work_without_a_broker_and_survive_a_restart(
     assert call(tmp_path, "unmute").returncode == 0
 
     assert not (state / "muted").exists()
+
+
+def lived(state: Path, bundle: Path) -> Path:
+    """The record of a device that has seen a day of 200 faces with a bundle."""
+    loaded, days = load_bundle(bundle), iter((datetime(2026, 1, 5, 12), datetime(2026, 1, 6, 12)))
+    labels = len(loaded.manifest.emotion.labels)
+    chosen = read_layers(PACKAGED, {}, [ANSWERED.removeprefix("--set=")]).with_suggestions(loaded.manifest)
+    watch = DriftWatch(state, lambda: next(days))
+    watch.use(seen_with(loaded, chosen.resolve()), labels, None)
+    watch.saw([Look(np.full(labels, 1 / labels), 90.0, 120.0, 0.4, 0.9, 0.2)] * 200)
+    watch.keep()
+    (record,) = (state / "drift").iterdir()
+    return record
+
+
+def test_relearn_makes_a_running_daemon_forget_the_first_days_on_its_disk_too(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    record = lived(state, bundle)
+    words = ("run", ANSWERED, f"--set=camera.source=loop:{clip}")
+    start(running, tmp_path, *words, bundle=bundle, STATE_DIRECTORY=str(state))
+    before = status_of(tmp_path)["health"]["drift"]
+
+    done = call(tmp_path, "relearn")
+
+    assert before["learned"] == 200
+    assert (done.returncode, complaints(done)) == (0, [])
+    status_once(tmp_path, lambda status: status["health"]["drift"]["learned"] == 0)
+    wait_until(lambda: json.loads(record.read_text())["blocks"] == 0)
+
+
+def test_relearn_is_refused_in_one_sentence_where_nothing_is_watched(
+    tmp_path: Path, bundle: Path, clip: Path, running: list[subprocess.Popen[str]]
+) -> None:
+    words = ("run", ANSWERED, f"--set=camera.source=loop:{clip}", "--set=drift.watch=false")
+    start(running, tmp_path, *words, bundle=bundle)
+    status_of(tmp_path)
+
+    done = call(tmp_path, "relearn")
+
+    assert done.returncode == 1
+    assert [line.count("drift.watch = false: nothing is watched") for line in complaints(done)] == [1]
 
 
 def test_a_second_daemon_in_the_same_folders_ends_with_one_sentence_and_leaves_the_first_alone(

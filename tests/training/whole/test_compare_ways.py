@@ -9,7 +9,7 @@ import pytest
 import typer
 from numpy.typing import NDArray
 
-from oahega_build.cli.whole import _numbers
+from oahega_build.cli.options import numbers
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample
 from oahega_build.whole.compare_ways import TESTED, Row, _drawn, _pool
@@ -54,11 +54,11 @@ def test_a_class_with_too_few_faces_is_named_instead_of_learned_from_fewer() -> 
 @pytest.mark.parametrize("each", ["", "5,", "0", "5,-1", "many", "5;20"])
 def test_sizes_that_are_no_numbers_are_a_matter_of_usage(each: str) -> None:
     with pytest.raises(typer.BadParameter, match="give numbers from 1 on with commas"):
-        _numbers(each)
+        numbers("--each", each)
 
 
 def test_sizes_are_numbers_with_commas() -> None:
-    assert _numbers("5, 20,60") == [5, 20, 60]
+    assert numbers("--each", "5, 20,60") == [5, 20, 60]
 
 
 def test_a_row_shows_every_draw() -> None:
