@@ -99,7 +99,7 @@ def judged(days: Mapping[date, Counts], today: date) -> Asked:
 
 def chance_of(now: Counts, before: Counts) -> float:
     """Chance that no more of `now` are right, if the right ones fall on both by chance, label by label."""
-    share = np.ones(1)
+    share: NDArray[np.floating] = np.ones(1)
     for label, (faces, right) in now.items():
         others, others_right = before.get(label, (0, 0))
         share = np.convolve(share, _drawn(faces, others, right + others_right))
