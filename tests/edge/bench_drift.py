@@ -1,7 +1,8 @@
 """What drift and a bundle in the shadow cost: `python tests/edge/bench_drift.py` prints a table.
 
 Times are of the thread's processor; on a busy machine the fastest tenth is nearest to those of a quiet one.
-Aims: at most 0.05 ms of drift per face and 64 kB; a shadow costs no more than the second classifier's invocation.
+Aims: at most 0.05 ms of drift per face and 64 kB; a shadow costs no more than the second classifier's
+invocation.
 """
 
 from __future__ import annotations
