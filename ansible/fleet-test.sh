@@ -29,4 +29,5 @@ long) which="fleet" ;;
 esac
 export OAHEGA_REQUIRE_FLEET=1
 # One story: the tests run in their order.
-exec "$run" -m pytest -p no:randomly tests/fleet/test_role.py tests/fleet/test_rollout.py -m "$which" -s --durations=0
+exec "$run" -m pytest -p no:randomly tests/fleet/test_role.py tests/fleet/test_shadow_gate.py \
+    tests/fleet/test_rollout.py -m "$which" -s --durations=0
