@@ -58,6 +58,7 @@ def start(storage: str, gate: Path) -> Iterator[Start]:
         yield worker
 
 
+@pytest.mark.lengthy
 def test_of_two_workers_one_is_killed_and_only_its_attempt_is_lost(
     storage: str, start: Start, gate: Path
 ) -> None:
