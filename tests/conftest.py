@@ -1,4 +1,4 @@
-"""What all rooms of tests share: the data beside the checkout, and who pays for a leak."""
+"""What all rooms of tests share: the data beside the checkout, a browser, and who pays for a leak."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+from waiting import PATIENCE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("OAHEGA_SHARED", ROOT / "../shared"))
@@ -67,3 +73,17 @@ def leaks_are_charged_here() -> Iterator[None]:
     """What a module leaves open warns as it is collected: at the module's own last test, not in another's."""
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The distribution's browser."""
+    from playwright.sync_api import expect, sync_playwright
+
+    from node_packages import browser
+
+    expect.set_options(timeout=PATIENCE * 1000)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=browser(), args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -24,6 +24,7 @@ from oahega_edge.files import read_file
 from oahega_edge.page.access import Access, access_for
 from oahega_edge.page.app import KINDS, Guard
 from oahega_edge.page.requests import body_of, json_object
+from oahega_edge.page.texts import STATIC as PAGE_STATIC
 from oahega_edge.samples.sealed import LARGEST
 
 HOST = "127.0.0.1"
@@ -89,13 +90,14 @@ def review_app(book: Book, suspects: Sequence[Suspect], labels: Sequence[str], a
         return Response(status_code=204)
 
     routes: list[BaseRoute] = [
-        Route("/", _file("review.html", "text/html")),
+        Route("/", _file(STATIC / "review.html", "text/html")),
+        Route("/icon.svg", _file(PAGE_STATIC / "icon.svg", KINDS[".svg"])),
         Route("/enter", enter),
         Route("/samples", listed),
         Route("/picture/{name}", picture),
         Route("/judge", judge, methods=["POST"]),
         *(
-            Route(f"/{file.name}", _file(file.name, KINDS[file.suffix]))
+            Route(f"/{file.name}", _file(file, KINDS[file.suffix]))
             for file in sorted(STATIC.iterdir())
             if file.suffix in KINDS
         ),
@@ -118,8 +120,8 @@ def _row(one: Suspect, book: Book) -> dict[str, Any]:
     }
 
 
-def _file(name: str, kind: str) -> Callable[[Request], Any]:
-    content = (STATIC / name).read_bytes()
+def _file(path: Path, kind: str) -> Callable[[Request], Any]:
+    content = path.read_bytes()
 
     async def answer(request: Request) -> Response:
         return Response(content, media_type=kind)

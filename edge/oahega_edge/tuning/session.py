@@ -106,6 +106,8 @@ class _Turn:
     looks: list[NDArray[np.float64]] = field(default_factory=list)
     obstacle: str = "nobody"
     """What stood in the way last: a word of refusals.SENTENCES."""
+    ended_by: str | None = None
+    """Another such word, if something ended it before its time."""
 
 
 class TuningSession:
@@ -217,7 +219,9 @@ class TuningSession:
         self._take(turn)
         if self._is_muted_since(turn.mutes):
             raise Refusal("muted")
-        if len(turn.looks) < LEAST_FRAMES or turn.obstacle in ("stopped", "replaced"):
+        if turn.ended_by is not None:
+            raise Refusal(turn.ended_by)
+        if len(turn.looks) < LEAST_FRAMES:
             raise Refusal(turn.obstacle)
         face = face_of(turn.looks, reading.bundle, str(label))
         try:
@@ -245,7 +249,7 @@ class TuningSession:
     def _end(self, word: str) -> None:
         """End the turn of this moment, if there is one; called with the lock."""
         if self._turn is not None:
-            self._turn.obstacle, self._turn = word, None
+            self._turn.ended_by, self._turn = word, None
             self._changed.notify_all()
 
     def _is_muted_since(self, mutes: int) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from drawn_faces import LOOKS, draw_face
+from edge.tuning.places import place
 from mini_bundle import change, make_bundle
 from mqtt_samples import health
 from oahega_edge.bundles.kept import KeptBundle
@@ -27,13 +28,17 @@ from oahega_edge.drift.look import Look
 from oahega_edge.errors import BundleError
 from oahega_edge.publishers.recording import RecordingPublisher
 from oahega_edge.service.assembly import make_daemon, read_lasting_setup
+from oahega_edge.service.engine import Engine
 from oahega_edge.service.engines import TRIAL_S, Engines, TrialRecord
 from oahega_edge.service.prometheus import _of_shadow
 from oahega_edge.service.settings import read_layers
+from oahega_edge.service.setup import read_setup
 from oahega_edge.shadow.reader import ShadowReader
 from oahega_edge.shadow.trial import LEAST_FACES, Shadowing, ShadowTrial
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.tools.status import _shadow
+from oahega_edge.tuning.fitting import fitted
+from oahega_edge.tuning.overlay import write_overlay
 from scripted import LABELS, LEFT, Mood, face, pipeline
 from small_engine import Clock, FakeEngine, Kept
 
@@ -402,3 +407,18 @@ def test_no_event_differs_with_a_bundle_in_the_shadow(tmp_path: Path) -> None:
     assert plain
     assert shaded == plain
     assert (none, faces > 0) == (0, True)
+
+
+def test_tuning_the_bundle_in_use_leaves_the_one_in_its_shadow(tmp_path: Path) -> None:
+    setup = read_setup(read_layers(None, {}, ["deployment.context=development"]), None, tmp_path)
+    second = Mood()
+    with Engine(setup, Stopwatch()) as engine:
+        engine.pipeline.beside = second
+        plain, version = engine.pipeline, engine.bundle.version
+        write_overlay(tmp_path, fitted(place(setup.untuned), setup.untuned, "now").overlay)
+
+        engine.retune()
+
+        assert engine.pipeline is not plain
+        assert engine.pipeline.beside is second
+        assert engine.bundle.version.startswith(f"{version}+tuned.")
