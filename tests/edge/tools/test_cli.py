@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -393,12 +393,13 @@ def test_mute_and_unmute_work_without_a_broker_and_survive_a_restart(
 
 def lived(state: Path, bundle: Path) -> Path:
     """The record of a device that has seen a day of 200 faces with a bundle."""
-    loaded, days = load_bundle(bundle), iter((datetime(2026, 1, 5, 12), datetime(2026, 1, 6, 12)))
+    loaded, now = load_bundle(bundle), [datetime(2026, 1, 5, 12)]
     labels = len(loaded.manifest.emotion.labels)
     chosen = read_layers(PACKAGED, {}, [ANSWERED.removeprefix("--set=")]).with_suggestions(loaded.manifest)
-    watch = DriftWatch(state, lambda: next(days))
+    watch = DriftWatch(state, lambda: now[0])
     watch.use(seen_with(loaded, chosen.resolve()), labels, None)
     watch.saw([Look(np.full(labels, 1 / labels), 90.0, 120.0, 0.4, 0.9, 0.2)] * 200)
+    now[0] += timedelta(days=1)
     watch.keep()
     (record,) = (state / "drift").iterdir()
     return record
