@@ -81,7 +81,9 @@ def happy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("happy") / "bundle"
     shutil.copytree(DEFAULT_BUNDLE, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["emotion"]["offsets"] = [100.0 * (label == "happy") for label in manifest["emotion"]["labels"]]
+    manifest["emotion"]["offsets"] = [
+        20.0 if label == "happy" else -20.0 for label in manifest["emotion"]["labels"]
+    ]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     seal(folder)
     return folder
