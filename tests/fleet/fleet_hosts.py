@@ -6,6 +6,7 @@ its own control group, so that neither a restart nor a power cut of one reaches 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -192,10 +193,17 @@ def _own_groups(name: str) -> Sequence[str]:
     enter = []
     for hierarchy in hierarchies:
         group = hierarchy / "oahega-fleet" / name
+        _remove_empty_groups(group)  # one in which a host was killed may kill the next host's services, too
         group.mkdir(parents=True, exist_ok=True)
         enter.append(f'echo $$ > "{group}/cgroup.procs"')
     # systemd-nspawn ends when the tests are killed; end_leftovers kills what it has booted.
     return ["sh", "-c", f'{" && ".join(enter)} && exec setpriv --pdeathsig KILL -- "$@"', "sh"]
+
+
+def _remove_empty_groups(group: Path) -> None:
+    for folder, _, _ in os.walk(group, topdown=False):
+        with contextlib.suppress(OSError):  # somebody runs in it
+            os.rmdir(folder)
 
 
 def stop_all(hosts: Sequence[Host]) -> None:
