@@ -203,6 +203,7 @@ def test_two_workers_share_the_events(broker: Mosquitto, device: Device, postgre
     assert min(kept) > 0
 
 
+@pytest.mark.lengthy
 def test_archives_of_different_names_get_all_events_each(
     broker: Mosquitto, device: Device, tmp_path: Path
 ) -> None:

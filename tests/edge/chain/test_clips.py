@@ -17,7 +17,7 @@ import pytest
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle, self_test
 from oahega_edge.runtimes import open_model
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.lengthy]
 
 CHANGING = {"id", "time", "boot_id", "latency_ms"}
 """What two replays of one clip may differ in: ids and wall-clock times."""
@@ -71,7 +71,6 @@ def test_every_event_fits_the_published_schema(walk: Replay) -> None:
     assert [error.message for event in walk.events for error in validator.iter_errors(event)] == []
 
 
-@pytest.mark.lengthy
 def test_two_replays_decide_alike(walk: Replay, intel: Path) -> None:
     again = replay(intel / "walk.mkv")
 
@@ -81,17 +80,14 @@ def test_two_replays_decide_alike(walk: Replay, intel: Path) -> None:
     assert decisions(again) == decisions(walk)
 
 
-@pytest.mark.lengthy
 def test_a_woman_and_a_man_are_two_tracks(intel: Path) -> None:
     assert replay(intel / "head-pose-face-detection-female-and-male.gif").tracks == 2
 
 
-@pytest.mark.lengthy
 def test_a_turning_head_stays_one_track(intel: Path) -> None:
     assert replay(intel / "head-pose-face-detection-male.gif").tracks == 1
 
 
-@pytest.mark.lengthy
 def test_pictures_without_people_give_no_event(shared: Path, tmp_path: Path) -> None:
     """Each picture is shown long enough to be believed."""
     folder = tmp_path / "animals"

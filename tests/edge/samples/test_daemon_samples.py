@@ -23,7 +23,7 @@ from oahega_edge.errors import EdgeError
 from page.served import listens
 from waiting import PATIENCE, wait_until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.lengthy]
 KILLS = 4
 
 
@@ -168,7 +168,6 @@ def test_what_lies_on_the_device_is_forgotten_by_one_verb(device: Device) -> Non
     assert device.asked("samples")["samples"] == 0
 
 
-@pytest.mark.lengthy
 def test_the_verbs_of_the_documents_work(device: Device) -> None:
     page = (Path(__file__).resolve().parents[3] / "docs/learning.md").read_text(encoding="utf-8")
     verbs = re.findall(r"^oahega-edge (samples.*)$", page, re.MULTILINE)
@@ -208,7 +207,6 @@ def test_where_people_cannot_agree_the_daemon_does_not_start(tmp_path: Path, cli
     assert "is impossible where deployment.context is 'public-space'" in sentence
 
 
-@pytest.mark.lengthy
 def test_of_people_who_agreed_in_writing_the_operator_takes_samples_by_a_verb(
     tmp_path: Path, clip: Path
 ) -> None:
@@ -229,7 +227,6 @@ def test_of_people_who_agreed_in_writing_the_operator_takes_samples_by_a_verb(
         assert "none of the expressions that are offered (angry, happy" in refused.stderr
 
 
-@pytest.mark.lengthy
 def test_a_kill_at_any_moment_leaves_no_plain_crop(tmp_path: Path, clip: Path) -> None:
     device = Device(tmp_path / "device", clip, free_port(), tmp_path / "log")
     device.folder.mkdir()

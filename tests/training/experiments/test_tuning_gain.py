@@ -7,7 +7,7 @@ import pytest
 
 from oahega_build.experiments.tuning_gain import BOTH, PLAIN, People, drawn, gains
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.lengthy]
 LABELS = 3
 
 

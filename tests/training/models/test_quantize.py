@@ -9,7 +9,7 @@ import pytest
 
 from portability import SEED, Margins
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.lengthy]
 
 
 @pytest.fixture(scope="module")
