@@ -49,11 +49,14 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def missing_paths(page: Path) -> Iterator[str]:
-    """Names in backticks that begin like a path of this repository but do not exist."""
+    """Names in backticks that begin like a path of this repository but do not exist.
+
+    What lies beside the checkout may be absent.
+    """
     for name in re.findall(r"`([\w.*-]+(?:/[\w.*-]+)*/?)`", prose(page.read_text(encoding="utf-8"))):
         first = name.partition("/")[0]
         bases = [base for base in (page.parent, *BASES) if (base / first).is_dir()]
-        is_path = "/" in name and bases and first not in MADE
+        is_path = "/" in name and bases and first not in (*MADE, "..")
         if is_path and not any(any(base.glob(name)) for base in bases):
             yield name
 
