@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from edge.loops import looping
 from edge.samples.giving import ENTRY, FACE, LABELS, OTHER, PICTURE, RECIPIENT, Setting, a_sample, frame, step
 from oahega_edge.asking.refusals import SENTENCES, Refusal
 from oahega_edge.chain.geometry import Box
@@ -29,24 +30,15 @@ def setting(tmp_path: Path) -> Setting:
     return Setting(tmp_path)
 
 
-@contextlib.contextmanager
-def looking(setting: Setting, *faces: Box) -> Iterator[None]:
+def looking(setting: Setting, *faces: Box) -> contextlib.AbstractContextManager[None]:
     """The daemon's loop shows these faces meanwhile."""
-    end = threading.Event()
 
-    def loop() -> None:
-        while not end.wait(0.002):
-            if not setting.mute.muted:
-                setting.booth.saw(frame(), step(*faces))
-            setting.booth.due()
+    def turn() -> None:
+        if not setting.mute.muted:
+            setting.booth.saw(frame(), step(*faces))
+        setting.booth.due()
 
-    thread = threading.Thread(target=loop)
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
+    return looping(turn)
 
 
 def pressed(setting: Setting) -> Offer:

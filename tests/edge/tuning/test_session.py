@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.loops import looping
 from edge.samples.giving import FACE, OTHER, Mute, frame, step
 from edge.tuning.places import place
 from oahega_edge.asking.refusals import SENTENCES
@@ -63,24 +64,16 @@ class Room:
     def retune(self) -> None:
         self.retuned += 1
 
-    @contextlib.contextmanager
-    def looking(self) -> Iterator[None]:
-        end = threading.Event()
+    def looking(self) -> contextlib.AbstractContextManager[None]:
+        """The daemon's loop shows who is in view meanwhile."""
 
-        def loop() -> None:
-            while not end.wait(0.002):
-                if not self.mute.muted:
-                    self.session.saw(frame(), step(*self.in_view))
-                    self.shown += 1
-                self.session.due()
+        def turn() -> None:
+            if not self.mute.muted:
+                self.session.saw(frame(), step(*self.in_view))
+                self.shown += 1
+            self.session.due()
 
-        thread = threading.Thread(target=loop)
-        thread.start()
-        try:
-            yield
-        finally:
-            end.set()
-            thread.join()
+        return looping(turn)
 
     def ask(self, label: object = "happy") -> dict[str, Any]:
         return dict(self.session.answer("tune-face", {"label": label}))
