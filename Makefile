@@ -23,7 +23,11 @@ PYTEST = $(BIN)/python -m pytest
 # Hundreds of tests start a process: with byte code kept, each starts a fifth faster.
 unexport PYTHONDONTWRITEBYTECODE
 # One module's tests stay in one process, which shares what they train.
-PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
+PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED)) $(NO_HANG)
+# A test that hangs ends its process with the stack of every thread, and is named; then the run ends.
+# No wait of a test is longer (tests/waiting.py), so this many seconds say only that it will never end.
+HANG = 400
+NO_HANG = -o faulthandler_timeout=$(HANG) -o faulthandler_exit_on_timeout=true --max-worker-restart=0
 
 .PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof drift-table dashboards superset-test nemesis strange-bundles good-media homeassistant-test node-red-test installation-test arm64-test release audit clean
 

@@ -10,19 +10,23 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from brokers import free_port
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
+
+AS_POSTGRES: dict[str, Any] = (
+    {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+)
+"""Options of `subprocess`: the server refuses to run as root."""
 
 
 def programs() -> Path | None:
-    """Where Debian puts initdb and postgres; root must be able to become `postgres`."""
+    """Where Debian puts initdb and postgres."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found or (os.getuid() == 0 and shutil.which("runuser") is None):
-        return None
-    return found[-1].parent
+    return found[-1].parent if found else None
 
 
 class Postgres:
@@ -47,13 +51,13 @@ class Postgres:
         lines = (self._folder / "data/postmaster.pid").read_text().splitlines()
         os.kill(int(lines[0]), signal.SIGKILL)
         assert self._process is not None
-        self._process.wait()
+        self._process.wait(PATIENCE)
 
     def stop(self) -> None:
         """At once: an orderly stop would first write a folder to disk that is thrown away."""
         if self._process is not None and self._process.poll() is None:
             self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "stop")
-            self._process.wait()
+            self._process.wait(PATIENCE)
 
     def fresh(self, name: str, encoding: str = "UTF8") -> str:
         """The address of a new, empty database."""
@@ -66,9 +70,10 @@ class Postgres:
             # Processes are killed here, machines are not: what was written outlives a kill without a sync.
             options = ["-c", "fsync=off", "-p", str(self.port), "-k", str(self._folder), "-h", "127.0.0.1"]
             self._process = subprocess.Popen(
-                [*_as_postgres(), str(self._bin / "postgres"), "-D", str(self._folder / "data"), *options],
+                [str(self._bin / "postgres"), "-D", str(self._folder / "data"), *options],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                **AS_POSTGRES,
             )
         return self._answers()
 
@@ -80,19 +85,16 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [*_as_postgres(), str(self._bin / program), *arguments],
+            [str(self._bin / program), *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=self._folder,
+            **AS_POSTGRES,
         )
 
 
-def _as_postgres() -> list[str]:
-    return ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+@contextlib.contextmanager
+def running_postgres() -> Iterator[Postgres]:
     """Skips where PostgreSQL is absent, but not where it was promised (`.ci/run`)."""
     bin_folder = programs()
     if bin_folder is None:
@@ -109,3 +111,10 @@ def postgres() -> Iterator[Postgres]:
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One for all tests of a process."""
+    with running_postgres() as server:
+        yield server

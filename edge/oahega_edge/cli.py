@@ -7,15 +7,11 @@ import logging
 import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +21,7 @@ from oahega_edge.child import forbid_dumps
 from oahega_edge.errors import EdgeError
 from oahega_edge.secret import holds_secret, masked
 from oahega_edge.service.settings import Layers, Settings, read_layers, read_password
+from oahega_edge.stopping import stopped_by_signals
 
 if TYPE_CHECKING:
     from oahega_edge.chain.pipeline import Pipeline
@@ -787,35 +784,3 @@ def _log_to_stderr(settings: Settings) -> None:
     from oahega_edge.service.journal import configure
 
     configure(settings.logging.level, os.environ)
-
-
-class Stop(threading.Event):
-    """Set when a signal asks the process to end."""
-
-    def __init__(self, at_once: bool) -> None:
-        """`at_once`: the signal also breaks off what runs; a start may wait long for an accelerator."""
-        super().__init__()
-        self.at_once = at_once
-
-    def ask(self, number: int, frame: FrameType | None) -> None:
-        """A handler of signals. A second one breaks nothing off: it would do so in the clean-up."""
-        self.set()
-        at_once, self.at_once = self.at_once, False
-        if at_once:
-            raise SystemExit(0)
-
-
-@contextmanager
-def stopped_by_signals(at_once: bool = False) -> Iterator[Stop]:
-    """What SIGTERM and SIGINT set. Afterwards they are ignored, because the process ends anyway.
-
-    A signal with a handler gets its default action back as Python ends, and a second one would kill it.
-    """
-    stop = Stop(at_once)
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop.ask)
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)

@@ -16,12 +16,12 @@ from typing import Any, Self
 
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.pipeline import Step
-from oahega_edge.cli import stopped_by_signals
 from oahega_edge.contract.events import Event
 from oahega_edge.errors import EdgeError
 from oahega_edge.service.assembly import make_daemon, read_lasting_setup
 from oahega_edge.service.journal import configure
 from oahega_edge.service.settings import read_layers
+from oahega_edge.stopping import stopped_by_signals
 
 
 class Notes:

@@ -294,10 +294,14 @@ def handles_sigterm(process: subprocess.Popen[str]) -> bool:
 
 def ended_by_many_signals(process: subprocess.Popen[str]) -> str:
     """SIGTERM again and again until it has ended; what it said."""
-    while process.poll() is None:
+
+    def has_ended() -> bool:
         process.send_signal(signal.SIGTERM)
         time.sleep(0.001)
-    return process.communicate()[1]
+        return process.poll() is not None
+
+    wait_until(has_ended)
+    return process.communicate(timeout=PATIENCE)[1]
 
 
 def test_a_daemon_that_is_told_to_end_many_times_ends_in_order(

@@ -249,7 +249,7 @@ def test_what_was_fitted_is_undone_and_what_was_kept_forgotten(room: Room) -> No
     assert room.session.answer("tune", None)["labels"] == dict.fromkeys(LABELS, 0)
 
 
-@pytest.mark.parametrize("request_", set(REQUESTS))
+@pytest.mark.parametrize("request_", sorted(REQUESTS))
 @pytest.mark.parametrize(("in_groups", "word"), [(True, "group"), (False, "no_state")])
 def test_where_nothing_may_be_kept_nothing_is_asked(request_: str, in_groups: bool, word: str) -> None:
     assert Room(None, in_groups=in_groups).session.answer(request_, {"label": "happy"})["reason"] == word

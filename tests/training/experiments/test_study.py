@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from oahega_build.errors import RunError
 from oahega_build.experiments import study as shared
-from postgres_server import running_postgres
+from postgres import running_postgres
 from waiting import PATIENCE, wait_until
 
 HERE = Path(__file__).resolve().parents[1]
@@ -23,8 +23,8 @@ HERE = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    with running_postgres() as url:
-        yield url
+    with running_postgres() as server:
+        yield server.url
 
 
 @pytest.fixture(params=["journal", pytest.param("postgres", marks=pytest.mark.lengthy)])

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from drawn_faces import OAHEGA_CLASSES, draw_dataset
 from oahega_build.experiments import study as shared
-from postgres_server import running_postgres
+from postgres import running_postgres
 from waiting import wait_until
 
 pytestmark = pytest.mark.training
@@ -160,7 +160,8 @@ def test_two_workers_share_the_trials_and_outlive_one_of_them(
 def test_two_machines_on_one_postgresql_share_the_trials_and_outlive_one_of_them(
     recipe_file: Path, six: Path, tmp_path: Path
 ) -> None:
-    with running_postgres() as storage:
+    with running_postgres() as server:
+        storage = server.url
         more = ("--storage", storage, "--set", "trials=5")
         machines = {name: start(recipe_file, six, tmp_path / name, *more) for name in ("a", "b")}
         _wait_for_two(tmp_path / "a" / "tune" / "default.unfinished" / "trials", storage)

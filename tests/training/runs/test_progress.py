@@ -9,6 +9,7 @@ import pytest
 from oahega_build.runs.output import say
 from oahega_build.runs.progress import Lines, heartbeat, track
 from terminals import on_a_terminal
+from waiting import wait_until
 
 
 def test_a_line_every_half_minute_says_how_far_it_is_and_what_is_left(
@@ -56,15 +57,10 @@ def test_tracked_items_come_whole_and_quick_work_prints_nothing(capsys: pytest.C
 
 
 def test_a_silent_step_says_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    out = ""
-
     with heartbeat("prune", silence=0.2):
         say("[1/1] prune")
-        out += capsys.readouterr().out
-        while "running" not in out.partition("[1/1] prune\n")[2]:
-            out += capsys.readouterr().out
 
-    assert out.partition("[1/1] prune\n")[2].startswith("  prune: running for")
+        wait_until(lambda: "prune: running for" in capsys.readouterr().out)
 
 
 def test_a_terminal_gets_a_bar_even_while_stdout_is_a_log(tmp_path: object) -> None:
