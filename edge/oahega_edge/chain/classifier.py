@@ -12,7 +12,7 @@ from oahega_edge.chain.classification import probabilities
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import Quantizer, crop_face
-from oahega_edge.drift.look import brightness_of, sharpness_of
+from oahega_edge.drift.look import light_of
 from oahega_edge.manifest import EmotionEntry
 from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch
@@ -93,4 +93,4 @@ class FaceGauge:
     def __call__(self, pixels: Pixels, box: Box) -> tuple[float, float, float]:
         """Height in pixels, brightness and sharpness of the face at `box` of a full frame."""
         picture = self._crop(pixels, box)
-        return box.height * pixels.shape[0], brightness_of(picture), sharpness_of(picture)
+        return box.height * pixels.shape[0], *light_of(picture)

@@ -25,7 +25,7 @@ MOST_RECORDS = 3
 """Of the bundles and settings used last: one that is rolled back finds its first days again."""
 FACES_A_WRITE = 10
 """The file changes by so many faces at once at least: two copies of it do not show what one face was like."""
-FACES_IN_MEMORY = 50
+FACES_IN_MEMORY = 100
 """After so many it is written while the device runs; with fewer, writing would cost more than counting."""
 
 Reference = Mapping[str, Sequence[int]]

@@ -72,7 +72,7 @@ def _tally_out(tally: Tally) -> dict[str, Any]:
 
 
 def _row_out(row: Floats) -> list[float]:
-    return [round(float(value), 5) for value in row]
+    return list(row.round(5).tolist())
 
 
 def _day_out(day: date | None) -> str | None:

@@ -43,8 +43,9 @@ class Tally:
     def add(self, looks: Sequence[Look], hour: int) -> None:
         """Count faces seen at this hour of the day."""
         slot = hour * SLOTS // 24
-        for look, places in zip(looks, bins_of(looks), strict=True):
-            self.bins[slot, _ROWS, places] += 1
+        for look in looks:
+            for row, place in enumerate(bins_of(look)):
+                self.bins[slot, row, place] += 1
             self.shown[slot, look.scores.argmax()] += 1
 
     def count(self, slots: Counts, places: Counts, shown: Counts) -> None:

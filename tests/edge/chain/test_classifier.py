@@ -12,7 +12,7 @@ from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
 from oahega_edge.chain.classifier import FaceCrop, FaceGauge
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import crop_face
-from oahega_edge.drift.look import brightness_of, sharpness_of
+from oahega_edge.drift.look import light_of
 from oahega_edge.manifest import EmotionEntry
 
 FACE, OTHER = Box(0.2, 0.2, 0.5, 0.6), Box(0.4, 0.3, 0.9, 0.9)
@@ -71,4 +71,4 @@ def test_a_face_is_measured_on_what_the_classifier_sees(entry: EmotionEntry) -> 
 
     seen = crop_face(pixels, FACE, entry.input, entry.crop)
     assert height == pytest.approx(0.4 * 120)
-    assert (brightness, sharpness) == (brightness_of(seen), sharpness_of(seen))
+    assert (brightness, sharpness) == light_of(seen)

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.drift.faces import faces
-from oahega_edge.drift.look import BINS, QUANTITIES, Look, binned, bins_of, brightness_of, sharpness_of
+from oahega_edge.drift.look import BINS, QUANTITIES, SCALES, Look, bins_of, light_of
 from oahega_edge.drift.tally import Tally, shift
+
+MEASURED = {"height": 90.0, "brightness": 120.0, "sharpness": 0.4, "score": 0.9, "wait": 0.2}
 
 
 def tally(looks: list[Look], hour: int = 12) -> Tally:
@@ -27,7 +29,7 @@ def test_it_is_the_difference_of_the_chances_to_be_greater(seed: int, many: int,
 
     found = shift(tally(first), tally(second))
 
-    one, other = bins_of(first), bins_of(second)
+    one, other = (np.array([bins_of(look) for look in looks]) for looks in (first, second))
     for row in range(len(QUANTITIES)):
         signs = np.sign(other[:, row][:, None] - one[:, row][None])
         assert found.delta[row] == pytest.approx(signs.mean(), abs=1e-9)
@@ -40,7 +42,7 @@ def test_it_is_the_difference_of_the_chances_to_be_greater(seed: int, many: int,
 def test_its_variance_is_that_of_all_ways_to_deal_the_faces_out() -> None:
     rng = np.random.default_rng(1)
     looks = faces(rng, 90)
-    places = bins_of(looks)[:, QUANTITIES.index("height")]
+    places = np.array([bins_of(look)[QUANTITIES.index("height")] for look in looks])
     dealt = []
     for _ in range(4000):
         order = rng.permutation(90)
@@ -86,10 +88,34 @@ def test_without_a_common_hour_nothing_is_known() -> None:
 
 @given(st.lists(st.floats(-1e9, 1e9) | st.just(float("nan")) | st.just(float("inf")), min_size=5, max_size=5))
 def test_every_value_has_a_bin(values: list[float]) -> None:
-    with np.errstate(invalid="ignore"):
-        places = binned(np.array([[1.0, 0.0, 0.0]]), np.array([values]))
+    places = bins_of(Look(np.array([1.0, 0.0, 0.0]), *values))
 
-    assert ((places >= 0) & (places < BINS)).all()
+    assert all(0 <= place < BINS for place in places)
+
+
+@pytest.mark.parametrize("quantity", ["brightness", "score"])
+def test_bins_share_the_scale_evenly(quantity: str) -> None:
+    row, (low, high) = QUANTITIES.index(quantity), SCALES[quantity]
+    middles = low + (np.arange(BINS) + 0.5) * (high - low) / BINS
+
+    placed = [bins_of(Look(np.ones(3) / 3, **{**MEASURED, quantity: float(value)}))[row] for value in middles]
+
+    assert placed == list(range(BINS))
+
+
+def test_the_bins_of_a_known_face() -> None:
+    """Counted by hand on the scales."""
+    look = Look(np.array([0.5, 0.5]), height=64.0, brightness=128.0, sharpness=0.25, score=0.75, wait=0.25)
+
+    assert dict(zip(QUANTITIES, bins_of(look), strict=True)) == {
+        "confidence": 6,
+        "entropy": 31,
+        "height": 10,
+        "brightness": 16,
+        "sharpness": 16,
+        "score": 24,
+        "wait": 12,
+    }
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (64, 48), (48, 48, 3), (96, 96, 3)])
@@ -98,8 +124,7 @@ def test_brightness_and_sharpness_are_those_of_all_pixels(shape: tuple[int, ...]
 
     values = face.astype(float)
     step = sum(np.abs(np.diff(values, axis=axis)).mean() for axis in (0, 1))
-    assert brightness_of(face) == pytest.approx(values.mean())
-    assert sharpness_of(face) == pytest.approx(step / (values.std() + 1))
+    assert light_of(face) == pytest.approx((values.mean(), step / (values.std() + 1)))
 
 
 @pytest.mark.parametrize("light", [0.4, 0.7, 1.3])
@@ -107,7 +132,7 @@ def test_light_does_not_count_as_sharpness_and_blur_does(light: float) -> None:
     rng = np.random.default_rng(5)
     face = cv2.GaussianBlur(rng.integers(40, 160, (48, 48)).astype(np.uint8), (0, 0), 1.0)
 
-    sharp = sharpness_of(face)
+    _, sharp = light_of(face)
 
-    assert sharpness_of((face * light).astype(np.uint8)) == pytest.approx(sharp, rel=0.25)
-    assert sharpness_of(np.asarray(cv2.GaussianBlur(face, (0, 0), 2.0), np.uint8)) < 0.7 * sharp
+    assert light_of((face * light).astype(np.uint8))[1] == pytest.approx(sharp, rel=0.25)
+    assert light_of(np.asarray(cv2.GaussianBlur(face, (0, 0), 2.0), np.uint8))[1] < 0.7 * sharp
