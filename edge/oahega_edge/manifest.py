@@ -11,7 +11,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)
+"""Of manifests. 2: the detector has the label COVERED_FACE, which releases before 0.4.0 cannot follow."""
+COVERED_FACE = "covered_face"
+"""What some detectors answer beside a face where something hides its mouth."""
 MOST_LABELS = 64
 MOST_SAMPLES = 16_384
 """Values of one output in a golden answer; the embedded detector's has 2,048."""
@@ -306,7 +309,7 @@ class EmotionEntry(Value):
 class Manifest(Value):
     """`manifest.json`: the bundle in one page."""
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     name: Annotated[str, Field(max_length=128, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
     version: Annotated[str, Field(max_length=128, pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")]
     created: Word
@@ -316,12 +319,23 @@ class Manifest(Value):
     detector: DetectorEntry
     emotion: EmotionEntry
 
+    @model_validator(mode="after")
+    def _is_for_releases_that_know_its_labels(self) -> Self:
+        if self.format_version < format_version_of(self.detector):
+            raise ValueError(f"format_version is {self.format_version}, label {COVERED_FACE!r} needs 2")
+        return self
+
     @property
     def files(self) -> tuple[ModelFile, ...]:
         """Every model of the bundle."""
         entries = (self.detector, self.emotion)
         models = (model for entry in entries for model in (entry.cpu, entry.edgetpu))
         return tuple(model for model in models if model is not None)
+
+
+def format_version_of(detector: DetectorEntry) -> Literal[1, 2]:
+    """Of a manifest with this detector: the oldest one, so that older releases take what they can read."""
+    return 2 if COVERED_FACE in detector.labels else 1
 
 
 def _role(outputs: tuple[OutputTensor, ...], role: str) -> OutputTensor:

@@ -77,7 +77,7 @@ def make_bundle(folder: Path, **changes: Any) -> Path:
     entries = {"detector": detector_entry(), "emotion": emotion_entry()}
     for name, entry in entries.items():
         shutil.copy(tiny(f"tiny_{name}").path, folder / entry["cpu"]["file"])
-        entry["golden"] = _golden(name, entry)
+        entry["golden"] = golden(name, entry)
     manifest = {
         "format_version": 1,
         "name": "tiny",
@@ -105,7 +105,7 @@ def change(folder: Path, path: str, value: Any) -> None:
     seal(folder)
 
 
-def _golden(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+def golden(name: str, entry: dict[str, Any]) -> dict[str, Any]:
     kind = DetectorEntry if name == "detector" else EmotionEntry
     checked = kind.model_validate_json(json.dumps(entry))
     model = open_model(tiny(f"tiny_{name}").path, checked.outputs, checked.input)

@@ -28,10 +28,10 @@ from oahega_build.runs.artifacts import open_run
 from oahega_build.runs.entries import ENTRY, write_on_card
 from oahega_build.runs.progress import track
 from oahega_build.runs.reading import LARGEST_DOCUMENT
-from oahega_edge.chain.detection import COVERED_FACE, PERSON, Detection
+from oahega_edge.chain.detection import PERSON, Detection
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.frame import Pixels
-from oahega_edge.manifest import DetectorEntry
+from oahega_edge.manifest import COVERED_FACE, DetectorEntry
 from oahega_edge.runtimes import open_model
 from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch

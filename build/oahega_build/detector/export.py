@@ -31,9 +31,9 @@ from oahega_build.pictures.packed import records_in
 from oahega_build.pictures.record import Record
 from oahega_build.runs.artifacts import UNFINISHED, commit, now, write_bytes, write_json
 from oahega_build.runs.reading import open_arrays
-from oahega_edge.chain.detection import COVERED_FACE
 from oahega_edge.chain.preprocess import fit_picture
 from oahega_edge.manifest import (
+    COVERED_FACE,
     DetectorEntry,
     Golden,
     GoldenSample,

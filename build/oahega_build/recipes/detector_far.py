@@ -18,7 +18,7 @@ from oahega_build.models.anchors import Ladder
 from oahega_build.models.ssd_net import SsdNet
 from oahega_build.models.trunk import MOBILENET_V1, Trunk
 from oahega_build.recipes.detector_default import DATA_TERMS
-from oahega_edge.chain.detection import COVERED_FACE
+from oahega_edge.manifest import COVERED_FACE
 
 RECIPE = DetectorRecipe(
     records="far",

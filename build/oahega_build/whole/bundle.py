@@ -18,11 +18,11 @@ from oahega_build.runs.reading import LARGEST_DOCUMENT
 from oahega_edge.bundles.load import MANIFEST, load_bundle, seal
 from oahega_edge.files import read_file
 from oahega_edge.manifest import (
-    FORMAT_VERSION,
     DetectorEntry,
     EmotionEntry,
     Manifest,
     SuggestedDecision,
+    format_version_of,
 )
 
 MODEL_CARD = "MODEL_CARD.md"
@@ -48,7 +48,7 @@ def make_bundle(
         _counted(emotion, _read_entry(emotion, EmotionEntry)),
     )
     manifest = Manifest(
-        format_version=FORMAT_VERSION,
+        format_version=format_version_of(entries[0]),
         name=name,
         version=version,
         created=artifacts.now(),

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from oahega_edge.chain.preprocess import Quantizer, golden_pixels
 from oahega_edge.errors import BundleError, SettingsError, plain
 from oahega_edge.files import read_file
-from oahega_edge.manifest import FORMAT_VERSION, DetectorEntry, EmotionEntry, Manifest, ModelFile
+from oahega_edge.manifest import FORMAT_VERSIONS, DetectorEntry, EmotionEntry, Manifest, ModelFile
 from oahega_edge.runtimes.port import Model
 
 EMBEDDED = Path(__file__).parent
@@ -115,10 +115,10 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{where} is not JSON ({plain(error)}); copy the bundle again") from error
     version = data.get("format_version") if isinstance(data, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in FORMAT_VERSIONS:
         raise BundleError(
-            f"{where} has format version {plain(repr(version))}, this release reads {FORMAT_VERSION}; "
-            "install a release and a bundle that belong together"
+            f"{where} has format version {plain(repr(version))}, this release reads "
+            f"{' and '.join(map(str, FORMAT_VERSIONS))}; install a release and a bundle that belong together"
         )
     try:
         return Manifest.model_validate_json(text)

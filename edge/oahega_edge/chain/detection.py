@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from oahega_edge.chain.geometry import Box, iou_matrix
 from oahega_edge.chain.preprocess import Placement
-from oahega_edge.manifest import DetectorEntry, InputTensor, OutputTensor, SsdDecoder, output_of
+from oahega_edge.manifest import COVERED_FACE, DetectorEntry, InputTensor, OutputTensor, SsdDecoder, output_of
 
 FACE, PERSON = "face", "person"
-COVERED_FACE = "covered_face"
-"""What some detectors answer beside `FACE` where something hides the mouth."""
 MOST_CANDIDATES = 200
 """Boxes per label that enter the suppression; more faces than any camera view shows."""
 

@@ -8,7 +8,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from oahega_edge.chain.detection import (
-    COVERED_FACE,
     Decoder,
     Detection,
     boost_faces_on_shoulders,
@@ -16,7 +15,7 @@ from oahega_edge.chain.detection import (
 )
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.preprocess import Placement, Quantizer, fit_picture
-from oahega_edge.manifest import DetectorEntry
+from oahega_edge.manifest import COVERED_FACE, DetectorEntry
 from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from mini_bundle import change, make_bundle
+from mini_bundle import change, detector_entry, golden, make_bundle
 from oahega_edge.bundles.load import (
     DEFAULT_BUNDLE,
     EMBEDDED,
@@ -87,7 +87,7 @@ def test_a_manifest_edited_by_hand_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        ("format_version", 2, "format version 2, this release reads 1"),
+        ("format_version", 3, "format version 3, this release reads 1 and 2"),
         ("emotion.labels", ["happy", "sad"], "there are 2 labels"),
         ("emotion.labels", ["happy", "happy", "sad"], "labels repeat"),
         ("emotion.temperature", float("nan"), "temperature"),
@@ -121,6 +121,20 @@ def test_a_manifest_that_does_not_fit_is_refused(folder: Path, path: str, value:
     change(folder, path, value)
 
     assert reason in refusal(folder)
+
+
+def test_a_label_that_older_releases_cannot_follow_needs_a_format_that_they_refuse(tmp_path: Path) -> None:
+    """They refuse every format but 1 in a sentence."""
+    detector = detector_entry()
+    detector["labels"][1] = detector["decoder"]["levels"][0]["anchors"][1]["label"] = "covered_face"
+    detector["suggested"]["score"] = {"face": 0.5, "covered_face": 0.5}
+    detector["golden"] = golden("detector", detector)
+
+    old = make_bundle(tmp_path / "old", detector=detector)
+    new = make_bundle(tmp_path / "new", detector=detector, format_version=2)
+
+    assert "format_version is 1, label 'covered_face' needs 2" in refusal(old)
+    assert load_bundle(new).manifest.detector.labels == ("face", "covered_face")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, '{"format_version": 1}'])

@@ -24,11 +24,10 @@ from oahega_build.pictures.bodies import body_of
 from oahega_build.pictures.drawing import View, show
 from oahega_build.pictures.readers import LabelledBox
 from oahega_build.pictures.record import Record
-from oahega_edge.chain.detection import COVERED_FACE
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box, edges_of
 from oahega_edge.chain.preprocess import fit_picture, resize_pixels
-from oahega_edge.manifest import InputTensor, Resize
+from oahega_edge.manifest import COVERED_FACE, InputTensor, Resize
 
 COVERINGS = 2
 """Number of variants of a scene with covered faces."""
