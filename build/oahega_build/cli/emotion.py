@@ -226,3 +226,17 @@ def remember(
     from oahega_build.teach import memory as stage
 
     print(stage.remember(bundle, data))
+
+
+@app.command("measure-reference")
+def measure_reference(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder; it is sealed anew, unsigned.")],
+    data: Data,
+    pictures: Annotated[
+        list[Path], typer.Option("--pictures", help="Folder of whole pictures of people. Repeatable.")
+    ],
+) -> None:
+    """Write into a bundle what faces look like where it comes from, for the words of a device that drifts."""
+    from oahega_build.scenes import reference as stage
+
+    print(stage.measure_reference(bundle, data, pictures))
