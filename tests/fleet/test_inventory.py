@@ -14,10 +14,14 @@ from fleet import ANSIBLE, ansible_folder
 pytestmark = pytest.mark.skipif(ansible_folder() is None, reason="needs Ansible (make fleet-test)")
 
 
-def test_certificates_and_the_log_of_rollouts_are_no_hosts(tmp_path: Path) -> None:
+def test_certificates_samples_and_the_log_of_rollouts_are_no_hosts(tmp_path: Path) -> None:
     (tmp_path / "inventory/authority").mkdir(parents=True)
     (tmp_path / "inventory/hosts.yml").write_text("all: {hosts: {kiosk-1: {}}}\n")
     (tmp_path / "inventory/authority/ca.key").write_text("key: no host\n")
+    samples = tmp_path / "inventory/samples/kiosk-1"
+    samples.mkdir(parents=True)
+    (samples / f"{'0' * 32}.sample").write_bytes(b"oahegaS1" + bytes(range(256)))
+    (samples / f"{'1' * 32}.withdrawn").touch()
     for name in ("rollouts.jsonl", "changes.2026.jsonl"):
         (tmp_path / "inventory" / name).write_text('{"time": "2026-11-26T09:00:00Z", "user": "a"}\n' * 2)
     folder = ansible_folder()

@@ -46,15 +46,19 @@ SAID = {
     "worked-before": health(NEW, None),
     "of-another": health(NEW, shadow("refused", 80, "it failed", of=OLD)),
     "running": health(OLD, shadow("running", 12)),
+    "late": health(OLD, shadow("running", 12)),
     "refused": health(OLD, shadow("refused", 80, "it gives 3 of 80 faces the same expression")),
     "few": health(NEW, shadow("passed", 12)),
 }
 """Device -> what it says."""
+LATER = {"late": health(NEW, shadow("passed", 120))}
+"""Device -> what it says from some seconds after the first question on."""
 OBJECTIONS = {
     "took-over": [],
     "worked-before": [],
     "of-another": [],
     "running": ["its bundle is aaaaaaaaaaaa instead of bbbbbbbbbbbb"],
+    "late": [],
     "refused": [
         "its bundle is aaaaaaaaaaaa instead of bbbbbbbbbbbb",
         "in the shadow of the bundle before it was refused: it gives 3 of 80 faces the same expression",
@@ -65,6 +69,19 @@ OBJECTIONS = {
     ],
 }
 
+BROKER = """#!/bin/sh
+device=$(basename "$(dirname "$3")")
+date +%s >> "{folder}/$device.asked"
+read -r first < "{folder}/$device.asked"
+[ $(($(date +%s) - first)) -lt 4 ] && exec cat "{folder}/$device.health"
+exec cat "{folder}/$device.later"
+"""
+PATIENT = {
+    "oahega_edge_health_timeout_s": 300,
+    "oahega_edge_settings": {"health": {"interval_s": 290}},
+}
+"""The time for which it is waited is that of two messages, which may come much sooner."""
+
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -72,12 +89,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gate")
     for device, said in SAID.items():
         (folder / f"{device}.health").write_text(json.dumps(said))
+        (folder / f"{device}.later").write_text(json.dumps(LATER.get(device, said)))
     program = folder / "bin" / "mosquitto_sub"
     program.parent.mkdir()
-    program.write_text(
-        f'#!/bin/sh\ndevice=$(basename "$(dirname "$3")")\n'
-        f'echo asked >> "{folder}/$device.asked"\ncat "{folder}/$device.health"\n'
-    )
+    program.write_text(BROKER.format(folder=folder))
     program.chmod(0o755)
     expected = {"_oahega_edge_expected_release": "1.0.0", "_oahega_edge_expected_bundle": NEW}
     role = {"name": "oahega_edge", "tasks_from": "health", "public": True}
@@ -101,12 +116,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "oahega_edge_mqtt_host": "broker.example",
         "oahega_edge_mqtt_password": "x",
         "oahega_edge_operator_host": "localhost",
-        "oahega_edge_health_timeout_s": 9,
-        "oahega_edge_settings": {"health": {"interval_s": 1}},
+        "oahega_edge_health_timeout_s": 3,
         "_oahega_edge_health_before": {"stdout": ""},
     }
     (folder / "play.json").write_text(json.dumps(plan))
-    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": dict.fromkeys(SAID, common)}}))
+    hosts = dict.fromkeys(SAID, common) | {"late": common | PATIENT}
+    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
     ansible = ansible_folder()
     assert ansible is not None
     done = subprocess.run(
@@ -130,7 +145,9 @@ def test_the_gate_objects_to_a_bundle_that_was_refused_or_met_too_few_faces(devi
     assert json.loads((told / f"{device}.json").read_text()) == OBJECTIONS[device]
 
 
-@pytest.mark.parametrize(("device", "waits"), [("running", True), ("refused", False), ("few", False)])
+@pytest.mark.parametrize(
+    ("device", "waits"), [("running", True), ("late", True), ("refused", False), ("few", False)]
+)
 def test_it_waits_for_a_shadow_that_runs_and_not_where_that_cannot_help(
     device: str, waits: bool, told: Path
 ) -> None:
