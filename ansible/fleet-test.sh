@@ -30,5 +30,6 @@ esac
 export OAHEGA_REQUIRE_FLEET=1
 # One story: the tests run in their order. One that hangs ends the run, with the stack of every thread.
 exec "$run" -m pytest -p no:randomly tests/fleet/test_role.py tests/fleet/test_shadow_gate.py \
-    tests/fleet/test_rollout.py -m "$which" -s --durations=0 \
+    tests/fleet/test_rollout.py tests/fleet/test_shadow_rollout.py tests/fleet/test_samples_fetched.py \
+    -m "$which" -s --durations=0 \
     -o faulthandler_timeout=1200 -o faulthandler_exit_on_timeout=true

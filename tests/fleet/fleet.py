@@ -144,6 +144,28 @@ class Fleet:
     def installed(self) -> bool:
         return all(Path(f"{host.root}/opt/oahega-edge/current").is_symlink() for host in self.devices)
 
+    def install_where_absent(self) -> None:
+        if self.installed():
+            return
+        done = self.play("site.yml")
+        assert done.code == 0, done.text[-6000:]
+        self.note(f"first installation of {len(self.devices)} hosts and the broker", done)
+
+    @contextmanager
+    def canary_with(self, **variables: Any) -> Iterator[Host]:
+        """The canary while these are variables of its group, rolled out; afterwards it is as before."""
+        file, canary = self.inventory / "group_vars/canary/test.json", self.devices[0]
+        only = ("playbooks/rollout.yml", "--limit", canary.name)
+        _write_json(file, variables)
+        try:
+            given = self.play(*only)
+            assert given.code == 0, given.text[-6000:]
+            yield canary
+        finally:
+            file.unlink()
+            taken = self.play(*only)
+        assert taken.code == 0, taken.text[-6000:]
+
     def running(self, host: Host) -> Running:
         return Running(
             release=host.inside("readlink", "/opt/oahega-edge/current").strip().rpartition("/")[2],
@@ -166,6 +188,12 @@ class Fleet:
 
         heard_of: dict[str, Any] = wait_for(heard, f"a health message from {host.name}")
         return heard_of
+
+    def event(self, host: Host) -> dict[str, Any]:
+        """The next event of a device, as the dashboard hears it."""
+        topic = f"oahega/v1/{host.name}/event"
+        listen = ("mosquitto_sub", *self._login(DASHBOARD), "-t", topic, "-C", "1", "-W", "60")
+        return dict(json.loads(self.broker.inside(*listen)))
 
     def publish(self, account: str, topic: str, text: str, password: str = "") -> str:
         """Publish with an account's password or another one. Returns the client's error message."""
@@ -193,6 +221,15 @@ class Fleet:
             return said["camera"]["state"] == "live" and said["fps"] > 0
 
         wait_for(is_healthy, f"frames from {host.name}")
+
+    def assert_only_canary_restarted(self, before: Mapping[str, Running]) -> None:
+        """The canary runs the same as before in a new process; the other devices run the same processes."""
+        canary, *others = self.devices
+        now, was = self.running(canary), before[canary.name]
+        assert (now.release, now.bundle, now.settings) == (was.release, was.bundle, was.settings)
+        assert now.pid != was.pid
+        for host in others:
+            assert self.running(host) == before[host.name]
 
     def _command(self, book: str, *arguments: str, **variables: Any) -> list[str]:
         folder = ansible_folder()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+OLD = "0.9.1"
+"""The release with which each test begins and ends."""
 
 CRASHES = """
 

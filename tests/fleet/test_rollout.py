@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,84 +16,20 @@ import pytest
 from fleet import (
     SEES_NOBODY,
     Fleet,
-    Running,
-    ansible_folder,
-    booted_fleet,
     status_table,
     status_text,
 )
 from fleet_announced import announced_by, changed_between, snapshot
+from fleet_bundles import BAD, NEWER
 from fleet_coral import LIBRARY, named_with_digest
 from fleet_hosts import wait_for
-from fleet_releases import CRASHES, SEES_NOTHING, Releases
-from fleet_tree import CACHE, missing
-from oahega_edge.bundles.load import seal
+from fleet_releases import CRASHES, OLD, SEES_NOTHING, Releases
+from oahega_edge.bundles.load import DEFAULT_BUNDLE
 
-PACKAGED = Path(__file__).resolve().parents[2] / "edge/oahega_edge/bundles/default"
-OLD, NEW, CRASHING, BLIND, INTERRUPTED = "0.9.1", "0.9.2", "0.9.3", "0.9.4", "0.9.5"
+NEW, CRASHING, BLIND, INTERRUPTED = "0.9.2", "0.9.3", "0.9.4", "0.9.5"
 CAMERA_PASSWORD = "the-camera's-canary"
 
 pytestmark = pytest.mark.fleet
-
-
-@pytest.fixture(scope="module")
-def bundles() -> Path:
-    """The embedded bundle as `newer`, and as `bad` with golden values that its model does not give."""
-    folder = CACHE / "fleet-bundles"
-    shutil.rmtree(folder, ignore_errors=True)
-    newer = json.loads((PACKAGED / "manifest.json").read_text()) | {"version": "97.1"}
-    bad = newer | {"version": "97.2"}
-    for name, manifest in (("newer", newer), ("bad", bad)):
-        shutil.copytree(PACKAGED, folder / name)
-        if name == "bad":
-            sample = manifest["emotion"]["golden"]["samples"][0]
-            sample["value"] = [value - 100 for value in sample["value"]]
-        (folder / name / "manifest.json").write_text(json.dumps(manifest))
-        seal(folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def releases() -> Releases:
-    folder = CACHE / "fleet-releases"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    made = Releases(folder)
-    made.build(OLD)
-    return made
-
-
-@pytest.fixture(scope="module")
-def fresh_fleet(request: pytest.FixtureRequest, releases: Releases) -> Iterator[Fleet]:
-    """A fleet of the size that the form needs, with nothing installed at first."""
-    if reason := missing():
-        _absent(reason)
-    if ansible_folder() is None:
-        _absent("no ansible-playbook; ansible/fleet-test.sh makes .venv-ansible")
-    count = int(os.environ.get("OAHEGA_FLEET_HOSTS", 4 if _long_form(request) else 2))
-    with booted_fleet(count, releases, OLD) as fleet:
-        yield fleet
-        print("\n" + "\n".join(fleet.timings))
-
-
-@pytest.fixture
-def fleet(fresh_fleet: Fleet) -> Fleet:
-    """The fleet with an installation, which only the first test has to wait for."""
-    if not fresh_fleet.installed():
-        done = fresh_fleet.play("site.yml")
-        assert done.code == 0, done.text[-6000:]
-        fresh_fleet.note(f"first installation of {len(fresh_fleet.devices)} hosts and the broker", done)
-    return fresh_fleet
-
-
-def _absent(reason: str) -> None:
-    if os.environ.get("OAHEGA_REQUIRE_FLEET"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
-def _long_form(request: pytest.FixtureRequest) -> bool:
-    return any(item.get_closest_marker("long") for item in request.session.items)
 
 
 def test_what_a_check_announces_is_what_the_first_run_changes(fresh_fleet: Fleet) -> None:
@@ -215,7 +148,7 @@ def test_a_bad_bundle_stops_at_the_canary(fleet: Fleet, bundles: Path) -> None:
     """The bundle fails its self-test on the device, before anything is switched."""
     before = {host.name: fleet.running(host) for host in fleet.devices}
 
-    refused = fleet.play("playbooks/bundle.yml", oahega_edge_bundle=str(bundles / "bad"))
+    refused = fleet.play("playbooks/bundle.yml", oahega_edge_bundle=str(bundles / BAD))
 
     assert refused.code != 0
     assert "fails its self-test" in refused.said
@@ -231,7 +164,7 @@ def test_a_bundle_is_rolled_out_and_back(fleet: Fleet, bundles: Path) -> None:
     """A run for models only ignores the release of the inventory, even if it was never built."""
     canary = fleet.devices[0]
     before = fleet.running(canary)
-    variables = {"oahega_edge_bundle": str(bundles / "newer"), "oahega_edge_release": "9.9.9"}
+    variables = {"oahega_edge_bundle": str(bundles / NEWER), "oahega_edge_release": "9.9.9"}
 
     forth = fleet.play("playbooks/bundle.yml", "--limit", canary.name, **variables)
     between = fleet.running(canary)
@@ -319,8 +252,8 @@ def test_the_table_tells_the_wanted_release_from_the_running_one_and_is_json_for
     told = {"time": "2026-11-24T12:00:00.000Z", "events": 5, "last_event": None}
     moment = "2026-11-24T12:00:07.000Z"
 
-    digest = hashlib.sha256((PACKAGED / "manifest.json").read_bytes()).hexdigest()
-    packaged = {"oahega_edge_bundle": str(PACKAGED)}
+    digest = hashlib.sha256((DEFAULT_BUNDLE / "manifest.json").read_bytes()).hexdigest()
+    packaged = {"oahega_edge_bundle": str(DEFAULT_BUNDLE)}
 
     as_wanted = status_text(
         {"kiosk-1": told | {"bundle_sha256": digest}}, moment, oahega_edge_release="0.9.1", **packaged
@@ -392,7 +325,7 @@ def test_a_batch_soaks_and_every_change_is_logged_on_the_operators_side(fleet: F
 def test_a_good_upgrade_reaches_every_device(fleet: Fleet, releases: Releases, bundles: Path) -> None:
     canary = fleet.devices[0]
     releases.build(NEW)
-    variables = {"oahega_edge_release": NEW, "oahega_edge_bundle": str(bundles / "newer")}
+    variables = {"oahega_edge_release": NEW, "oahega_edge_bundle": str(bundles / NEWER)}
     before = snapshot(canary)
     only = ("--limit", canary.name)
     checked = fleet.play("site.yml", "--check", "--diff", *only, callback="ansible.posix.json", **variables)
@@ -436,7 +369,7 @@ def test_a_bad_release_is_rolled_back_on_the_canary(
     assert f"is back on {OLD} and healthy" in report
     assert journal in report
     assert failed.recap[fleet.devices[0].name]["failed"] == 1
-    assert_only_canary_restarted(fleet, before)
+    fleet.assert_only_canary_restarted(before)
     assert not set(failed.visited) & {host.name for host in fleet.devices[1:]}
     fleet.assert_healthy(fleet.devices[0], OLD)
     fleet.note(f"bad release ({journal}), until the canary was back", failed)
@@ -455,7 +388,7 @@ def test_a_wrong_certificate_is_rolled_back_on_the_canary(fleet: Fleet) -> None:
     assert failed.code != 0
     assert "no health message was received" in failed.said
     assert f"is back on {OLD} and healthy" in failed.said
-    assert_only_canary_restarted(fleet, before)
+    fleet.assert_only_canary_restarted(before)
     fleet.assert_healthy(fleet.devices[0], OLD)
     fleet.note("wrong certificate authority", failed)
 
@@ -466,7 +399,7 @@ def test_nothing_is_switched_while_a_canary_is_unreachable(fleet: Fleet, bundles
     before = {host.name: fleet.running(host) for host in others}
     canary.cut_power()
 
-    stopped = fleet.play("playbooks/bundle.yml", oahega_edge_bundle=str(bundles / "newer"))
+    stopped = fleet.play("playbooks/bundle.yml", oahega_edge_bundle=str(bundles / NEWER))
 
     canary.boot()
     assert stopped.code != 0
@@ -483,7 +416,7 @@ def test_an_unreachable_host_stops_the_rest_of_its_batch(fleet: Fleet, bundles: 
     before = {host.name: fleet.running(host) for host in rest}
     lost.cut_power()
 
-    stopped = fleet.play("playbooks/bundle.yml", oahega_edge_bundle=str(bundles / "newer"))
+    stopped = fleet.play("playbooks/bundle.yml", oahega_edge_bundle=str(bundles / NEWER))
 
     lost.boot()
     back = fleet.play("playbooks/rollback.yml", "--limit", canary.name)
@@ -559,15 +492,3 @@ def test_removal_leaves_nothing_on_the_device(fleet: Fleet) -> None:
     assert left == ""
     assert gone.inside("getent", "passwd", "oahega-edge", check=False) == ""
     assert gone.inside("ls", "/etc/systemd/system.conf.d") == ""
-
-
-def assert_only_canary_restarted(fleet: Fleet, before: dict[str, Running]) -> None:
-    """The canary runs the same as before in a new process; the other devices run the same processes."""
-    canary, *others = fleet.devices
-    now = fleet.running(canary)
-    was = before[canary.name]
-    assert (now.release, now.bundle, now.settings) == (was.release, was.bundle, was.settings)
-    assert now.pid != was.pid
-    assert {host.name: fleet.running(host) for host in others} == {
-        host.name: before[host.name] for host in others
-    }

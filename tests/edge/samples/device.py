@@ -26,14 +26,14 @@ from oahega_edge.tools.demo_clip import load_portraits
 from waiting import PATIENCE, wait_until
 
 
-def portrait_clip(path: Path) -> Path:
+def portrait_clip(path: Path, fps: int = 15) -> Path:
     """One face, which moves a little."""
     portrait = load_portraits()[0]
     scale = 180 / portrait.face_height
     large = cv2.resize(portrait.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     left, top = round(portrait.face_x * scale) - 200, max(0, round(portrait.face_y * scale) - 160)
     wall = np.full((480, 640, 3), 90, np.uint8)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, (640, 480))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (640, 480))
     for i in range(30):
         picture = wall.copy()
         part = large[top : top + 400, max(0, left) : max(0, left) + 400]

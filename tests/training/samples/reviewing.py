@@ -59,6 +59,12 @@ class Review:
         connection.close()
         return answer.status, answer.headers, content
 
+    def enter(self) -> None:
+        """As a browser does that follows the printed address."""
+        status, headers, _ = self.request("GET", self.entrance)
+        assert status == 303
+        self.cookie = headers["Set-Cookie"].partition(";")[0]
+
     def judge(self, name: object, label: object) -> int:
         return self.request("POST", "/judge", {"name": name, "label": label})[0]
 
@@ -67,9 +73,16 @@ class Review:
 def reviewing(folder: Path) -> Iterator[Review]:
     """Six samples in `folder/opened`, and the page that shows them."""
     new_book(folder / "opened")
-    page = Review(folder / "opened", free_port())
-    command = [sys.executable, "-m", "oahega_build", "review", str(page.folder), f"--port={page.port}"]
-    command.append(f"--bundle={make_bundle(folder / 'tiny')}")
+    with reviewing_with(make_bundle(folder / "tiny"), folder / "opened") as page:
+        yield page
+
+
+@contextmanager
+def reviewing_with(bundle: Path, opened: Path) -> Iterator[Review]:
+    """The page that shows opened samples."""
+    page = Review(opened, free_port())
+    command = [sys.executable, "-m", "oahega_build", "review", str(opened), f"--port={page.port}"]
+    command.append(f"--bundle={bundle}")
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None

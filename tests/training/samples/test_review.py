@@ -18,9 +18,7 @@ from training.samples.reviewing import NAMES, Review, entry, new_book, reviewing
 @pytest.fixture(scope="module")
 def review(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
     with reviewing(tmp_path_factory.mktemp("review")) as page:
-        status, headers, _ = page.request("GET", page.entrance)
-        assert status == 303
-        page.cookie = headers["Set-Cookie"].partition(";")[0]
+        page.enter()
         yield page
 
 
