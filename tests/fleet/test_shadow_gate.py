@@ -41,6 +41,7 @@ def health(in_use: str, of_shadow: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
+NOT_USED = "bundle /b is not used: it fails its self-test"
 SAID = {
     "took-over": health(NEW, shadow("passed", 120)),
     "worked-before": health(NEW, None),
@@ -49,6 +50,8 @@ SAID = {
     "late": health(OLD, shadow("running", 12)),
     "refused": health(OLD, shadow("refused", 80, "it gives 3 of 80 faces the same expression")),
     "few": health(NEW, shadow("passed", 12)),
+    "unopened": health(OLD, None) | {"bundle_problem": NOT_USED},
+    "of-an-earlier-one": health(NEW, None) | {"bundle_problem": NOT_USED},
 }
 """Device -> what it says."""
 LATER = {"late": health(NEW, shadow("passed", 120))}
@@ -59,6 +62,8 @@ OBJECTIONS = {
     "of-another": [],
     "running": ["its bundle is aaaaaaaaaaaa instead of bbbbbbbbbbbb"],
     "late": [],
+    "unopened": ["its bundle is aaaaaaaaaaaa instead of bbbbbbbbbbbb", NOT_USED],
+    "of-an-earlier-one": [],
     "refused": [
         "its bundle is aaaaaaaaaaaa instead of bbbbbbbbbbbb",
         "in the shadow of the bundle before it was refused: it gives 3 of 80 faces the same expression",
@@ -146,7 +151,8 @@ def test_the_gate_objects_to_a_bundle_that_was_refused_or_met_too_few_faces(devi
 
 
 @pytest.mark.parametrize(
-    ("device", "waits"), [("running", True), ("late", True), ("refused", False), ("few", False)]
+    ("device", "waits"),
+    [("running", True), ("late", True), ("refused", False), ("few", False), ("unopened", False)],
 )
 def test_it_waits_for_a_shadow_that_runs_and_not_where_that_cannot_help(
     device: str, waits: bool, told: Path
