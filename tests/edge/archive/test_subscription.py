@@ -18,7 +18,7 @@ from oahega_edge.archive.subscription import (
     Subscription,
 )
 from oahega_edge.publishers.broker import BrokerOptions
-from waiting import wait_until
+from waiting import PATIENCE, await_end, wait_until
 
 WELCOME = mqtt5.ConnAckPacket().write()
 Scene = Callable[[socket.socket], None]
@@ -36,7 +36,7 @@ class Broker:
         self._scenes = scenes
         self.port: int = self._listening.getsockname()[1]
         self.told: list[bytes] = []
-        self._thread = threading.Thread(target=self._play)
+        self._thread = threading.Thread(target=self._play, daemon=True)
 
     def __enter__(self) -> Broker:
         self._thread.start()
@@ -45,7 +45,7 @@ class Broker:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)  # of scenes for which nobody came
-        self._thread.join()
+        await_end(self._thread)
         self._listening.close()
 
     def _play(self) -> None:
@@ -54,6 +54,7 @@ class Broker:
                 link, _ = self._listening.accept()
             except OSError:
                 return
+            link.settimeout(PATIENCE)
             with link, contextlib.suppress(OSError):
                 self.told.append(link.recv(1 << 16))
                 scene(link)
