@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import select
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,10 +25,13 @@ def on_a_terminal(
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(command, stdout=far, stderr=far if both else said, env=env) as process:
             os.close(far)
-            with contextlib.suppress(OSError):  # the other side is closed
-                while part := os.read(near, 4096):
-                    shown += part
-            code = process.wait(PATIENCE)
+            try:
+                with contextlib.suppress(OSError):  # the other side is closed
+                    while select.select([near], [], [], PATIENCE)[0] and (part := os.read(near, 4096)):
+                        shown += part
+                code = process.wait(PATIENCE)
+            finally:
+                process.kill()
         os.close(near)
         said.seek(0)
         return subprocess.CompletedProcess(command, code, shown.decode(), said.read().decode())

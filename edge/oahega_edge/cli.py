@@ -636,7 +636,7 @@ def forget(
 @app.command()
 def retain(
     store: StoreArgument,
-    days: Annotated[int, typer.Option(min=1, help="Events and summaries older than this go.")],
+    days: Annotated[int, typer.Option(min=1, max=36_500, help="Events and summaries older than this go.")],
     machine: JsonOption = False,
 ) -> None:
     """Delete old events and summaries from a store; the hourly figures stay."""

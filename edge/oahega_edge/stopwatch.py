@@ -14,7 +14,7 @@ KEPT = 512
 
 
 class Stopwatch:
-    """Measures named stages with the clock that it is given (seconds)."""
+    """Measures named stages with the clock that it is given (seconds). Any thread may read them meanwhile."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter, kept: int = KEPT) -> None:
         self._clock = clock
@@ -38,7 +38,8 @@ class Stopwatch:
 
     def milliseconds(self, name: str) -> list[float]:
         """The kept measurements of one stage, oldest first."""
-        return [seconds * 1000 for seconds in self._times.get(name, ())]
+        kept = list(self._times.get(name, ()))  # in one step: another thread may measure meanwhile
+        return [seconds * 1000 for seconds in kept]
 
     def percentile(self, name: str, percent: float) -> float:
         """Milliseconds; 0 before the first measurement."""

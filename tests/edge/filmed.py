@@ -12,7 +12,7 @@ from PIL import Image
 from oahega_edge.cameras.port import Camera
 from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import EndOfSource
-from waiting import PATIENCE
+from waiting import PATIENCE, patiently
 
 LENGTH = 6
 
@@ -54,6 +54,6 @@ def write_gif(path: Path, durations_ms: list[int]) -> Path:
 def read_all(camera: Camera, timeout: float = PATIENCE) -> list[Frame]:
     frames = []
     with contextlib.suppress(EndOfSource):
-        while True:
+        for _ in patiently():
             frames.append(camera.read(timeout))
     return frames

@@ -6,6 +6,8 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
+from waiting import await_end, beside
+
 
 @contextlib.contextmanager
 def looping(turn: Callable[[], object]) -> Iterator[None]:
@@ -16,10 +18,9 @@ def looping(turn: Callable[[], object]) -> Iterator[None]:
         while not end.wait(0.002):
             turn()
 
-    thread = threading.Thread(target=loop)
-    thread.start()
+    thread = beside(loop)
     try:
         yield
     finally:
         end.set()
-        thread.join()
+        await_end(thread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from descriptors import descriptors
 from oahega_edge.child import ChildProcess, bare_environment
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 LISTENS = "import socket, sys; socket.socket(fileno=int(sys.argv[1])).recv(1)"
 HANGS = "import signal; signal.pause()"
@@ -70,7 +71,8 @@ def test_a_child_ends_when_its_parent_was_killed(tmp_path: Path) -> None:
     os.mkfifo(lives)
     inside = (
         "import os, signal, sys; from oahega_edge.runtimes.worker import end_with_parent;"
-        f"end_with_parent(int(sys.argv[3])); file = open({str(lives)!r}, 'w'); signal.pause()"
+        f"end_with_parent(int(sys.argv[3])); file = os.open({str(lives)!r}, os.O_WRONLY);"
+        "os.write(file, b'x'); signal.pause()"
     )
     starts = (
         "import os, signal, sys; from oahega_edge.child import ChildProcess;"
@@ -78,11 +80,22 @@ def test_a_child_ends_when_its_parent_was_killed(tmp_path: Path) -> None:
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     parent = os.spawnve(os.P_NOWAIT, sys.executable, [sys.executable, "-c", starts], environment)
-    with lives.open() as pipe:  # opened when the child writes to it
-        os.kill(parent, signal.SIGKILL)
+    pipe = os.open(lives, os.O_RDONLY | os.O_NONBLOCK)
 
-        assert pipe.read() == ""  # its end closes only when the child is gone
-    os.waitpid(parent, 0)
+    def said() -> bytes | None:
+        """Nothing before the child has opened it and after it is gone; None while it is silent."""
+        with contextlib.suppress(BlockingIOError):
+            return os.read(pipe, 1)
+        return None
+
+    try:
+        wait_until(lambda: said() == b"x")
+    finally:
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+
+    wait_until(lambda: said() == b"")
+    os.close(pipe)
 
 
 def test_a_child_knows_no_setting_and_no_credential(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -80,16 +80,30 @@ def open_sealed(content: bytes, key: X25519PrivateKey, name: str) -> tuple[About
     line, _, rest = inside.partition(b"\n")
     about = About.model_validate_json(line)
     png = rest[: about.size]
-    pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or max(pixels.shape[:2]) > LARGEST_SIDE or not png.startswith(b"\x89PNG"):
+    if not 0 < _largest_side(png) <= LARGEST_SIDE or _decoded(png) is None:
         raise ValueError(f"it holds no PNG of at most {LARGEST_SIDE} pixels")
     return about, png
+
+
+def _largest_side(png: bytes) -> int:
+    """As a PNG's beginning says, before anything is decoded: a few bytes may claim to be gigabytes."""
+    if len(png) < 24 or png[:8] != b"\x89PNG\r\n\x1a\n" or png[12:16] != b"IHDR":
+        return 0
+    return max(int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big"))
+
+
+def _decoded(png: bytes) -> Any:
+    """None for what OpenCV does not read."""
+    try:
+        return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
 
 
 def open_samples(fetched: Path, key: X25519PrivateKey, book: Book) -> Opened:
     """Open all below `fetched` (a folder per device) that is new to the book; delete what was withdrawn."""
     opened = Opened()
-    withdrawn = {file.stem for file in fetched.rglob(f"*{WITHDRAWN}")}
+    withdrawn = {file.stem for file in fetched.rglob(f"*{WITHDRAWN}") if NAME.fullmatch(file.stem)}
     for name in withdrawn:
         opened.withdrawn += book.withdraw(name)
     for file in sorted(fetched.rglob(f"*{SEALED}")):

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from oahega_build.errors import BuildError
-from oahega_build.samples.book import Book
+from oahega_build.samples.book import Book, Entry
 from oahega_build.samples.suspicion import Suspect
 from oahega_edge.files import read_file
 from oahega_edge.page.access import Access, access_for
@@ -70,7 +70,7 @@ def review_app(book: Book, suspects: Sequence[Suspect], labels: Sequence[str], a
 
     async def listed(request: Request) -> Response:
         present = book.present
-        rows = [_row(one, book) for one in suspects if one.name in present]
+        rows = [_row(one, present[one.name]) for one in suspects if one.name in present]
         return JSONResponse({"labels": list(labels), "thrown": THROWN, "samples": rows})
 
     async def picture(request: Request) -> Response:
@@ -105,8 +105,7 @@ def review_app(book: Book, suspects: Sequence[Suspect], labels: Sequence[str], a
     return Guard(Starlette(routes=routes), access)
 
 
-def _row(one: Suspect, book: Book) -> dict[str, Any]:
-    entry = book.present[one.name]
+def _row(one: Suspect, entry: Entry) -> dict[str, Any]:
     return {
         "name": one.name,
         "label": entry.label,

@@ -31,8 +31,8 @@ class DuckDatabase:
         self._known: dict[str, list[tuple[str, str]]] = {}
         try:
             self._link = duckdb.connect(path, read_only=read_only)
-        except duckdb.IOException as error:
-            if "lock" in str(error).lower() or not self._path.is_file():
+        except duckdb.Error as error:
+            if _is_held(error) or not self._path.exists():
                 raise StoreAway(f"{path} cannot be opened now: {_line(error)}") from error
             raise ArchiveError(
                 f"{path} is no DuckDB file ({_line(error)}); move it away or name another"
@@ -155,6 +155,13 @@ def _quoted(path: Path) -> str:
 def _rows(link: duckdb.DuckDBPyConnection, sql: str) -> list[Row]:
     done = link.execute(sql)
     return done.fetchall() if done.description else []
+
+
+def _is_held(error: duckdb.Error) -> bool:
+    """By another process, or in another way by this one. DuckDB tells the first by its words only."""
+    return str(error).startswith("IO Error: Could not set lock") or isinstance(
+        error, duckdb.ConnectionException
+    )
 
 
 def _hex(value: object) -> str:

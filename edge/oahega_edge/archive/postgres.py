@@ -11,7 +11,7 @@ from typing import Literal
 import psycopg
 from psycopg import sql as query
 
-from oahega_edge.archive.database import BadRow, Row, StoreAway
+from oahega_edge.archive.database import ArchiveError, BadRow, Row, StoreAway
 
 CONNECT_TIMEOUT_S = 5
 PATIENCE_MS = 60_000
@@ -33,7 +33,13 @@ class PostgresDatabase:
     name: Literal["duckdb", "postgresql"] = "postgresql"
 
     def __init__(self, url: str) -> None:
-        """Raises StoreAway when there is no connection."""
+        """Raises StoreAway when there is no connection, ArchiveError for an address that cannot be read."""
+        try:
+            psycopg.conninfo.conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:
+            raise ArchiveError(
+                f"the store's address cannot be read ({_line(error)}); write postgresql://USER@HOST/DATABASE"
+            ) from error
         self._known: dict[str, list[str]] = {}
         self._days: set[str] = set()
         with _translated():
@@ -47,6 +53,7 @@ class PostgresDatabase:
                 keepalives_idle=10,
                 keepalives_interval=5,
                 keepalives_count=3,
+                tcp_user_timeout=PATIENCE_MS,  # what was sent into a line that is cut has no keepalives
             )
 
     def close(self) -> None:

@@ -93,7 +93,7 @@ class Subscription:
     ) -> None:
         self._leaving.set()
         self._ring()
-        self._thread.join()
+        self._thread.join(2 * NETWORK_PATIENCE_S)  # a name server that is away may take longer
         self._bell.close()
         self._ear.close()
 

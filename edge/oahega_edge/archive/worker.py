@@ -23,6 +23,7 @@ from oahega_edge.archive.records import (
 )
 from oahega_edge.archive.store import Batch, Store, Unfit, Written
 from oahega_edge.archive.subscription import Delivery
+from oahega_edge.errors import plain
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class Worker:
             try:
                 batch.records.append(read_record(self.root, each.topic, each.payload, now))
             except Misfit as reason:
-                log.warning("A message on %s fits no schema: %s.", each.topic, reason)
+                log.warning("A message on %s fits no schema: %s.", plain(each.topic), reason)
                 batch.misfits.append(_unfit(each, str(reason), now))
         return batch
 

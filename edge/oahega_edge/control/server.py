@@ -27,6 +27,8 @@ LONGEST_REQUEST = 4096
 REQUEST_S = 5.0
 """Seconds in which a whole request must arrive."""
 MOST_CLIENTS = 16
+PAUSE_S = 0.2
+"""Seconds before the next client is let in when the system has no room for one."""
 
 Handler = Callable[[str, Any], Mapping[str, Any]]
 """Takes the request and its value, which is None or any JSON."""
@@ -39,6 +41,7 @@ class ControlServer:
         self._path = path
         self._handler = handler
         self._listener: socket.socket | None = None
+        self._ends = False
         self._clients = _Clients()
 
     def __enter__(self) -> Self:
@@ -59,6 +62,7 @@ class ControlServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop listening and take the socket away."""
+        self._ends = True
         if self._listener is not None:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept, which close alone does not
             self._listener.close()
@@ -84,11 +88,19 @@ class ControlServer:
         return listener
 
     def _serve(self, listener: socket.socket) -> None:
+        said: str | None = None
         while True:
             try:
                 connection, _ = listener.accept()
-            except OSError:
-                return  # shut down
+            except OSError as error:  # no descriptor or no memory is free, unless it was shut down
+                if self._ends:
+                    return
+                if said != error.strerror:
+                    _log.warning("control requests have to wait: %s", error.strerror)
+                said = error.strerror
+                time.sleep(PAUSE_S)
+                continue
+            said = None
             self._clients.admit(connection)
             try:
                 threading.Thread(target=self._talk, args=(connection,), name="control", daemon=True).start()

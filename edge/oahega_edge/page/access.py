@@ -71,7 +71,8 @@ class Access:
 
     def is_token(self, text: str) -> bool:
         """Whether the text is the token."""
-        return self.token is not None and hmac.compare_digest(text.encode(), self.token.encode())
+        given = text.encode(errors="replace")  # JSON can bring characters that no encoding has
+        return self.token is not None and hmac.compare_digest(given, self.token.encode())
 
     def pass_for(self) -> str:
         """The cookie's value: it proves the token without being it, and ends when the token is changed."""

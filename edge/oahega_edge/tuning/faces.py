@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,10 +61,18 @@ def read_faces(folder: Path, bundle: Bundle) -> list[LabelledFace]:
 
 
 def keep_faces(folder: Path, faces: Iterable[LabelledFace]) -> None:
-    """Add faces to those that are kept, each as it comes: a camera that fails later costs none of them."""
-    with (folder / FACES).open("a", buffering=1) as lines:  # ours alone: the state folder
+    """Add faces to those that are kept, each as it comes: a camera that fails later costs none of them.
+
+    A full disk or a power cut may have left half a line, which is ended first.
+    """
+    with (folder / FACES).open("ab+") as lines:  # ours alone: the state folder
+        end = lines.seek(0, os.SEEK_END)
+        lines.seek(max(0, end - 1))
+        between = b"" if lines.read(1) in (b"", b"\n") else b"\n"
         for face in faces:
-            lines.write(json.dumps(asdict(face)) + "\n")
+            lines.write(between + json.dumps(asdict(face)).encode() + b"\n")
+            lines.flush()
+            between = b""
 
 
 def forget_faces(folder: Path) -> None:

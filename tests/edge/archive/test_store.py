@@ -332,6 +332,37 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         connect(f"duckdb:{file}")
 
 
+@pytest.mark.parametrize("spoil", ["text", "cut off", "overwritten", "empty", "a folder"])
+def test_a_damaged_file_is_refused_wherever_it_lies(spoil: str, tmp_path: Path) -> None:
+    """Its place may have words in its name that DuckDB says of a file that another process holds."""
+    file = tmp_path / "Could not set lock on clock" / "archive.duckdb"
+    file.parent.mkdir()
+    connect(f"duckdb:{file}").close()
+    whole = file.read_bytes()
+    match spoil:
+        case "a folder":
+            file.unlink()
+            file.mkdir()
+        case "cut off":
+            file.write_bytes(whole[:5000])
+        case "overwritten":
+            file.write_bytes(whole[:64] + bytes(64) + whole[128:])
+        case _:
+            file.write_bytes(b"" if spoil == "empty" else b"IO Error: Could not set lock" * 1000)
+
+    with pytest.raises(ArchiveError, match="no DuckDB file"):
+        connect(f"duckdb:{file}")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://u@[::1/db", "postgresql://u@h/db?nonsense=1", "postgresql://u%zz@h/db", "postgres://h/%"],
+)
+def test_an_address_that_cannot_be_read_is_refused_and_not_waited_for(address: str) -> None:
+    with pytest.raises(ArchiveError, match="the store's address cannot be read"):
+        connect(address)
+
+
 def test_readers_of_a_duckdb_file_that_is_written_read_its_snapshot(tmp_path: Path) -> None:
     import subprocess
     import sys

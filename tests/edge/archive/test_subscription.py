@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import mqtt5
 import pytest
 
+from oahega_edge.archive import subscription
 from oahega_edge.archive.subscription import (
     LARGEST_PACKET,
     MOST_UNACKNOWLEDGED_AT_ONCE,
@@ -18,7 +19,7 @@ from oahega_edge.archive.subscription import (
     Subscription,
 )
 from oahega_edge.publishers.broker import BrokerOptions
-from waiting import wait_until
+from waiting import PATIENCE, await_end, beside, wait_until
 
 WELCOME = mqtt5.ConnAckPacket().write()
 Scene = Callable[[socket.socket], None]
@@ -36,7 +37,7 @@ class Broker:
         self._scenes = scenes
         self.port: int = self._listening.getsockname()[1]
         self.told: list[bytes] = []
-        self._thread = threading.Thread(target=self._play)
+        self._thread = threading.Thread(target=self._play, daemon=True)
 
     def __enter__(self) -> Broker:
         self._thread.start()
@@ -45,7 +46,7 @@ class Broker:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)  # of scenes for which nobody came
-        self._thread.join()
+        await_end(self._thread)
         self._listening.close()
 
     def _play(self) -> None:
@@ -54,6 +55,7 @@ class Broker:
                 link, _ = self._listening.accept()
             except OSError:
                 return
+            link.settimeout(PATIENCE)
             with link, contextlib.suppress(OSError):
                 self.told.append(link.recv(1 << 16))
                 scene(link)
@@ -223,3 +225,25 @@ def test_health_that_comes_faster_than_it_is_kept_is_left_out_and_said_once(
         "Messages of QoS 0 come faster than they are kept; some are left out.",
         "Messages of QoS 0 are kept again; 10 were left out since the start.",
     ]
+
+
+def test_a_name_server_that_never_answers_does_not_keep_the_archive_from_ending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def hangs(*_: object, **__: object) -> list[object]:
+        asked.set()
+        answer.wait(2 * PATIENCE)
+        raise socket.gaierror(socket.EAI_AGAIN, "nobody answered")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    monkeypatch.setattr(subscription, "NETWORK_PATIENCE_S", 0.01)
+
+    def come_and_go() -> None:
+        options = BrokerOptions(host="broker.example.org", port=1883, client_id="archive")
+        with Subscription(options, "oahega/v1", retained=True):
+            assert asked.wait(PATIENCE)
+
+    await_end(beside(come_and_go))
+    answer.set()

@@ -53,6 +53,14 @@ def test_a_pipe_gets_one_object_and_people_a_sentence(
     assert done.stdout.count("\n") == 1
 
 
+@pytest.mark.parametrize("days", ["0", "-1", "36501", "999999", "99999999999"])
+def test_days_that_no_calendar_has_are_refused(days: str, store: str) -> None:
+    done = CliRunner().invoke(app, ["retain", store, "--days", days])
+
+    assert done.exit_code == 2
+    assert "Invalid value for '--days'" in done.output
+
+
 @pytest.mark.parametrize("name", ["", "Trial", "a/b", "+", "#", "x" * 41])
 def test_a_name_that_fits_no_topic_is_refused(name: str, store: str) -> None:
     done = CliRunner().invoke(app, ["archive", "localhost", "--to", store, "--name", name])

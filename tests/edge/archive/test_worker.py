@@ -147,7 +147,7 @@ def test_what_arrives_while_the_worker_is_away_or_killed_is_kept_once(
 
     def committed() -> float:
         """Time of the last commit; 0 before the first."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(page_address) as page:
+        with contextlib.suppress(OSError), urllib.request.urlopen(page_address, timeout=PATIENCE) as page:
             lines = dict(line.rsplit(" ", 1) for line in page.read().decode().splitlines())
             return float(lines["oahega_archive_committed_timestamp_seconds"])
         return 0.0

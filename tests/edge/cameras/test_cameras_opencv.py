@@ -12,15 +12,16 @@ from network_camera import HttpCamera, RtspCamera
 from oahega_edge.cameras import open_camera
 from oahega_edge.cameras.opencv import Latest, OpenCvCamera
 from oahega_edge.errors import CameraError, CameraStalled
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, patiently, wait_until
 
 
 def read_until_error(camera, timeout: float = PATIENCE) -> CameraError:
-    while True:
+    for _ in patiently():
         try:
             camera.read(timeout)
         except CameraError as error:
             return error
+    raise AssertionError
 
 
 def test_a_device_that_is_not_there_is_refused_with_the_remedy():
@@ -102,10 +103,11 @@ def test_a_silent_stream_is_gone_after_the_read_timeout():
 
 
 def read_until_error_but_stalls(camera) -> CameraError:
-    while True:
+    for _ in patiently():
         error = read_until_error(camera, timeout=0.2)
         if not isinstance(error, CameraStalled):
             return error
+    raise AssertionError
 
 
 def test_closing_ends_the_thread():

@@ -7,6 +7,7 @@ import itertools
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import numpy as np
@@ -22,7 +23,7 @@ from oahega_edge.cameras.picamera import PiCamera
 from oahega_edge.cameras.recovering import RecoveringCamera, RecoveryState, RetrySteps
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.errors import CameraError, CameraStalled, NoFrameYet
-from waiting import PATIENCE
+from waiting import PATIENCE, patiently
 
 GONE = CameraError("the fake camera is gone; plug it in")
 QUICK = RetrySteps(stall_after=2.0, first_pause=0.1, longest_pause=0.4, settled_after=0.2, attempts=10_000)
@@ -121,22 +122,23 @@ def on_fake_time(*openings, steps: RetrySteps | None = None) -> tuple[Recovering
 def read_through(camera: RecoveringCamera, count: int, timeout: float = 1.0) -> list[Frame]:
     """`count` frames, however many stalls lie between them."""
     frames: list[Frame] = []
-    while len(frames) < count:
-        try:
+    for _ in patiently():
+        with contextlib.suppress(CameraStalled):
             frames.append(camera.read(timeout))
-        except CameraStalled:
-            continue
+        if len(frames) == count:
+            break
     return frames
 
 
 def final_error(camera: RecoveringCamera) -> CameraError:
-    while True:
+    for _ in patiently():
         try:
             camera.read(1.0)
         except CameraStalled:
             continue
         except CameraError as error:
             return error
+    raise AssertionError
 
 
 def test_a_working_camera_is_left_alone():
@@ -204,7 +206,9 @@ def test_the_second_attempt_resets_and_later_ones_pause_longer_and_longer():
     opened_at = []
 
     with camera:
-        while camera.state is not RecoveryState.OK or camera.reopens == 0:
+        for _ in patiently():
+            if camera.state is RecoveryState.OK and camera.reopens:
+                break
             before = len(inner.history)
             with contextlib.suppress(CameraStalled):
                 camera.read(0.25)
@@ -245,7 +249,9 @@ def test_read_never_takes_longer_than_its_timeout():
     camera, _, clock = on_fake_time([*some(1), GONE], *[GONE] * 6, some(5))
 
     with camera:
-        while camera.reopens < 7:
+        for _ in patiently():
+            if camera.reopens == 7:
+                break
             before = clock.now
             with contextlib.suppress(CameraStalled):
                 camera.read(0.3)
@@ -453,9 +459,7 @@ def test_a_network_camera_that_dies_and_comes_back(kind):
     ):
         (before,) = read_through(camera, 1)
         device.die()
-        while camera.reopens < 3:
-            with pytest.raises(CameraStalled):
-                read_through_forever(camera)
+        stall_until(lambda: camera.reopens >= 3, camera)
         device.come_back()
 
         after = read_through(camera, 5, timeout=0.5)[-1]
@@ -466,8 +470,16 @@ def test_a_network_camera_that_dies_and_comes_back(kind):
 
 
 def read_through_forever(camera: RecoveringCamera) -> None:
-    while True:
+    for _ in patiently():
         camera.read(0.2)
+
+
+def stall_until(condition: Callable[[], bool], camera: RecoveringCamera) -> None:
+    for _ in patiently():
+        if condition():
+            break
+        with pytest.raises(CameraStalled):
+            read_through_forever(camera)
 
 
 @pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
@@ -480,8 +492,10 @@ def test_a_network_camera_that_falls_silent_and_goes_on(kind):
         device.stall()
         with pytest.raises(CameraStalled):
             read_through_forever(camera)
-        while camera.state is RecoveryState.OK:
-            with contextlib.suppress(CameraStalled):  # what was under way may still come
+        for _ in patiently():  # what was under way may still come
+            if camera.state is not RecoveryState.OK:
+                break
+            with contextlib.suppress(CameraStalled):
                 camera.read(0.2)
         device.go_on()
 
@@ -513,9 +527,7 @@ def test_closing_during_a_pause_is_prompt_and_clean():
         with camera:
             read_through(camera, 1)
             device.die()
-            while camera.state is not RecoveryState.WAITING:
-                with pytest.raises(CameraStalled):
-                    read_through_forever(camera)
+            stall_until(lambda: camera.state is RecoveryState.WAITING, camera)
             before = time.monotonic()
 
         assert time.monotonic() - before < PATIENCE

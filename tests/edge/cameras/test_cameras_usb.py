@@ -10,6 +10,7 @@ from oahega_edge.cameras.opencv import OpenCvCamera
 from oahega_edge.cameras.recovering import RecoveringCamera, RetrySteps
 from oahega_edge.cameras.usb import UsbPorts
 from oahega_edge.errors import CameraError, CameraStalled
+from waiting import patiently
 
 
 @pytest.fixture
@@ -65,13 +66,14 @@ class RecordedPorts(UsbPorts):
 
 
 def lost_for_good(camera: RecoveringCamera) -> CameraError:
-    while True:
+    for _ in patiently():
         try:
             camera.read(0.1)
         except CameraStalled:
             continue
         except CameraError as error:
             return error
+    raise AssertionError
 
 
 def test_the_second_attempt_resets_the_port_of_a_camera_that_does_not_open() -> None:

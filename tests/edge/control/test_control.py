@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from oahega_edge.control.client import NobodyListens, ask, ask_all
 from oahega_edge.control.folders import claimed, not_ours, own_folder, sockets
 from oahega_edge.control.server import LONGEST_REQUEST, MOST_CLIENTS, ControlServer
 from oahega_edge.errors import EdgeError
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def server(folder: Path) -> Iterator[Path]:
 
 def connected(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(PATIENCE)
     connection.connect(str(path))
     return connection
 
@@ -90,6 +92,30 @@ def test_a_malformed_request_is_answered_and_the_next_one_too(server: Path, requ
         answer = json.loads(connection.makefile("rb").readline())
 
     assert "a request is one line of JSON" in answer["error"]
+    assert ask(server, "status") == {"asked": "status"}
+
+
+@contextmanager
+def no_descriptor_is_free() -> Iterator[None]:
+    """As on a device whose other parts hold all that a process may have."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_mute_that_comes_while_no_descriptor_is_free_is_answered_afterwards(
+    server: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        with no_descriptor_is_free():
+            client.connect(str(server))
+            wait_until(lambda: "have to wait" in caplog.text)
+        client.settimeout(PATIENCE)
+        client.sendall(b'{"request": "mute"}\n')
+        answer = client.recv(LONGEST_REQUEST)
+
+    assert json.loads(answer) == {"asked": "mute"}
     assert ask(server, "status") == {"asked": "status"}
 
 

@@ -57,8 +57,8 @@ class Served:
         """Whether the page has heard what the daemon said at first; a page with a token does not tell."""
         answer = self.request("GET", "/events")
         told = b""
-        while answer.status == 200 and b"event: history" not in told:
-            told += answer.readline()
+        while answer.status == 200 and b"event: history" not in told and (line := answer.readline()):
+            told += line
         self.leave()
         return answer.status == 401 or b"event: health" in told
 

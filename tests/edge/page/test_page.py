@@ -267,6 +267,11 @@ def test_elsewhere_is_no_picture(client: str, host: str) -> None:
     assert access.may_see_picture("127.0.0.1", "localhost:8321", ("accept",))
 
 
+@pytest.mark.parametrize("text", ["", "\ud800", f"{TOKEN}\udfff", "\0", "é" * 9, TOKEN[:-1]])
+def test_what_is_not_the_token_is_wrong_whatever_it_is(text: str) -> None:
+    assert not access_for("0.0.0.0", (), TOKEN).is_token(text)
+
+
 def test_malformed_requests_change_nothing(page: Served) -> None:
     noise = random.Random(7)
     for _ in range(300):

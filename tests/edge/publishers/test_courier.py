@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from brokers import Ear, Gate, Mosquitto
 from edge.mqtt_samples import QUICK, event, events, options, stamp
 from oahega_edge.publishers.mqtt import MqttPublisher
 from oahega_edge.publishers.store import FILE_NAME, StoreOptions
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, await_end, beside, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -96,15 +95,14 @@ def test_a_connection_that_breaks_again_and_again_loses_nothing(gate: Gate, ear:
                 publisher.publish(each)
                 time.sleep(0.002)
 
-        speaker = threading.Thread(target=speak)
-        speaker.start()
+        speaker = beside(speak)
         for _ in range(5):
             wait_until(lambda: publisher.connected)
             time.sleep(0.05)
             gate.close()
             time.sleep(0.05)
             gate.open()
-        speaker.join()
+        await_end(speaker)
         wait_until(lambda: len(first_arrivals(ear)) == 600)
         wait_until(lambda: publisher.statistics().queued == 0)
 

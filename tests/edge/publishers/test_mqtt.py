@@ -27,7 +27,7 @@ from oahega_edge.publishers.wire import Outgoing, Session
 from oahega_edge.secret import Hidden
 from oahega_edge.tools.broker import EmbeddedBroker
 from processes import environment
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, await_end, beside, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -133,11 +133,10 @@ def test_a_stop_while_the_connection_comes_up_has_the_last_word(mosquitto: Mosqu
     receiver.came_up.wait(PATIENCE)
 
     goodbye = Outgoing(topic=f"{BASE}/availability", payload="offline")
-    stopping = threading.Thread(target=receiver.connection.stop, args=(goodbye, PATIENCE))
-    stopping.start()
+    stopping = beside(lambda: receiver.connection.stop(goodbye, PATIENCE))
     stopping.join(0.2)
     receiver.go_on.set()
-    stopping.join()
+    await_end(stopping)
 
     wait_until(lambda: len(ear.on("/availability")) == 2)
     assert [each.text for each in ear.on("/availability")] == ["online", "offline"]

@@ -17,7 +17,7 @@ from oahega_edge.runtimes.fake import FakeModel
 from oahega_edge.runtimes.fallback import Fallback, Pauses
 from oahega_edge.runtimes.isolated import ModelSpec, open_isolated
 from tiny import tiny
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, await_end, wait_until
 
 NAMES = ("tiny_emotion_float", "tiny_detector")
 USUAL = Pauses()
@@ -84,11 +84,14 @@ def answer(fallback: Fallback, name: str = "detector") -> int:
     return int(fallback.models[name].run(TENSOR)["out"][0])
 
 
+def await_attempts() -> None:
+    """Let what opens an accelerator beside us come to its end."""
+    await_end(*[thread for thread in threading.enumerate() if thread.name == "accelerator"])
+
+
 def settle(fallback: Fallback) -> None:
-    """Let an attempt that runs beside us come to its end, and have its result taken."""
-    for thread in threading.enumerate():
-        if thread.name == "accelerator":
-            thread.join()
+    """The same, and have the result taken."""
+    await_attempts()
     answer(fallback)
 
 
@@ -200,7 +203,7 @@ def test_calls_are_answered_while_the_accelerator_is_being_opened():
     opening, clock = threading.Event(), Clock()
 
     def slowly():
-        opening.wait()
+        assert opening.wait(PATIENCE)
         return Accelerator().open()
 
     fallback = Fallback(on_cpu(), slowly, passes, clock=clock)
@@ -218,7 +221,7 @@ def test_what_was_still_being_opened_at_the_end_is_closed():
     opening, models = threading.Event(), Accelerator().open()
 
     def slowly():
-        opening.wait()
+        assert opening.wait(PATIENCE)
         return models
 
     fallback = Fallback(on_cpu(), slowly, passes, clock=Clock())
@@ -228,9 +231,7 @@ def test_what_was_still_being_opened_at_the_end_is_closed():
 
     opening.set()
 
-    for thread in threading.enumerate():
-        if thread.name == "accelerator":
-            thread.join()
+    await_attempts()
     with pytest.raises(ValueError, match="closed"):
         models["detector"].run(TENSOR)
 
@@ -318,9 +319,7 @@ def test_no_call_is_lost_when_a_real_child_fails_and_it_returns_once_it_is_healt
     monkeypatch.delenv("FAULTY_RUNTIME")
     clock.now += 5
     fallback.models[NAMES[0]].run(subjects[NAMES[0]].tensor())
-    for thread in threading.enumerate():
-        if thread.name == "accelerator":
-            thread.join()
+    await_attempts()
     fallback.models[NAMES[0]].run(subjects[NAMES[0]].tensor())
 
     assert not fallback.degraded

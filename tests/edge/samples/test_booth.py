@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from oahega_edge.samples.booth import OFFER_S, Offer
 from oahega_edge.samples.consent import WRITTEN
 from oahega_edge.samples.crop import LARGEST_SIDE, crop_of
 from oahega_edge.samples.desk import REQUESTS, TIDY_S, Desk
-from waiting import wait_until
+from waiting import await_end, beside, wait_until
 
 
 @pytest.fixture
@@ -157,12 +156,11 @@ def test_a_mute_discards_the_crop_that_waits_also_when_it_is_over(setting: Setti
 
 def test_nothing_is_taken_while_muted_and_a_press_that_waits_ends(setting: Setting) -> None:
     words: list[str] = []
-    waiting = threading.Thread(target=lambda: words.append(word_of(setting.booth.press)))
     with looking(setting):
-        waiting.start()
+        waiting = beside(lambda: words.append(word_of(setting.booth.press)))
         wait_until(lambda: setting.booth._wish is not None)
         setting.mute.mute()
-        waiting.join()
+        await_end(waiting)
 
     assert words == ["muted"]
     with looking(setting, FACE):
@@ -178,12 +176,9 @@ def test_of_two_presses_at_once_the_newest_counts(setting: Setting) -> None:
         except Refusal as refusal:
             answers.append(refusal.word)
 
-    threads = [threading.Thread(target=press) for _ in range(6)]
-    for thread in threads:
-        thread.start()
+    threads = [beside(press) for _ in range(6)]
     with looking(setting, FACE):
-        for thread in threads:
-            thread.join()
+        await_end(*threads)
 
     offers = [answer for answer in answers if isinstance(answer, Offer)]
     assert {answer for answer in answers if isinstance(answer, str)} <= {"replaced"}
@@ -253,7 +248,7 @@ def test_with_consent_off_the_desk_refuses_and_expires_all_the_same(setting: Set
 
 
 @pytest.mark.parametrize("value", [None, 7, [], {}, {"token": 7, "label": [], "code": {}}])
-@pytest.mark.parametrize("request_", set(REQUESTS) - {"sample", "samples", "samples-forget"})
+@pytest.mark.parametrize("request_", sorted(set(REQUESTS) - {"sample", "samples", "samples-forget"}))
 def test_a_request_without_what_it_needs_is_refused(request_: str, value: object, setting: Setting) -> None:
     assert "error" in Desk(setting.shelf, setting.booth, setting.clock, setting.days).answer(request_, value)
 

@@ -21,7 +21,7 @@ from edge.samples.device import Device, has_plain_pixels, portrait_clip, verb
 from oahega_edge.control.client import Refused
 from oahega_edge.errors import EdgeError
 from page.served import listens
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, await_end, beside, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.lengthy]
 KILLS = 4
@@ -65,11 +65,10 @@ def test_the_crop_is_nowhere_but_in_the_answer_to_the_press(device: Device, mosq
     end = threading.Event()
 
     def listen() -> None:
-        while not end.is_set():
-            heard.append(stream.readline())
+        while not end.is_set() and (line := stream.readline()):
+            heard.append(line)
 
-    ear = threading.Thread(target=listen)
-    ear.start()
+    ear = beside(listen)
     with Ear(mosquitto.port) as everything:
         png, code = given(device)
         seen = len(heard)
@@ -77,7 +76,7 @@ def test_the_crop_is_nowhere_but_in_the_answer_to_the_press(device: Device, mosq
         wait_until(lambda: any(b"sight" in line for line in heard[seen:]))
         published = b"".join(message.payload for message in everything.heard)
     end.set()
-    ear.join()
+    await_end(ear)
     feed.close()
 
     assert published
@@ -245,13 +244,12 @@ def test_a_kill_at_any_moment_leaves_no_plain_crop(tmp_path: Path, clip: Path) -
     for _ in range(KILLS):
         with device.running("run", samples__most=1000) as process:
             wait_until(device.sees_a_face, 4 * PATIENCE)
-            giver = threading.Thread(target=give, args=[process])
             already = len(crops)
-            giver.start()
+            giver = beside(lambda process=process: give(process))
             wait_until(lambda already=already: kept and len(crops) > already)
             time.sleep(chance.uniform(0, 0.3))
             process.kill()
-            giver.join()
+            await_end(giver)
         for name, content in device.content().items():
             assert not any(has_plain_pixels(content, png) for png in crops[already:]), name
             assert re.fullmatch(rb"oahegaS1.*", content, re.DOTALL) or not name.startswith("samples/")

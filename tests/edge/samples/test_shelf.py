@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import resource
-import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from oahega_edge.samples.desk import ask_folder
 from oahega_edge.samples.keys import PRIVATE, PUBLIC, key_text, read_key
 from oahega_edge.samples.sealed import BLOCK, HEADER, check_sealing, seal
 from oahega_edge.samples.shelf import FOLDER, Shelf
+from waiting import await_end, beside
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 HASH = bytes(range(16))
@@ -262,11 +262,7 @@ def test_many_at_once_are_kept_whole(tmp_path: Path, days: Days) -> None:
         except Refusal as refusal:
             refused.append(refusal.word)
 
-    threads = [threading.Thread(target=keep) for _ in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    await_end(*[beside(keep) for _ in range(12)])
 
     assert files(tmp_path) == {".sample": 8}
     assert refused == ["full"] * 4

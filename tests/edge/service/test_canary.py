@@ -222,11 +222,11 @@ class House:
 
     def served(self) -> str:
         """The page with the token, a few messages of its stream, and the metrics."""
-        said = [urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics").read().decode()]
+        said = [urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=PATIENCE).read().decode()]
         asks = build_opener(HTTPCookieProcessor())
         given = Request(f"http://127.0.0.1:{self.page_port}/enter", f"token={CANARY}{CANARY}".encode())
         given.add_header("Origin", f"http://127.0.0.1:{self.page_port}")
-        said.append(asks.open(given).read().decode())
+        said.append(asks.open(given, timeout=PATIENCE).read().decode())
         with asks.open(f"http://127.0.0.1:{self.page_port}/events", timeout=PATIENCE) as stream:
             said += [stream.readline().decode() for _ in range(20)]
         return "\n".join(said)
@@ -234,7 +234,7 @@ class House:
     def refused(self) -> str:
         """What the page says to somebody without the token."""
         try:
-            return urlopen(f"http://127.0.0.1:{self.page_port}/events").read().decode()
+            return urlopen(f"http://127.0.0.1:{self.page_port}/events", timeout=PATIENCE).read().decode()
         except HTTPError as error:
             return f"{error.headers} {error.read().decode()}"
 

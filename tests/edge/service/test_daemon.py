@@ -29,7 +29,7 @@ from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.visits.summary import SummaryTally
 from scripted import LABELS
 from small_engine import MODEL, NOON, FakeEngine
-from waiting import wait_until
+from waiting import await_end, beside, wait_until
 
 
 class Ticking:
@@ -108,10 +108,16 @@ def film(frames: int = 8, *, live: bool = False, end: Exception | None = None) -
 @contextlib.contextmanager
 def once(condition: Callable[[], object], action: Callable[[], None]) -> Iterator[None]:
     """Do something from another thread as soon as the condition holds."""
-    watcher = threading.Thread(target=lambda: (wait_until(condition), action()))
-    watcher.start()
+
+    def watch() -> None:
+        try:
+            wait_until(condition)
+        finally:  # the action may be what ends the test
+            action()
+
+    watcher = beside(watch)
     yield
-    watcher.join()
+    await_end(watcher)
 
 
 def summing(bench: Bench, interval: float) -> None:
@@ -229,14 +235,13 @@ def test_from_the_answer_to_a_mute_on_nobody_is_shown_or_told_a_face(tmp_path: P
 
         def saw(self, frame: object, step: object) -> None:
             seen.append(step)
-            muters.append(threading.Thread(target=bench.mute.mute))
-            muters[0].start()
+            muters.append(beside(bench.mute.mute))
             wait_until(lambda: bench.mute.muted)
 
     bench.daemon.onlooker = MutesMeanwhile()
     with once(bench.has_said_muted, bench.stop.set):
         bench.daemon.run()
-    muters[0].join()
+    await_end(*muters)
 
     assert len(seen) == 1
     assert all(state.faces == 0 for state in bench.publisher.states if state.muted)

@@ -10,6 +10,7 @@ from oahega_edge.runtimes.fallback import Fallback
 from oahega_edge.runtimes.port import Model
 from oahega_edge.service.engines import TRIAL_S, Engines, TrialRecord
 from small_engine import Clock, FakeEngine, Kept
+from waiting import await_end
 
 
 class House:
@@ -121,9 +122,7 @@ class HouseWithDevice(House):
         """Called twice: the first call may begin an attempt, whose result the second takes."""
         for _ in range(2):
             self.fallbacks[bundle].models["detector"].run(np.zeros(1, np.int8))
-            for thread in threading.enumerate():
-                if thread.name == "accelerator":
-                    thread.join()
+            await_end(*[thread for thread in threading.enumerate() if thread.name == "accelerator"])
         return self.fallbacks[bundle].accelerator
 
 

@@ -17,7 +17,7 @@ from brokers import Ear, Mosquitto, free_port, needs_mosquitto
 from kiosk import started
 from oahega_edge.contract.messages import Health
 from oahega_edge.tools.demo_clip import write_demo_clip
-from waiting import wait_until
+from waiting import await_end, beside, wait_until
 
 pytestmark = [pytest.mark.broker, needs_mosquitto]
 
@@ -91,8 +91,7 @@ def test_frames_go_on_in_a_flood(
             while not stop.is_set():
                 flood(other, metrics)  # type: ignore[operator]
 
-        pouring = threading.Thread(target=pour)
-        pouring.start()
+        pouring = beside(pour)
         before = len(healths())
         most_threads = threads
 
@@ -105,7 +104,7 @@ def test_frames_go_on_in_a_flood(
             wait_until(frames_went_on)
         finally:
             stop.set()
-            pouring.join()
+            await_end(pouring)
         events = len(ear.on("/event"))
         wait_until(lambda: len(ear.on("/event")) > events)
 

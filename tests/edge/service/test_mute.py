@@ -16,7 +16,7 @@ from oahega_edge.chain.frame import Frame
 from oahega_edge.errors import CameraStalled
 from oahega_edge.service import mute
 from oahega_edge.service.mute import MuteSwitch, Shutter
-from waiting import wait_until
+from waiting import PATIENCE, await_end, beside, wait_until
 
 Damage = Callable[[Path], object]
 
@@ -155,15 +155,12 @@ def test_a_frame_that_was_being_read_when_the_mute_came_is_not_used(state: Path)
         with Shutter(film, switch) as shutter, pytest.raises(CameraStalled):
             used.append(shutter.read(1))
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    film.reading.wait()
-    muter = threading.Thread(target=switch.mute)
-    muter.start()
+    reader = beside(read)
+    assert film.reading.wait(PATIENCE)
+    muter = beside(switch.mute)
     wait_until(lambda: switch.muted)
     film.go_on.set()
-    muter.join()
-    reader.join()
+    await_end(muter, reader)
 
     assert used == []
     assert not film.open
@@ -174,14 +171,14 @@ def test_a_mute_is_answered_when_what_was_seen_before_it_is_handed_on(
 ) -> None:
     monkeypatch.setattr(mute, "HANDED_ON_S", 60.0)
     switch = MuteSwitch(state)
-    muter = threading.Thread(target=switch.mute)
+    muter = threading.Thread(target=switch.mute, daemon=True)
 
     with switch.in_use() as allowed:
         assert allowed
         muter.start()
         wait_until(lambda: switch.muted)
         assert not (state / "muted").exists()
-    muter.join()
+    await_end(muter)
 
     assert (state / "muted").exists()
     with switch.in_use() as allowed:
@@ -218,7 +215,7 @@ def test_after_a_mute_and_an_unmute_between_two_frames_the_camera_is_opened_agai
 def test_a_mute_during_an_unmute_wins(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     switch = MuteSwitch(state)
     switch.mute()
-    muter = threading.Thread(target=switch.mute)
+    muter = threading.Thread(target=switch.mute, daemon=True)
     sync = os.fsync
 
     def slow(descriptor: int) -> None:
@@ -229,7 +226,7 @@ def test_a_mute_during_an_unmute_wins(state: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "fsync", slow)
     switch.unmute()
-    muter.join()
+    await_end(muter)
 
     assert switch.muted
     assert (state / "muted").exists()

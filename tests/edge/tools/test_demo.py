@@ -34,7 +34,7 @@ def test_the_demo_prints_where_its_page_is_and_the_page_shows_its_faces() -> Non
             next(line for line in told(address[0]) if '"phase": "new"' in line)
         finally:
             demo.send_signal(signal.SIGINT)
-            demo.communicate()
+            demo.communicate(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("setting", ["page.port=0", "page.port=8080", "page.host=192.0.2.1"])

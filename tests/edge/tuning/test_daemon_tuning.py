@@ -90,7 +90,7 @@ def test_a_muted_device_asks_nobody(device: Device) -> None:
 
 def test_the_cookie_alone_is_not_enough(device: Device) -> None:
     """Every wrong token is answered after a pause, so each path gets another one."""
-    tokens = ["", "wrong", None, 7, [TOKEN], TOKEN + " "]
+    tokens = ["", "\ud800", None, 7, [TOKEN], TOKEN + " "]
     for path, token in zip(DEEDS, tokens, strict=True):
         assert told(device, path, token, label="happy")[0] == 403, (path, token)
 

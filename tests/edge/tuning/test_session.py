@@ -24,7 +24,7 @@ from oahega_edge.page.texts import languages
 from oahega_edge.tuning.faces import FACES, LabelledFace, keep_faces, read_faces
 from oahega_edge.tuning.overlay import FILE, read_overlay
 from oahega_edge.tuning.session import REQUESTS, TuningSession
-from waiting import wait_until
+from waiting import await_end, beside, wait_until
 
 BUNDLE = load_bundle(DEFAULT_BUNDLE)
 LABELS = BUNDLE.manifest.emotion.labels
@@ -85,12 +85,11 @@ class Room:
     def asked_while(self, deed: Callable[[], object]) -> dict[str, Any]:
         """What is answered to a person who shows an expression while something happens."""
         told: list[dict[str, Any]] = []
-        asking = threading.Thread(target=lambda: told.append(self.ask()))
-        asking.start()
+        asking = beside(lambda: told.append(self.ask()))
         before = self.shown
         wait_until(lambda: self.shown > before + 10 and self.session.turn_is_on)
         deed()
-        asking.join()
+        await_end(asking)
         return told[0]
 
 
@@ -152,10 +151,9 @@ def test_one_frame_is_no_face(room: Room) -> None:
         told.session.saw(frame(), step(FACE))
         told.session.answer("tune-stop", None)
 
-    thread = threading.Thread(target=lambda: (wait_until(lambda: told.session.turn_is_on), show()))
-    thread.start()
+    thread = beside(lambda: (wait_until(lambda: told.session.turn_is_on), show()))
     answer = told.ask()
-    thread.join()
+    await_end(thread)
 
     assert "error" in answer
     assert room.faces() == []

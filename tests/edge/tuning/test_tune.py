@@ -134,6 +134,18 @@ def test_damaged_lines_cost_themselves_only(bundle: Bundle, tmp_path: Path) -> N
     assert len(read_faces(tmp_path, bundle)) == 4
 
 
+@pytest.mark.parametrize("left", ["{", '{"bundle": "a", "logits": [', "\xff", '{"bundle": 1}'])
+def test_half_a_line_that_a_full_disk_left_costs_no_later_face(
+    left: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    keep_faces(tmp_path, place(bundle, 2))
+    with (tmp_path / FACES).open("a") as file:
+        file.write(left)
+    keep_faces(tmp_path, place(bundle, 2, seed=1))
+
+    assert read_faces(tmp_path, bundle) == [*place(bundle, 2), *place(bundle, 2, seed=1)]
+
+
 def test_the_same_pictures_given_again_are_the_same_faces(bundle: Bundle, tmp_path: Path) -> None:
     for _ in range(2):
         keep_faces(tmp_path, place(bundle, 13))

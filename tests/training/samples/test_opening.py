@@ -102,6 +102,18 @@ def test_what_is_withdrawn_on_the_device_goes_here_as_well(site: Site) -> None:
     assert not list(site.fetched.rglob(f"{name_of(code)}.sample"))
 
 
+@pytest.mark.parametrize("name", ["*", "?" * 32, "[0-9a-f]*", "0" * 31])
+def test_a_withdrawal_is_of_one_sample_whatever_the_device_calls_it(name: str, site: Site) -> None:
+    """To who deletes by a name, it is a pattern of files."""
+    site.give()
+    site.open()
+    (site.fetched / "kiosk" / FOLDER / f"{name}.withdrawn").touch()
+
+    opened = site.open()
+
+    assert (opened.withdrawn, len(site.pictures())) == (0, 1)
+
+
 @pytest.mark.parametrize("is_opened", [True, False])
 def test_the_operator_withdraws_by_code_what_the_device_has_forgotten(is_opened: bool, site: Site) -> None:
     code = site.give()
@@ -186,6 +198,10 @@ ABOUT = {"label": "happy", "model": "m", "consent": ASKED, "day": "2026-03-01", 
         ({"bytes": 10**9}, png()),
         ({}, b"GIF89a no png at all" * 20),
         ({"bytes": len(png(0, 97))}, png(0, 97)),
+        ({}, b""),
+        ({}, png()[:20]),
+        ({}, png()[:16] + b"\0\0\xff\xff" * 2 + png()[24:]),  # claims 65,535 pixels in each direction
+        ({}, png()[:24] + bytes(len(png()) - 24)),
     ],
 )
 def test_what_makes_no_sense_inside_a_sample_is_left_out(

@@ -28,7 +28,7 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.errors import BundleError
 from oahega_edge.runtimes import open_model
 from processes import environment
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.training
 
@@ -249,7 +249,7 @@ def test_a_killed_run_leaves_no_half_bundle_and_the_next_one_cleans_up(
     process = subprocess.Popen(command(pictures, out), env=environment(), stdout=subprocess.DEVNULL)
     wait_until(lambda: making.exists() or process.poll() is not None)
     process.send_signal(how)
-    process.wait()
+    process.wait(PATIENCE)
 
     assert not out.exists() or load_bundle(out)
     assert load_bundle(teach(wish(pictures, out)))
