@@ -1,4 +1,4 @@
-"""Trees of Debian Bookworm and Trixie, made once by debootstrap and apt and kept in `.cache/` of the checkout.
+"""Trees of Debian Bookworm and Trixie, made once by debootstrap and apt, kept in `.cache/` of a checkout.
 
 No test writes into it: hosts are overlays over it (fleet_hosts.py).
 """

@@ -1,7 +1,7 @@
 """What stands on the screen: the unit's compositor and browser on booted Debian hosts.
 
-The hosts have no screen: the compositor draws into memory (wlroots' headless backend), and grim photographs it
-with its cursor. `ansible/fleet-test.sh long`; the photographs stay in `artifacts/kiosk`, to be looked at.
+The hosts have no screen: the compositor draws into memory (wlroots' headless backend), and grim photographs
+it with its cursor. `ansible/fleet-test.sh long`; the photographs stay in `artifacts/kiosk`, to be looked at.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ for process in $(pgrep --uid oahega-kiosk --exact chromium); do
     done
 done | sed -n 's/ (deleted)$//; /^\\//p'
 """
-"""A shell's command for the files that the browser has open for writing. The last figure of the flags says how."""
+"""The browser's files that are open for writing, which the last figure of their flags says."""
 PATIENCE_S = 300
 
 
@@ -188,7 +188,7 @@ def test_the_browser_writes_nothing_to_the_disk(screen: Screen) -> None:
 def test_nothing_of_it_is_left_when_it_stops(screen: Screen) -> None:
     screen.systemctl("stop", KIOSK)
 
-    assert not (screen.root / "run/oahega-kiosk").exists()
+    screen.inside("test", "!", "-e", "/run/oahega-kiosk")
     assert screen.inside("pgrep", "--uid", "oahega-kiosk", "--exact", "chromium", check=False) == ""
 
 
