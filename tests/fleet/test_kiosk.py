@@ -60,10 +60,11 @@ OWN_STYLE = "html { background: #204080; color: #204080; }"
 ROUNDING = 4
 """In a colour, where text of the same colour is drawn."""
 OWN, PAPER = (0x20, 0x40, 0x80), (0x12, 0x16, 0x1C)
-"""Colours: of the page above, and of the device's own page at its edges."""
+"""Colours: of the page above, and of the device's own page at its upper and left edge."""
 PROCESSES = {
     "the browser": "--oldest --exact chromium",
     "the compositor": "--exact cage",
+    "the program that watches the browser": "--full page.kiosk",
     "the page's process": "--full -- --type=renderer",
     "the process that draws": "--full -- --type=gpu-process",
 }
@@ -85,8 +86,7 @@ class Screen(ServiceHost):
 
     def photograph(self, name: str) -> NDArray[np.uint8] | None:
         """The screen, RGB, kept in the album; None while nothing draws."""
-        user = self.inside("id", "--user", "oahega-kiosk").strip()
-        place = (f"XDG_RUNTIME_DIR=/run/user/{user}", "WAYLAND_DISPLAY=wayland-0")
+        place = ("XDG_RUNTIME_DIR=/run/oahega-kiosk", "WAYLAND_DISPLAY=wayland-0")
         file = self.root / "srv/screen.png"
         file.unlink(missing_ok=True)
         self.inside("env", *place, "timeout", "20", "grim", "-c", "/srv/screen.png", check=False)
@@ -142,10 +142,13 @@ def test_the_devices_page_fills_the_screen(screen: Screen) -> None:
     screen.systemctl("start", KIOSK)
 
     def drawn() -> bool:
-        picture = screen.photograph("the device's page")
-        return picture is not None and edges_are(picture, PAPER) and len(np.unique(picture)) > 100
+        picture = screen.photograph("page of the device")
+        if picture is None or len(np.unique(picture)) < 100:
+            return False
+        return bool((picture[0, :100] == PAPER).all() and (picture[:, 0] == PAPER).all())
 
     wait_for(drawn, "the device's page on the screen", PATIENCE_S)
+    assert "8321" in screen.inside("ss", "-tn", "state", "established", "dport = :8321")
     assert screen.show("User", KIOSK) == "oahega-kiosk"
 
 
@@ -162,6 +165,19 @@ def test_the_page_comes_back_when_a_process_was_killed(screen: Screen, process: 
     screen.inside("sh", "-c", f"pkill -KILL --uid oahega-kiosk {PROCESSES[process]}")
 
     screen.shows_own(f"after {process}")
+
+
+def test_a_compositor_that_cannot_start_is_started_again(screen: Screen) -> None:
+    broken = f"/run/systemd/system/{KIOSK}.d/broken.conf"
+    setting = "[Service]\\nEnvironment=WLR_BACKENDS=none\\nRestartSec=1\\n"
+    screen.inside("sh", "-c", f"mkdir -p {Path(broken).parent} && printf '{setting}' >{broken}")
+    screen.systemctl("daemon-reload")
+    screen.systemctl("restart", KIOSK)
+    wait_for(lambda: int(screen.show("NRestarts", KIOSK)) > 2, "starts of the compositor", PATIENCE_S)
+
+    screen.inside("rm", broken)
+    screen.systemctl("daemon-reload")
+    screen.shows_own("after the compositor could not start")
 
 
 def test_the_screen_is_black_until_the_page_is_served(screen: Screen) -> None:
@@ -190,8 +206,3 @@ def test_nothing_of_it_is_left_when_it_stops(screen: Screen) -> None:
 
     screen.inside("test", "!", "-e", "/run/oahega-kiosk")
     assert screen.inside("pgrep", "--uid", "oahega-kiosk", "--exact", "chromium", check=False) == ""
-
-
-def edges_are(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> bool:
-    edges = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    return bool((edges == colour).all())
