@@ -106,9 +106,9 @@ class Screen(ServiceHost):
 
         wait_for(whole, f"the page on the whole screen {name}", PATIENCE_S)
 
-    def has_browser(self) -> str:
-        """The process of a page, if there is one."""
-        return self.inside("pgrep", "--uid", "oahega-kiosk", "--full", "type=renderer", check=False)
+    def processes(self, which: str) -> set[str]:
+        """Of the browser's user, chosen by options of pgrep."""
+        return set(self.inside("pgrep", "--uid", "oahega-kiosk", *which.split(), check=False).split())
 
 
 @pytest.fixture(scope="module")
@@ -162,13 +162,19 @@ def test_a_page_of_the_makers_own_fills_it_without_anything_above(screen: Screen
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_the_page_comes_back_when_a_process_was_killed(screen: Screen, process: str) -> None:
-    screen.inside("sh", "-c", f"pkill -KILL --uid oahega-kiosk {PROCESSES[process]}")
+    before = wait_for(lambda: screen.processes(PROCESSES[process]), process, PATIENCE_S)
+    screen.inside("kill", "-KILL", *before)
 
+    def is_new() -> bool:
+        now = screen.processes(PROCESSES[process])
+        return bool(now) and now.isdisjoint(before)
+
+    wait_for(is_new, f"another process in the place of {process}", PATIENCE_S)
     screen.shows_own(f"after {process}")
 
 
 def test_a_compositor_that_cannot_start_is_started_again(screen: Screen) -> None:
-    broken = f"/run/systemd/system/{KIOSK}.d/broken.conf"
+    broken = f"/run/systemd/system/{KIOSK}.d/zz-broken.conf"
     setting = "[Service]\\nEnvironment=WLR_BACKENDS=none\\nRestartSec=1\\n"
     screen.inside("sh", "-c", f"mkdir -p {Path(broken).parent} && printf '{setting}' >{broken}")
     screen.systemctl("daemon-reload")
@@ -188,7 +194,9 @@ def test_the_screen_is_black_until_the_page_is_served(screen: Screen) -> None:
         picture = screen.photograph("before the page")
         return picture is not None and not picture.any()
 
-    wait_for(lambda: screen.has_browser() and is_black(), "a black screen", PATIENCE_S)
+    wait_for(
+        lambda: screen.processes(PROCESSES["the page's process"]) and is_black(), "a black screen", PATIENCE_S
+    )
     screen.systemctl("start", PAGE)
     screen.shows_own("after the page came")
 
@@ -205,4 +213,4 @@ def test_nothing_of_it_is_left_when_it_stops(screen: Screen) -> None:
     screen.systemctl("stop", KIOSK)
 
     screen.inside("test", "!", "-e", "/run/oahega-kiosk")
-    assert screen.inside("pgrep", "--uid", "oahega-kiosk", "--exact", "chromium", check=False) == ""
+    wait_for(lambda: not screen.processes("--exact chromium"), "the end of the browser", PATIENCE_S)
