@@ -1,4 +1,4 @@
-"""One page on the device's screen, shown again after whatever ended it: `python -m oahega_edge.page.kiosk URL`.
+"""One page on the device's screen, shown again whenever it ended: `python -m oahega_edge.page.kiosk URL`.
 
 Chromium alone leaves its own message on the screen when a page's process dies or its server is away for
 long. This program hears of both over a pipe that no other process can reach (the DevTools protocol,
