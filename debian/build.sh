@@ -52,7 +52,7 @@ install -D -m 644 systemd/instance.conf "$system/oahega-edge@.service.d/instance
 install -D -m 644 systemd/oahega-edge.sysusers "$root/usr/lib/sysusers.d/oahega-edge.conf"
 install -D -m 644 systemd/oahega-kiosk.sysusers "$root/usr/lib/sysusers.d/oahega-kiosk.conf"
 install -D -m 644 systemd/oahega-edge.tmpfiles "$root/usr/lib/tmpfiles.d/oahega-edge.conf"
-install -D -m 644 -t "$root/usr/lib/udev/rules.d" systemd/99-oahega-edge-coral.rules
+install -D -m 644 -t "$root/usr/lib/udev/rules.d" systemd/99-oahega-edge-coral.rules systemd/99-oahega-kiosk.rules
 install -D -m 644 LICENSE "$root/usr/share/doc/oahega-edge/copyright"
 mkdir -p "$root/usr/bin"
 ln -s /opt/oahega-edge/current/bin/oahega-edge "$root/usr/bin/oahega-edge"

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Test the release on aarch64 without a board, with qemu's user emulation in Debian trees (needs root, Debian and
 # about 3 GB of disk):
-#   run.sh [3.11] [3.13]     the Python of Bookworm, of Trixie; without an argument both
-# Installs the wheels of the wheelhouse and runs `check`, `replay` and the tests that inside.sh lists. The printed
-# times are those of the emulator. OAHEGA_WHEELHOUSE: a folder of existing tars, used instead of new ones.
+#   run.sh [package] [3.11] [3.13]     the Python of Bookworm, of Trixie; without an argument both
+# Installs the wheels of the wheelhouse and runs `check`, `replay` and the tests that inside.sh lists; with `package`
+# installs, upgrades, removes and purges the Debian package as package.sh says. The printed times are those of the
+# emulator. OAHEGA_WHEELHOUSE: a folder of existing tars, used instead of new ones.
 set -eu
 cd "$(dirname "$0")/../.."
 checkout=$PWD
@@ -11,6 +12,7 @@ shared=$(realpath -m "${OAHEGA_SHARED:-../shared}")
 run=$(realpath -s "$(command -v "${RUN_PYTHON:-.venv/bin/python}")")
 mirror=${OAHEGA_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 cache=$checkout/.cache
+recipe=1 # raise it when the trees are made differently
 mkdir -p "$cache"
 
 packages() {
@@ -35,12 +37,12 @@ suite_of() {
 # The tree is made once. Only Debian packages are installed into it.
 tree() {
     suite=$(suite_of "$1")
-    place=$cache/arm64-$suite
+    place=$cache/arm64-$suite-$recipe
     [ -d "$place" ] || {
         # An interrupted debootstrap leaves it mounted.
         ! mountpoint --quiet "$place.partial/proc" || umount "$place.partial/proc"
         rm -rf --one-file-system "$place.partial"
-        include=python3,python3-venv,mosquitto,ca-certificates
+        include=systemd,python3,python3-venv,python3-systemd,mosquitto,mosquitto-clients,ca-certificates
         debootstrap --arch=arm64 --variant=minbase "--include=$include" "$suite" "$place.partial" "$mirror" >&2
         mv "$place.partial" "$place"
     }
@@ -68,6 +70,21 @@ wheels() {
         --constraint "$into/constraints" pytest hypothesis jsonschema psutil pillow
 }
 
+# The package, the same as an older release, and a clip for the camera.
+package() {
+    into=$1
+    deb=$(RUN_PYTHON="$run" sh debian/build.sh arm64 "$into")
+    mv "$deb" "$into/new.deb"
+    dpkg-deb --raw-extract "$into/new.deb" "$into/older"
+    sed -i 's/^Version: .*/Version: 0.3.9/' "$into/older/DEBIAN/control"
+    echo 0.3.9 >"$into/older/usr/lib/oahega-edge/version"
+    dpkg-deb --root-owner-group -Znone --build "$into/older" "$into/old.deb" >/dev/null
+    rm -rf "$into/older"
+    "$run" -c "import sys, pathlib; from oahega_edge.tools.demo_clip import write_demo_clip
+write_demo_clip(pathlib.Path(sys.argv[1]), fps=3)" "$into/clip.mp4"
+    ls -l "$into/new.deb"
+}
+
 # The pins of the development environment without their hashes, as constraints for pip.
 pins() { sed -n 's/^\([A-Za-z0-9_.-]*==[^ ;\\]*\).*/\1/p' requirements/dev.txt; }
 
@@ -78,15 +95,20 @@ one() {
     work=$(mktemp -d "$cache/arm64-work.XXXXXX")
     trap 'rm -rf "$work"' EXIT
     mkdir "$work/wheels"
-    pins >"$work/wheels/constraints"
-    wheels "$python" "$work/wheels"
-    clip=$shared/data/media/intel/walk.mkv
-    [ ! -e "$clip" ] || "$run" -m oahega_edge replay "$clip" >"$work/wheels/x86.jsonl"
-    echo "=== Python $python: tree and wheels ready after $(($(date +%s) - began)) s"
+    if [ "$inside" = package.sh ]; then
+        package "$work/wheels"
+    else
+        pins >"$work/wheels/constraints"
+        wheels "$python" "$work/wheels"
+        clip=$shared/data/media/intel/walk.mkv
+        [ ! -e "$clip" ] || "$run" -m oahega_edge replay "$clip" >"$work/wheels/x86.jsonl"
+    fi
+    echo "=== Python $python: tree and files ready after $(($(date +%s) - began)) s"
     # A separate mount namespace, so that no mount is left behind.
     # shellcheck disable=SC2016
-    unshare --mount --pid --fork sh -euc '
-        tree=$1 work=$2 checkout=$3 shared=$4
+    unshare --mount --pid --net --fork sh -euc '
+        tree=$1 work=$2 checkout=$3 shared=$4 inside=$5
+        ip link set lo up
         mkdir -p "$work/upper" "$work/below" "$work/root"
         mount -t tmpfs -o size=3g tmpfs "$work/upper"
         mkdir "$work/upper/changes" "$work/upper/work"
@@ -103,12 +125,17 @@ one() {
         mount --bind "$work/wheels" srv/wheels
         [ ! -d "$shared" ] || mount --bind -o ro "$shared" srv/shared
         exec chroot . /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8 \
-            QEMU_CPU=cortex-a72 sh /srv/checkout/tests/aarch64/inside.sh
-    ' sh "$tree" "$work" "$checkout" "$shared" || result=$?
+            QEMU_CPU=cortex-a72 sh "/srv/checkout/tests/aarch64/$inside"
+    ' sh "$tree" "$work" "$checkout" "$shared" "$inside" || result=$?
     echo "=== Python $python: $(($(date +%s) - began)) s, exit ${result:-0}"
     return "${result:-0}"
 }
 
+inside=inside.sh
+if [ "${1:-}" = package ]; then
+    inside=package.sh
+    shift
+fi
 [ $# -gt 0 ] || set -- 3.11 3.13
 for python; do suite_of "$python" >/dev/null; done
 packages

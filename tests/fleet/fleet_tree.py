@@ -1,4 +1,4 @@
-"""Trees of Debian Bookworm and Trixie, made once by debootstrap and kept in `.cache/` of the checkout.
+"""Trees of Debian Bookworm and Trixie, made once by debootstrap and apt, kept in `.cache/` of a checkout.
 
 No test writes into it: hosts are overlays over it (fleet_hosts.py).
 """
@@ -36,6 +36,8 @@ RECIPE = 1
 """Raise this number when the trees are made differently; they are then made anew."""
 PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
 """The Python of each suite; Raspberry Pi OS has the same."""
+KIOSK = ("cage", "chromium", "fonts-dejavu-core", "grim")
+"""What the document installs for a screen, and what photographs it."""
 TOOLS = ("debootstrap", "systemd-nspawn", "ip", "mount", "ssh-keygen")
 
 
@@ -60,6 +62,24 @@ def ensure_tree(suite: str = "bookworm") -> Path:
             partial = tree.with_suffix(".partial")
             _debootstrap(suite, partial)
             _furnish(partial)
+            partial.rename(tree)
+    return tree
+
+
+def ensure_kiosk_tree(suite: str) -> Path:
+    """Return the tree of a suite with a browser for a screen, installed from Debian if it is not there."""
+    plain = ensure_tree(suite)
+    tree = CACHE / f"{suite}-kiosk-{RECIPE}"
+    with (CACHE / f"{suite}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not tree.is_dir():
+            partial = tree.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            subprocess.run(["cp", "--archive", "--reflink=auto", plain, partial], check=True)
+            _inside(partial, "apt-get", "--quiet", "update")
+            install = ("apt-get", "--quiet", "--yes", "--no-install-recommends", "install", *KIOSK)
+            _inside(partial, "env", "DEBIAN_FRONTEND=noninteractive", *install)
+            _inside(partial, "apt-get", "clean")
             partial.rename(tree)
     return tree
 

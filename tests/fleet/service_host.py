@@ -72,6 +72,11 @@ class ServiceHost(Host):
     def systemctl(self, *arguments: str, check: bool = True) -> str:
         return self.inside("systemctl", *arguments, check=check)
 
+    def apt(self, *words: str) -> str:
+        """Run apt-get without questions and return what it prints."""
+        command = f"DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes {' '.join(words)} 2>&1"
+        return self.inside("sh", "-c", command)
+
     def show(self, key: str, unit: str = UNIT) -> str:
         """The value of a property of the unit."""
         return self.systemctl("show", "--value", "--property", key, unit).strip()
@@ -96,5 +101,16 @@ def make_wheelhouse(folder: Path) -> Path:
     command: Sequence[str] = [str(ROOT / "ansible/wheelhouse.sh"), os.uname().machine, "3.11", str(folder)]
     environment = os.environ | {"RUN_PYTHON": sys.executable}
     done = subprocess.run(["sh", *command], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Path(done.stdout.split()[-1])
+
+
+def make_package(folder: Path) -> Path:
+    """Make the Debian package for this machine's architecture."""
+    ask = ["dpkg", "--print-architecture"]
+    architecture = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    command = ["sh", str(ROOT / "debian/build.sh"), architecture, str(folder)]
+    environment = os.environ | {"RUN_PYTHON": sys.executable}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(done.stdout.split()[-1])

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +19,10 @@ import oahega_edge
 from fleet_hosts import stop_all, wait_for
 from fleet_tree import ensure_tree, missing
 from oahega_edge.tools.demo_clip import write_demo_clip
-from service_host import UNIT, ServiceHost
+from service_host import UNIT, ServiceHost, make_package
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(missing()), reason=missing())]
 
-ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct-horse"
 ANSWERS = f"""
 oahega-edge oahega-edge/context select development
@@ -48,15 +46,7 @@ PATIENCE_S = 300
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For this machine."""
-    architecture = subprocess.run(
-        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
-    )
-    folder = tmp_path_factory.mktemp("deb")
-    command = ["sh", str(ROOT / "debian/build.sh"), architecture.stdout.strip(), str(folder)]
-    environment = os.environ | {"RUN_PYTHON": sys.executable}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Path(done.stdout.split()[-1])
+    return make_package(tmp_path_factory.mktemp("deb"))
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
@@ -92,11 +82,6 @@ def renumber(tree: Path) -> None:
     (tree / "usr/lib/oahega-edge/version").write_text(OLDER + "\n")
 
 
-def apt(host: ServiceHost, *words: str) -> str:
-    command = f"DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes {' '.join(words)} 2>&1"
-    return host.inside("sh", "-c", command)
-
-
 def first_event(host: ServiceHost) -> dict[str, object]:
     waited = ("-h", "127.0.0.1", "-W", str(PATIENCE_S), "-C", "1", "-q", "1")
     try:
@@ -113,7 +98,7 @@ def environments(host: ServiceHost) -> list[str]:
 def test_one_command_leads_to_the_first_event(host: ServiceHost) -> None:
     host.inside("debconf-set-selections", "/srv/answers")
     began = time.monotonic()
-    apt(host, "install", "/srv/old.deb")
+    host.apt("install", "/srv/old.deb")
     installed = time.monotonic()
     event = first_event(host)
     print(
@@ -139,7 +124,7 @@ def test_an_upgrade_keeps_settings_and_mute_and_takes_the_old_environment_away(h
     host.inside("oahega-edge", "mute")
     (old,) = environments(host)
     began = time.monotonic()
-    apt(host, "install", "/srv/new.deb")
+    host.apt("install", "/srv/new.deb")
     print(f"upgraded after {time.monotonic() - began:.0f} s")
     wait_for(lambda: host.show("ActiveState") == "active", "the new release runs", PATIENCE_S)
 
@@ -192,7 +177,7 @@ def test_a_python_without_wheels_is_one_sentence_and_changes_nothing(host: Servi
 
 
 def test_remove_leaves_settings_password_and_state(host: ServiceHost) -> None:
-    apt(host, "remove", "oahega-edge")
+    host.apt("remove", "oahega-edge")
 
     assert host.inside("sh", "-c", "command -v oahega-edge || true") == ""
     assert host.show("ActiveState") == "inactive"
@@ -204,7 +189,7 @@ def test_remove_leaves_settings_password_and_state(host: ServiceHost) -> None:
 
 
 def test_purge_takes_them_away(host: ServiceHost) -> None:
-    apt(host, "purge", "oahega-edge")
+    host.apt("purge", "oahega-edge")
 
     for gone in ("etc/oahega-edge", CREDENTIAL, "var/lib/oahega-edge"):
         assert not (host.root / gone).exists()
@@ -213,7 +198,7 @@ def test_purge_takes_them_away(host: ServiceHost) -> None:
 
 
 def test_without_an_answer_it_is_installed_and_says_what_to_do(host: ServiceHost) -> None:
-    said = apt(host, "install", "/srv/new.deb")
+    said = host.apt("install", "/srv/new.deb")
 
     assert "dpkg-reconfigure oahega-edge" in said
     assert host.show("ActiveState") == "inactive"
