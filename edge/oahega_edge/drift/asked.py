@@ -74,16 +74,19 @@ class Asked:
 
 
 def judged(days: Mapping[date, Counts], today: date) -> Asked:
-    """What these days of faces say today. Days in the future, of a clock that was wrong, count as well."""
-    newest = max(days, default=today)
+    """What these days of faces say today. Days in the future are of a clock that was wrong: they count among
+    the earlier ones, so that no later round waits for them to pass.
+    """
+    past = [day for day in days if day <= today]
+    newest = max(past, default=today)
     chosen: list[date] = []
-    for day in sorted(days, reverse=True):
+    for day in sorted(past, reverse=True):
         if newest - day >= MONTH or sum(_total(days[one]) for one in chosen) >= ROUND:
             break
         chosen.append(day)
     now = _sum(days[day] for day in chosen)
     before = _sum(counts for day, counts in days.items() if day not in chosen)
-    recent = sum(_total(counts) for day, counts in days.items() if today - day < MONTH)
+    recent = sum(_total(days[day]) for day in past if today - day < MONTH)
     enough = min(_total(now), _total(before)) >= ROUND
     return Asked(
         faces=_total(now),

@@ -82,6 +82,20 @@ def test_with_too_few_faces_nothing_is_said(faces: int) -> None:
     assert not short.is_worse
 
 
+@pytest.mark.parametrize("faces", [1, ROUND, 48])
+@pytest.mark.parametrize("ahead", [1, 40, 40_000])
+def test_faces_of_a_clock_that_was_ahead_keep_no_round_from_being_judged(faces: int, ahead: int) -> None:
+    usual = {DAY: asked(48, 43), after(31): asked(12, 5)}
+    wrong = {after(31 + ahead): asked(faces, faces)}
+
+    found = judged(usual | wrong, after(31))
+
+    assert (found.faces, found.right, found.due) == (12, 5, 0)
+    assert found.before == 48 + faces
+    assert found.is_worse
+    assert judged(wrong, after(31)).due == ROUND
+
+
 def test_with_one_expression_it_is_fishers_exact_test() -> None:
     for now, before in [((12, 7), (36, 33)), ((12, 12), (12, 0)), ((20, 3), (15, 9)), ((3, 0), (4, 0))]:
         table = [[now[1], now[0] - now[1]], [before[1], before[0] - before[1]]]
