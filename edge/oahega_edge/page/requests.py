@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -13,6 +14,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 LONGEST_BODY = 4096
 """Bytes of a request."""
+
+_WAITING = ThreadPoolExecutor(4, thread_name_prefix="answers")
+"""For what the daemon takes seconds to answer, however often it is asked: a mute must not stand in that line."""
 
 Tell = Callable[[str, object], Mapping[str, Any]]
 """Hands a request with its value to the daemon and returns the answer. It may block, and raises Declined when
@@ -42,7 +46,8 @@ async def told(tell: Tell, request: str, value: object = None) -> Response:
 async def answered(tell: Tell, request: str, value: object = None) -> Response:
     """The answer to a request as JSON; where the daemon says no, its word for the reason."""
     try:
-        return JSONResponse(dict(await asyncio.to_thread(tell, request, value)))
+        answer = await asyncio.get_running_loop().run_in_executor(_WAITING, tell, request, value)
+        return JSONResponse(dict(answer))
     except Declined as error:
         return JSONResponse({"reason": error.reason}, 409)
     except OSError:
