@@ -42,7 +42,6 @@ NO_SCREEN = """
 [Unit]
 ConditionPathExists=
 [Service]
-Environment=CHROMIUM_FLAGS=--disable-dev-shm-usage
 Environment=WLR_BACKENDS=headless WLR_RENDERER=pixman WLR_LIBINPUT_NO_DEVICES=1
 TTYPath=
 TTYReset=no
@@ -203,10 +202,9 @@ def test_the_screen_is_black_until_the_page_is_served(screen: Screen) -> None:
 
 
 def test_the_browser_writes_nothing_to_the_disk(screen: Screen) -> None:
-    """Not even where it does not use /dev/shm, because little of it is free."""
     files = screen.inside("sh", "-c", OPEN_FOR_WRITING).splitlines()
 
-    assert any(file.startswith("/dev/shm/") for file in files), files
+    assert any(file.startswith("/run/oahega-kiosk/profile/") for file in files), files
     assert [file for file in files if not file.startswith(IN_MEMORY)] == []
 
 
