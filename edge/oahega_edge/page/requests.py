@@ -16,7 +16,7 @@ LONGEST_BODY = 4096
 """Bytes of a request."""
 
 _WAITING = ThreadPoolExecutor(4, thread_name_prefix="answers")
-"""For what the daemon takes seconds to answer, however often it is asked: a mute must not stand in that line."""
+"""For what the daemon takes seconds to answer, however often it is asked: a mute does not stand in line."""
 
 Tell = Callable[[str, object], Mapping[str, Any]]
 """Hands a request with its value to the daemon and returns the answer. It may block, and raises Declined when
