@@ -395,10 +395,10 @@ def page(config: ConfigOption = None, settings: SetOption = None, instance: OwnI
     """Serve the device's own page, which shows what the running daemon sees."""
     from oahega_edge.child import bare_environment
     from oahega_edge.page.command import page_command
-    from oahega_edge.service.setup import read_setup
+    from oahega_edge.service.setup import settings_without_bundle
 
-    setup = read_setup(_layers(config, settings, instance=instance))
-    command = page_command(setup.settings, os.environ, instance)
+    chosen = settings_without_bundle(_layers(config, settings, instance=instance))
+    command = page_command(chosen, os.environ, instance)
     # Another program in this process: without the models and settings it takes half of the memory.
     os.execve(command[0], command, bare_environment())
 

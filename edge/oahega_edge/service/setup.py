@@ -61,6 +61,14 @@ def read_setup(layers: Layers, last_good: Path | None = None, state: Path | None
         raise
 
 
+def settings_without_bundle(layers: Layers) -> Settings:
+    """For the page, whose user cannot look into the daemon's state folder, where `bundle.path` may lead.
+
+    It needs nothing that a bundle suggests; the embedded one stands in, so that all settings are complete.
+    """
+    return layers.with_suggestions(load_bundle(DEFAULT_BUNDLE).manifest).resolve()
+
+
 def _complete(layers: Layers, place: Path, path: Path, state: Path | None) -> Setup:
     """SettingsError when the layers and the bundle's suggestions do not fit together.
 

@@ -56,6 +56,21 @@ def picture(port: int) -> bytes:
     return body if answer.status == 200 else b""
 
 
+@pytest.mark.parametrize("bundle", ["absent", "empty", "broken"])
+def test_the_page_needs_no_bundle_because_its_user_may_not_look_where_it_lies(
+    bundle: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    for name in ("empty", "broken"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "broken/manifest.json").write_text("{}")
+
+    with verb(
+        tmp_path, "page", ANSWERED, f"--set=page.port={port}", f"--set=bundle.path={tmp_path / bundle}"
+    ):
+        wait_until(lambda: listens(port))
+
+
 def test_settings_and_mute_reach_a_running_daemon_and_its_state_the_page(tmp_path: Path) -> None:
     port = free_port()
     bundle, clip = make_bundle(tmp_path / "tiny"), make_clip(tmp_path / "clip.avi")
