@@ -138,6 +138,7 @@ def test_samples_are_fetched_sealed_as_they_lie_there(tmp_path: Path) -> None:
     done = play(tmp_path, "samples", hosts)
 
     assert done.returncode == 0, done.stdout
+    assert "WARNING" not in done.stdout + done.stderr
     fetched = {file.name: file.read_bytes() for file in (tmp_path / "fetched/kiosk-1").iterdir()}
     assert fetched == {name: files[name] for name in ("00.sample", "11.withdrawn")}
     assert (tmp_path / "fetched").joinpath("kiosk-1").stat().st_mode & 0o077 == 0
