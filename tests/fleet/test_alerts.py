@@ -35,6 +35,7 @@ def served(endpoint: MetricsEndpoint) -> set[str]:
         return set(re.findall(r"^(oahega_edge_\w+)", answer.read().decode(), re.MULTILINE))
 
 
+@pytest.mark.lengthy
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool; Debian has it in prometheus")
 def test_the_rules_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
     tests = tmp_path / "alerts.yml"

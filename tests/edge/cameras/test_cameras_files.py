@@ -378,7 +378,7 @@ def test_an_unknown_source_is_refused_with_what_is_possible(source):
         ("walk.mkv", 89, 2.933),
         ("head-pose-face-detection-female-and-male.gif", 56, 4.58),
         ("classroom.gif", 45, 2.93),
-        ("one-by-one-person-detection.mp4", 1394, 139.3),
+        pytest.param("one-by-one-person-detection.mp4", 1394, 139.3, marks=pytest.mark.lengthy),
     ],
 )
 def test_real_clips_have_all_their_frames_and_times(name, frames, last):

@@ -233,6 +233,7 @@ def test_check_camera_prints_figures_and_no_frame(tmp_path: Path, bundle: Path, 
     assert sorted(p.name for p in tmp_path.iterdir()) == []
 
 
+@pytest.mark.lengthy
 def test_annotate_draws_a_video_of_the_clips_length(tmp_path: Path, bundle: Path, clip: Path) -> None:
     out = tmp_path / "seen.mp4"
 
