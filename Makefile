@@ -36,7 +36,7 @@ help:
 	@echo "make test                      run all tests but the lengthy and the long ones, in under five minutes"
 	@echo "make test-lengthy              run the lengthy tests: browsers, floods, whole trainings, kills, clips"
 	@echo "make quick                     run the tests of the pure core, in half a minute"
-	@echo "make test-plain                run the tests that train, on plain kernels"
+	@echo "make test-plain                run the tests that train, on plain kernels; of the lengthy ones those that judge a network"
 	@echo "make test-portable [SEEDS=5]   print by how much each promise of a trained network holds, over seeds and kernels"
 	@echo "make node                      install the npm packages for the tests of the MQTT contract"
 	@echo "make check                     run the linters and the type checker"
@@ -91,7 +91,7 @@ quick: $(VENV)/dev
 	$(PYTEST) -q -m "not long and not broker and not shared" tests/edge/chain tests/edge/contract
 
 test-plain: $(VENV)/dev
-	OAHEGA_TEST_KERNELS=plain $(PYTEST) $(PARALLEL) -m "training and not shared and not long" --durations=10
+	OAHEGA_TEST_KERNELS=plain $(PYTEST) $(PARALLEL) -m "training and not shared and not long and (seeded or not lengthy)" --durations=10
 
 test-portable: $(VENV)/dev
 	$(BIN)/python tests/training/portable.py $(SEEDS)
