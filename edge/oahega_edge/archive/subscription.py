@@ -134,8 +134,8 @@ class Subscription:
             self._leaving.wait(pause)
 
     def _complain(self, reason: str) -> None:
-        """Once for each reason."""
-        if reason != self._complaint:
+        """Once for each reason, and not at the end: nothing is tried again then."""
+        if reason != self._complaint and not self._leaving.is_set():
             log.warning("The broker at %s is away (%s); it is tried again.", self._broker.address, reason)
         self._complaint = reason
 

@@ -228,7 +228,7 @@ def test_health_that_comes_faster_than_it_is_kept_is_left_out_and_said_once(
 
 
 def test_a_name_server_that_never_answers_does_not_keep_the_archive_from_ending(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked, answer = threading.Event(), threading.Event()
 
@@ -245,5 +245,10 @@ def test_a_name_server_that_never_answers_does_not_keep_the_archive_from_ending(
         with Subscription(options, "oahega/v1", retained=True):
             assert asked.wait(PATIENCE)
 
+    before = set(threading.enumerate())
     await_end(beside(come_and_go))
+    (left,) = {thread for thread in threading.enumerate() if thread.name == "subscription"} - before
     answer.set()
+    await_end(left)
+
+    assert "is away" not in caplog.text
