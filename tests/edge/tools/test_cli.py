@@ -210,6 +210,7 @@ def test_config_says_where_each_value_comes_from(tmp_path: Path, bundle: Path) -
     assert described["camera"]["width"]["from"] == "packaged default"
 
 
+@pytest.mark.lengthy
 def test_bench_prints_one_json_object(tmp_path: Path, bundle: Path, clip: Path) -> None:
     done = call(tmp_path, "bench", str(clip), "--steps=20", bundle=bundle)
 

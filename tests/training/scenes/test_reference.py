@@ -20,6 +20,8 @@ from oahega_edge.drift.drift import Drifted
 from oahega_edge.drift.look import BINS, QUANTITIES
 from oahega_edge.drift.words import problem
 
+pytestmark = pytest.mark.lengthy
+
 LOOKS = ("happy", "neutral")
 EACH = 40
 
