@@ -8,13 +8,7 @@ tests="geometry preprocess detection tracking smoothing trigger pipeline events 
 bundle tflite_file runtimes isolated fallback supervisor store cameras cameras_orientation cameras_files
 cameras_recovering"
 
-timed() {
-    what=$1
-    shift
-    began=$(date +%s)
-    "$@"
-    echo "--- $what: $(($(date +%s) - began)) s"
-}
+. /srv/checkout/tests/aarch64/timed.sh
 
 install_release() {
     python3 -m venv /opt/oahega-edge

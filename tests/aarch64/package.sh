@@ -8,13 +8,7 @@ releases=/opt/oahega-edge/releases
 state=/var/lib/oahega-edge
 runtime=/run/oahega-edge
 
-timed() {
-    what=$1
-    shift
-    began=$(date +%s)
-    "$@"
-    echo "--- $what: $(($(date +%s) - began)) s"
-}
+. /srv/checkout/tests/aarch64/timed.sh
 
 answer() {
     debconf-set-selections <<-END

@@ -13,6 +13,13 @@ from fleet import Fleet, ansible_folder, booted_fleet
 from fleet_bundles import make_bundles
 from fleet_releases import OLD, Releases
 from fleet_tree import CACHE, missing
+from service_host import make_package
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Debian package for this machine."""
+    return make_package(tmp_path_factory.mktemp("deb"))
 
 
 @pytest.fixture(scope="session")

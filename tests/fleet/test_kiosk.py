@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fleet_hosts import stop_all, wait_for
 from fleet_tree import ensure_kiosk_tree, missing
 from oahega_edge.tools.demo_clip import write_demo_clip
-from service_host import ROOT, ServiceHost, make_package
+from service_host import ROOT, ServiceHost
 
 pytestmark = [pytest.mark.fleet, pytest.mark.long, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -109,11 +109,6 @@ class Screen(ServiceHost):
     def processes(self, which: str) -> set[str]:
         """Of the browser's user, chosen by options of pgrep."""
         return set(self.inside("pgrep", "--uid", "oahega-kiosk", *which.split(), check=False).split())
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_package(tmp_path_factory.mktemp("deb"))
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])

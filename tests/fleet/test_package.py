@@ -19,7 +19,7 @@ import oahega_edge
 from fleet_hosts import stop_all, wait_for
 from fleet_tree import ensure_tree, missing
 from oahega_edge.tools.demo_clip import write_demo_clip
-from service_host import UNIT, ServiceHost, make_package
+from service_host import UNIT, ServiceHost
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -41,12 +41,6 @@ PAGE = "http://127.0.0.1:8321/"
 OTHER_PYTHON = {"bookworm": "3.13", "trixie": "3.11"}
 PATIENCE_S = 300
 """Seconds; the packages are unpacked and a model starts, on a machine that is busy."""
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For this machine."""
-    return make_package(tmp_path_factory.mktemp("deb"))
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
