@@ -178,9 +178,14 @@ def _begin(net: keras.Model, recipe: DetectorRecipe, data: Path, composer: Compo
         fill_averaged(net, recipe.earlier / "weights.npz")
         say(f"starting from the weights of {recipe.earlier}")
     elif recipe.exported:
+        from oahega_build.models.factoring import factor, whole_trunk
         from oahega_build.models.warmstart import settle_norms, start_from_detector  # TFLite's
 
         filled = start_from_detector(net, data / recipe.exported)
+        if any(block.rank for block in recipe.net.trunk.blocks):
+            whole = whole_trunk(net, recipe.net.trunk)
+            start_from_detector(whole, data / recipe.exported)
+            filled += factor(net, whole, recipe.net.trunk, _first(composer))
         norms = {layer.name for layer in net.layers if layer.name.endswith("_norm")}
         settle_norms(net, [name for name in filled if f"{name}_norm" in norms], _first(composer))
         say(f"{len(filled)} layers start from {recipe.exported}")

@@ -114,6 +114,8 @@ def _block(x: keras.KerasTensor, trunk: Trunk, block: Block, name: str) -> keras
         x = _convolution(x, trunk, f"{name}_pointwise", channels, 1, 1, active=False)
     else:
         x = _depthwise(x, trunk, f"{name}_depthwise", block.stride)
+        if block.rank:
+            x = _convolution(x, trunk, f"{name}_reduce", block.rank, 1, 1, active=False)
         x = _convolution(x, trunk, f"{name}_pointwise", channels, 1, 1)
     if not block.residual:
         return x

@@ -38,8 +38,11 @@ def build_ssd(net: SsdNet, levels: Sequence[AnchorLevel]) -> keras.Model:
     stride = net.trunk_stride
     for number, channels in enumerate(net.extras, start=1):
         x = _depthwise(maps[stride], f"extra{number}_depthwise", 2)
-        maps[2 * stride] = _pointwise(x, f"extra{number}_pointwise", channels)
+        x = _pointwise(x, f"extra{number}_pointwise", channels)
+        for block in range(1, net.extra_blocks + 1):
+            x = _residual(x, f"extra{number}_block{block}", channels)
         stride *= 2
+        maps[stride] = x
     if net.neck:
         _top_down(maps, net)
     boxes, scores = [], []
@@ -115,6 +118,11 @@ def _depthwise(x: keras.KerasTensor, name: str, stride: int) -> keras.KerasTenso
 def _pointwise(x: keras.KerasTensor, name: str, channels: int) -> keras.KerasTensor:
     x = layers.Conv2D(channels, 1, use_bias=False, name=name)(x)
     return _activation(x, name)
+
+
+def _residual(x: keras.KerasTensor, name: str, channels: int) -> keras.KerasTensor:
+    deeper = _pointwise(_depthwise(x, f"{name}_depthwise", 1), f"{name}_pointwise", channels)
+    return layers.Add(name=f"{name}_add")([x, deeper])
 
 
 def _activation(x: keras.KerasTensor, name: str) -> keras.KerasTensor:

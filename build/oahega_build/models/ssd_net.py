@@ -19,6 +19,8 @@ class SsdNet:
     """The trunk is cut where it would go deeper than this stride; `extras` go on."""
     extras: tuple[int, ...] = (192, 128)
     """Channels of the separable blocks of stride 2 behind the trunk, one map each."""
+    extra_blocks: int = 0
+    """Number of separable residual blocks on each of these maps."""
     neck: int = 64
     """Channels of the top-down path; 0 leaves it out (the paper's SSD has none)."""
     neck_until: int = 16

@@ -22,10 +22,15 @@ class Block:
     """Side of the depthwise kernel of an inverted block, in cells."""
     residual: bool = False
     """Whether the block's input is added to its output, which needs stride 1 and equal channels."""
+    rank: int = 0
+    """Channels of a linear layer between depthwise and pointwise of a separable block, which makes the
+    pointwise layer cheaper; 0 leaves it out. The width multiplier does not apply."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("separable", "dense", "inverted"):
             raise ValueError(f"block kind must be separable, dense or inverted, got {self.kind!r}")
+        if self.rank and self.kind != "separable":
+            raise ValueError(f"only a separable block has a rank, got {self.rank} for a block {self.kind!r}")
 
 
 MOBILENET_V1 = tuple(
@@ -73,5 +78,7 @@ def convolution_names(trunk: Trunk) -> list[str]:
             names += [f"block{number}_expand"] * (block.expansion > 1)
             names += [f"block{number}_depthwise", f"block{number}_pointwise"]
         else:
-            names += [f"block{number}_depthwise", f"block{number}_pointwise"]
+            names.append(f"block{number}_depthwise")
+            names += [f"block{number}_reduce"] * (block.rank > 0)
+            names.append(f"block{number}_pointwise")
     return names

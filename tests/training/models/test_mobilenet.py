@@ -87,3 +87,18 @@ def test_an_inverted_block_widens_filters_and_narrows_without_activation() -> No
 def test_an_unknown_kind_of_block_names_the_kinds() -> None:
     with pytest.raises(ValueError, match="separable, dense or inverted, got 'mixed'"):
         Block(16, kind="mixed")
+
+
+def test_a_block_with_a_rank_goes_through_fewer_channels_without_activation() -> None:
+    trunk = Trunk(width=0.5, blocks=(Block(64, rank=6),), batch_norm=False)
+    model = classifier((32, 32, 1), trunk, 4, Head())
+
+    assert convolution_names(trunk) == ["stem", "block1_depthwise", "block1_reduce", "block1_pointwise"]
+    assert model.get_layer("block1_reduce").output.shape[-1] == 6
+    assert model.get_layer("block1_pointwise").output.shape[-1] == 32
+    assert "block1_reduce_relu" not in {layer.name for layer in model.layers}
+
+
+def test_only_a_separable_block_has_a_rank() -> None:
+    with pytest.raises(ValueError, match="only a separable block has a rank, got 6 for a block 'dense'"):
+        Block(16, kind="dense", rank=6)

@@ -51,6 +51,18 @@ def test_the_heads_have_one_row_per_anchor_of_the_decoder(width: int, height: in
     assert tuple(answer["scores"].shape) == (2, count, 1)
 
 
+def test_extra_maps_can_have_residual_blocks() -> None:
+    from oahega_build.models.ssd import build_ssd
+    from oahega_build.models.ssd_net import SsdNet
+
+    net = SsdNet(width=96, height=64, trunk=TINY, extras=(16, 8), extra_blocks=2, neck=8, neck_until=32)
+    model = build_ssd(net, levels(*net.strides))
+
+    shapes = [model.get_layer(f"extra{n}_block2_add").output.shape[1:] for n in (1, 2)]
+    assert shapes == [(2, 3, 16), (1, 2, 8)]
+    assert model.get_layer("neck16_add").output.shape[1:] == (4, 6, 8)
+
+
 def test_an_output_row_belongs_to_the_cell_of_its_anchor() -> None:
     from oahega_build.models.ssd import build_ssd
     from oahega_build.models.ssd_net import SsdNet
