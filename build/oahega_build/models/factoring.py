@@ -1,7 +1,7 @@
 """Cheaper layers that start from whole ones: a pointwise layer as two, through fewer channels.
 
-The channels in the middle are the principal components of what the whole layer answers on real inputs (Zhang et
-al. 2015, arXiv 1505.06798), so that training goes on from a network that still knows what it knew.
+The channels in the middle are the principal components of what the whole layer answers on real inputs
+(Zhang et al. 2015, arXiv 1505.06798), so that training goes on from a network that knows what it knew.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -210,7 +212,16 @@ def _shapes(source: Source) -> list[tuple[tuple[int, ...], type]]:
     ]
 
 
+def _end_with_parent() -> None:
+    """A training that was killed cannot stop its processes; without it each would keep its gigabytes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _work(source: Source, names: list[list[str]], wanted: Any, made: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     slots = [_Slot(source, [SharedMemory(name) for name in of]) for of in names]
     make: Maker | None = None
