@@ -112,8 +112,7 @@ def run(config: ConfigOption = None, settings: SetOption = None, instance: OwnIn
         forbid_dumps()
         setup = read_lasting_setup(_layers(config, settings, instance=instance), os.environ)
         _log_to_stderr(setup.settings)
-        with make_daemon(setup, os.environ, stop, instance) as daemon:
-            stop.at_once = False
+        with make_daemon(setup, os.environ, stop, instance, stop.break_nothing_off) as daemon:
             daemon.run()
 
 

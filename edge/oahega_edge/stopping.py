@@ -22,7 +22,7 @@ class Stop(threading.Event):
     def __init__(self, at_once: bool = False) -> None:
         """`at_once`: the signal also breaks off what runs; a start may wait long for an accelerator."""
         super().__init__()
-        self.at_once = at_once
+        self._at_once = at_once
         self._asked = False
         self._wakings: queue.SimpleQueue[None] = queue.SimpleQueue()
 
@@ -43,10 +43,14 @@ class Stop(threading.Event):
                 self._wakings.put(None)  # another one may wait as well
         return self._asked
 
+    def break_nothing_off(self) -> None:
+        """From now on a signal breaks nothing off: a loop looks at this and ends."""
+        self._at_once = False
+
     def ask(self, number: int, frame: FrameType | None) -> None:
         """A handler of signals. A second one breaks nothing off: it would do so in the clean-up."""
         self.set()
-        at_once, self.at_once = self.at_once, False
+        at_once, self._at_once = self._at_once, False
         if at_once:
             raise SystemExit(0)
 

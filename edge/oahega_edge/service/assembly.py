@@ -181,9 +181,17 @@ def _state_folder(named: str, environment: Mapping[str, str]) -> Path | None:
 
 @contextmanager
 def make_daemon(
-    setup: Setup, environment: Mapping[str, str], stop: threading.Event, instance: str | None = None
+    setup: Setup,
+    environment: Mapping[str, str],
+    stop: threading.Event,
+    instance: str | None = None,
+    opened: Callable[[], None] = lambda: None,
 ) -> Iterator[Daemon]:
-    """The whole service, models open and tested, control socket listening."""
+    """The whole service, models open and tested, control socket listening.
+
+    `opened` is called before the socket is made. From then on nothing may break off what runs, or the socket
+    would stay behind; the loop ends by `stop`.
+    """
     settings = setup.settings
     folder = state_folder(settings, environment)
     runtime = own_folder(environment, instance or settings.device.name)
@@ -243,6 +251,7 @@ def make_daemon(
             tuning=tuning,
         )
         answer = _control(daemon, screen, mounting, samples, tuning)
+        opened()
         stack.enter_context(ControlServer(runtime / SOCKET, answer))
         yield daemon
 
