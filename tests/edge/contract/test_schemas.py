@@ -154,6 +154,7 @@ def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
     assert len(found) > 30
 
 
+@pytest.mark.lengthy
 def test_the_public_parser_accepts_the_asyncapi_document() -> None:
     program = (
         "const {Parser} = require('@asyncapi/parser');"

@@ -115,6 +115,7 @@ def test_the_card_says_how_good_it_is_and_on_what_it_stands(bundle: Path) -> Non
     assert "own pictures: 36 faces in 3 classes; terms not stated" in card
 
 
+@pytest.mark.lengthy
 def test_the_balanced_accuracy_is_the_first_line(pictures: Path, tmp_path: Path) -> None:
     done = run(pictures, tmp_path / "out")
 
@@ -224,6 +225,7 @@ def test_a_broken_base_is_named(broken: str, pictures: Path, tmp_path: Path) -> 
         teach(wish(pictures, tmp_path / "out", base=tmp_path / "base"))
 
 
+@pytest.mark.lengthy
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(pictures: Path, tmp_path: Path) -> None:
     """The largest file that the process may write is smaller than the detector's."""
     done = run(
@@ -336,6 +338,7 @@ def remembering(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
+@pytest.mark.lengthy
 def test_kept_classes_need_no_pictures_and_a_new_one_joins_them(remembering: Path, tmp_path: Path) -> None:
     tongue = write_faces(tmp_path / "faces", shown={"tongue": "ahegao"})
 
@@ -366,6 +369,7 @@ def test_kept_classes_need_no_pictures_and_a_new_one_joins_them(remembering: Pat
         ("happy=7", "a label begins with a letter"),
     ],
 )
+@pytest.mark.lengthy
 def test_what_cannot_be_kept_is_named(keep: str, sentence: str, remembering: Path, tmp_path: Path) -> None:
     tongue = write_faces(tmp_path / "faces", each=3, shown={"tongue": "ahegao"})
 
@@ -373,6 +377,7 @@ def test_what_cannot_be_kept_is_named(keep: str, sentence: str, remembering: Pat
         teach(wish(tongue, tmp_path / "out", base=remembering, keep=keep))
 
 
+@pytest.mark.lengthy
 def test_a_base_that_remembers_nothing_or_nonsense_is_named(
     bundle: Path, remembering: Path, pictures: Path, tmp_path: Path
 ) -> None:
