@@ -18,7 +18,6 @@ MINUTES ?= 60
 OPTIONS ?=
 # Home Assistant for its test; Trixie has the Python that it needs.
 HASS_VERSION ?= 2025.4.4
-SUPERSET_VERSION ?= 6.1.0
 PYTEST = $(BIN)/python -m pytest
 # Hundreds of tests start a process: with byte code kept, each starts a fifth faster.
 unexport PYTHONDONTWRITEBYTECODE
@@ -156,12 +155,12 @@ dashboards: $(VENV)/dev
 	$(BIN)/python docs/dashboards/grafana/make.py
 	$(BIN)/python docs/dashboards/superset/make.py
 
-.venv-superset/bin/superset:
+.venv-superset/done: requirements/superset.txt
 	$(PYTHON) -m venv .venv-superset
-	.venv-superset/bin/python -m pip install --quiet --disable-pip-version-check \
-		apache-superset==$(SUPERSET_VERSION) psycopg2-binary
+	.venv-superset/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/superset.txt
+	@touch $@
 
-superset-test: $(VENV)/dev .venv-superset/bin/superset
+superset-test: $(VENV)/dev .venv-superset/done
 	$(PYTEST) -s -p no:randomly -m long tests/edge/insight/long_superset.py
 
 drift-table: $(VENV)/dev

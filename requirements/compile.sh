@@ -19,3 +19,6 @@ uv pip compile --group pyproject.toml:release --quiet --generate-hashes \
     --no-header --no-annotate --no-strip-extras --universal --python-version 3.11 -o requirements/release.txt
 uv pip compile --group pyproject.toml:fleet --quiet --generate-hashes \
     --no-header --no-annotate --no-strip-extras --universal --python-version 3.11 -o requirements/ansible.txt
+# Superset runs on one Python, in an environment of its own.
+uv pip compile --group pyproject.toml:superset --quiet --generate-hashes \
+    --no-header --no-annotate --no-strip-extras --python-version 3.11 -o requirements/superset.txt
