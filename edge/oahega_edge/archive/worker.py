@@ -80,7 +80,6 @@ class Figures:
         self.duplicates += written.duplicates
         self.misfits += written.misfits
         self.batches += 1
-        self.store_up = True
         self.committed_at = time.time()
 
 
@@ -101,6 +100,7 @@ class Worker:
     def prepare(self) -> None:
         """Open the store. Raises ArchiveError for one that will never fit."""
         self._open()
+        self._answers("open")
 
     def run(self) -> None:
         """Until `stop` is set."""
@@ -136,6 +136,8 @@ class Worker:
                 self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
             else:
                 self._pause = FIRST_PAUSE_S
+                if not self.figures.store_up:
+                    self._answers("open again")
                 return True
         return False
 
@@ -170,10 +172,12 @@ class Worker:
                 if self.stop.wait(pause):
                     raise
                 pause = min(2 * pause, LONGEST_PAUSE_S)
-            else:
-                log.info("The store is open.")
-                self.figures.store_up = True
         return self._store
+
+    def _answers(self, how: str) -> None:
+        """A connection alone is no answer: a database whose disk is full lets one in."""
+        log.info("The store is %s.", how)
+        self.figures.store_up = True
 
     def _failed(self, error: Exception) -> None:
         if self.figures.store_up or not self.figures.store_failures:

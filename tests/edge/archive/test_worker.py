@@ -189,6 +189,27 @@ def test_a_database_that_goes_and_comes_back_costs_nothing(
     assert ask(url, "SELECT sum(events) FROM event_hours") == [(600,)]
 
 
+def test_a_database_that_lets_one_in_and_takes_nothing_is_said_to_be_away_once(
+    broker: Mosquitto, device: Device, postgres: Postgres
+) -> None:
+    """As one whose disk is full does."""
+    url, port = postgres.fresh("takes_nothing"), free_port()
+    with working(broker, url, "--metrics", str(port)) as worker:
+        wait_until(lambda: "Subscribed" in worker.said())
+        ask(url, "ALTER TABLE events RENAME TO elsewhere")
+        device.say("event", *[each.to_json() for each in events(300)])
+        wait_until(lambda: "oahega_archive_store_failures_total 3.0" in metrics(port))
+        between = metrics(port)
+        ask(url, "ALTER TABLE elsewhere RENAME TO events")
+        wait_until(lambda: is_there(url, 300))
+        wait_until(lambda: "oahega_archive_store_up 1.0" in metrics(port))
+        said = worker.is_stopped()
+
+    assert "oahega_archive_store_up 0.0" in between
+    assert said.count("The store is away") == 1
+    assert said.count("The store is open again") == 1
+
+
 def test_two_workers_share_the_events(broker: Mosquitto, device: Device, postgres: Postgres) -> None:
     url = postgres.fresh("shared")
     with working(broker, url, "--worker", "1") as first, working(broker, url, "--worker", "2") as second:
