@@ -49,6 +49,10 @@ class Database(Protocol):
         """Names of its columns, in order."""
         ...
 
+    def partitioning(self) -> tuple[str, str]:
+        """What keeps events apart by day: the end of CREATE TABLE, and a statement after it or nothing."""
+        ...
+
     def prepare(self, days: Sequence[str]) -> None:
         """Make room for events of these days (YYYY-MM-DD)."""
         ...

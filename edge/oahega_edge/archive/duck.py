@@ -98,6 +98,10 @@ class DuckDatabase:
         """Names of its columns."""
         return [name for name, _ in self._types(table)]
 
+    def partitioning(self) -> tuple[str, str]:
+        """Nothing is parted by day."""
+        return "", ""
+
     def prepare(self, days: Sequence[str]) -> None:
         """Nothing is parted by day."""
 

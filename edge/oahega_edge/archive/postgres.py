@@ -1,4 +1,8 @@
-"""PostgreSQL through psycopg; the only module that touches it. Events lie in a partition per day."""
+"""PostgreSQL through psycopg; the only module that touches it.
+
+Events lie in a partition per day or, in a store that was made where TimescaleDB is installed, in a hypertable
+with a chunk per day.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,10 @@ _SESSION = {
 FARTHEST = timedelta(days=400)
 """From today; events of a clock that is farther off lie in one partition together."""
 _SCHEMA_LOCK = 0x0A4E6A
+_HYPERTABLE = (
+    "SELECT create_hypertable('events', 'time', chunk_time_interval => INTERVAL '1 day', "
+    "create_default_indexes => FALSE)"
+)
 
 
 class PostgresDatabase:
@@ -42,6 +50,7 @@ class PostgresDatabase:
             ) from error
         self._known: dict[str, list[str]] = {}
         self._days: set[str] = set()
+        self._is_hypertable: bool | None = None
         with _translated():
             self._link = psycopg.connect(
                 url,
@@ -102,11 +111,19 @@ class PostgresDatabase:
             self._known[table] = [row[0] for row in rows]
         return self._known[table]
 
+    def partitioning(self) -> tuple[str, str]:
+        """A hypertable where the database has the extension TimescaleDB, else partitions."""
+        if self.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
+            return "", _HYPERTABLE
+        return "PARTITION BY RANGE (time)", "CREATE TABLE events_elsewhen PARTITION OF events DEFAULT"
+
     def prepare(self, days: Sequence[str]) -> None:
-        """A partition for each day that is near; two workers may want the same.
+        """A partition for each day that is near; two workers may want the same. A hypertable needs none.
 
         A day of which rows lie in the common partition already, of a clock that was ahead, stays there.
         """
+        if self._has_chunks():
+            return
         today = date.today()
         for day in sorted(set(days) - self._days):
             first = date.fromisoformat(day)
@@ -117,7 +134,10 @@ class PostgresDatabase:
             self._days.add(day)
 
     def drop_days(self, before: str) -> None:
-        """Whole partitions: no row is touched."""
+        """Whole partitions or chunks: no row is touched."""
+        if self._has_chunks():
+            self.execute(f"SELECT drop_chunks('events', older_than => TIMESTAMP '{before}')")
+            return
         limit = "events_" + before.replace("-", "")
         for (name,) in self.execute(
             "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
@@ -135,6 +155,13 @@ class PostgresDatabase:
         from oahega_edge.archive.duck import parquet_of
 
         parquet_of(table, path)
+
+    def _has_chunks(self) -> bool:
+        """A store keeps what it was made with, whatever is installed later."""
+        if self._is_hypertable is None:
+            parted = self.execute("SELECT 1 FROM pg_class WHERE oid = 'events'::regclass AND relkind = 'p'")
+            self._is_hypertable = not parted
+        return self._is_hypertable
 
     def _part(self, name: str, start: str, end: str) -> None:
         self._link.execute(

@@ -52,10 +52,7 @@ OF_A_DEVICE = (
     "devices",
 )
 MINUTES_KEPT = timedelta(days=2)
-_DIALECT = {
-    "duckdb": {"partitioned": "", "bytes": "BLOB"},
-    "postgresql": {"partitioned": "PARTITION BY RANGE (time)", "bytes": "BYTEA"},
-}
+_BYTES = {"duckdb": "BLOB", "postgresql": "BYTEA"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +171,12 @@ class Store:
                 self._database.execute(f"INSERT INTO archive_version VALUES ({number})")
 
     def _apply(self, number: int) -> None:
-        text = _file(number)
-        for name, value in _DIALECT[self._database.name].items():
-            text = text.replace(f"{{{name}}}", value)
-        for statement in statements(text):
+        text, parted = _file(number), ""
+        if "{partitioned}" in text:
+            words, parted = self._database.partitioning()
+            text = text.replace("{partitioned}", words).replace("{bytes}", _BYTES[self._database.name])
+        for statement in (*statements(text), *statements(parted)):
             self._database.execute(statement)
-        if number == 1 and self._database.name == "postgresql":
-            self._database.execute("CREATE TABLE events_elsewhen PARTITION OF events DEFAULT")
 
     def _insert_events(self, events: Sequence[KeptEvent]) -> int:
         there = self._insert("events", [rollup.event_row(each) for each in events], "id")
