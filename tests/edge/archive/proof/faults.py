@@ -28,6 +28,14 @@ from edge.archive.proof.parts import (
 from postgres import Postgres, programs
 
 SMALL_DISK_MB = 120
+FORGETS = """allow_anonymous true
+max_queued_messages 0
+max_inflight_messages 500
+persistence true
+persistence_location {folder}/
+autosave_interval 1
+"""
+"""Of the broker that is killed: most of what waits is with it, not with the worker."""
 
 
 def kills(broker: Mosquitto, server: Postgres, count: int, choose: random.Random) -> Iterator[str]:
@@ -60,18 +68,22 @@ def kills(broker: Mosquitto, server: Postgres, count: int, choose: random.Random
 def broker_kills(server: Postgres, folder: Path, count: int, choose: random.Random) -> Iterator[str]:
     """What it had not written is lost; each loss must be a gap, nothing may be twice.
 
-    The publisher plays a device that counts on: what the broker had acknowledged is not sent again.
+    The publisher plays a device that counts on: what the broker had acknowledged is not sent again. Every
+    other time the database is slow, so that events still wait at the broker when it is killed.
     """
     url = server.fresh("broker_killed")
     maker = Maker()
-    keeps = f"{KEEPS}\npersistence true\npersistence_location {folder}/\nautosave_interval 1"
-    with Mosquitto(folder, keeps) as broker, working(broker, url) as worker:
-        for _ in range(count):
-            with contextlib.suppress(OSError), Publisher(broker) as publisher:
-                until = time.monotonic() + choose.uniform(0.5, 2.5)
-                while time.monotonic() < until:
-                    publisher.say(maker.take(50))
-                broker.stop(kill=True)
+    with Mosquitto(folder, FORGETS.format(folder=folder)) as broker, working(broker, url) as worker:
+        for number in range(count):
+            slow = psycopg.connect(url) if number % 2 else contextlib.nullcontext()
+            with slow as holder:
+                if holder is not None:
+                    holder.execute("LOCK TABLE events, boots IN ACCESS EXCLUSIVE MODE")
+                with contextlib.suppress(OSError), Publisher(broker) as publisher:
+                    until = time.monotonic() + choose.uniform(0.5, 2.5)
+                    while time.monotonic() < until:
+                        publisher.say(maker.take(50))
+                    broker.stop(kill=True)
             before = subscriptions(worker)
             broker.start()
             wait_for(partial(subscribed_since, worker, before), 60)
@@ -142,7 +154,7 @@ def full_disk(folder: Path) -> Iterator[str]:
 
 
 def _filled(server: Postgres, folder: Path, small: Path) -> Iterator[str]:
-    url = server.fresh("full")
+    url = server.fresh("full_disk")
     maker, sent = Maker(), 0
     ballast = small / "ballast"
     with Mosquitto(folder, KEEPS) as broker, working(broker, url) as worker, Publisher(broker) as publisher:

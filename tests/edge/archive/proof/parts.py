@@ -109,7 +109,9 @@ def working(broker: Mosquitto, url: str, *options: str, wait: bool = True) -> It
     """A worker; with `wait`, it has subscribed before the block begins. Stopped in order if it still runs."""
     address = f"{broker.host}:{broker.port}"
     command = [sys.executable, "-m", "oahega_edge", "archive", address, "--to", url, *options]
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     said: list[str] = []
     subscribed = threading.Event()
