@@ -676,7 +676,7 @@ def insight(
     zone: Annotated[str, typer.Option(help="Time zone of days and hours, e.g. Europe/Berlin.")] = "UTC",
     machine: JsonOption = False,
 ) -> None:
-    """Write a page about a store, and its views as CSV and, from DuckDB, Parquet."""
+    """Write a page about a store, and its views as CSV and Parquet."""
     from oahega_edge.insight.report import write_report
 
     written = write_report(store, out, zone)
