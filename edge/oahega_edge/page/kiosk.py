@@ -19,10 +19,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 BROWSER = "/usr/bin/chromium"
-DARK = "data:text/html,<body style='background:black'>"
-"""On the screen until the page's server answers."""
+DARK = "data:text/html,%3Cbody%20style=background:black%3E"
+"""On the screen until the page's server answers; written as Chromium says it back."""
 PAUSE_S = 2.0
 GONE = "the browser ended"
+NOT_A_PAGE = "net::ERR_ABORTED"
 PREFERENCES = {"translate": {"enabled": False}}
 """No flag turns the offer to translate off."""
 FLAGS = (
@@ -30,6 +31,10 @@ FLAGS = (
     "--incognito",
     "--no-first-run",
     "--noerrdialogs",
+    "--deny-permission-prompts",  # a visitor could answer them
+    "--disable-pinch",
+    "--overscroll-history-navigation=0",
+    "--hide-scrollbars",
     "--disable-breakpad",  # a dump would hold what was on the screen
     "--disable-background-networking",
     "--disable-component-update",
@@ -56,13 +61,14 @@ class Browser:
         os.close(their_answers)
         self._number = 0
 
-    def tell(self, method: str, session: str | None = None, **parameters: object) -> None:
-        """Send a request. Its answer is one of `messages`."""
+    def tell(self, method: str, session: str | None = None, **parameters: object) -> int:
+        """Send a request and return its number, which the answer among `messages` repeats."""
         self._number += 1
         request: dict[str, object] = {"id": self._number, "method": method, "params": parameters}
         if session is not None:
             request["sessionId"] = session
         os.write(self._requests, json.dumps(request).encode() + b"\0")
+        return self._number
 
     def messages(self) -> Iterator[Mapping[str, Any]]:
         """Answers and events until the browser ends."""
@@ -72,50 +78,96 @@ class Browser:
             yield from map(json.loads, whole)
 
 
-def show(browser: Browser, url: str) -> str:
-    """Keep the page on the screen, and return the reason when only a new browser can."""
-    browser.tell("Target.setDiscoverTargets", discover=True)
-    session = None
-    for message in browser.messages():
+class Screen:
+    """One page in one window of the browser."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser = browser
+        self._url = url
+        self._window: str | None = None
+        self._session: str | None = None
+        self._opening: int | None = None
+        """The number of the request for the page, until the page is there."""
+
+    def keep(self) -> str:
+        """Keep the page on the screen, and return the reason when only a new browser can."""
+        self._browser.tell("Target.setDiscoverTargets", discover=True)
+        for message in self._browser.messages():
+            if reason := self._hear(message):
+                return reason
+        return GONE
+
+    def _hear(self, message: Mapping[str, Any]) -> str | None:
         event, told = message.get("method"), message.get("params", {})
-        if event == "Target.targetCreated" and told["targetInfo"]["type"] == "page" and session is None:
-            browser.tell("Target.attachToTarget", targetId=told["targetInfo"]["targetId"], flatten=True)
-        elif event == "Target.attachedToTarget" and session is None:
-            session = told["sessionId"]
-            browser.tell("Page.enable", session)
-            open_page(browser, session, url)
-        elif event == "Page.frameNavigated" and is_unreachable(told["frame"]):
-            browser.tell("Page.navigate", session, url=DARK)
-            time.sleep(PAUSE_S)
-            open_page(browser, session, url)
+        if event == "Target.targetCreated" and is_window(told["targetInfo"]):
+            self._window_opened(told["targetInfo"]["targetId"])
+        elif event == "Target.attachedToTarget" and self._session is None:
+            self._session = told["sessionId"]
+            self._tell_page("Page.enable")
+            self._open()
+        elif event == "Page.frameNavigated" and "parentId" not in told["frame"]:
+            self._arrived(told["frame"])
         elif event == "Target.targetCrashed":
             return "the page's process ended"
-    return GONE
+        elif event == "Target.targetDestroyed" and told["targetId"] == self._window:
+            return "the page was closed"
+        elif self._opening is not None and message.get("id") == self._opening:
+            return refusal(self._url, message)
+        return None
+
+    def _window_opened(self, window: str) -> None:
+        if self._window is None:
+            self._window = window
+            self._browser.tell("Target.attachToTarget", targetId=window, flatten=True)
+        else:  # by a link, or by a keyboard, whose shortcuts work in kiosk mode, too
+            self._browser.tell("Target.closeTarget", targetId=window)
+
+    def _arrived(self, frame: Mapping[str, Any]) -> None:
+        if "unreachableUrl" in frame:  # the browser shows its own message instead of the page
+            self._tell_page("Page.navigate", url=DARK)
+            time.sleep(PAUSE_S)
+            self._open()
+        elif self._opening is not None and frame["url"] != DARK:
+            self._opening = None
+            self._tell_page("Page.resetNavigationHistory")  # "back" would end at the dark screen
+
+    def _open(self) -> None:
+        """Open the page as soon as its server accepts connections."""
+        while not accepts_connections(self._url):
+            time.sleep(PAUSE_S)
+        self._opening = self._tell_page("Page.navigate", url=self._url)
+
+    def _tell_page(self, method: str, **parameters: object) -> int:
+        return self._browser.tell(method, self._session, **parameters)
 
 
-def open_page(browser: Browser, session: str | None, url: str) -> None:
-    """Open the page as soon as its server accepts connections."""
-    while not accepts_connections(url):
-        time.sleep(PAUSE_S)
-    browser.tell("Page.navigate", session, url=url)
+def is_window(target: Mapping[str, Any]) -> bool:
+    """Whether a window or a tab was opened; a page that is loaded ahead has a subtype."""
+    return target["type"] == "page" and "subtype" not in target
+
+
+def refusal(url: str, answer: Mapping[str, Any]) -> str | None:
+    """Why the page will never be there; where it may be, the browser shows a message and is asked again."""
+    if "error" in answer:
+        return f"the address {url!r} cannot be opened: {answer['error']['message']}"
+    if answer["result"].get("errorText") == NOT_A_PAGE:
+        return f"at the address {url!r} is no page, but a file to store, or nothing"
+    return None
 
 
 def accepts_connections(url: str) -> bool:
-    """True also for what has no server, as a file."""
-    address = urlsplit(url)
-    if address.hostname is None:
-        return True
-    port = address.port or {"http": 80}.get(address.scheme, 443)
+    """True also for what has no server, as a file, and for what the browser refuses with a reason."""
     try:
+        address = urlsplit(url)
+        if address.hostname is None:
+            return True
+        port = address.port or {"http": 80}.get(address.scheme, 443)
         socket.create_connection((address.hostname, port), timeout=PAUSE_S).close()
     except OSError:
         return False
+    except ValueError:
+        return True
     return True
-
-
-def is_unreachable(frame: Mapping[str, Any]) -> bool:
-    """Whether the browser shows its own message instead of the page; parts of a page may fail."""
-    return "unreachableUrl" in frame and "parentId" not in frame
 
 
 def write_preferences(profile: Path) -> None:
@@ -132,7 +184,7 @@ def main() -> None:
     write_preferences(profile)
     browser = Browser([BROWSER, *FLAGS, f"--user-data-dir={profile}", *flags, DARK])
     try:
-        reason = show(browser, url)
+        reason = Screen(browser, url).keep()
     except BrokenPipeError:
         reason = GONE
     sys.exit(f"{reason}; the service starts it again")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,14 +17,25 @@ import pytest
 
 from brokers import free_port
 from node_packages import browser
-from oahega_edge.page.kiosk import accepts_connections, is_unreachable
+from oahega_edge.page.kiosk import accepts_connections
 from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.lengthy
 
-HEADLESS = ("--headless=new", "--no-sandbox", "--ozone-platform=headless")
+FLAGS = ("--headless=new", "--no-sandbox", "--ozone-platform=headless", "--disable-popup-blocking")
 PAGE = b'<!doctype html><title>own</title><img src="shown.png">'
 RELOADING = b"<!doctype html><title>own</title><script>setInterval(() => location.reload(), 500)</script>"
+OPENING = b"""<!doctype html><title>own</title><script>
+    const second = open("about:blank");
+    setInterval(() => fetch(second.closed ? "/closed" : "/stays"), 200);
+</script>"""
+GOING_BACK = b"""<!doctype html><title>own</title><script>
+    setInterval(() => fetch("/alive"), 200);
+    setInterval(() => { fetch("/back"); history.back(); }, 1000);
+</script>"""
+PART_AWAY = b"""<!doctype html><title>own</title><iframe src="http://127.0.0.1:1/"></iframe><script>
+    setInterval(() => fetch("/alive"), 200);
+</script>"""
 SHOWN = "/shown.png"
 """What only a page that is shown asks for."""
 
@@ -37,6 +48,7 @@ class Site:
         self.asked: list[str] = []
         self.page = PAGE
         self.answers = True
+        self.status = 200
 
     @property
     def url(self) -> str:
@@ -51,7 +63,7 @@ class Site:
                 site.asked.append(self.path)
                 if not site.answers:
                     return
-                self.send_response(200)
+                self.send_response(site.status)
                 self.send_header("Content-Type", "text/html")
                 self.end_headers()
                 self.wfile.write(site.page)
@@ -72,16 +84,12 @@ class Site:
 Kiosk = subprocess.Popen[str]
 
 
-@pytest.fixture
-def site() -> Site:
-    return Site()
-
-
-@pytest.fixture
-def kiosk(tmp_path: Path, site: Site) -> Iterator[Kiosk]:
+@contextlib.contextmanager
+def started(url: str, folder: Path) -> Iterator[Kiosk]:
+    """The program in a folder of its own, and its end with everything that it started."""
     browser()
-    command = [sys.executable, "-m", "oahega_edge.page.kiosk", site.url, *HEADLESS]
-    environment = os.environ | {"RUNTIME_DIRECTORY": str(tmp_path), "HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "oahega_edge.page.kiosk", url, *FLAGS]
+    environment = os.environ | {"RUNTIME_DIRECTORY": str(folder), "HOME": str(folder)}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -95,9 +103,25 @@ def kiosk(tmp_path: Path, site: Site) -> Iterator[Kiosk]:
         process.communicate()
 
 
-def processes(kiosk: Kiosk, chosen: Callable[[str], bool]) -> list[psutil.Process]:
-    children = psutil.Process(kiosk.pid).children(recursive=True)
-    return [child for child in children if chosen(" ".join(child.cmdline()))]
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+@pytest.fixture
+def kiosk(tmp_path: Path, site: Site) -> Iterator[Kiosk]:
+    with started(site.url, tmp_path) as process:
+        yield process
+
+
+def processes(kiosk: Kiosk, part: str) -> list[psutil.Process]:
+    """Of the browser, chosen by a part of their command lines."""
+    found = []
+    for child in psutil.Process(kiosk.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if part in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def wait_for_the_page(site: Site) -> None:
@@ -106,7 +130,7 @@ def wait_for_the_page(site: Site) -> None:
 
 
 def test_the_page_is_shown_when_its_server_comes_later(kiosk: Kiosk, site: Site) -> None:
-    wait_until(lambda: processes(kiosk, lambda line: "--type=renderer" in line))
+    wait_until(lambda: processes(kiosk, "--type=renderer"))
 
     with site.open():
         wait_for_the_page(site)
@@ -137,7 +161,7 @@ def test_it_ends_with_a_reason_when_a_process_of_the_page_has_ended(
 ) -> None:
     with site.open():
         wait_for_the_page(site)
-        for process in processes(kiosk, lambda line: part in line):
+        for process in processes(kiosk, part):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
         _, said = kiosk.communicate(timeout=PATIENCE)
@@ -162,9 +186,45 @@ def test_what_has_no_server_is_opened_at_once(url: str) -> None:
     assert accepts_connections(url)
 
 
-def test_only_the_page_itself_counts_as_unreachable() -> None:
-    address = {"unreachableUrl": "http://127.0.0.1/"}
+def test_a_part_of_a_page_that_is_away_counts_for_nothing(kiosk: Kiosk, site: Site) -> None:
+    site.page = PART_AWAY
 
-    assert is_unreachable(address)
-    assert not is_unreachable(address | {"parentId": "1"})
-    assert not is_unreachable({"url": "http://127.0.0.1/"})
+    with site.open():
+        wait_until(lambda: site.asked.count("/alive") > 15)
+
+    assert site.asked.count("/") == 1
+
+
+def test_a_second_window_is_closed(kiosk: Kiosk, site: Site) -> None:
+    site.page = OPENING
+
+    with site.open():
+        wait_until(lambda: "/closed" in site.asked)
+
+
+def test_back_does_not_lead_to_the_dark_screen(kiosk: Kiosk, site: Site) -> None:
+    site.page = GOING_BACK
+    site.answers = False
+    with site.open():
+        wait_until(lambda: len(site.asked) > 1)
+        site.answers = True
+
+        wait_until(lambda: site.asked.count("/back") > 2)
+        site.asked.clear()
+        wait_until(lambda: "/alive" in site.asked)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8321/own", "http://127.0.0.1:x/", "poster", ""])
+def test_an_address_that_the_browser_refuses_is_named(url: str, tmp_path: Path) -> None:
+    with started(url, tmp_path) as kiosk:
+        _, said = kiosk.communicate(timeout=PATIENCE)
+
+    assert f"the address {url!r} cannot be opened: " in said
+
+
+def test_an_address_without_a_page_is_named(kiosk: Kiosk, site: Site) -> None:
+    site.status = 204
+    with site.open():
+        _, said = kiosk.communicate(timeout=PATIENCE)
+
+    assert f"at the address {site.url!r} is no page" in said
