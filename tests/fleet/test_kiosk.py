@@ -49,6 +49,8 @@ TTYVHangup=no
 TTYVTDisallocate=no
 StandardInput=null
 """
+OUTPUTS = {"bookworm": 2, "trixie": 1}
+"""A picture that fills one output is shown by Bookworm's compositor as it is, and grim gets an older one."""
 OWN_URL = "[Service]\nEnvironment=OAHEGA_KIOSK_URL=http://127.0.0.1:8321/own/\n"
 OWN_PAGE = """<!doctype html>
 <html lang="uk"><meta charset="utf-8"><title>Плакат</title><link rel="stylesheet" href="style.css">
@@ -77,6 +79,8 @@ done | sed -n 's/ (deleted)$//; /^\\//p'
 """
 """The browser's files that are open for writing, which the last figure of their flags says."""
 IN_MEMORY = ("/dev/", "/run/", "/memfd:")
+PROTECTED_CLOCK = "char-rtc r"
+"""A device that ProtectClock adds to the unit's."""
 PATIENCE_S = 300
 
 
@@ -123,6 +127,8 @@ def screen(
     for file, text in {"index.html": OWN_PAGE, "style.css": OWN_STYLE}.items():
         host.write(f"srv/own/{file}", text)
     host.write(f"etc/systemd/system/{KIOSK}.d/no-screen.conf", NO_SCREEN)
+    outputs = f"[Service]\nEnvironment=WLR_HEADLESS_OUTPUTS={OUTPUTS[request.param]}\n"
+    host.write(f"etc/systemd/system/{KIOSK}.d/outputs.conf", outputs)
     try:
         host.boot()
         host.systemctl("start", "mosquitto")
@@ -140,11 +146,23 @@ def test_the_devices_page_fills_the_screen(screen: Screen) -> None:
         picture = screen.photograph("page of the device")
         if picture is None or len(np.unique(picture)) < 100:
             return False
-        return bool((picture[0, :100] == PAPER).all() and (picture[:, 0] == PAPER).all())
+        sides = picture[:, (0, -1)]  # a scroll bar would stand at the right one
+        return bool((picture[0, :100] == PAPER).all() and (sides == PAPER).all())
 
     wait_for(drawn, "the device's page on the screen", PATIENCE_S)
     assert "8321" in screen.inside("ss", "-tn", "state", "established", "dport = :8321")
     assert screen.show("User", KIOSK) == "oahega-kiosk"
+
+
+def test_the_devices_of_the_unit_are_those_of_the_browser(screen: Screen) -> None:
+    """logind moves the browser out of the unit, into the slice of its user."""
+    own = f"user-{screen.inside('id', '-u', 'oahega-kiosk').strip()}.slice"
+    (browser,) = screen.processes(PROCESSES["the browser"])
+
+    assert f"/{own}/" in screen.inside("cat", f"/proc/{browser}/cgroup")
+    assert screen.show("DevicePolicy", own) == "closed"
+    of_the_unit = set(screen.show("DeviceAllow", KIOSK).splitlines()) - {PROTECTED_CLOCK}
+    assert set(screen.show("DeviceAllow", own).splitlines()) == of_the_unit
 
 
 def test_a_page_of_the_makers_own_fills_it_without_anything_above(screen: Screen) -> None:
