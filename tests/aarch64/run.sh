@@ -70,7 +70,7 @@ wheels() {
         --constraint "$into/constraints" pytest hypothesis jsonschema psutil pillow
 }
 
-# The package, the same as an older release, and a clip for the camera.
+# The package, the same as an older release, and a clip for the camera: once, because one package is for both.
 package() {
     into=$1
     deb=$(RUN_PYTHON="$run" sh debian/build.sh arm64 "$into")
@@ -94,10 +94,10 @@ one() {
     tree=$(tree "$python")
     work=$(mktemp -d "$cache/arm64-work.XXXXXX")
     trap 'rm -rf "$work"' EXIT
-    mkdir "$work/wheels"
-    if [ "$inside" = package.sh ]; then
-        package "$work/wheels"
+    if [ -n "$packaged" ]; then
+        cp --archive --link "$packaged" "$work/wheels"
     else
+        mkdir "$work/wheels"
         pins >"$work/wheels/constraints"
         wheels "$python" "$work/wheels"
         clip=$shared/data/media/intel/walk.mkv
@@ -131,7 +131,7 @@ one() {
     return "${result:-0}"
 }
 
-inside=inside.sh
+inside=inside.sh packaged=""
 if [ "${1:-}" = package ]; then
     inside=package.sh
     shift
@@ -139,4 +139,10 @@ fi
 [ $# -gt 0 ] || set -- 3.11 3.13
 for python; do suite_of "$python" >/dev/null; done
 packages
+if [ "$inside" = package.sh ]; then
+    packaged=$(mktemp -d "$cache/arm64-package.XXXXXX")
+    trap 'rm -rf "$packaged"' EXIT
+    chmod 755 "$packaged" # the daemon's user reads the clip in it
+    package "$packaged"
+fi
 for python; do (one "$python"); done
