@@ -24,8 +24,10 @@ DARK = "data:text/html,%3Cbody%20style=background:black%3E"
 PAUSE_S = 2.0
 GONE = "the browser ended"
 NOT_A_PAGE = "net::ERR_ABORTED"
-PREFERENCES = {"translate": {"enabled": False}}
-"""No flag turns the offer to translate off."""
+PREFERENCES = {"translate": {"enabled": False}, "printing": {"enabled": False}}
+"""No flag turns the offer to translate off, nor the dialog that Ctrl+P opens."""
+LOCAL_STATE = {"select_file_dialogs": {"allowed": False}}
+"""Nor the dialogs of Ctrl+O and Ctrl+S, which would stay above the page."""
 FLAGS = (
     "--kiosk",
     "--incognito",
@@ -175,6 +177,7 @@ def write_preferences(profile: Path) -> None:
     folder = profile / "Default"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "Preferences").write_text(json.dumps(PREFERENCES), encoding="utf-8")
+    (profile / "Local State").write_text(json.dumps(LOCAL_STATE), encoding="utf-8")
 
 
 def main() -> None:
