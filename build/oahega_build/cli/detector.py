@@ -103,16 +103,21 @@ def suggest_scores(
     false_alone: Annotated[float, typer.Option(help="The same where nobody is.")] = 30.0,
     least_precision: Annotated[float, typer.Option(help="Take no score below this precision.")] = 0.65,
 ) -> None:
-    """Choose the suggested score of a label by the cost of its misses and false tracks."""
+    """Choose the suggested score of a label by the cost of its misses and false tracks.
+
+    Of the scores that cost the least, within one standard error over pictures, it takes the lowest.
+    """
     with held_back():
-        from oahega_build.detector.costs import Cost
+        from oahega_build.detector.costs import Cost, as_cheap
         from oahega_build.detector.suggest import suggest
 
     cost = Cost(false, false_alone)
-    for choice in suggest(detector, label, boxed, nobody, cost, least_precision):
+    choices = suggest(detector, label, boxed, nobody, cost, least_precision)
+    for choice in choices:
         print(
             f"{choice.score:.2f}: cost {choice.cost:.3f}, recall {choice.recall:.3f}, "
             f"precision {choice.precision:.3f}, in empty pictures {choice.false_alone:.4f}"
+            + ("  <- suggested" if choice == as_cheap(choices) else "")
         )
 
 

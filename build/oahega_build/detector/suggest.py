@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oahega_build.detector.costs import Choice, Cost, choose, look
+from oahega_build.detector.costs import Choice, Cost, as_cheap, choose, look
 from oahega_build.detector.kinds import KINDS
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import read_picture
@@ -36,7 +36,9 @@ Pictures = Iterator[tuple[Pixels, Sequence[Box], Sequence[Box]]]
 def suggest(
     folder: Path, label: str, boxed: Path, nobody: Path, cost: Cost, least_precision: float
 ) -> list[Choice]:
-    """Write the cheapest score of `label` into `<folder>/entry.json`; returns all, the cheapest first.
+    """Write the suggested score of `label` into `<folder>/entry.json`; returns all, the cheapest first.
+
+    It is the lowest one whose cost is the lowest within one standard error over pictures.
 
     Scores with a smaller precision of tracks than `least_precision` are not taken. `boxed` holds pictures
     with boxes, `nobody` pictures without people.
@@ -58,7 +60,7 @@ def suggest(
         raise DataError(
             f"no score of {label} reaches a precision of {least_precision}; the highest is {best:.3f}"
         )
-    score = {**entry.suggested.score, label: allowed[0].score}
+    score = {**entry.suggested.score, label: as_cheap(allowed).score}
     suggested = entry.suggested.model_copy(update={"score": score})
     write_json(path, entry.model_copy(update={"suggested": suggested}).model_dump(mode="json"))
     return allowed
