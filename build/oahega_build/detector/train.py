@@ -178,8 +178,12 @@ def _begin(net: keras.Model, recipe: DetectorRecipe, data: Path, composer: Compo
         fill_averaged(net, recipe.earlier / "weights.npz")
         say(f"starting from the weights of {recipe.earlier}")
     elif recipe.exported:
-        from oahega_build.models.factoring import factor, whole_trunk
-        from oahega_build.models.warmstart import settle_norms, start_from_detector  # TFLite's
+        from oahega_build.models.warmstart import (  # TFLite's
+            factor,
+            settle_norms,
+            start_from_detector,
+            whole_trunk,
+        )
 
         filled = start_from_detector(net, data / recipe.exported)
         if any(block.rank for block in recipe.net.trunk.blocks):

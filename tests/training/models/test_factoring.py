@@ -17,7 +17,7 @@ def factored(rank: int) -> tuple[float, float]:
     """(correlation of the trunk's answer with the whole one, difference of the means) on new pictures."""
     import keras
 
-    from oahega_build.models.factoring import factor, whole_trunk
+    from oahega_build.models.warmstart import factor, whole_trunk
     from oahega_build.models.mobilenet import build_trunk
 
     keras.utils.set_random_seed(4)
@@ -50,7 +50,7 @@ def test_with_all_channels_the_answer_is_the_same_and_with_few_nearly() -> None:
 def test_a_trunk_with_batch_norm_is_refused() -> None:
     import keras
 
-    from oahega_build.models.factoring import factor
+    from oahega_build.models.warmstart import factor
 
     trunk = Trunk(blocks=(Block(24, rank=4),))
     model = keras.Sequential([keras.Input((SIDE, SIDE, 3))])

@@ -201,7 +201,18 @@ def test_a_ladder_with_too_few_strides_or_unknown_ones_is_refused() -> None:
         anchors_from_boxes({"face": np.ones((3, 2))}, [Ladder("face", (8, 16), strides=(16,))], (8,))
 
 
-@pytest.mark.parametrize("name", ["detector_default", "detector_quick", "detector_paper", "detector_finish"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "detector_default",
+        "detector_quick",
+        "detector_paper",
+        "detector_finish",
+        "detector_far",
+        "detector_far_finish",
+        "detector_far_480",
+    ],
+)
 def test_packaged_recipes_have_anchors_on_all_their_maps(name: str) -> None:
     from oahega_build.detector.recipe import DetectorRecipe
     from oahega_build.runs.recipes import load_recipe
@@ -209,7 +220,7 @@ def test_packaged_recipes_have_anchors_on_all_their_maps(name: str) -> None:
     recipe = load_recipe(name, DetectorRecipe)
     rng = np.random.default_rng(1)
     heights = np.exp(rng.uniform(np.log(6), np.log(recipe.net.height), 4000))
-    sizes = {"face": np.outer(heights, (0.77, 1)), "person": np.outer(heights, (0.4, 1))}
+    sizes = {label: np.outer(heights, (0.4 if label == "person" else 0.77, 1)) for label in recipe.labels}
 
     found = anchors_from_boxes(sizes, recipe.ladders, recipe.net.strides)
 
