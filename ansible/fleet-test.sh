@@ -1,7 +1,7 @@
 #!/bin/sh
 # Test rollouts on real systemd hosts (needs root, Debian and about 5 GB of disk):
 #   fleet-test.sh          short: a canary and one more
-#   fleet-test.sh long     four hosts and every fault, and a screen (a browser in a tree of its own: 2 GB more)
+#   fleet-test.sh long     four hosts and every fault, an archive, and a screen (a browser in a tree of its own: 2 GB more)
 #   fleet-test.sh lint     no hosts: ansible-lint, production profile
 set -eu
 cd "$(dirname "$0")/.."
@@ -31,5 +31,5 @@ export OAHEGA_REQUIRE_FLEET=1
 # One story: the tests run in their order. One that hangs ends the run, with the stack of every thread.
 exec "$run" -m pytest -p no:randomly tests/fleet/test_role.py tests/fleet/test_shadow_gate.py \
     tests/fleet/test_rollout.py tests/fleet/test_shadow_rollout.py tests/fleet/test_samples_fetched.py \
-    tests/fleet/test_kiosk.py -m "$which" -s --durations=0 \
+    tests/fleet/test_archive_host.py tests/fleet/test_kiosk.py -m "$which" -s --durations=0 \
     -o faulthandler_timeout=1200 -o faulthandler_exit_on_timeout=true

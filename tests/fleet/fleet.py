@@ -192,18 +192,19 @@ class Fleet:
     def event(self, host: Host) -> dict[str, Any]:
         """The next event of a device, as the dashboard hears it."""
         topic = f"oahega/v1/{host.name}/event"
-        listen = ("mosquitto_sub", *self._login(DASHBOARD), "-t", topic, "-C", "1", "-W", "60")
+        listen = ("mosquitto_sub", *self.login(DASHBOARD), "-t", topic, "-C", "1", "-W", "60")
         return dict(json.loads(self.broker.inside(*listen)))
 
     def publish(self, account: str, topic: str, text: str, password: str = "") -> str:
         """Publish with an account's password or another one. Returns the client's error message."""
         return self.broker.inside(
-            *("sh", "-c", 'exec "$@" 2>&1', "sh", "mosquitto_pub", *self._login(account, password)),
+            *("sh", "-c", 'exec "$@" 2>&1', "sh", "mosquitto_pub", *self.login(account, password)),
             *("-V", "mqttv5", "-q", "1", "-t", topic, "-m", text),
             check=False,
         )
 
-    def _login(self, account: str, password: str = "") -> list[str]:
+    def login(self, account: str, password: str = "") -> list[str]:
+        """Options of mosquitto's clients on the broker's host."""
         server = ["-h", BROKER_NAME, "-p", "8883", "--cafile", "/etc/mosquitto/operator/ca.pem"]
         return [*server, "-u", account, "-P", password or self.passwords[account]]
 
@@ -305,7 +306,9 @@ def status_text(healths: Mapping[str, Mapping[str, Any]], now: str, **variables:
 
 
 @contextmanager
-def booted_fleet(count: int, releases: Releases, release: str) -> Iterator[Fleet]:
+def booted_fleet(
+    count: int, releases: Releases, release: str, broker_tree: Path | None = None
+) -> Iterator[Fleet]:
     """A broker and `count` devices without an installation. The first is the canary, the last has extras."""
     folder = CACHE / "fleet"
     with _alone(), Bridge() as bridge:
@@ -314,8 +317,9 @@ def booted_fleet(count: int, releases: Releases, release: str) -> Iterator[Fleet
         key = _ssh_key(folder)
         # Faces that the embedded models detect, at a rate that many hosts on one machine can keep.
         clip = write_demo_clip(folder / "clip.mp4", fps=3).read_bytes()
+        trees = {"mqtt": broker_tree or ensure_tree()}
         hosts = [
-            Host(name, 10 + number, ensure_tree(), folder / name, bridge)
+            Host(name, 10 + number, trees.get(name, ensure_tree()), folder / name, bridge)
             for number, name in enumerate(["mqtt", *(f"edge-{i + 1}" for i in range(count))])
         ]
         names = f"127.0.0.1 localhost\n{NETWORK}.10 {BROKER_NAME}\n127.0.1.1 "

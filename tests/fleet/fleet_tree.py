@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,8 @@ PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
 """The Python of each suite; Raspberry Pi OS has the same."""
 KIOSK = ("cage", "chromium", "fonts-dejavu-core", "grim")
 """What the document installs for a screen, and what photographs it."""
+ARCHIVE = ("postgresql", "postgresql-client")
+"""What the role `archive` installs beside Python."""
 TOOLS = ("debootstrap", "systemd-nspawn", "ip", "mount", "ssh-keygen")
 
 
@@ -68,18 +71,28 @@ def ensure_tree(suite: str = "bookworm") -> Path:
 
 def ensure_kiosk_tree(suite: str) -> Path:
     """Return the tree of a suite with a browser for a screen, installed from Debian if it is not there."""
+    install = ("--no-install-recommends", "install", *KIOSK)
+    return _ensure_grown(suite, "kiosk", install, ("clean",))
+
+
+def ensure_archive_tree(suite: str = "bookworm") -> Path:
+    """Return the tree of a suite that installs PostgreSQL without internet: its packages lie there."""
+    return _ensure_grown(suite, "archive", ("--download-only", "install", *ARCHIVE))
+
+
+def _ensure_grown(suite: str, kind: str, *steps: Sequence[str]) -> Path:
+    """The tree of a suite after more commands of apt-get, each without questions."""
     plain = ensure_tree(suite)
-    tree = CACHE / f"{suite}-kiosk-{RECIPE}"
+    tree = CACHE / f"{suite}-{kind}-{RECIPE}"
     with (CACHE / f"{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not tree.is_dir():
             partial = tree.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             subprocess.run(["cp", "--archive", "--reflink=auto", plain, partial], check=True)
-            _inside(partial, "apt-get", "--quiet", "update")
-            install = ("apt-get", "--quiet", "--yes", "--no-install-recommends", "install", *KIOSK)
-            _inside(partial, "env", "DEBIAN_FRONTEND=noninteractive", *install)
-            _inside(partial, "apt-get", "clean")
+            for step in (("update",), *steps):
+                apt = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes")
+                _inside(partial, *apt, *step)
             partial.rename(tree)
     return tree
 

@@ -61,6 +61,12 @@ def test_a_unit_is_hardly_exposed(unit: str, tmp_path: Path) -> None:
     assert float(found[1]) <= 2.0, said
 
 
+@pytest.mark.parametrize("unit", [name for name in UNITS if name.endswith(".service")])
+def test_a_call_that_a_unit_may_not_make_fails_and_does_not_kill(unit: str) -> None:
+    """NumPy's library asks where its memory lies as it is loaded, and does without an answer."""
+    assert "\nSystemCallErrorNumber=EPERM\n" in rendered(unit)
+
+
 @pytest.mark.parametrize(
     ("changes", "account", "authority"),
     [
