@@ -317,6 +317,9 @@ def test_after_a_power_cut_the_archive_goes_on_by_itself(site: Site) -> None:
     wait_for(lambda: site.is_active(FIRST) and site.is_active(SECOND), "the workers")
     assert before == ["3000|3000"]
     wait_for(lambda: site.ask(KEPT.format("boot-away")) == before, "what was there")
+    for unit in (FIRST, SECOND):  # mosquitto has forgotten their shared subscriptions
+        said = ("journalctl", "--boot", "--no-pager", "--output=cat", f"--unit={unit}")
+        wait_for(lambda said=said: "Subscribed" in site.host.inside(*said), "the workers have subscribed")
     site.publish(made("boot-after", 100))
     wait_for(lambda: site.has("boot-after", 100), "new events")
 
