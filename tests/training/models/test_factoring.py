@@ -17,8 +17,8 @@ def factored(rank: int) -> tuple[float, float]:
     """(correlation of the trunk's answer with the whole one, difference of the means) on new pictures."""
     import keras
 
-    from oahega_build.models.warmstart import factor, whole_trunk
     from oahega_build.models.mobilenet import build_trunk
+    from oahega_build.models.warmstart import factor, whole_trunk
 
     keras.utils.set_random_seed(4)
     trunk = Trunk(stem_channels=16, blocks=(Block(24), Block(24, rank=rank)), batch_norm=False)
