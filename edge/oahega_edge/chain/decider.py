@@ -20,11 +20,15 @@ from oahega_edge.visits.visit import Visit, VisitTally
 
 Read = Callable[[Box], NDArray[np.float64] | None]
 """Probabilities (labels,) of the face in a box of this frame; None for a face that is not to be read."""
-Measure = Callable[[Box], tuple[float, float, float, NDArray[np.float64] | None]]
-"""Height in pixels, brightness and sharpness of the face in a box of this frame, and what another classifier
-reads there."""
+Light = tuple[float, float, float]
+"""Height in pixels, brightness and sharpness of a face."""
+Measure = Callable[[Box, bool], tuple[Light | None, NDArray[np.float64] | None]]
+"""Of the face in a box of this frame: its light, where that is asked for, and what another classifier reads
+there."""
 NEARER = 1.05
-"""Growth of a face from which it is measured anew."""
+"""Growth of a face's height from which it is looked at anew."""
+DOUBLED = 2**0.5
+"""The same for its light, which takes longest to measure: its area has doubled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,36 @@ class TrackedFace:
 
 
 @dataclass(slots=True)
+class Nearest:
+    """A face as it was read when it was nearest. A `Look` is made of it once, when it ends."""
+
+    height: float = 0.0
+    """As a share of the picture's."""
+    scores: NDArray[np.float64] | None = None
+    score: float = 0.0
+    beside: NDArray[np.float64] | None = None
+    lit: float = 0.0
+    """Its height when its light was measured."""
+    light: Light | None = None
+
+    def see(self, scores: NDArray[np.float64], box: Box, score: float, measure: Measure) -> None:
+        """Remember the face of this frame, where it is nearer than before."""
+        height = box.height
+        light, self.beside = measure(box, height > DOUBLED * self.lit)
+        if light is not None:
+            self.light, self.lit = light, height
+        self.height, self.scores, self.score = height, scores, score
+
+    def look(self, wait: float) -> Look | None:
+        """What counts of it; None for a face that was never read. `wait`: see `Look`."""
+        if self.scores is None or self.light is None:
+            return None
+        pixels, brightness, sharpness = self.light
+        pixels *= self.height / self.lit
+        return Look(self.scores, pixels, brightness, sharpness, self.score, wait, self.beside)
+
+
+@dataclass(slots=True)
 class _Memory:
     """What is remembered of one face."""
 
@@ -51,10 +85,7 @@ class _Memory:
     read_at: float | None = None
     wait: float = 0.0
     """Seconds from the first detection to the first reading."""
-    look: Look | None = None
-    """At its nearest."""
-    nearest: float = 0.0
-    """Height of the face then, as a share of the picture's."""
+    nearest: Nearest = field(default_factory=Nearest)
     tally: VisitTally = field(default_factory=VisitTally)
 
 
@@ -159,11 +190,8 @@ class Decider:
         memory = self._memories.get(track.id) or self._remember(track, captured_at)
         box = track.predicted(captured_at)
         scores = read(box)
-        if scores is not None and measure is not None and box.height > NEARER * memory.nearest:
-            with self._watch.stage("measure"):
-                height, brightness, sharpness, beside = measure(box)
-                memory.look = Look(scores, height, brightness, sharpness, track.score, memory.wait, beside)
-            memory.nearest = box.height
+        if scores is not None and measure is not None and box.height > NEARER * memory.nearest.height:
+            memory.nearest.see(scores, box, track.score, measure)
         with self._watch.stage("decide"):
             decision = None
             if scores is not None:
@@ -187,8 +215,8 @@ class Decider:
         visits = [memory.tally.visit() for memory in memories]
         ends = [memory.trigger.end() for memory in memories]
         decisions = [replace(end, visit=of) for end, of in zip(ends, visits, strict=True) if end is not None]
-        looks = [memory.look for memory in memories if memory.look is not None]
-        return Seen((), decisions, visits, looks, ended)
+        looks = [memory.nearest.look(memory.wait) for memory in memories]
+        return Seen((), decisions, visits, [look for look in looks if look is not None], ended)
 
     def _face(self, track: Track, now: float) -> TrackedFace:
         memory = self._memories[track.id]

@@ -145,8 +145,8 @@ class Pipeline:
         gauge, beside = self.gauge, self.beside
         if gauge is None or not (self.watched or beside):
             return None
-        return lambda box: (
-            *gauge(frame.pixels, box),
+        return lambda box, lit: (
+            gauge(frame.pixels, box) if lit else None,
             None if beside is None else beside(frame.pixels, box),
         )
 

@@ -25,6 +25,8 @@ MOST_RECORDS = 3
 """Of the bundles and settings used last: one that is rolled back finds its first days again."""
 FACES_A_WRITE = 10
 """The file changes by so many faces at once at least: two copies of it do not show what one face was like."""
+FACES_AT_ONCE = 20
+"""So many are counted together: one by one, between frames, each takes several times as long."""
 FACES_IN_MEMORY = 100
 """After so many it is written while the device runs; with fewer, writing would cost more than counting."""
 
@@ -127,6 +129,8 @@ class DriftWatch:
         self._drift = Drift(1)
         self._reference: Reference | None = None
         self._unwritten = 0
+        self._waiting: list[Look] = []
+        self._waiting_since = wall()
         self._asked_to_reset = False
         self._said: tuple[dict[int, date], bool] = {}, False
         self._refused: str | None = None
@@ -143,8 +147,12 @@ class DriftWatch:
 
     def saw(self, looks: Sequence[Look]) -> None:
         """Count faces that ended. It never waits for the disk."""
-        self._drift.saw(looks, self._wall())
-        self._unwritten += len(looks)
+        if not looks:
+            return
+        self._count_before(self._wall())
+        self._waiting.extend(looks)
+        if len(self._waiting) >= FACES_AT_ONCE:
+            self._count()
 
     def asked(self, label: str, *, right: bool) -> None:
         """Count a face that showed an expression on request."""
@@ -154,9 +162,12 @@ class DriftWatch:
         """Judge a day that is over, say what it brought, and write what was counted, if it is much."""
         if self._asked_to_reset:
             self._asked_to_reset, self._drift = False, Drift(self._drift.labels)
+            self._waiting.clear()
             self._asked.forget()
             self._write()
-        self._drift.due(self._wall())
+        now = self._wall()
+        self._count_before(now)
+        self._drift.due(now)
         if self._alarms() != self._said:
             self._say()
         if self._unwritten >= FACES_IN_MEMORY:
@@ -164,6 +175,7 @@ class DriftWatch:
 
     def keep(self) -> None:
         """Write what was counted, if it is enough that nothing is shown of a single face."""
+        self._count()
         self.due()
         if self._unwritten >= FACES_A_WRITE:
             self._write()
@@ -175,7 +187,7 @@ class DriftWatch:
     @property
     def counted(self) -> int:
         """Faces of the present day."""
-        return self._drift.block.faces
+        return self._drift.block.faces + len(self._waiting)
 
     def report(self) -> Report:
         """What is said now."""
@@ -191,6 +203,19 @@ class DriftWatch:
             return {}
         found = shift(drift.base, faces)
         return dict(zip(QUANTITIES, found.delta.tolist(), strict=False)) if found.faces else {}
+
+    def _count_before(self, now: datetime) -> None:
+        """Count what waits if its hour is over: a face counts for the part of the day in which it ended."""
+        since = self._waiting_since
+        if now.hour != since.hour or now.date() != since.date():
+            self._count()
+            self._waiting_since = now
+
+    def _count(self) -> None:
+        if self._waiting:
+            looks, self._waiting = self._waiting, []
+            self._drift.saw(looks, self._waiting_since)
+            self._unwritten += len(looks)
 
     def _alarms(self) -> tuple[dict[int, date], bool]:
         return self._drift.alarms, self._asked.judged().is_worse

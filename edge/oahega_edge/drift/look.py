@@ -54,13 +54,18 @@ def light_of(picture: NDArray[np.uint8]) -> tuple[float, float]:
     Brightness is the mean of all values. Sharpness is the mean difference of neighbouring pixels in units of
     the picture's contrast, so that light does not count.
     """
-    mean, deviation = cv2.meanStdDev(picture.reshape(len(picture), -1))
-    step = _mean_difference(picture[1:], picture[:-1]) + _mean_difference(picture[:, 1:], picture[:, :-1])
+    rows = picture.reshape(len(picture), -1)
+    channels = rows.shape[1] // picture.shape[1]
+    mean, deviation = cv2.meanStdDev(rows)
+    step = _mean_difference(rows[1:], rows[:-1])
+    step += _mean_difference(rows[:, channels:], rows[:, :-channels])
     return float(mean[0, 0]), step / (float(deviation[0, 0]) + 1.0)
 
 
 def _mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
+    """cv2.norm and cv2.absdiff take longer: each call has a fixed cost of 8 us on some virtual machines."""
+    difference = np.maximum(one, other) - np.minimum(one, other)
+    return float(cv2.mean(difference)[0])  # type: ignore[index]
 
 
 def bins_of(look: Look) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,14 @@ import pytest
 
 from edge.drift.faces import MONDAY, faces
 from oahega_edge.drift.drift import LEARNED_BLOCKS, Drifted
-from oahega_edge.drift.keeper import FACES_A_WRITE, FACES_IN_MEMORY, MOST_RECORDS, DriftWatch, NoWatch
+from oahega_edge.drift.keeper import (
+    FACES_A_WRITE,
+    FACES_AT_ONCE,
+    FACES_IN_MEMORY,
+    MOST_RECORDS,
+    DriftWatch,
+    NoWatch,
+)
 from oahega_edge.drift.look import BINS, QUANTITIES
 from oahega_edge.drift.words import LIKELY, problem
 
@@ -131,6 +139,28 @@ def test_the_file_never_shows_what_one_face_was_like(
     watch.keep()
 
     assert file.read_bytes() == before
+
+
+def test_a_face_counts_for_the_hour_in_which_it_ended_however_late_it_is_counted(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator
+) -> None:
+    watch = watch_of(tmp_path, calendar)
+    calendar.now = MONDAY.replace(hour=11)
+    watch.due()
+    for look in faces(rng, FACES_AT_ONCE - 1):
+        watch.saw((look,))
+        watch.due()
+    assert watch.counted == FACES_AT_ONCE - 1
+
+    calendar.now = MONDAY.replace(hour=12)
+    watch.due()
+    watch.saw(faces(rng, 2))
+    watch.keep()
+
+    (file,) = (tmp_path / "drift").iterdir()
+    shown = json.loads(file.read_bytes())["block"]["shown"]
+    assert [sum(part) for part in shown] == [0, 0, 0, FACES_AT_ONCE - 1, 2, 0, 0, 0]
+    assert watch.counted == FACES_AT_ONCE + 1
 
 
 def test_a_running_device_writes_many_faces_at_once_and_a_stopping_one_the_rest(

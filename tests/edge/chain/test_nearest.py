@@ -1,0 +1,71 @@
+"""A face counts as it was when it was nearest, and its light is measured seldom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from oahega_edge.chain.decider import DOUBLED, NEARER, Light, Nearest
+from oahega_edge.chain.geometry import Box
+
+PIXELS = 480
+
+
+class Gauge:
+    """Measures a brightness that is the height in pixels, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.calls = self.lit = 0
+
+    def __call__(self, box: Box, lit: bool) -> tuple[Light | None, NDArray[np.float64]]:
+        height = box.height * PIXELS
+        self.calls += 1
+        self.lit += lit
+        return (height, height, 0.5) if lit else None, np.array([height])
+
+
+def followed(heights: Sequence[float]) -> tuple[Nearest, Gauge]:
+    nearest, gauge = Nearest(), Gauge()
+    for height in heights:
+        if height > NEARER * nearest.height:
+            scores = np.array([height, 1 - height])
+            nearest.see(scores, Box(0.1, 0.0, 0.1 + height, height), height, gauge)
+    return nearest, gauge
+
+
+def test_it_counts_as_it_was_when_it_was_nearest() -> None:
+    nearest, _ = followed([0.1, 0.2, 0.25, 0.15, 0.24])
+
+    look = nearest.look(0.5)
+
+    assert look is not None
+    assert (look.scores[0], look.score, look.wait) == (0.25, 0.25, 0.5)
+    assert look.height == pytest.approx(0.25 * PIXELS)
+    assert look.beside == pytest.approx(0.25 * PIXELS)
+
+
+def test_a_face_that_stays_is_measured_once() -> None:
+    rng = np.random.default_rng(0)
+
+    _, gauge = followed((0.2 * np.exp(rng.normal(0, 0.01, 500))).tolist())
+
+    assert gauge.lit == 1
+    assert gauge.calls <= 3
+
+
+def test_the_light_is_that_of_a_face_of_half_the_area_at_least() -> None:
+    heights = np.geomspace(0.1, 0.6, 60)
+
+    nearest, gauge = followed(heights.tolist())
+
+    look = nearest.look(0.0)
+    assert look is not None
+    assert 1 / DOUBLED <= look.brightness / look.height <= 1
+    assert gauge.lit <= np.log(6) / np.log(DOUBLED) + 1
+
+
+def test_a_face_that_was_never_read_counts_nothing() -> None:
+    assert Nearest().look(0.0) is None
