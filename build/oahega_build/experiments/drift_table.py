@@ -1,9 +1,10 @@
 """How soon a fault is noticed, and how often one is seen where there is none: `make drift-table`.
 
 Two hundred devices watch for months. Their faces are pictures that the emotion model never learned from,
-read by the embedded bundle in eight lights, sharp, blurred and small. Each device has its own light, people,
+read by the embedded bundle in twelve lights, sharp, blurred and small. Each device has its own light, people,
 distance, rhythm of the day and of the week, weather that lasts for days, and visitors who are seen as several
-faces. Heights, detection scores and waits are drawn. The record of a device is the one that devices keep.
+faces. Heights, detection scores and waits are drawn. The record of a device is the one that devices keep. The
+same days are judged by the rule in use and by that of decision 0050.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import dataclasses
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -33,16 +36,17 @@ from oahega_build.scenes.elsewhere import CHOOSE, CLEAR_VOTES, UNCLEAR, FaceFind
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, Bundle, load_bundle
 from oahega_edge.chain.classification import calibrated
 from oahega_edge.chain.preprocess import as_classifier_input
-from oahega_edge.drift.drift import LEARNED_BLOCKS, LEAST_FACES, Drift
+from oahega_edge.drift.drift import LEARNED_BLOCKS, LEAST_FACES, RULE, Drift, Rule
 from oahega_edge.drift.look import BINS, LEAST, QUANTITIES, SCALES, light_of
 from oahega_edge.drift.tally import SLOTS
 
-GAINS = (1.5, 1.25, 1.0, 0.8, 0.65, 0.5, 0.4, 0.3)
+GAINS = (1.5, 1.25, 1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.23, 0.17, 0.13, 0.1)
 BLUR, SMALL = 1.5, 24
 """Standard deviation in pixels of the classifier's picture; height in pixels of a far face."""
 FACES_A_DAY = 200
 BEGINS, PATIENCE = (8, 30), 14
 """Days of a device's life on which faults begin; days until which they count as noticed."""
+RULES = {"now": RULE, "0050": Rule(spread=0.07, light_spread=0.07, follow=0.0, is_stretched=False)}
 FIRST_DAY = date(2026, 1, 5)
 """A Monday."""
 Floats = NDArray[np.float64]
@@ -276,64 +280,85 @@ class Noticed:
     """Quantities that were named then."""
 
 
-def watched(pools: Mapping[str, Pool], seed: int, days: int) -> tuple[int, dict[tuple[Fault, int], Noticed]]:
-    """One device: false alarms on so many quiet days, and what it says of each fault that begins on a day."""
-    site, drift = Site(pools, seed), Drift(pools["home"].scores.shape[2])
-    alarms = 0
-    noticed: dict[tuple[Fault, int], Noticed] = {}
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What one device said by one rule."""
+
+    alarms: int
+    """On quiet days."""
+    noticed: Mapping[tuple[Fault, int], Noticed]
+    """Of each fault that begins on a day."""
+
+
+def watched(pools: Mapping[str, Pool], seed: int, days: int) -> dict[str, Watched]:
+    """One device for so many days, by each rule."""
+    site, labels = Site(pools, seed), pools["home"].scores.shape[2]
+    drifts = {name: Drift(labels, rule) for name, rule in RULES.items()}
+    alarms = dict.fromkeys(RULES, 0)
+    noticed: dict[str, dict[tuple[Fault, int], Noticed]] = {name: {} for name in RULES}
     for number in range(days):
         if number in BEGINS:
             for fault in FAULTS:
-                noticed[fault, number] = _after(site.copy(), copy.deepcopy(drift), fault, number)
+                found = _after(site.copy(), copy.deepcopy(drifts), fault, number)
+                for name, one in found.items():
+                    noticed[name][fault, number] = one
         day = FIRST_DAY + timedelta(days=number)
-        known = set(drift.alarms)
-        count_day(drift, *site.day(day, NOTHING, -1), day)
-        alarms += bool(set(drift.alarms) - known)
-    return alarms, noticed
+        faces = site.day(day, NOTHING, -1)
+        for name, drift in drifts.items():
+            known = set(drift.alarms)
+            count_day(drift, *faces, day)
+            alarms[name] += bool(set(drift.alarms) - known)
+    return {name: Watched(alarms[name], noticed[name]) for name in RULES}
 
 
-def _after(site: Site, drift: Drift, fault: Fault, begin: int) -> Noticed:
-    """Until the fault is noticed."""
-    known, faces = set(drift.alarms), 0
+def _after(site: Site, drifts: Mapping[str, Drift], fault: Fault, begin: int) -> dict[str, Noticed]:
+    """Until each rule has noticed the fault."""
+    known = {name: set(drift.alarms) for name, drift in drifts.items()}
+    found: dict[str, Noticed] = {}
+    faces = 0
     for since in range(PATIENCE):
         day = FIRST_DAY + timedelta(days=begin + since)
-        bins, labels, slots = site.day(day, fault, since)
-        faces += len(labels)
-        count_day(drift, bins, labels, slots, day)
-        if set(drift.alarms) - known:
-            named = tuple(name for name, said in drift.quantities().items() if said.since)
-            return Noticed(since + 1, faces, named)
-    return Noticed(None, faces, ())
+        seen = site.day(day, fault, since)
+        faces += len(seen[1])
+        for name in drifts.keys() - found.keys():
+            drift = drifts[name]
+            count_day(drift, *seen, day)
+            if set(drift.alarms) - known[name]:
+                named = tuple(name for name, said in drift.quantities().items() if said.since)
+                found[name] = Noticed(since + 1, faces, named)
+        if len(found) == len(drifts):
+            break
+    return {name: found.get(name, Noticed(None, faces, ())) for name in drifts}
 
 
-def table(pools: Mapping[str, Pool], devices: int, months: int) -> Iterator[str]:
-    """Rows of Markdown."""
-    days = 30 * months
-    seen = [watched(pools, seed, days) for seed in range(devices)]
-    alarms = np.array([count for count, _ in seen])
-    spent = devices * (days - LEARNED_BLOCKS) / 30
-    yield (
-        f"{devices} devices, {months} months, no fault: {alarms.sum()} false alarms on {(alarms > 0).sum()} "
-        f"devices; {alarms.sum() / spent:.4f} per device and month, {alarms.sum() / spent * 12:.2f} per year"
-    )
+def table(seen: Iterable[dict[str, Watched]], months: int) -> Iterator[str]:
+    """Rows of Markdown on devices that were watched for so many months."""
+    seen, days = list(seen), 30 * months
+    spent = len(seen) * (days - LEARNED_BLOCKS) / 30
+    for name in RULES:
+        alarms = np.array([each[name].alarms for each in seen])
+        yield (
+            f"{len(seen)} devices, {months} months, no fault, rule {name}: {alarms.sum()} false alarms on "
+            f"{(alarms > 0).sum()} devices; {alarms.sum() / spent:.4f} per device and month, "
+            f"{alarms.sum() / spent * 12:.2f} per year"
+        )
     yield ""
-    yield "| fault | begins on day | noticed after 1 day | 3 days | 14 days | faces (median) | named |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| fault | begins on day | rule | noticed after 1 day | 3 days | 14 days | faces (median) | named |"
+    yield "|---|---|---|---|---|---|---|---|"
     for fault in FAULTS:
-        for begin in BEGINS:
-            if begin >= days:
-                continue
-            yield _row(fault, begin, [noticed[fault, begin] for _, noticed in seen])
+        for begin in (begin for begin in BEGINS if begin < days):
+            for name in RULES:
+                yield _row(fault, begin, name, [each[name].noticed[fault, begin] for each in seen])
 
 
-def _row(fault: Fault, begin: int, seen: Sequence[Noticed]) -> str:
+def _row(fault: Fault, begin: int, rule: str, seen: Sequence[Noticed]) -> str:
     days = np.array([each.day or PATIENCE + 1 for each in seen])
     faces = [each.faces for each in seen if each.day]
     names = Counter(name for each in seen for name in each.named)
     shares = " | ".join(f"{(days <= limit).mean():.0%}" for limit in (1, 3, PATIENCE))
     median = f"{np.median(faces):.0f}" if faces else "-"
     said = ", ".join(f"{name} {count / len(seen):.0%}" for name, count in names.most_common(3))
-    return f"| {fault.name} | {begin} | {shares} | {median} | {said} |"
+    return f"| {fault.name} | {begin} | {rule} | {shares} | {median} | {said} |"
 
 
 def main() -> None:
@@ -342,19 +367,33 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="holds ferplus, ferplus_rest and other_cameras")
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder for the readings")
     parser.add_argument("--devices", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first device")
     parser.add_argument("--months", type=int, default=6)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     asked = parser.parse_args()
     bundle = load_bundle(DEFAULT_BUNDLE)
     file = cache_file(asked.cache, bundle.sha256, asked.data)
     if not file.exists():
         keep(read_pools(asked.data, bundle), file)
-    for line in table(kept(file), asked.devices, asked.months):
-        say(line)
+    seeds = range(asked.first, asked.first + asked.devices)
+    with ProcessPoolExecutor(asked.jobs) as jobs:
+        seen = jobs.map(partial(_watched, file, 30 * asked.months), seeds)
+        for line in table(seen, asked.months):
+            say(line)
+
+
+def _watched(file: Path, days: int, seed: int) -> dict[str, Watched]:
+    return watched(_kept(file), seed, days)
+
+
+@cache
+def _kept(file: Path) -> dict[str, Pool]:
+    return kept(file)
 
 
 def cache_file(folder: Path, bundle: str, data: Path) -> Path:
-    """Where readings of this data by this bundle are kept; other lights or faults need a new folder."""
-    key = hashlib.sha256(f"{bundle} {data.resolve()}".encode()).hexdigest()
+    """Where readings of this data by this bundle in these lights are kept; other faults need a new folder."""
+    key = hashlib.sha256(f"{bundle} {data.resolve()} {GAINS}".encode()).hexdigest()
     return folder / f"drift-pools-{key[:12]}.npz"
 
 

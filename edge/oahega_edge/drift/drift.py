@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 
@@ -19,13 +20,31 @@ LEAST_FACES = 100
 QUIET_BLOCKS, LATE_BLOCKS = 60, 7
 """So many quiet blocks say how much days differ; each counts only a week later, so that a slow fault does not
 teach that it is usual."""
-USUAL_SPREAD, USUAL_BLOCKS = 0.07, 6
-"""Standard deviation of Cliff's delta between days that is assumed before any is seen, and how many blocks
-that assumption weighs (docs/decisions/0050-drift.md)."""
+USUAL_BLOCKS = 6
+"""So many blocks the assumed spread weighs."""
+ALIKE = 0.3
+"""Correlation of a day with the day before that is assumed before any is seen."""
 FALSE_ALARMS = 1 / 1000
 """Chance of a false alarm in one block, over all quantities, if days differ as those before."""
 CALM = 0.5
 """Share of the limit below which an alarm ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a block is judged (docs/decisions/0060-drift-by-a-window.md says what these were chosen on)."""
+
+    spread: float = 0.06
+    """Standard deviation of Cliff's delta between days that is assumed before any is seen."""
+    light_spread: float = 0.10
+    """The same of brightness, which differs most from day to day."""
+    follow: float = 0.6
+    """Share of the last quiet day's difference that is expected again; 0: only the first days count."""
+    is_stretched: bool = True
+    """Whether differences are judged as `stretched`."""
+
+
+RULE = Rule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +64,7 @@ class Drift:
     """What is kept of a device's faces, and what it says."""
 
     labels: int
+    rule: Rule = RULE
     base: Tally = field(init=False)
     """The first days."""
     block: Tally = field(init=False)
@@ -59,6 +79,8 @@ class Drift:
     """Differences of quiet blocks to the base, as if the base were known exactly; newest last."""
     late: list[Floats] = field(default_factory=list)
     """The same, of the last blocks, which do not count yet."""
+    calm: Floats | None = None
+    """The same, of the last block without an alarm; None before the first."""
     alarms: dict[int, date] = field(default_factory=dict)
     """Since when, by row: quantities, then labels."""
     last: tuple[Floats, Floats] | None = None
@@ -92,7 +114,8 @@ class Drift:
         found = shift(self.base, self.block)
         if self.is_learning:
             if found.faces:
-                self.quiet.append(self._settled(found))
+                self.calm = self._settled(found)
+                self.quiet.append(self.calm)
             self.base.include(self.block)
             self.blocks += 1
         else:
@@ -116,33 +139,88 @@ class Drift:
         }
 
     def _judge(self, found: Shift, began: date) -> None:
-        limit = self._limit(found)
-        size = np.abs(found.delta)
-        self.last, self.middles = (found.delta, limit), self.block.middles()
+        value = self._value(found)
+        limit = np.where(value > 0, *self._limits(found))
+        size = np.abs(value)
+        self.last, self.middles = (self._delta(value), self._delta(limit)), self.block.middles()
         self.alarms = {row: since for row, since in self.alarms.items() if size[row] >= CALM * limit[row]}
         beyond = {int(row): began for row in np.flatnonzero(size > limit)}
         self.alarms = {**beyond, **self.alarms}
         if self.alarms:
             self.late.clear()
             return
-        self.late.append(self._settled(found))
+        self.calm = self._settled(found)
+        self.late.append(self.calm)
         if len(self.late) > LATE_BLOCKS:
             self.quiet = [*self.quiet, self.late.pop(0)][-QUIET_BLOCKS:]
 
     def _settled(self, found: Shift) -> Floats:
         """The difference without the part that is due to the base being of a few days only."""
-        return np.asarray(found.delta / np.sqrt(1 + 1 / max(1, self.blocks)))
+        return np.asarray(self._value(found) / np.sqrt(1 + 1 / max(1, self.blocks)))
 
-    def _limit(self, found: Shift) -> Floats:
-        """Of |delta|, from how much quiet days differ and from what chance does with so many faces."""
-        squares = np.square(self.quiet).sum(axis=0) if self.quiet else 0.0
-        weight = USUAL_BLOCKS + len(self.quiet)
-        between = (USUAL_BLOCKS * USUAL_SPREAD**2 + squares) / weight
-        scale = np.sqrt((1 + 1 / self.blocks) * np.maximum(between, found.variance))
-        chance = FALSE_ALARMS / (len(QUANTITIES) + 1)
-        factor = np.full(len(scale), t_quantile(chance, weight))
-        factor[len(QUANTITIES) :] = t_quantile(chance / self.labels, weight)
+    def _value(self, found: Shift) -> Floats:
+        return stretched(found.delta, found.faces) if self.rule.is_stretched else found.delta
+
+    def _delta(self, value: Floats) -> Floats:
+        return relaxed(value) if self.rule.is_stretched else value
+
+    def _limits(self, found: Shift) -> tuple[Floats, Floats]:
+        """Above and below 0: of the difference to the first days, and of that to what the last quiet day lets
+        expect, whichever is nearer.
+        """
+        unit = STRETCH if self.rule.is_stretched else 1.0
+        variance, usual = found.variance * unit**2, self._usual() * unit
+        follow = self.rule.follow
+        chance = FALSE_ALARMS / 2 if follow else FALSE_ALARMS
+        far = self._limit(self.quiet, usual**2, variance, chance) * np.sqrt(1 + 1 / self.blocks)
+        if not follow or self.calm is None:
+            return far, far
+        known = np.array([*self.quiet, *self.late])
+        steps = known[1:] - follow * known[:-1]
+        usual_step = (1 + follow**2 - 2 * follow * ALIKE) * usual**2
+        step = self._limit(steps, usual_step, (1 + follow**2) * variance, chance)
+        expected = follow * self.calm
+        nearest = CALM * far
+        return np.clip(step + expected, nearest, far), np.clip(step - expected, nearest, far)
+
+    def _usual(self) -> Floats:
+        usual = np.full(len(QUANTITIES) + self.labels, self.rule.spread)
+        usual[QUANTITIES.index("brightness")] = self.rule.light_spread
+        return usual
+
+    def _limit(
+        self, known: Sequence[Floats] | Floats, usual: Floats, variance: Floats, chance: float
+    ) -> Floats:
+        """Of what quiet blocks do by themselves: `usual` is its assumed variance, `variance` that of chance
+        with so many faces.
+        """
+        squares = np.square(known).sum(axis=0) if len(known) else 0.0
+        weight = USUAL_BLOCKS + len(known)
+        scale = np.sqrt(np.maximum((USUAL_BLOCKS * usual + squares) / weight, variance))
+        each = chance / (len(QUANTITIES) + 1)
+        factor = np.full(len(scale), t_quantile(each, weight))
+        factor[len(QUANTITIES) :] = t_quantile(each / self.labels, weight)
         return np.asarray(factor * scale)
+
+
+_NORMAL = NormalDist()
+STRETCH = float(np.sqrt(np.pi))
+"""Slope of `stretched` at 0."""
+
+
+def stretched(delta: Floats, faces: int) -> Floats:
+    """Cliff's delta as a distance of two normal distributions of one width, in standard deviations.
+
+    Delta ends at 1: where days differ by as much as half of their faces, no limit below 1 would be left.
+    """
+    end = 1 - 1 / max(2, faces)
+    inside = np.clip(delta, -end, end)
+    return np.array([2**0.5 * _NORMAL.inv_cdf((1 + float(each)) / 2) for each in inside])
+
+
+def relaxed(value: Floats) -> Floats:
+    """Cliff's delta again."""
+    return np.array([2 * _NORMAL.cdf(float(each) / 2**0.5) - 1 for each in value])
 
 
 @cache

@@ -12,7 +12,7 @@ from oahega_edge.drift.drift import LATE_BLOCKS, QUIET_BLOCKS, Drift
 from oahega_edge.drift.look import BINS, QUANTITIES
 from oahega_edge.drift.tally import Counts, Floats, Tally
 
-FORMAT = 1
+FORMAT = 2
 LARGEST = 1 << 20
 """Bytes of a file."""
 MOST_BLOCKS = 100_000
@@ -31,6 +31,7 @@ def to_text(drift: Drift, key: str) -> str:
         "day": _day_out(drift.day),
         "quiet": [_row_out(row) for row in drift.quiet],
         "late": [_row_out(row) for row in drift.late],
+        "calm": None if drift.calm is None else _row_out(drift.calm),
         "alarms": {str(row): since.isoformat() for row, since in drift.alarms.items()},
         "last": None if drift.last is None else [_row_out(row) for row in drift.last],
         "middles": list(drift.middles),
@@ -51,6 +52,7 @@ def from_text(text: bytes, key: str, labels: int) -> Drift:
         drift.began, drift.day = _day(kept["began"]), _day(kept["day"])
         drift.quiet = [_row(row, rows) for row in kept["quiet"]][-QUIET_BLOCKS:]
         drift.late = [_row(row, rows) for row in kept["late"]][-LATE_BLOCKS:]
+        drift.calm = None if kept["calm"] is None else _row(kept["calm"], rows)
         drift.alarms = {
             _number(int(row), rows - 1): date.fromisoformat(since) for row, since in kept["alarms"].items()
         }

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from edge.drift.faces import MONDAY, faces, live
-from oahega_edge.drift.drift import LEARNED_BLOCKS, LEARNED_FACES, LEAST_FACES, Drift, t_quantile
+from oahega_edge.drift.drift import (
+    LEARNED_BLOCKS,
+    LEARNED_FACES,
+    LEAST_FACES,
+    Drift,
+    Rule,
+    relaxed,
+    stretched,
+    t_quantile,
+)
 from oahega_edge.drift.look import QUANTITIES
 from oahega_edge.drift.record import from_text, to_text
 
@@ -92,6 +101,61 @@ def test_a_device_whose_days_differ_much_has_wider_limits(drift: Drift) -> None:
     steady, restless = (one.quantities()["brightness"].limit for one in (drift, other))
 
     assert restless > 1.5 * steady
+
+
+BY_A_WINDOW = (120, 190, 60, 130, 75, 180, 100, 185, 70, 150, 120, 65, 175, 110)
+"""Brightness of days."""
+
+
+@pytest.mark.parametrize(("rule", "noticed"), [(Rule(), True), (Rule(is_stretched=False), False)])
+def test_a_lasting_dusk_is_noticed_where_days_differ_by_half_of_their_faces(
+    rule: Rule, noticed: bool
+) -> None:
+    """There Cliff's delta would have to exceed more than 1."""
+    drift, rng = Drift(3, rule), np.random.default_rng(9)
+    for day, light in enumerate(BY_A_WINDOW):
+        live(drift, 1, rng, first=MONDAY + timedelta(days=day), brightness=0.3 * light + 120)
+
+    live(drift, 1, rng, first=MONDAY + timedelta(days=len(BY_A_WINDOW)), brightness=45.0)
+
+    found = drift.quantities()["brightness"]
+    assert (found.since is not None) == noticed
+    assert (abs(found.delta) > found.limit) == noticed
+    assert (found.limit < 1) == noticed
+
+
+@settings(max_examples=30, deadline=None)
+@given(delta=st.lists(st.floats(-1, 1), min_size=1, max_size=9), faces=st.integers(1, 10_000))
+def test_what_is_stretched_is_relaxed_again(delta: list[float], faces: int) -> None:
+    values = stretched(np.array(delta), faces)
+
+    end = 1 - 1 / max(2, faces)
+    assert relaxed(values) == pytest.approx(np.clip(delta, -end, end), abs=1e-9)
+
+
+def test_a_day_is_judged_by_the_day_before_as_well() -> None:
+    """Where days resemble the day before, a jump stands out. To go back to the first days is none."""
+    following = Drift(3)
+    drifts = following, Drift(3, Rule(follow=0.0))
+    days = 40
+    for day in range(days):
+        light = 140 + 12 * float(np.sin(day / 5))
+        for drift in drifts:
+            live(drift, 1, np.random.default_rng(day), first=MONDAY + timedelta(days=day), brightness=light)
+    assert following.calm is not None
+    expected = following.calm[QUANTITIES.index("brightness")]
+    assert abs(expected) > 0.2
+
+    light += 30 * float(np.sign(expected))
+    away = MONDAY + timedelta(days=days)
+    for drift in drifts:
+        live(drift, 1, np.random.default_rng(99), first=away, brightness=light)
+
+    ahead, behind = (drift.quantities()["brightness"].limit for drift in drifts)
+    assert ahead < behind
+    assert following.alarms
+    live(following, 1, np.random.default_rng(98), first=away + timedelta(days=1), brightness=140.0)
+    assert not following.alarms
 
 
 def test_an_alarm_lasts_until_it_is_clearly_over_and_keeps_its_day(drift: Drift) -> None:

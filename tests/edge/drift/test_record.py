@@ -55,7 +55,8 @@ def test_it_fits_into_64_kilobytes_after_a_year_of_full_days() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("format", 2),
+        ("format", 1),
+        ("format", 3),
         ("key", "another"),
         ("base", None),
         ("base", {"bins": [[1]], "shown": [[1]]}),
@@ -67,6 +68,8 @@ def test_it_fits_into_64_kilobytes_after_a_year_of_full_days() -> None:
         ("day", None),
         ("quiet", [[1.0]]),
         ("quiet", [[float("nan")] * 10]),
+        ("calm", [1.0]),
+        ("calm", "much"),
         ("alarms", {"99": "2026-01-01"}),
         ("alarms", {"x": "2026-01-01"}),
         ("alarms", []),

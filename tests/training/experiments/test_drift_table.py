@@ -12,6 +12,7 @@ from oahega_build.experiments.drift_table import (
     FAULTS,
     FIRST_DAY,
     GAINS,
+    RULES,
     Pool,
     Site,
     binned,
@@ -20,6 +21,7 @@ from oahega_build.experiments.drift_table import (
     keep,
     kept,
     table,
+    watched,
 )
 from oahega_edge.drift.drift import LEAST_FACES, Drift
 from oahega_edge.drift.look import Look, bins_of
@@ -110,10 +112,11 @@ def test_a_twin_of_a_site_goes_on_by_itself(pools: dict[str, Pool]) -> None:
 
 
 def test_half_of_the_light_is_noticed_and_named_however_short_the_time_is(pools: dict[str, Pool]) -> None:
-    lines = list(table(pools, devices=2, months=1))
+    lines = list(table([watched(pools, seed, 30) for seed in range(2)], months=1))
 
-    assert lines[0].startswith("2 devices, 1 months, no fault: ")
-    (row,) = (line for line in lines if line.startswith("| half of the light, from one day to the next | 8 "))
-    assert row.split(" | ")[4] == "100%"
+    begins = "| half of the light, from one day to the next | 8 | now |"
+    assert lines[0].startswith("2 devices, 1 months, no fault, rule now: ")
+    (row,) = (line for line in lines if line.startswith(begins))
+    assert row.split(" | ")[5] == "100%"
     assert "brightness 100%" in row
-    assert len(lines) == 4 + len(FAULTS)
+    assert len(lines) == len(RULES) * (1 + len(FAULTS)) + 3
