@@ -2,7 +2,7 @@
 
 Command: python -m oahega_build train-detector --data DATA --recipe detector_far_480 --run far-480
 Cost: as `detector_far`, times two.
-Expected: 658 million multiply-adds, 570,712 bytes; not trained yet.
+Expected: about 660 million multiply-adds; not trained yet.
 
 For a camera that looks down a street. Where the people are always in one part of the picture, `camera.roi` is
 cheaper: the detector sees that part alone, and a face in half of the picture's width is twice as large to it.

@@ -1,11 +1,12 @@
-"""The embedded detector: `detector_far` trained on, more often with scenes as the device sees them.
+"""The detector of the bundle `far`: `detector_far` trained on with scenes as the device sees them.
 
 Command: python -m oahega_build train-detector --data DATA --recipe detector_far_finish --run far-finish \
     --set earlier=artifacts/train-detector/far
-Cost: TODO
-Expected: TODO
+Cost: 11 epochs of 300 steps in 25 minutes (--seconds 1500) on two cores with AMX and other work beside it.
+Expected: 841,072 bytes int8; faces: AP50 .961 on `valid` and .640 on `crowds`; persons .828.
 
-For persons: more scenes of the street, fewer crowds, and a loss that weighs the score as much as the box.
+For persons: more scenes of the street, fewer crowds, and a loss that weighs the score as much as the box. Its
+weights are `build/weights/detector`, from which `--set earlier=build/weights/detector` goes on.
 """
 
 import dataclasses

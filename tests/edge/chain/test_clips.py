@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle, self_test
+from oahega_edge.bundles.load import DEFAULT_BUNDLE, EMBEDDED, load_bundle, self_test
 from oahega_edge.runtimes import open_model
 
 pytestmark = [pytest.mark.shared, pytest.mark.lengthy]
@@ -99,11 +99,12 @@ def test_pictures_without_people_give_no_event(shared: Path, tmp_path: Path) -> 
     assert replay(folder).events == []
 
 
-def test_the_embedded_bundle_is_small_and_passes_its_self_test() -> None:
-    bundle = load_bundle(DEFAULT_BUNDLE)
+@pytest.mark.parametrize("folder", [DEFAULT_BUNDLE, EMBEDDED / "far"], ids=["default", "far"])
+def test_an_embedded_bundle_is_small_and_passes_its_self_test(folder: Path) -> None:
+    bundle = load_bundle(folder)
 
     for entry in (bundle.manifest.detector, bundle.manifest.emotion):
         model = open_model(bundle.file(entry.cpu), entry.outputs, entry.input)
         assert self_test(entry, model) <= 1
         model.close()
-    assert sum(file.stat().st_size for file in DEFAULT_BUNDLE.glob("*.tflite")) <= 2.5e6
+    assert sum(file.stat().st_size for file in folder.glob("*.tflite")) <= 2.5e6

@@ -165,6 +165,33 @@ def test_the_embedded_detector_answers_in_real_numbers_as_its_file_does() -> Non
     assert np.corrcoef(np.ravel(ours), np.ravel(theirs))[0, 1] > 0.9
 
 
+def test_the_committed_weights_answer_as_the_detector_of_the_bundle_far_does() -> None:
+    from oahega_build.detector.checkpoint import fill_averaged, read_decoder
+    from oahega_build.models.exported import Exported
+    from oahega_build.models.ssd import build_ssd
+    from oahega_build.recipes.detector_far_finish import RECIPE
+    from oahega_edge.bundles.load import EMBEDDED, load_bundle
+    from oahega_edge.chain.detection import dequantize
+    from oahega_edge.chain.preprocess import Quantizer
+    from oahega_edge.manifest import output_of
+
+    bundle = load_bundle(EMBEDDED / "far")
+    entry = bundle.manifest.detector
+    weights = Path(__file__).resolve().parents[3] / "build/weights/detector"
+    model = build_ssd(RECIPE.net, read_decoder(weights).levels)
+    pixels = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+
+    fill_averaged(model, weights / "weights.npz")
+
+    assert read_decoder(weights) == entry.decoder
+    ours = model(pixels[None].astype(np.float32) / 127.5 - 1, training=False)["scores"]
+    (answer,) = Exported(bundle.file(entry.cpu).read_bytes(), entry.outputs).run_all(
+        [Quantizer(entry.input)(pixels)]
+    )
+    theirs = dequantize(answer["scores"], output_of(entry, "scores"))
+    assert np.corrcoef(np.ravel(ours), np.ravel(theirs))[0, 1] > 0.9
+
+
 def test_a_file_of_another_network_starts_no_detector() -> None:
     from oahega_build.errors import DataError
     from oahega_build.models.ssd import build_ssd
