@@ -90,6 +90,8 @@ class Screen:
         self._session: str | None = None
         self._opening: int | None = None
         """The number of the request for the page, until the page is there."""
+        self._emptying: int | None = None
+        """The number of the request for an empty history."""
 
     def keep(self) -> str:
         """Keep the page on the screen, and return the reason when only a new browser can."""
@@ -115,6 +117,8 @@ class Screen:
             return "the page was closed"
         elif self._opening is not None and message.get("id") == self._opening:
             return refusal(self._url, message)
+        elif self._emptying is not None and message.get("id") == self._emptying and "error" in message:
+            self._empty_history()  # refused while the browser exchanges the page's process
         return None
 
     def _window_opened(self, window: str) -> None:
@@ -129,9 +133,16 @@ class Screen:
             self._tell_page("Page.navigate", url=DARK)
             time.sleep(PAUSE_S)
             self._open()
-        elif self._opening is not None and frame["url"] != DARK:
-            self._opening = None
-            self._tell_page("Page.resetNavigationHistory")  # "back" would end at the dark screen
+        elif frame["url"] != DARK:
+            if self._opening is not None:
+                self._opening = None
+                self._empty_history()
+        elif self._opening is None:  # "back" was faster
+            self._open()
+
+    def _empty_history(self) -> None:
+        """Or "back" would end at the dark screen."""
+        self._emptying = self._tell_page("Page.resetNavigationHistory")
 
     def _open(self) -> None:
         """Open the page as soon as its server accepts connections."""

@@ -8,16 +8,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from brokers import free_port
 from node_packages import browser
-from oahega_edge.page.kiosk import accepts_connections
+from oahega_edge.page.kiosk import DARK, Screen, accepts_connections
 from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.lengthy
@@ -212,6 +213,46 @@ def test_back_does_not_lead_to_the_dark_screen(kiosk: Kiosk, site: Site) -> None
         wait_until(lambda: site.asked.count("/back") > 2)
         site.asked.clear()
         wait_until(lambda: "/alive" in site.asked)
+
+
+class Told:
+    """A browser that says these messages and keeps what it is told."""
+
+    def __init__(self, *messages: Mapping[str, Any]) -> None:
+        self._messages = messages
+        self.methods: list[str] = []
+
+    def tell(self, method: str, session: str | None = None, **parameters: object) -> int:
+        self.methods.append(method)
+        return len(self.methods)
+
+    def messages(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self._messages)
+
+
+def shows(url: str) -> Mapping[str, Any]:
+    return {"method": "Page.frameNavigated", "params": {"frame": {"url": url}}}
+
+
+ATTACHED = {"method": "Target.attachedToTarget", "params": {"sessionId": "1"}}
+OPENED = ["Target.setDiscoverTargets", "Page.enable", "Page.navigate", "Page.resetNavigationHistory"]
+
+
+def test_a_history_that_could_not_be_emptied_is_emptied_again() -> None:
+    refused = {"id": 4, "error": {"message": "Not attached to an active page"}}
+    browser = Told(ATTACHED, shows("file:///own"), refused, {"id": 5, "result": {}})
+
+    Screen(browser, "file:///own").keep()
+
+    assert browser.methods == [*OPENED, "Page.resetNavigationHistory"]
+
+
+def test_a_page_that_went_back_to_the_dark_screen_is_opened_again() -> None:
+    browser = Told(ATTACHED, shows("file:///own"), shows(DARK), shows("file:///own"))
+
+    Screen(browser, "file:///own").keep()
+
+    assert browser.methods == [*OPENED, "Page.navigate", "Page.resetNavigationHistory"]
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8321/own", "http://127.0.0.1:x/", "poster", ""])
