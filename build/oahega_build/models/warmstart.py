@@ -167,8 +167,6 @@ def factor(model: keras.Model, whole: keras.Model, trunk: Trunk, pixels: NDArray
     if trunk.batch_norm:
         raise RecipeError("a factored block starts from a whole one only in a trunk without batch norm")
     ranks = {f"block{number}": block.rank for number, block in enumerate(trunk.blocks, start=1) if block.rank}
-    if not ranks:
-        return []
     probe = keras.Model(whole.inputs, {name: whole.get_layer(f"{name}_pointwise").output for name in ranks})
     answers: Mapping[str, NDArray[np.float32]] = probe.predict(pixels, batch_size=16, verbose=0)
     for name, rank in ranks.items():
