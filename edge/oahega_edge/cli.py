@@ -582,6 +582,21 @@ def archive(
             callback=_archive_name,
         ),
     ] = "archive",
+    client_id: Annotated[
+        str,
+        typer.Option(
+            help="Name of this worker's session at the broker, where the broker asks for a certain one; "
+            "usually made from name and number."
+        ),
+    ] = "",
+    leave: Annotated[
+        bool,
+        typer.Option(
+            "--leave",
+            help="Give up this worker's session: take what the broker has put aside for it, and end. The "
+            "other workers get all that comes.",
+        ),
+    ] = False,
     root: Annotated[str, typer.Option(help="Beginning of the topics.")] = "oahega/v1",
     metrics: Annotated[
         int, typer.Option(min=0, max=65_535, help="Port of an OpenMetrics page; 0: none.")
@@ -593,15 +608,17 @@ def archive(
 ) -> None:
     """Take what all devices publish into a store, each event once, until stopped."""
     from oahega_edge.archive.address import connect
+    from oahega_edge.archive.database import ArchiveError
     from oahega_edge.archive.store import Store
     from oahega_edge.archive.subscription import Subscription
     from oahega_edge.archive.worker import Worker
 
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
-    options = _broker(broker, f"oahega-{name}-{worker}", username, password_file, ca_file)
+    session = client_id or f"oahega-{name}-{worker}"
+    options = _broker(broker, session, username, password_file, ca_file)
     with ExitStack() as stack:
         stop = stack.enter_context(stopped_by_signals())
-        source = Subscription(options, root, retained=worker == 1, archive=name)
+        source = Subscription(options, root, retained=worker == 1, archive=name, gives_up=leave)
         work = Worker(source, lambda: Store(connect(to)), root, stop)
         if metrics:
             from oahega_edge.archive.metrics import Endpoint
@@ -612,6 +629,8 @@ def archive(
         work.run()
     _say(work.figures.sentence())
     _give(asdict(work.figures), machine)
+    if leave and not source.is_over:
+        raise ArchiveError(f"stopped before the broker had sent all of session {session}; use --leave again")
 
 
 @app.command()

@@ -22,7 +22,7 @@ from typing import Any, Self
 NETWORK = "10.213.77"
 """The first three bytes of every address. The bridge has .1."""
 GROUPS = Path("/sys/fs/cgroup")
-BOOT_S = 120
+BOOT_S = 400
 """Seconds before a wait counts as a hang; generous, because no speed is tested."""
 
 
@@ -127,7 +127,7 @@ class Host:
         if self._process is None or self._process.poll() is not None:
             return
         os.kill(self._pid_1(), signal.SIGKILL)
-        self._process.wait(30)
+        self._process.wait(BOOT_S)
         self._process = None
 
     def remove_disk(self) -> None:

@@ -332,18 +332,29 @@ def test_a_device_is_forgotten_whole(site: Site) -> None:
         assert site.ask(f"SELECT DISTINCT device FROM {table}") == [SEER]
 
 
-def test_over_tls_each_worker_has_an_account_and_one_that_is_not_wanted_goes(site: Site) -> None:
+def test_a_change_to_tls_and_a_worker_less_cost_no_event(site: Site) -> None:
     authority = (site.fleet.inventory / "authority/ca.pem").read_text()
     secured = {"archive_broker": f"mqtts://{BROKER_NAME}", "archive_ca": authority}
+    boot, lines = "boot-tls", made("boot-tls", 1_200)
 
+    site.systemctl("stop", FIRST, SECOND)
+    site.publish(lines[:300])  # waits in the sessions of the loopback
     done = site.play("--tags=archive_configure,archive_run", **secured)
-    accounts = site.host.inside("journalctl", "--no-pager", "--output=cat", "--unit=mosquitto")
-    fewer = site.play("--tags=archive_run", archive_workers=1, **secured)
-
     assert done.code == 0, done.text[-6000:]
+    accounts = site.host.inside("journalctl", "--no-pager", "--output=cat", "--unit=mosquitto")
+    site.publish(lines[300:600])
+    wait_for(lambda: site.has(boot, 600), f"600 events; there are {site.ask(KEPT.format(boot))}")
+
+    site.systemctl("stop", SECOND)
+    site.publish(lines[600:900])  # a half waits for the second worker
+    fewer = site.play("--tags=archive_run", archive_workers=1, **secured)
+    assert fewer.code == 0, fewer.text[-6000:]
+    site.publish(lines[900:])
+    wait_for(lambda: site.has(boot, 1_200), f"1,200 events; there are {site.ask(KEPT.format(boot))}")
+
+    assert site.ask("SELECT * FROM gaps") == []
     assert "u'archive-1'" in accounts
     assert "u'archive-2'" in accounts
-    assert fewer.code == 0, fewer.text[-6000:]
     assert site.is_active(FIRST)
     assert not site.is_active(SECOND)
     state = site.host.inside("systemctl", "is-enabled", SECOND, check=False).strip()

@@ -27,7 +27,12 @@ __all__ = ["postgres"]
 
 ROLE = Path(__file__).resolve().parents[2] / "ansible/roles/archive"
 WORKER = "oahega-edge-archive@.service"
-UNITS = (WORKER, "oahega-archive-keep.service", "oahega-archive-keep.timer")
+UNITS = (
+    WORKER,
+    "oahega-edge-archive-leave@.service",
+    "oahega-archive-keep.service",
+    "oahega-archive-keep.timer",
+)
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 
 
@@ -80,6 +85,7 @@ def test_over_tls_each_worker_has_an_account_of_its_own(
     unit = rendered(WORKER, **changes)
 
     assert account in unit
+    assert "--client-id archive-%i " in unit  # so that both ways are one session
     assert ("--ca-file" in unit) is authority
     assert '--to "postgresql:///oahega-archive?host=/run/postgresql" --worker %i' in unit
 

@@ -41,6 +41,8 @@ MOST_UNACKNOWLEDGED_AT_ONCE = 20_000
 NETWORK_PATIENCE_S = 10.0
 """For a connection to be made, and for the broker to take what is sent."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+QUIET_S = 2.0
+"""Before the broker is asked whether it has sent all of a session that is given up."""
 _PUBLISH = 3
 _CHUNK = 1 << 18
 
@@ -60,9 +62,18 @@ class Delivery:
 class Subscription:
     """Receives as long as the context lasts; comes back by itself. All network is one thread's."""
 
-    def __init__(self, broker: BrokerOptions, root: str, *, retained: bool, archive: str = ARCHIVE) -> None:
+    def __init__(
+        self,
+        broker: BrokerOptions,
+        root: str,
+        *,
+        retained: bool,
+        archive: str = ARCHIVE,
+        gives_up: bool = False,
+    ) -> None:
         """`retained`: also read what is retained; the shared part of a group never brings it. `archive`: the
-        workers of one name share the events among them.
+        workers of one name share the events among them. `gives_up`: only receive what the broker has put
+        aside for this session, and end it then, so that the other workers get all that comes.
         """
         self._broker = broker
         self._topics = [f"$share/{archive}/{root}/+/{kind}" for kind in ("event", "summary")]
@@ -70,11 +81,21 @@ class Subscription:
             self._topics += [f"{root}/+/{kind}" for kind in ("health", "availability")]
         self._tls = tls_context(broker) if broker.uses_tls else None
         self._inbox: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
-        self._acknowledged: deque[tuple[int, bytes]] = deque()
+        self._acknowledged: deque[tuple[int, list[bytes]]] = deque()
         """(connection, packets) that the network thread has still to send."""
         self._connection = 0
         self._complaint = ""
         """What was said last of a connection that is lost; empty while it holds."""
+        self._gives_up = gives_up
+        self._owed = 0
+        """Messages of this connection that are not acknowledged yet."""
+        self._stirred = 0.0
+        """When there was last something to take or to acknowledge of a session that is given up."""
+        self._pings = 0
+        """Not answered yet."""
+        self._is_unsubscribed = self._is_asked = False
+        self.is_over = False
+        """The session is given up, and all that it had is acknowledged."""
         self._keepalive_s: float = broker.keepalive_s
         self._leaving = threading.Event()
         self.left_out = 0
@@ -106,7 +127,7 @@ class Subscription:
                 found.append(self._inbox.get(timeout=max(0.0, until - time.monotonic())))
             except queue.Empty:
                 break
-        if not found and not self._thread.is_alive():
+        if not found and not self._thread.is_alive() and not self.is_over:
             raise ArchiveError("the connection to the broker broke down; start the archive again")
         return found
 
@@ -114,7 +135,7 @@ class Subscription:
         """These are kept; what an earlier connection brought comes again and is known then."""
         now = self._connection
         packets = [_acknowledgement(each.mid) for each in done if each.qos and each.connection == now]
-        self._acknowledged.append((now, b"".join(packets)))
+        self._acknowledged.append((now, packets))
         self._ring()
 
     def _ring(self) -> None:
@@ -123,7 +144,7 @@ class Subscription:
 
     def _stay_connected(self) -> None:
         pause = FIRST_PAUSE_S
-        while not self._leaving.is_set():
+        while not self._is_done():
             before = self._connection
             try:
                 with self._connected() as link:
@@ -131,7 +152,11 @@ class Subscription:
             except (OSError, ValueError) as error:
                 self._complain(str(error))
             pause = FIRST_PAUSE_S if self._connection > before else min(2 * pause, LONGEST_PAUSE_S)
-            self._leaving.wait(pause)
+            if not self.is_over:
+                self._leaving.wait(pause)
+
+    def _is_done(self) -> bool:
+        return self._leaving.is_set() or self.is_over
 
     def _complain(self, reason: str) -> None:
         """Once for each reason, and not at the end: nothing is tried again then."""
@@ -152,7 +177,7 @@ class Subscription:
                 link = stack.enter_context(self._tls.wrap_socket(link, server_hostname=broker.host))
             link.sendall(self._greeting().write())
             yield link
-            link.sendall(mqtt5.DisconnectPacket().write())
+            link.sendall(mqtt5.DisconnectPacket(session_expiry_interval=0 if self.is_over else None).write())
 
     def _greeting(self) -> mqtt5.ConnectPacket:
         broker = self._broker
@@ -171,8 +196,8 @@ class Subscription:
         """Until it is time to leave. Raises OSError when the connection is lost or the broker refuses."""
         unread = b""
         said = heard = time.monotonic()
-        while not self._leaving.is_set():
-            ready, _, _ = select.select([link, self._ear], [], [], self._keepalive_s / 4)
+        while not self._is_done():
+            ready, _, _ = select.select([link, self._ear], [], [], self._patience_s())
             now = time.monotonic()
             if self._ear in ready:
                 self._ear.recv(4096)
@@ -182,19 +207,34 @@ class Subscription:
             if waiting := self._waiting():
                 link.sendall(waiting)
                 said = now
-            elif now - said >= self._keepalive_s / 2:
-                link.sendall(mqtt5.PingReqPacket().write())
+            elif now - said >= self._keepalive_s / 2 or self._should_ask(now):
+                self._ping(link, now)
                 said = now
             if now - heard > 1.5 * self._keepalive_s:
                 raise OSError(f"silent for {now - heard:.0f} s")
 
+    def _patience_s(self) -> float:
+        return min(self._keepalive_s, QUIET_S) / 4 if self._gives_up else self._keepalive_s / 4
+
+    def _should_ask(self, now: float) -> bool:
+        """Whether nothing may be left: the broker answers only after it has sent what it had."""
+        quiet = self._is_unsubscribed and not self._owed and now - self._stirred >= QUIET_S
+        return quiet and not self._pings
+
+    def _ping(self, link: socket.socket, now: float) -> None:
+        self._is_asked = self._should_ask(now)
+        self._pings += 1
+        link.sendall(mqtt5.PingReqPacket().write())
+
     def _waiting(self) -> bytes:
         """Acknowledgements of what this connection brought: an earlier one's mean something else now."""
-        packets = []
+        packets: list[bytes] = []
         while self._acknowledged:
             connection, made = self._acknowledged.popleft()
             if connection == self._connection:
-                packets.append(made)
+                packets += made
+                self._owed -= len(made)
+                self._stirred = time.monotonic()
         return b"".join(packets)
 
     def _understand(self, link: socket.socket, data: bytes) -> bytes:
@@ -215,6 +255,11 @@ class Subscription:
                 self._welcomed(link, packet)
             case mqtt5.SubAckPacket():
                 self._subscribed(packet)
+            case mqtt5.UnsubAckPacket():
+                self._is_unsubscribed, self._stirred = True, time.monotonic()
+            case mqtt5.PingRespPacket():
+                self._pings -= 1
+                self.is_over = self._is_asked
             case mqtt5.DisconnectPacket():
                 raise OSError(f"it says {_words(packet.reason_code)}")
 
@@ -229,6 +274,9 @@ class Subscription:
         if self._is_full and waiting < MOST_UNACKNOWLEDGED_AT_ONCE / 2:
             log.info("Messages of QoS 0 are kept again; %d were left out since the start.", self.left_out)
             self._is_full = False
+        if delivery.qos:
+            self._owed += 1
+        self._is_asked, self._stirred = False, time.monotonic()
         self._inbox.put(delivery)
 
     def _welcomed(self, link: socket.socket, packet: mqtt5.ConnAckPacket) -> None:
@@ -237,7 +285,11 @@ class Subscription:
         self._keepalive_s = packet.server_keep_alive or self._broker.keepalive_s
         self._connection += 1
         self._complaint = ""
+        self._owed, self._pings, self._is_asked, self._is_unsubscribed = 0, 0, False, False
         log.info("Connected to the broker at %s.", self._broker.address)
+        if self._gives_up:
+            link.sendall(mqtt5.UnsubscribePacket(1, self._topics).write())
+            return
         filters = [mqtt5.TopicFilter(topic, max_qos=mqtt5.QoS.AT_LEAST_ONCE) for topic in self._topics]
         link.sendall(mqtt5.SubscribePacket(1, filters).write())
 

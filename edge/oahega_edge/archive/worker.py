@@ -43,6 +43,11 @@ _KINDS: Mapping[type[Record], Kind] = {
 class Source(Protocol):
     """Where messages come from."""
 
+    @property
+    def is_over(self) -> bool:
+        """No more will come, and all that came is acknowledged."""
+        ...
+
     def fetch(self, most: int, patience_s: float) -> list[Delivery]:
         """What has arrived."""
         ...
@@ -103,9 +108,9 @@ class Worker:
         self._answers("open")
 
     def run(self) -> None:
-        """Until `stop` is set."""
+        """Until `stop` is set or the source is over."""
         try:
-            while not self.stop.is_set():
+            while not (self.stop.is_set() or self.source.is_over):
                 arrived = self.source.fetch(BATCH, COMPANY_S)
                 if arrived and self._keep(self._batch(arrived)):
                     self.source.acknowledge(arrived)

@@ -205,6 +205,47 @@ def test_a_silent_broker_is_asked_and_then_left() -> None:
     assert len(broker.told) > 1
 
 
+def test_a_session_is_given_up_when_the_broker_has_nothing_left_and_all_is_acknowledged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscription, "QUIET_S", 0.01)
+    pinged = threading.Event()
+    done = mqtt5.UnsubAckPacket(1, [mqtt5.UnsubAckReasonCode.SUCCESS] * 4).write()
+
+    def slow(link: socket.socket) -> None:
+        link.sendall(WELCOME + publish(b"one", 1) + done)
+        heard = b""
+        while b"\xc0\x00" not in heard:
+            heard += link.recv(1 << 16)
+        pinged.set()
+        # What comes before the answer is not all that there was.
+        link.sendall(publish(b"two", 2) + mqtt5.PingRespPacket().write())
+        while b"\xc0\x00" not in (more := link.recv(1 << 16)):
+            heard += more
+        link.sendall(mqtt5.PingRespPacket().write())
+        broker.told[-1] += heard + more
+
+    with Broker(slow) as broker:
+        options = BrokerOptions(host="127.0.0.1", port=broker.port, client_id="archive")
+        with Subscription(options, "oahega/v1", retained=True, gives_up=True) as source:
+            first = arrived(source, 1)
+            asked_too_early = pinged.wait(0.2)
+            source.acknowledge(first)
+            source.acknowledge(arrived(source, 1))
+            wait_until(lambda: source.is_over)
+            assert source.fetch(1, 0) == []
+
+    connect, unsubscribe, *rest, goodbye = packets(broker.told[0])
+    assert not asked_too_early
+    assert isinstance(connect, mqtt5.ConnectPacket)
+    assert connect.session_expiry_interval == 7 * 86_400  # one that is killed meanwhile has lost nothing
+    assert isinstance(unsubscribe, mqtt5.UnsubscribePacket)
+    assert len(unsubscribe.patterns) == 4
+    assert [each.packet_id for each in rest if isinstance(each, mqtt5.PubAckPacket)] == [1, 2]
+    assert isinstance(goodbye, mqtt5.DisconnectPacket)
+    assert goodbye.session_expiry_interval == 0
+
+
 def test_health_that_comes_faster_than_it_is_kept_is_left_out_and_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -224,6 +224,50 @@ def test_two_workers_share_the_events(broker: Mosquitto, device: Device, postgre
     assert min(kept) > 0
 
 
+def test_a_worker_that_leaves_takes_what_waits_for_it_and_gets_nothing_more(
+    broker: Mosquitto, device: Device, postgres: Postgres
+) -> None:
+    url, made = postgres.fresh("leaves"), [each.to_json() for each in events(1_200)]
+    second = ("--worker", "2")
+    subscribed(broker, url, *second)
+    with working(broker, url) as first:
+        wait_until(lambda: "Subscribed" in first.said())
+        device.say("event", *made[:1_000])
+        wait_until(lambda: is_there(url, 500))  # the absent one's half waits for it
+
+        with working(broker, url, *second, "--leave") as leaving:
+            said = leaving.ends()
+
+        assert leaving.process.returncode == 0
+        assert "500 events" in said
+        assert is_there(url, 1_000)
+        device.say("event", *made[1_000:])
+        wait_until(lambda: is_there(url, 1_200))
+        assert "700 events" in first.is_stopped()
+
+
+def test_a_session_has_the_name_that_is_asked_for(broker: Mosquitto, device: Device, tmp_path: Path) -> None:
+    url = f"duckdb:{tmp_path / 'a.duckdb'}"
+    subscribed(broker, url, "--client-id", "archive-1")
+    device.say("event", *[each.to_json() for each in events(20)])
+
+    with working(broker, url, "--client-id", "archive-1", "--leave") as leaving:
+        leaving.ends()
+
+    assert is_there(url, 20)
+
+
+def test_one_that_could_not_leave_says_so(broker: Mosquitto, postgres: Postgres) -> None:
+    url = postgres.fresh("cannot_leave")
+    broker.stop()
+    with working(broker, url, "--leave") as leaving:
+        wait_until(lambda: "is away" in leaving.said())
+        said = leaving.is_stopped()
+
+    assert leaving.process.returncode == 1
+    assert "use --leave again" in said
+
+
 @pytest.mark.lengthy
 def test_archives_of_different_names_get_all_events_each(
     broker: Mosquitto, device: Device, tmp_path: Path
