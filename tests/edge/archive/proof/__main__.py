@@ -6,9 +6,10 @@ queue      EVENTS wait at the broker: PostgreSQL with one and with two workers, 
 steady     RATE events/s are published for MINUTES: each kept in time, or how far behind (WORKERS)
 kills      KILLS random moments at which worker, PostgreSQL or both are killed under load
 broker     the broker is killed BROKER_KILLS times: nothing twice, every loss a gap in `seq`
-disk       PostgreSQL's disk of a few MB is full under load, and then is not (root: a tmpfs)
+disk       the disk of PostgreSQL, then of DuckDB, is full under load, and then is not (root: a tmpfs)
 database   PostgreSQL is slow (locked tables), then refuses connections
-volume     VOLUME events from recorded ones: each view's time, the page's, bytes per event (both databases)
+volume     VOLUME events from recorded ones: each view's time, the page's, bytes per event
+           (STORES="PostgreSQL DuckDB")
 """
 
 from __future__ import annotations
@@ -55,7 +56,14 @@ def lines_of(part: str, server: Postgres, folder: Path) -> Iterator[str]:
     if part == "queue":
         yield from rates.queue(server, folder, number("EVENTS", 20_000))
     elif part == "volume":
-        yield from volume.volume(server, folder, number("VOLUME", 10_000_000))
+        known = {
+            "PostgreSQL": lambda: server.fresh("volume"),
+            "DuckDB": lambda: f"duckdb:{folder / 'volume.duckdb'}",
+        }
+        chosen = os.environ.get("STORES", " ".join(known)).split()
+        yield from volume.volume(
+            {name: known[name]() for name in chosen}, folder, number("VOLUME", 10_000_000)
+        )
     elif part == "disk":
         yield from faults.full_disk(folder)
     elif part == "broker":

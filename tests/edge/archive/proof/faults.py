@@ -8,18 +8,19 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import psycopg
 
-from brokers import Mosquitto
+from brokers import Mosquitto, free_port
 from edge.archive.proof.parts import (
     KEEPS,
     Maker,
     Publisher,
     ask,
+    kept,
     rows_of,
     verdict,
     wait_for,
@@ -133,45 +134,59 @@ def slow_and_refusing(broker: Mosquitto, server: Postgres) -> Iterator[str]:
 
 
 def full_disk(folder: Path) -> Iterator[str]:
-    """PostgreSQL on a small tmpfs that another file fills while events come."""
+    """A small tmpfs that another file fills while events come: PostgreSQL on it, then a DuckDB file."""
     bin_folder = programs()
     if os.getuid() != 0 or bin_folder is None:
         yield "left out: needs root for a tmpfs"
         return
-    small = folder / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_MB}m", "tmpfs", str(small)], check=True)
-    try:
+    with _small_disk(folder) as small:
         shutil.chown(small, "postgres")
         server = Postgres(bin_folder, small)
         server.start()
         try:
-            yield from _filled(server, folder, small)
+            # One that gave up when its log could not be written is started, as systemd would.
+            yield from _filled("PostgreSQL's", server.fresh("full_disk"), folder, small, server.start)
         finally:
             server.stop()
+    with _small_disk(folder) as small:
+        yield from _filled("DuckDB's", f"duckdb:{small / 'full.duckdb'}", folder, small)
+
+
+@contextlib.contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    small = folder / "small"
+    small.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_MB}m", "tmpfs", str(small)], check=True)
+    try:
+        yield small
     finally:
         subprocess.run(["umount", "--lazy", str(small)], check=True)
 
 
-def _filled(server: Postgres, folder: Path, small: Path) -> Iterator[str]:
-    url = server.fresh("full_disk")
-    maker, sent = Maker(), 0
+def _filled(
+    whose: str, url: str, folder: Path, small: Path, again: Callable[[], None] = lambda: None
+) -> Iterator[str]:
+    maker, sent, port = Maker(), 0, free_port()
     ballast = small / "ballast"
-    with Mosquitto(folder, KEEPS) as broker, working(broker, url) as worker, Publisher(broker) as publisher:
+    with (
+        Mosquitto(folder, KEEPS) as broker,
+        working(broker, url, "--metrics", str(port)) as worker,
+        Publisher(broker) as publisher,
+    ):
         sent += publisher.say(maker.take(500))
-        wait_for(lambda: rows_of(url, "events") == sent, 60)
+        wait_for(lambda: kept(port) == sent, 60)
         with contextlib.suppress(OSError), ballast.open("wb") as file:
             while True:
                 file.write(bytes(1 << 16))
         for _ in range(20):
             sent += publisher.say(maker.take(2_000))
         time.sleep(10)
-        kept_meanwhile = rows_of(url, "events")
+        kept_meanwhile = kept(port)
         ballast.unlink()
-        server.start()  # one that gave up when its log could not be written, as systemd would
-        wait_for(lambda: rows_of(url, "events") == sent, 300)
+        again()
+        wait_for(lambda: kept(port) == sent, 300)
         yield from _said(worker)
-    yield f"disk full with {sent - kept_meanwhile} events waiting: {verdict(url, sent)}"
+    yield f"{whose} disk full with {sent - kept_meanwhile:.0f} events waiting: {verdict(url, sent)}"
 
 
 def _said(worker: subprocess.Popen[str]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import contextlib
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -18,46 +18,53 @@ from oahega_edge.archive.records import KeptEvent, KeptHealth, KeptSummary, Reco
 from oahega_edge.archive.store import Batch, Store
 from oahega_edge.insight.figures import VIEWS
 from oahega_edge.insight.report import write_report
-from postgres import Postgres
 
 DEVICES, OPEN_HOURS = 50, 12
 PER_HOUR = 100
 """Events of a device; 10 million are then half a year of fifty devices."""
-BATCH = 5_000
+BATCH = 50_000
+"""Ten of a worker's, which takes half the time."""
 CONTENTS = ("poster-a", "poster-b", "film")
 LABELS = ("happy", "neutral", "sad", "surprise", "angry")
 LAST = datetime(2026, 11, 24, tzinfo=UTC)
 
 
-def volume(server: Postgres, folder: Path, count: int) -> Iterator[str]:
+def volume(urls: Mapping[str, str], folder: Path, count: int) -> Iterator[str]:
+    """Of each store, by its name. A DuckDB file lies in this folder."""
+    for name, url in urls.items():
+        yield from _filled(name, url, count)
+        yield from measured(url, folder, count)
+
+
+def _filled(name: str, url: str, count: int) -> Iterator[str]:
     """Written by the store itself, as the worker does."""
-    for name, url in (
-        ("PostgreSQL", server.fresh("volume")),
-        ("DuckDB", f"duckdb:{folder / 'volume.duckdb'}"),
-    ):
-        with contextlib.closing(Store(connect(url))) as store:
-            began, used = time.monotonic(), time.process_time()
-            for records in _batches(count):
-                store.write(Batch(records))
-            took, used = time.monotonic() - began, time.process_time() - used
-            yield f"{name}: {count} events and their summaries in {took:.0f} s ({used:.0f} s of this process)"
-        with contextlib.closing(connect(url)) as database:
-            if database.name == "postgresql":
-                database.execute("ANALYZE")
-            size = _bytes(database, folder) / count
-            yield f"  {size:.0f} bytes an event with all indexes, hours and summaries"
-            hours = database.execute("SELECT count(*) FROM visit_hours WHERE content = ''")[0][0]
-            yield f"  {hours} hours of {DEVICES} devices; milliseconds, the best of three:"
-            for view in VIEWS:
-                yield f"    {view}: {_milliseconds(database, f'SELECT * FROM {view}')}"
-            one = "WHERE site = 'kiosk-7' AND hour >= TIMESTAMP '2026-11-01 00:00:00'"
-            for view in ("visits_per_hour", "uptime"):
-                took = _milliseconds(database, f"SELECT * FROM {view} {one}")
-                yield f"    {view} of a site and a month: {took}"
-        with tempfile.TemporaryDirectory() as out:
-            began = time.monotonic()
-            write_report(url, Path(out), "Europe/Berlin")
-            yield f"  the page and all tables: {time.monotonic() - began:.1f} s"
+    with contextlib.closing(Store(connect(url))) as store:
+        began, used = time.monotonic(), time.process_time()
+        for records in _batches(count):
+            store.write(Batch(records))
+        took, used = time.monotonic() - began, time.process_time() - used
+    yield f"{name}: {count} events and their summaries in {took:.0f} s ({used:.0f} s of this process)"
+
+
+def measured(url: str, folder: Path, count: int) -> Iterator[str]:
+    """Views, page and size of a store that is filled."""
+    with contextlib.closing(connect(url)) as database:
+        if database.name == "postgresql":
+            database.execute("ANALYZE")
+        size = _bytes(database, folder) / count
+        yield f"  {size:.0f} bytes an event with all indexes, hours and summaries"
+        hours = database.execute("SELECT count(*) FROM visit_hours WHERE content = ''")[0][0]
+        yield f"  {hours} hours of {DEVICES} devices; milliseconds, the best of three:"
+        for view in VIEWS:
+            yield f"    {view}: {_milliseconds(database, f'SELECT * FROM {view}')}"
+        one = "WHERE site = 'kiosk-7' AND hour >= TIMESTAMP '2026-11-01 00:00:00'"
+        for view in ("visits_per_hour", "uptime"):
+            took = _milliseconds(database, f"SELECT * FROM {view} {one}")
+            yield f"    {view} of a site and a month: {took}"
+    with tempfile.TemporaryDirectory() as out:
+        began = time.monotonic()
+        write_report(url, Path(out), "Europe/Berlin")
+        yield f"  the page and all tables: {time.monotonic() - began:.1f} s"
 
 
 def _milliseconds(database: Database, sql: str) -> str:
