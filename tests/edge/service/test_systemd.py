@@ -12,6 +12,7 @@ import pytest
 SYSTEMD = Path(__file__).resolve().parents[3] / "systemd"
 UNIT = SYSTEMD / "oahega-edge.service"
 PAGE = SYSTEMD / "oahega-edge-page.service"
+ARCHIVE = SYSTEMD / "oahega-edge-archive.service"
 KIOSK = SYSTEMD / "oahega-kiosk.service"
 HIGHEST_EXPOSURE = 1.6
 HIGHER_EXPOSURE = {KIOSK.name: 4.1}
@@ -73,14 +74,15 @@ def test_nor_about_the_browser(root):
 
 
 @needs_analyze
-def test_nor_about_the_page(root):
+@pytest.mark.parametrize("other", [PAGE, ARCHIVE], ids=lambda file: file.stem)
+def test_nor_about_the_page_and_the_archive(root, other):
     folder = root / "etc/systemd/system"
     folder.mkdir(parents=True)
-    for unit in (UNIT, PAGE):
+    for unit in (UNIT, other):
         shutil.copy(unit, folder)
 
     done = subprocess.run(
-        ["systemd-analyze", "verify", f"--root={root}", PAGE.name], capture_output=True, text=True
+        ["systemd-analyze", "verify", f"--root={root}", other.name], capture_output=True, text=True
     )
 
     assert done.stdout + done.stderr == ""
