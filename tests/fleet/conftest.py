@@ -12,7 +12,7 @@ import pytest
 from fleet import Fleet, ansible_folder, booted_fleet
 from fleet_bundles import make_bundles
 from fleet_releases import OLD, Releases
-from fleet_tree import CACHE, ensure_archive_tree, missing
+from fleet_tree import ARCHIVE_SUITE, CACHE, ensure_archive_tree, missing
 from service_host import make_package
 
 
@@ -48,7 +48,7 @@ def fresh_fleet(request: pytest.FixtureRequest, releases: Releases) -> Iterator[
         _absent("no ansible-playbook; ansible/fleet-test.sh makes .venv-ansible")
     count = int(os.environ.get("OAHEGA_FLEET_HOSTS", 4 if _long_form(request) else 2))
     modules = {item.path.name for item in request.session.items}
-    broker_tree = ensure_archive_tree() if "test_archive_host.py" in modules else None
+    broker_tree = ensure_archive_tree(ARCHIVE_SUITE) if "test_archive_host.py" in modules else None
     with booted_fleet(count, releases, OLD, broker_tree) as fleet:
         yield fleet
         print("\n" + "\n".join(fleet.timings))

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -314,7 +314,7 @@ def booted_fleet(
     with _alone(), Bridge() as bridge:
         _clear(folder)
         folder.mkdir(parents=True)
-        key = _ssh_key(folder)
+        key = _ssh_key(folder, {ensure_tree(), broker_tree or ensure_tree()})
         # Faces that the embedded models detect, at a rate that many hosts on one machine can keep.
         clip = write_demo_clip(folder / "clip.mp4", fps=3).read_bytes()
         trees = {"mqtt": broker_tree or ensure_tree()}
@@ -363,10 +363,10 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ssh_key(folder: Path) -> str:
+def _ssh_key(folder: Path, trees: Iterable[Path]) -> str:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id")], check=True)
-    host_key = (ensure_tree() / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
-    (folder / "known_hosts").write_text(f"{NETWORK}.* {host_key}")
+    host_keys = [(tree / "etc/ssh/ssh_host_ed25519_key.pub").read_text() for tree in trees]
+    (folder / "known_hosts").write_text("".join(f"{NETWORK}.* {key}" for key in host_keys))
     return (folder / "id.pub").read_text()
 
 

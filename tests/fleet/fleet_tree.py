@@ -41,6 +41,8 @@ KIOSK = ("cage", "chromium", "fonts-dejavu-core", "grim")
 """What the document installs for a screen, and what photographs it."""
 ARCHIVE = ("postgresql", "postgresql-client")
 """What the role `archive` installs beside Python."""
+ARCHIVE_SUITE = os.environ.get("OAHEGA_ARCHIVE_SUITE", "bookworm")
+"""Debian of the host with the archive."""
 TOOLS = ("debootstrap", "systemd-nspawn", "ip", "mount", "ssh-keygen")
 
 
@@ -75,7 +77,7 @@ def ensure_kiosk_tree(suite: str) -> Path:
     return _ensure_grown(suite, "kiosk", install, ("clean",))
 
 
-def ensure_archive_tree(suite: str = "bookworm") -> Path:
+def ensure_archive_tree(suite: str) -> Path:
     """Return the tree of a suite that installs PostgreSQL without internet: its packages lie there."""
     return _ensure_grown(suite, "archive", ("--download-only", "install", *ARCHIVE))
 

@@ -2,6 +2,7 @@
 
 The role installs PostgreSQL from Debian's packages, which lie on the host. A real daemon, a process of this
 machine, publishes what it sees, and a client a flood of made events. The tests are one story.
+OAHEGA_ARCHIVE_SUITE=trixie takes a host of Debian Trixie.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import pytest
 from edge.mqtt_samples import event, stamp
 from fleet import BROKER_NAME, DASHBOARD, Fleet, Outcome
 from fleet_hosts import Host, wait_for
-from fleet_tree import CACHE, ROOT
+from fleet_tree import ARCHIVE_SUITE, CACHE, PYTHON, ROOT
 from oahega_edge import __version__
 from processes import environment
 from waiting import await_end, beside
@@ -34,7 +35,8 @@ STORE = f"postgresql:///{DATABASE}?host=/run/postgresql"
 PROGRAM = "/opt/oahega-archive/current/bin/oahega-edge"
 BACKUPS = "/var/backups/oahega-archive"
 FIRST, SECOND = (f"oahega-edge-archive@{number}.service" for number in (1, 2))
-NIGHT, POSTGRESQL = "oahega-archive-keep.service", "postgresql@15-main.service"
+SERVER = {"bookworm": "15", "trixie": "17"}[ARCHIVE_SUITE]
+NIGHT, POSTGRESQL = "oahega-archive-keep.service", f"postgresql@{SERVER}-main.service"
 PASSWORD = "the-password-of-the-archive"
 SEER, FLOOD = "archive-seer", "archive-flood"
 """Devices: a daemon that sees faces, and a client that publishes made events."""
@@ -154,7 +156,7 @@ def made(boot: str, count: int, days_ago: int = 0) -> list[str]:
 def wheelhouse() -> Path:
     """What `make wheelhouse FOR=archive` makes."""
     folder = CACHE / "archive-wheelhouse"
-    command = [ROOT / "ansible/wheelhouse.sh", os.uname().machine, "3.11", folder]
+    command = [ROOT / "ansible/wheelhouse.sh", os.uname().machine, PYTHON[ARCHIVE_SUITE], folder]
     chosen = os.environ | {"RUN_PYTHON": sys.executable, "FOR": "archive"}
     subprocess.run(command, env=chosen, check=True, capture_output=True)
     return folder
