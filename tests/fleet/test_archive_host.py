@@ -274,6 +274,46 @@ def test_what_comes_while_the_workers_are_stopped_waits_at_the_broker(site: Site
     wait_for(lambda: site.has("boot-away", 3_000), "3,000 events, more than mosquitto keeps by default")
 
 
+def test_the_unit_without_the_role_keeps_an_archive_of_its_own_in_a_duckdb_file(site: Site) -> None:
+    unit, lines = "oahega-edge-archive.service", made("boot-unit", 400)
+    store = "/var/lib/oahega-archive/archive.duckdb"
+    options = "--name trial --username archive --metrics 9200"
+    password = f"/run/credentials/{unit}/archive-password"
+    files = {
+        f"etc/systemd/system/{unit}": (ROOT / "systemd" / unit).read_text(),
+        "etc/oahega-edge/archive.env": f"ARCHIVE_BROKER=127.0.0.1:1883\nARCHIVE_STORE=duckdb:archive.duckdb\n"
+        f"ARCHIVE_OPTIONS={options} --password-file {password}\n",
+        "etc/credstore/oahega-edge.archive-password": PASSWORD,
+    }
+    for name, content in files.items():
+        site.host.inside("mkdir", "--parents", f"/{Path(name).parent}", "/opt/oahega-edge")
+        (site.host.root / name).write_text(content)
+    site.host.inside(
+        "ln", "--symbolic", "--no-dereference", "--force", "/opt/oahega-archive/current", "/opt/oahega-edge"
+    )
+    said = ("journalctl", "--no-pager", "--output=cat", f"--unit={unit}")
+
+    site.systemctl("daemon-reload")
+    site.systemctl("start", unit)
+    wait_for(lambda: "Subscribed" in site.host.inside(*said), "the session")
+    site.publish(lines[:200])
+    site.kill(unit)
+    site.publish(lines[200:])
+    read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9200/metrics').read().decode())"
+    figures = ("python3", "-c", read)
+    wait_for(lambda: "oahega_archive_batches_total" in site.host.inside(*figures, check=False), "its figures")
+    wait_for(lambda: site.has("boot-unit", 400), "the other archive has them, too")
+    site.systemctl("stop", unit)
+
+    leave = ("archive", "127.0.0.1:1883", "--to", f"duckdb:{store}", *options.split()[:4], "--leave")
+    site.host.inside(PROGRAM, *leave, "--password-file", "/etc/credstore/oahega-edge.archive-password")
+    count = (
+        f"import duckdb; print(duckdb.connect('{store}').execute(\"{KEPT.format('boot-unit')}\").fetchall())"
+    )
+    assert site.host.inside(PROGRAM.replace("oahega-edge", "python"), "-c", count).strip() == "[(400, 400)]"
+    assert "page" in site.host.inside(PROGRAM, "insight", f"duckdb:{store}", "--out", "/tmp/report")
+
+
 def test_a_night_deletes_old_events_and_leaves_a_backup_from_before_for_the_archive_only(site: Site) -> None:
     site.publish(made("boot-old", 50, days_ago=200))
     wait_for(lambda: site.has("boot-old", 50), "old events")
@@ -329,7 +369,7 @@ def test_after_a_power_cut_the_archive_goes_on_by_itself(site: Site) -> None:
 def test_a_device_is_forgotten_whole(site: Site) -> None:
     said = site.verb("forget", STORE, FLOOD)
 
-    assert json.loads(said)["events"] == 4_000 + 3_000 + 500 + 100
+    assert json.loads(said)["events"] == 4_000 + 3_000 + 400 + 500 + 100
     for table in ("events", "boots", "event_hours"):
         assert site.ask(f"SELECT DISTINCT device FROM {table}") == [SEER]
 
