@@ -68,12 +68,14 @@ def measured(url: str, folder: Path, count: int) -> Iterator[str]:
 
 
 def _milliseconds(database: Database, sql: str) -> str:
-    times = []
+    """By the clock, and of this process's processor, in which DuckDB works and PostgreSQL does not."""
+    took, used = [], []
     for _ in range(3):
-        began = time.monotonic()
+        began, before = time.monotonic(), time.process_time()
         rows = database.execute(sql)
-        times.append(1e3 * (time.monotonic() - began))
-    return f"{min(times):.0f} ({len(rows)} rows)"
+        took.append(1e3 * (time.monotonic() - began))
+        used.append(1e3 * (time.process_time() - before))
+    return f"{min(took):.0f} (processor: {min(used):.0f}; {len(rows)} rows)"
 
 
 def _bytes(database: Database, folder: Path) -> int:
