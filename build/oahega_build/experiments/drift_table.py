@@ -37,7 +37,7 @@ from oahega_edge.bundles.load import DEFAULT_BUNDLE, Bundle, load_bundle
 from oahega_edge.chain.classification import calibrated
 from oahega_edge.chain.preprocess import as_classifier_input
 from oahega_edge.drift.drift import LEARNED_BLOCKS, LEAST_FACES, RULE, Drift, Rule
-from oahega_edge.drift.look import BINS, LEAST, QUANTITIES, SCALES, light_of
+from oahega_edge.drift.look import binned, light_of
 from oahega_edge.drift.tally import SLOTS
 
 GAINS = (1.5, 1.25, 1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.23, 0.17, 0.13, 0.1)
@@ -229,30 +229,6 @@ class Site:
         wait = (1 + rng.geometric(np.clip(score, 0.1, 0.99))) / 15
         bins = binned(scores, np.column_stack([tall, measured, score, wait]))
         return bins, scores.argmax(axis=1), (hour * SLOTS / 24).astype(np.int64)
-
-
-def binned(scores: Floats, measured: Floats) -> Numbers:
-    """Bins (faces, quantities) of many faces at once, as `look.bins_of` gives them of each.
-
-    `scores`: probabilities (faces, labels); `measured`: the other fields of a `Look` (faces, 5).
-    """
-    chances = np.clip(scores, LEAST, 1 - LEAST)
-    best = chances.max(axis=1)
-    height, brightness, sharpness, score, wait = measured.T
-    values = np.column_stack(
-        [
-            np.log(best / (1 - best)),
-            (chances * np.log(chances)).sum(axis=1) / -np.log(scores.shape[1]),
-            np.log2(np.maximum(height, 1.0)),
-            brightness,
-            np.log2(np.maximum(sharpness, LEAST)),
-            score,
-            np.log2(np.maximum(wait, LEAST)),
-        ]
-    )
-    low, high = (np.array(ends) for ends in zip(*SCALES.values(), strict=True))
-    places = np.clip((values - low) * (BINS / (high - low)), 0, BINS - 1)
-    return np.asarray(places, np.int64).reshape(-1, len(QUANTITIES))
 
 
 def _some(rng: np.random.Generator, faces: Numbers) -> Numbers:

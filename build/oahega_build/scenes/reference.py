@@ -60,10 +60,11 @@ def measure_reference(bundle: Path, data: Path, pictures: Sequence[Path]) -> Pat
 
 
 def _histograms(looks: Iterable[Look], quantities: Sequence[str], *where: Path) -> Histograms:
-    places = np.array([bins_of(look) for look in looks]).reshape(-1, len(QUANTITIES))
-    if len(places) < LEAST_FACES:
+    found = list(looks)
+    if len(found) < LEAST_FACES:
         folders = ", ".join(map(str, where))
-        raise DataError(f"{folders}: {len(places)} faces, at least {LEAST_FACES} are needed; add pictures")
+        raise DataError(f"{folders}: {len(found)} faces, at least {LEAST_FACES} are needed; add pictures")
+    places = bins_of(found)
     return {
         name: tuple(np.bincount(places[:, QUANTITIES.index(name)], minlength=BINS).tolist())
         for name in quantities

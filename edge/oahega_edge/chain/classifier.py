@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-from weakref import ReferenceType, ref
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from oahega_edge.chain.classification import probabilities
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import Quantizer, crop_face
-from oahega_edge.drift.look import light_of
+from oahega_edge.drift.look import Measured, light_of
 from oahega_edge.manifest import EmotionEntry
 from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch
@@ -31,25 +30,12 @@ class Classifier(Protocol):
         ...
 
 
-class FaceCrop:
-    """What a classifier sees of a face. The same face of the same frame is cropped once."""
+class MeasuringClassifier(Classifier, Protocol):
+    """Reads one face, and measures it where that is asked for."""
 
-    def __init__(self, entry: EmotionEntry) -> None:
-        self._entry = entry
-        self._of: tuple[ReferenceType[Pixels], Box] | None = None
-        self._picture: NDArray[np.uint8] | None = None
-
-    def __call__(self, pixels: Pixels, box: Box) -> NDArray[np.uint8]:
-        """The face at `box` of a full frame in the size and colour of the classifier's input."""
-        if self._picture is None or self._of is None or self._of[0]() is not pixels or self._of[1] != box:
-            self._picture = crop_face(pixels, box, self._entry.input, self._entry.crop)
-            self._of = ref(pixels, self._forget), box
-        return self._picture
-
-    def _forget(self, frame: ReferenceType[Pixels]) -> None:
-        """A face is kept no longer than its frame."""
-        if self._of is not None and self._of[0] is frame:
-            self._of = self._picture = None
+    def measured(self, pixels: Pixels, box: Box) -> Measured:
+        """The same as a call, and the light of what the classifier sees."""
+        ...
 
 
 class EmotionClassifier:
@@ -60,12 +46,9 @@ class EmotionClassifier:
         entry: EmotionEntry,
         model: Model,
         watch: Stopwatch | None = None,
-        crop: FaceCrop | None = None,
     ) -> None:
-        """`crop`: shared with what else looks at the same faces."""
         self._entry = entry
         self._model = model
-        self._crop = crop or FaceCrop(entry)
         self._quantize = Quantizer(entry.input)
         self._watch = watch or Stopwatch()
 
@@ -78,19 +61,20 @@ class EmotionClassifier:
         """Probabilities (labels,) of the face at `box`."""
         with self._watch.stage("emotion_input"):
             tensor = self._quantize(self._crop(pixels, box))
+        return self._read(tensor)
+
+    def measured(self, pixels: Pixels, box: Box) -> Measured:
+        """Probabilities and light of the face at `box`."""
+        with self._watch.stage("emotion_input"):
+            picture = self._crop(pixels, box)
+            light = light_of(picture)  # now: the model's invocation leaves nothing of it in the caches
+            tensor = self._quantize(picture)
+        return self._read(tensor), (box.height * pixels.shape[0], *light)
+
+    def _crop(self, pixels: Pixels, box: Box) -> NDArray[np.uint8]:
+        return crop_face(pixels, box, self._entry.input, self._entry.crop)
+
+    def _read(self, tensor: NDArray[Any]) -> NDArray[np.float64]:
         with self._watch.stage("emotion"):
             outputs = self._model.run(tensor)
         return probabilities(outputs["logits"], self._entry)
-
-
-class FaceGauge:
-    """Measures what the classifier sees of a face."""
-
-    def __init__(self, crop: FaceCrop) -> None:
-        """`crop`: the classifier's."""
-        self._crop = crop
-
-    def __call__(self, pixels: Pixels, box: Box) -> tuple[float, float, float]:
-        """Height in pixels, brightness and sharpness of the face at `box` of a full frame."""
-        picture = self._crop(pixels, box)
-        return box.height * pixels.shape[0], *light_of(picture)

@@ -14,17 +14,16 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.smoothing import Average, Smoothing
 from oahega_edge.chain.tracking import Track, Tracker
 from oahega_edge.chain.trigger import UNCERTAIN, Decision, Sighting, Trigger, TriggerRules
-from oahega_edge.drift.look import Look
+from oahega_edge.drift.look import Light, Look
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.visits.visit import Visit, VisitTally
 
-Read = Callable[[Box], NDArray[np.float64] | None]
-"""Probabilities (labels,) of the face in a box of this frame; None for a face that is not to be read."""
-Light = tuple[float, float, float]
-"""Height in pixels, brightness and sharpness of a face."""
-Measure = Callable[[Box, bool], tuple[Light | None, NDArray[np.float64] | None]]
-"""Of the face in a box of this frame: its light, where that is asked for, and what another classifier reads
-there."""
+Reading = tuple[NDArray[np.float64], Light | None]
+"""Probabilities (labels,) of a face, and its light where that was asked for."""
+Read = Callable[[Box, bool], Reading | None]
+"""Of the face in a box of this frame, with its light or without; None for a face that is not to be read."""
+Beside = Callable[[Box], NDArray[np.float64] | None]
+"""What another classifier reads there."""
 NEARER = 1.05
 """Growth of a face's height from which it is looked at anew."""
 DOUBLED = 2**0.5
@@ -58,13 +57,19 @@ class Nearest:
     """Its height when its light was measured."""
     light: Light | None = None
 
-    def see(self, scores: NDArray[np.float64], box: Box, score: float, measure: Measure) -> None:
-        """Remember the face of this frame, where it is nearer than before."""
+    def read(self, box: Box, score: float, read: Read, beside: Beside | None) -> Reading | None:
+        """What `read` gives of the face of this frame, which is remembered where it is nearer than before."""
         height = box.height
-        light, self.beside = measure(box, height > DOUBLED * self.lit)
-        if light is not None:
-            self.light, self.lit = light, height
-        self.height, self.scores, self.score = height, scores, score
+        if height <= NEARER * self.height:
+            return read(box, False)
+        found = read(box, height > DOUBLED * self.lit)
+        if found is not None:
+            self.height, self.score = height, score
+            self.scores, light = found
+            if light is not None:
+                self.light, self.lit = light, height
+            self.beside = None if beside is None else beside(box)
+        return found
 
     def look(self, wait: float) -> Look | None:
         """What counts of it; None for a face that was never read. `wait`: see `Look`."""
@@ -147,17 +152,20 @@ class Decider:
         read: Read,
         taken_at: datetime,
         captured_at: float,
-        measure: Measure | None = None,
+        *,
+        measured: bool = False,
+        beside: Beside | None = None,
     ) -> Seen:
         """The faces of this frame, and the decisions and ended visits that it brings.
 
         `found`: faces that the detector found; None where it did not look, and faces go on as they moved.
-        `taken_at` in UTC, `captured_at` in monotonic seconds. `measure`: None where no face is measured.
+        `taken_at` in UTC, `captured_at` in monotonic seconds. `measured`: faces are looked at;
+        `beside` reads them, too.
         """
         self._before, self._now = self._now, captured_at
         seen, ended = self._follow(found, captured_at)
         gone = self._forget([track.id for track in ended])
-        made = [self._read(track, read, taken_at, captured_at, measure) for track in seen]
+        made = [self._read(track, read, taken_at, captured_at, measured, beside) for track in seen]
         decisions = [*gone.decisions, *(decision for decision in made if decision is not None)]
         faces = [
             self._face(track, captured_at) for track in (*seen, *self._tracker.held(captured_at, self._hold))
@@ -185,18 +193,22 @@ class Decider:
             return self._tracker.update(without_nested(found), now)
 
     def _read(
-        self, track: Track, read: Read, taken_at: datetime, captured_at: float, measure: Measure | None
+        self,
+        track: Track,
+        read: Read,
+        taken_at: datetime,
+        captured_at: float,
+        measured: bool,
+        beside: Beside | None,
     ) -> Decision | None:
         memory = self._memories.get(track.id) or self._remember(track, captured_at)
         box = track.predicted(captured_at)
-        scores = read(box)
-        if scores is not None and measure is not None and box.height > NEARER * memory.nearest.height:
-            memory.nearest.see(scores, box, track.score, measure)
+        found = memory.nearest.read(box, track.score, read, beside) if measured else read(box, False)
         with self._watch.stage("decide"):
             decision = None
-            if scores is not None:
+            if found is not None:
                 in_sight = memory.read_at is not None and memory.read_at == self._before
-                memory.average = memory.smoothing.add(scores, captured_at, in_sight=in_sight)
+                memory.average = memory.smoothing.add(found[0], captured_at, in_sight=in_sight)
                 memory.read_at = captured_at
                 decision = memory.trigger.see(Sighting(memory.average, box, taken_at, captured_at))
             current = memory.trigger.current

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_edge.chain.classifier import Classifier
+from oahega_edge.chain.classifier import MeasuringClassifier
 from oahega_edge.chain.decider import TrackedFace
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step, dominant
 from oahega_edge.chain.smoothing import Average
 from oahega_edge.chain.trigger import UNCERTAIN, Decision, Sighting, Trigger, TriggerRules
+from oahega_edge.drift.look import Measured
 from oahega_edge.errors import SettingsError, plain
 
 
@@ -50,7 +51,7 @@ class SelectedLabels:
     face with a hidden emotion reads as undecided, and the scores reveal neither that emotion nor its share.
     """
 
-    def __init__(self, classifier: Classifier, labels: Sequence[str]) -> None:
+    def __init__(self, classifier: MeasuringClassifier, labels: Sequence[str]) -> None:
         """`labels`: at least two of the classifier's."""
         self._classifier = classifier
         self._labels = tuple(labels)
@@ -63,7 +64,15 @@ class SelectedLabels:
 
     def __call__(self, pixels: Pixels, box: Box) -> NDArray[np.float64]:
         """Probabilities (selected labels,) of the face at `box`."""
-        kept = self._classifier(pixels, box)[self._kept]
+        return self._selected(self._classifier(pixels, box))
+
+    def measured(self, pixels: Pixels, box: Box) -> Measured:
+        """The same, and the face's light."""
+        scores, light = self._classifier.measured(pixels, box)
+        return self._selected(scores), light
+
+    def _selected(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        kept = scores[self._kept]
         return np.asarray(kept + (1 - kept.sum()) / len(kept), np.float64)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_edge.chain.classifier import Classifier
-from oahega_edge.chain.decider import Decider, Measure, TrackedFace
+from oahega_edge.chain.decider import Decider, Reading, TrackedFace
 from oahega_edge.chain.detection import FACE, PERSON, SAME_FACE, Detection
 from oahega_edge.chain.frame import Frame, Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.motion import Gate, OpenGate
 from oahega_edge.chain.trigger import Decision, TriggerRules
-from oahega_edge.drift.look import Look
+from oahega_edge.drift.look import Look, Measured
 from oahega_edge.stopwatch import Stopwatch
 from oahega_edge.visits.visit import Visit
 
@@ -65,8 +65,8 @@ class EveryFace:
         """It has no rules of its own."""
 
 
-Gauge = Callable[[Pixels, Box], tuple[float, float, float]]
-"""Height in pixels, brightness and sharpness of the face at a box of a full frame."""
+Gauge = Callable[[Pixels, Box], Measured]
+"""Reads the face at a box of a full frame as the classifier does, and measures it."""
 Beside = Callable[[Pixels, Box], NDArray[np.float64] | None]
 """What another classifier reads from the face at a box of a full frame."""
 
@@ -96,7 +96,7 @@ class Pipeline:
     """Says when an empty scene need not be looked at."""
     disclosure: Disclosure = field(default_factory=EveryFace)
     gauge: Gauge | None = None
-    """Measures faces."""
+    """Measures faces when they are read."""
     watched: bool = True
     """For the watch on drift."""
     beside: Beside | None = None
@@ -130,10 +130,11 @@ class Pipeline:
         found = self._look(frame) if self._is_due() else None
         seen = self.decider.see(
             found,
-            lambda box: self._read(box, frame),
+            lambda box, lit: self._read(box, frame, lit),
             frame.taken_at,
             frame.captured_at,
-            self._measure(frame),
+            measured=self.gauge is not None and (self.watched or self.beside is not None),
+            beside=self._beside(frame),
         )
         if found is not None and self.decider.is_empty:
             self.gate.looked(frame)
@@ -141,14 +142,9 @@ class Pipeline:
             tuple(seen.faces), self._people, tuple(seen.decisions), tuple(seen.visits), tuple(seen.looks)
         )
 
-    def _measure(self, frame: Frame) -> Measure | None:
-        gauge, beside = self.gauge, self.beside
-        if gauge is None or not (self.watched or beside):
-            return None
-        return lambda box, lit: (
-            gauge(frame.pixels, box) if lit else None,
-            None if beside is None else beside(frame.pixels, box),
-        )
+    def _beside(self, frame: Frame) -> Callable[[Box], NDArray[np.float64] | None] | None:
+        beside = self.beside
+        return None if beside is None else lambda box: beside(frame.pixels, box)
 
     def _is_idle(self, frame: Frame) -> bool:
         """No face is followed, and the scene is as still as when none was found."""
@@ -173,13 +169,15 @@ class Pipeline:
         x, y = box.center
         return any(m.left <= x < m.right and m.top <= y < m.bottom for m in self.face_rules.masks)
 
-    def _read(self, box: Box, frame: Frame) -> NDArray[np.float64] | None:
+    def _read(self, box: Box, frame: Frame, lit: bool) -> Reading | None:
         """Classify one face, if it is large enough, inside the picture and not covered."""
         if box.height * frame.height < self.face_rules.min_height_px or box.clipped() is None:
             return None
         if any(box.iou(cover) >= SAME_FACE for cover in self._covered):
             return None
-        return self.classifier(frame.pixels, box)
+        if lit and self.gauge is not None:
+            return self.gauge(frame.pixels, box)
+        return self.classifier(frame.pixels, box), None
 
 
 def dominant(faces: Sequence[TrackedFace]) -> TrackedFace | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -27,6 +28,8 @@ FACES_A_WRITE = 10
 """The file changes by so many faces at once at least: two copies of it do not show what one face was like."""
 FACES_AT_ONCE = 20
 """So many are counted together: one by one, between frames, each takes several times as long."""
+LOOK_S = 1.0
+"""Seconds after which it is asked again what is due: the calendar takes longer than all else in a frame."""
 FACES_IN_MEMORY = 100
 """After so many it is written while the device runs; with fewer, writing would cost more than counting."""
 
@@ -120,10 +123,14 @@ class NoWatch:
 class DriftWatch:
     """Counts the faces of one device. `asked`, `reset` and `report` may be called from any thread."""
 
-    def __init__(self, folder: Path | None, wall: Callable[[], datetime]) -> None:
-        """`folder`: where the state is kept; None: in memory. `wall`: now, in the device's time zone."""
+    def __init__(self, folder: Path | None, wall: Callable[[], datetime], clock: Callable[[], float]) -> None:
+        """`folder`: where the state is kept; None: in memory. `wall`: now, in the device's time zone; `clock`
+        in monotonic seconds.
+        """
         self._folder = None if folder is None else folder / FOLDER
         self._wall = wall
+        self._clock = clock
+        self._look_at = -math.inf
         self._asked = AskedRecord(folder, lambda: wall().date())
         self._key = ""
         self._drift = Drift(1)
@@ -159,7 +166,15 @@ class DriftWatch:
         self._asked.add(label, right=right)
 
     def due(self) -> None:
-        """Judge a day that is over, say what it brought, and write what was counted, if it is much."""
+        """Judge a day that is over, say what it brought, and write what was counted, if it is much; once a
+        second, however often it is called.
+        """
+        now = self._clock()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._look()
+
+    def _look(self) -> None:
         if self._asked_to_reset:
             self._asked_to_reset, self._drift = False, Drift(self._drift.labels)
             self._waiting.clear()
@@ -176,13 +191,13 @@ class DriftWatch:
     def keep(self) -> None:
         """Write what was counted, if it is enough that nothing is shown of a single face."""
         self._count()
-        self.due()
+        self._look()
         if self._unwritten >= FACES_A_WRITE:
             self._write()
 
     def reset(self) -> None:
         """Learn the first days anew, from the next frame on."""
-        self._asked_to_reset = True
+        self._asked_to_reset, self._look_at = True, -math.inf
 
     @property
     def counted(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -25,7 +26,18 @@ log2 of the seconds from the first detection to the first reading."""
 QUANTITIES = tuple(SCALES)
 LEAST = 1e-6
 """Of a probability, of sharpness and of seconds, before their logarithm is taken; of a height, one pixel."""
-_SCALES = tuple((low, high, BINS / (high - low)) for low, high in SCALES.values())
+_LOW, _HIGH = (np.array(ends) for ends in zip(*SCALES.values(), strict=True))
+_BINS_A_UNIT = BINS / (_HIGH - _LOW)
+_LOGARITHMIC = [QUANTITIES.index(name) for name in ("height", "sharpness", "wait")]
+_LEASTS = np.array([1.0, LEAST, LEAST])
+
+Bins = NDArray[np.int64]
+
+
+Light = tuple[float, float, float]
+"""Height in pixels, brightness and sharpness of a face."""
+Measured = tuple[NDArray[np.float64], Light]
+"""Probabilities (labels,) of a face, and its light."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +71,34 @@ def light_of(picture: NDArray[np.uint8]) -> tuple[float, float]:
     mean, deviation = cv2.meanStdDev(rows)
     step = _mean_difference(rows[1:], rows[:-1])
     step += _mean_difference(rows[:, channels:], rows[:, :-channels])
-    return float(mean[0, 0]), step / (float(deviation[0, 0]) + 1.0)
+    return mean.item(), step / (deviation.item() + 1.0)
 
 
 def _mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """cv2.norm and cv2.absdiff take longer: each call has a fixed cost of 8 us on some virtual machines."""
-    difference = np.maximum(one, other) - np.minimum(one, other)
-    return float(cv2.mean(difference)[0])  # type: ignore[index]
+    difference = np.maximum(one, other)
+    difference -= np.minimum(one, other)
+    return cv2.mean(difference)[0]  # type: ignore[index]
 
 
-def bins_of(look: Look) -> tuple[int, ...]:
-    """Bin of each quantity. Faces come one at a time; arrays of seven values would take far longer."""
-    chances = [min(max(chance, LEAST), 1 - LEAST) for chance in look.scores.tolist()]
-    best = max(chances)
-    values = (
-        math.log(best / (1 - best)),
-        -sum([chance * math.log(chance) for chance in chances]) / math.log(len(chances)),
-        math.log2(max(look.height, 1.0)),
-        look.brightness,
-        math.log2(max(look.sharpness, LEAST)),
-        look.score,
-        math.log2(max(look.wait, LEAST)),
-    )
-    return tuple(
-        [
-            (int((value - low) * bins_a_unit) if value < high else BINS - 1) if value > low else 0
-            for value, (low, high, bins_a_unit) in zip(values, _SCALES, strict=True)
-        ]
+def bins_of(looks: Sequence[Look]) -> Bins:
+    """Bin of each quantity (faces, quantities)."""
+    measured = [(look.height, look.brightness, look.sharpness, look.score, look.wait) for look in looks]
+    return binned(np.array([look.scores for look in looks]), np.array(measured))
+
+
+def binned(scores: NDArray[np.float64], measured: NDArray[np.float64]) -> Bins:
+    """The same (faces, quantities) of probabilities (faces, labels) and of the next five fields of a `Look`
+    (faces, 5).
+    """
+    chances = np.clip(scores, LEAST, 1 - LEAST)
+    best = chances.max(axis=1)
+    values = np.empty((len(scores), len(QUANTITIES)))
+    values[:, 0] = np.log(best / (1 - best))
+    values[:, 1] = (chances * np.log(chances)).sum(axis=1) / -math.log(scores.shape[1])
+    values[:, 2:] = measured
+    values[:, _LOGARITHMIC] = np.log2(np.maximum(values[:, _LOGARITHMIC], _LEASTS))
+    places = (values - _LOW) * _BINS_A_UNIT
+    return np.asarray(
+        np.fmin(np.fmax(places, 0), BINS - 1), np.int64
     )  # what is no number lies in the first bin

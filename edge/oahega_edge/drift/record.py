@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -29,11 +30,11 @@ def to_text(drift: Drift, key: str) -> str:
         "blocks": drift.blocks,
         "began": _day_out(drift.began),
         "day": _day_out(drift.day),
-        "quiet": [_row_out(row) for row in drift.quiet],
-        "late": [_row_out(row) for row in drift.late],
-        "calm": None if drift.calm is None else _row_out(drift.calm),
+        "quiet": _rows_out(drift.quiet),
+        "late": _rows_out(drift.late),
+        "calm": None if drift.calm is None else _rows_out(drift.calm),
         "alarms": {str(row): since.isoformat() for row, since in drift.alarms.items()},
-        "last": None if drift.last is None else [_row_out(row) for row in drift.last],
+        "last": None if drift.last is None else _rows_out(drift.last),
         "middles": list(drift.middles),
     }
     return json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n"
@@ -73,8 +74,8 @@ def _tally_out(tally: Tally) -> dict[str, Any]:
     return {"bins": tally.bins.tolist(), "shown": tally.shown.tolist()}
 
 
-def _row_out(row: Floats) -> list[float]:
-    return list(row.round(5).tolist())
+def _rows_out(rows: Sequence[Floats] | Floats) -> Any:
+    return np.array(rows).round(5).tolist()
 
 
 def _day_out(day: date | None) -> str | None:

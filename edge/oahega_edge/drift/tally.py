@@ -42,11 +42,9 @@ class Tally:
 
     def add(self, looks: Sequence[Look], hour: int) -> None:
         """Count faces seen at this hour of the day."""
-        slot = hour * SLOTS // 24
-        for look in looks:
-            for row, place in enumerate(bins_of(look)):
-                self.bins[slot, row, place] += 1
-            self.shown[slot, look.scores.argmax()] += 1
+        if looks:
+            slots = np.full(len(looks), hour * SLOTS // 24)
+            self.count(slots, bins_of(looks), np.array([look.scores.argmax() for look in looks]))
 
     def count(self, slots: Counts, places: Counts, shown: Counts) -> None:
         """Count faces by slot (faces,), bins (faces, quantities) and label (faces,)."""

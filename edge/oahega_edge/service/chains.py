@@ -10,7 +10,7 @@ import cv2
 
 from oahega_edge.bundles.load import Bundle, self_test
 from oahega_edge.bundles.models import Models
-from oahega_edge.chain.classifier import Classifier, EmotionClassifier, FaceCrop, FaceGauge
+from oahega_edge.chain.classifier import EmotionClassifier, MeasuringClassifier
 from oahega_edge.chain.decider import Decider
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.disclosure import Group, SelectedLabels, published_labels, published_prior
@@ -41,27 +41,27 @@ def make_pipeline(bundle: Bundle, models: Models, settings: Settings, watch: Sto
     labels = published_labels(manifest.emotion.labels, settings.trigger.labels)
     prior = published_prior(manifest.emotion.prior, manifest.emotion.labels, labels)
     group = settings.trigger.min_group
-    crop = FaceCrop(manifest.emotion)
+    classifier = make_classifier(bundle, models.emotion, settings, watch)
     return Pipeline(
         detector=Detector(manifest.detector, models.detector, scores, nms_iou=detection.nms_iou, watch=watch),
-        classifier=make_classifier(bundle, models.emotion, settings, watch, crop),
+        classifier=classifier,
         decider=make_decider(settings, labels, prior, watch),
         face_rules=FaceRules(detection.min_face_px, tuple(Box(*mask) for mask in detection.masks)),
         watch=watch,
         every=detection.every,
         gate=MotionGate(settings.motion.look_every_ms / 1000) if settings.motion.gate else OpenGate(),
-        gauge=FaceGauge(crop),
+        gauge=classifier.measured,
         watched=settings.drift.watch,
         disclosure=Group(labels, group, trigger_rules(settings)) if group else EveryFace(),
     )
 
 
 def make_classifier(
-    bundle: Bundle, model: Model, settings: Settings, watch: Stopwatch, crop: FaceCrop | None = None
-) -> Classifier:
+    bundle: Bundle, model: Model, settings: Settings, watch: Stopwatch
+) -> MeasuringClassifier:
     """Reads a face with an open emotion model; answers the labels that may be published."""
     entry = bundle.manifest.emotion
-    classifier = EmotionClassifier(entry, model, watch, crop)
+    classifier = EmotionClassifier(entry, model, watch)
     labels = published_labels(entry.labels, settings.trigger.labels)
     return classifier if labels == classifier.labels else SelectedLabels(classifier, labels)
 

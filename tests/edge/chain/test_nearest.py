@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from oahega_edge.chain.decider import DOUBLED, NEARER, Light, Nearest
+from oahega_edge.chain.decider import DOUBLED, Nearest
 from oahega_edge.chain.geometry import Box
+from oahega_edge.drift.look import Light
 
 PIXELS = 480
 
@@ -18,21 +19,27 @@ class Gauge:
     """Measures a brightness that is the height in pixels, and counts how often it is asked."""
 
     def __init__(self) -> None:
-        self.calls = self.lit = 0
+        self.read_faces = self.lit = self.compared = 0
 
-    def __call__(self, box: Box, lit: bool) -> tuple[Light | None, NDArray[np.float64]]:
-        height = box.height * PIXELS
-        self.calls += 1
+    def read(self, box: Box, lit: bool) -> tuple[NDArray[np.float64], Light | None]:
+        self.read_faces += 1
         self.lit += lit
-        return (height, height, 0.5) if lit else None, np.array([height])
+        light = (box.height * PIXELS, box.height * PIXELS, 0.5)
+        return np.array([box.height, 1 - box.height]), light if lit else None
+
+    def beside(self, box: Box) -> NDArray[np.float64]:
+        self.compared += 1
+        return np.array([box.height * PIXELS])
 
 
 def followed(heights: Sequence[float]) -> tuple[Nearest, Gauge]:
     nearest, gauge = Nearest(), Gauge()
     for height in heights:
-        if height > NEARER * nearest.height:
-            scores = np.array([height, 1 - height])
-            nearest.see(scores, Box(0.1, 0.0, 0.1 + height, height), height, gauge)
+        box = Box(0.1, 0.0, 0.1 + height, height)
+        found = nearest.read(box, height, gauge.read, gauge.beside)
+        assert found is not None
+        assert found[0][0] == height
+    assert gauge.read_faces == len(heights)
     return nearest, gauge
 
 
@@ -53,7 +60,7 @@ def test_a_face_that_stays_is_measured_once() -> None:
     _, gauge = followed((0.2 * np.exp(rng.normal(0, 0.01, 500))).tolist())
 
     assert gauge.lit == 1
-    assert gauge.calls <= 3
+    assert gauge.compared <= 3
 
 
 def test_the_light_is_that_of_a_face_of_half_the_area_at_least() -> None:
@@ -68,4 +75,9 @@ def test_the_light_is_that_of_a_face_of_half_the_area_at_least() -> None:
 
 
 def test_a_face_that_was_never_read_counts_nothing() -> None:
-    assert Nearest().look(0.0) is None
+    nearest = Nearest()
+
+    found = nearest.read(Box(0.1, 0.0, 0.2, 0.1), 0.9, lambda box, lit: None, None)
+
+    assert found is None
+    assert nearest.look(0.0) is None

@@ -182,8 +182,9 @@ def test_a_face_that_was_missed_for_a_moment_is_still_there_with_its_emotion() -
 
 def test_a_face_is_measured_when_it_was_nearest() -> None:
     near, far = Box(0.08, 0.15, 0.32, 0.55), Box(0.1, 0.2, 0.3, 0.5)
-    chain = pipeline(lambda i: [face(near if i == 3 else far)] if i < 8 else [])
-    chain.gauge = lambda pixels, box: (box.height * 100, 100.0, 0.5)
+    mood = Mood()
+    chain = pipeline(lambda i: [face(near if i == 3 else far)] if i < 8 else [], mood=mood)
+    chain.gauge = mood.measured
 
     steps = [chain.process(frame) for frame in frames_of([np.zeros((100, 100, 3), np.uint8)] * 16)]
 
@@ -201,8 +202,9 @@ def test_no_face_is_measured_where_nothing_is_watched() -> None:
 
 
 def test_a_face_in_view_is_looked_at_when_the_source_ends() -> None:
-    chain = pipeline(lambda i: [face(LEFT)])
-    chain.gauge = lambda pixels, box: (30.0, 100.0, 0.5)
+    mood = Mood()
+    chain = pipeline(lambda i: [face(LEFT)], mood=mood)
+    chain.gauge = mood.measured
 
     play(chain, 6)
 

@@ -16,6 +16,7 @@ from oahega_edge.drift.keeper import (
     FACES_A_WRITE,
     FACES_AT_ONCE,
     FACES_IN_MEMORY,
+    LOOK_S,
     MOST_RECORDS,
     DriftWatch,
     NoWatch,
@@ -33,6 +34,9 @@ class Calendar:
     def __call__(self) -> datetime:
         return self.now
 
+    def seconds(self) -> float:
+        return self.now.timestamp()
+
     def next_day(self) -> None:
         self.now += timedelta(days=1)
 
@@ -48,7 +52,7 @@ def rng() -> np.random.Generator:
 
 
 def watch_of(folder: Path | None, calendar: Calendar, key: str = KEY) -> DriftWatch:
-    watch = DriftWatch(folder, calendar)
+    watch = DriftWatch(folder, calendar, calendar.seconds)
     watch.use(key, 3, None)
     return watch
 
@@ -171,6 +175,7 @@ def test_a_running_device_writes_many_faces_at_once_and_a_stopping_one_the_rest(
     written = []
     for _ in range(2 * FACES_IN_MEMORY + FACES_A_WRITE):
         watch.saw(faces(rng, 1))
+        calendar.now += timedelta(seconds=LOOK_S)
         watch.due()
         written.append(watch_of(tmp_path, calendar).counted)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.drift.faces import faces
-from oahega_edge.drift.look import BINS, QUANTITIES, SCALES, Look, bins_of, light_of
+from oahega_edge.drift.look import BINS, LEAST, QUANTITIES, SCALES, Look, bins_of, light_of
 from oahega_edge.drift.tally import Tally, shift
 
 MEASURED = {"height": 90.0, "brightness": 120.0, "sharpness": 0.4, "score": 0.9, "wait": 0.2}
@@ -29,7 +31,7 @@ def test_it_is_the_difference_of_the_chances_to_be_greater(seed: int, many: int,
 
     found = shift(tally(first), tally(second))
 
-    one, other = (np.array([bins_of(look) for look in looks]) for looks in (first, second))
+    one, other = map(bins_of, (first, second))
     for row in range(len(QUANTITIES)):
         signs = np.sign(other[:, row][:, None] - one[:, row][None])
         assert found.delta[row] == pytest.approx(signs.mean(), abs=1e-9)
@@ -42,7 +44,7 @@ def test_it_is_the_difference_of_the_chances_to_be_greater(seed: int, many: int,
 def test_its_variance_is_that_of_all_ways_to_deal_the_faces_out() -> None:
     rng = np.random.default_rng(1)
     looks = faces(rng, 90)
-    places = np.array([bins_of(look)[QUANTITIES.index("height")] for look in looks])
+    places = bins_of(looks)[:, QUANTITIES.index("height")]
     dealt = []
     for _ in range(4000):
         order = rng.permutation(90)
@@ -88,7 +90,7 @@ def test_without_a_common_hour_nothing_is_known() -> None:
 
 @given(st.lists(st.floats(-1e9, 1e9) | st.just(float("nan")) | st.just(float("inf")), min_size=5, max_size=5))
 def test_every_value_has_a_bin(values: list[float]) -> None:
-    places = bins_of(Look(np.array([1.0, 0.0, 0.0]), *values))
+    (places,) = bins_of([Look(np.array([1.0, 0.0, 0.0]), *values)])
 
     assert all(0 <= place < BINS for place in places)
 
@@ -98,16 +100,39 @@ def test_bins_share_the_scale_evenly(quantity: str) -> None:
     row, (low, high) = QUANTITIES.index(quantity), SCALES[quantity]
     middles = low + (np.arange(BINS) + 0.5) * (high - low) / BINS
 
-    placed = [bins_of(Look(np.ones(3) / 3, **{**MEASURED, quantity: float(value)}))[row] for value in middles]
+    looks = [Look(np.ones(3) / 3, **{**MEASURED, quantity: float(value)}) for value in middles]
 
-    assert placed == list(range(BINS))
+    assert bins_of(looks)[:, row].tolist() == list(range(BINS))
+
+
+def test_the_bin_of_a_value_is_its_place_on_the_scale() -> None:
+    """As the formulas say it, face by face."""
+    rng = np.random.default_rng(2)
+    scores = rng.dirichlet(np.full(4, 0.3), 2000)
+    measured = np.exp(rng.normal(0, 3, (2000, 5))) * (90, 120, 0.2, 0.5, 0.3)
+
+    bins = bins_of([Look(*face) for face in zip(scores, *measured.T, strict=True)])
+
+    for places, of, (height, brightness, sharpness, score, wait) in zip(bins, scores, measured, strict=True):
+        chances = of.clip(LEAST, 1 - LEAST)
+        values = (
+            math.log(chances.max() / (1 - chances.max())),
+            -sum(chance * math.log(chance) for chance in chances) / math.log(4),
+            math.log2(max(height, 1.0)),
+            brightness,
+            math.log2(max(sharpness, LEAST)),
+            score,
+            math.log2(max(wait, LEAST)),
+        )
+        for place, value, (low, high) in zip(places, values, SCALES.values(), strict=True):
+            assert place == min(max(math.floor((value - low) / (high - low) * BINS), 0), BINS - 1)
 
 
 def test_the_bins_of_a_known_face() -> None:
     """Counted by hand on the scales."""
     look = Look(np.array([0.5, 0.5]), height=64.0, brightness=128.0, sharpness=0.25, score=0.75, wait=0.25)
 
-    assert dict(zip(QUANTITIES, bins_of(look), strict=True)) == {
+    assert dict(zip(QUANTITIES, *bins_of([look]).tolist(), strict=True)) == {
         "confidence": 6,
         "entropy": 31,
         "height": 10,

@@ -474,8 +474,8 @@ def test_a_mute_ends_the_visits_in_view_and_they_are_summed_up(tmp_path: Path) -
 def test_every_face_that_ended_is_counted_once_and_health_says_how_many(tmp_path: Path) -> None:
     bench = Bench(film(), tmp_path)
     engine = bench.daemon.engines.current
-    engine.pipeline.gauge = lambda pixels, box: (30.0, 100.0, 0.5)
-    watch = DriftWatch(tmp_path, lambda: NOON)
+    engine.pipeline.gauge = lambda pixels, box: (engine.pipeline.classifier(pixels, box), (30.0, 100.0, 0.5))
+    watch = DriftWatch(tmp_path, lambda: NOON, lambda: 0.0)
     watch.use(engine.seen_with, len(engine.labels), None)
     bench.daemon.drift, bench.daemon.reporter.drift = watch, watch.report
 

@@ -286,7 +286,7 @@ def test_the_copy_of_a_bundle_that_worked_is_remembered(tmp_path: Path) -> None:
 
 def test_each_side_is_compared_with_the_first_days() -> None:
     days = [NOON]
-    watch = DriftWatch(None, lambda: days[-1])
+    watch = DriftWatch(None, lambda: days[-1], lambda: 0.0)
     watch.use("ab", len(LABELS), None)
     trial = ShadowTrial(
         ShadowReader(identity("two"), Mood(), lambda: None, Stopwatch()), LABELS, lambda: NOON, NOON, NOON
@@ -303,10 +303,9 @@ def test_each_side_is_compared_with_the_first_days() -> None:
 
 
 def test_the_shadow_reads_no_more_often_than_the_one_in_use() -> None:
-    chain, second = pipeline(lambda i: [face(LEFT)]), Mood()
-    chain.gauge, chain.watched, chain.beside = lambda pixels, box: (90.0, 120.0, 0.4), False, second
-    first = chain.classifier
-    assert isinstance(first, Mood)
+    first, second = Mood(), Mood()
+    chain = pipeline(lambda i: [face(LEFT)], mood=first)
+    chain.gauge, chain.watched, chain.beside = first.measured, False, second
 
     looks = []
     for frame in frames_of([np.zeros((100, 100, 3), np.uint8)] * 30):

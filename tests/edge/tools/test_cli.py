@@ -402,7 +402,7 @@ def lived(state: Path, bundle: Path) -> Path:
     loaded, now = load_bundle(bundle), [datetime(2026, 1, 5, 12)]
     labels = len(loaded.manifest.emotion.labels)
     chosen = read_layers(PACKAGED, {}, [ANSWERED.removeprefix("--set=")]).with_suggestions(loaded.manifest)
-    watch = DriftWatch(state, lambda: now[0])
+    watch = DriftWatch(state, lambda: now[0], lambda: 0.0)
     watch.use(seen_with(loaded, chosen.resolve()), labels, None)
     watch.saw([Look(np.full(labels, 1 / labels), 90.0, 120.0, 0.4, 0.9, 0.2)] * 200)
     now[0] += timedelta(days=1)

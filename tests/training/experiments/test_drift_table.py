@@ -15,7 +15,6 @@ from oahega_build.experiments.drift_table import (
     RULES,
     Pool,
     Site,
-    binned,
     cache_file,
     count_day,
     keep,
@@ -80,7 +79,7 @@ def test_a_day_at_once_is_counted_as_face_after_face() -> None:
         ]
         moment = datetime.datetime.combine(day, datetime.time(15))
         one_by_one.saw(looks, moment)
-        slot, places = np.full(len(looks), 5), np.array([bins_of(look) for look in looks])
+        slot, places = np.full(len(looks), 5), bins_of(looks)
         shown = np.array([look.scores.argmax() for look in looks])
         count_day(at_once, places, shown, slot, day)
     one_by_one.due(moment + datetime.timedelta(days=1))
@@ -88,16 +87,6 @@ def test_a_day_at_once_is_counted_as_face_after_face() -> None:
     assert np.array_equal(at_once.base.bins, one_by_one.base.bins)
     assert np.array_equal(at_once.quiet, one_by_one.quiet)
     assert at_once.blocks == one_by_one.blocks == 7
-
-
-def test_many_faces_at_once_have_the_bins_of_each() -> None:
-    rng = np.random.default_rng(2)
-    scores = rng.dirichlet(np.full(LABELS, 0.3), 2000)
-    measured = np.exp(rng.normal(0, 3, (2000, 5))) * (90, 120, 0.2, 0.5, 0.3)
-
-    at_once = binned(scores, measured)
-
-    assert at_once.tolist() == [list(bins_of(Look(*face))) for face in zip(scores, *measured.T, strict=True)]
 
 
 def test_a_twin_of_a_site_goes_on_by_itself(pools: dict[str, Pool]) -> None:

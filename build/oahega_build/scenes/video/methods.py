@@ -6,13 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from oahega_build.scenes.sequences import EPOCH
 from oahega_build.scenes.video.metrics import Answer, Answers
 from oahega_build.scenes.video.records import Face, Moment, Recording
-from oahega_edge.chain.decider import Decider, Seen, TrackedFace
+from oahega_edge.chain.decider import Decider, Reading, Seen, TrackedFace
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.smoothing import Window
 from oahega_edge.chain.trigger import UNCERTAIN
@@ -65,9 +62,9 @@ def played(record: Recording, decider: Decider, min_height_px: float = 0.0) -> I
     for moment in record.moments:
         faces = {face.detection.box: face for face in moment.faces}
 
-        def read(box: Box, faces: Mapping[Box, Face] = faces) -> NDArray[np.float64] | None:
+        def read(box: Box, lit: bool, faces: Mapping[Box, Face] = faces) -> Reading | None:
             face = faces[box]
-            return face.scores if face.height >= min_height_px else None
+            return (face.scores, None) if face.height >= min_height_px else None
 
         found = [face.detection for face in moment.faces]
         yield moment, decider.see(found, read, EPOCH, moment.time)
