@@ -18,7 +18,6 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -113,9 +112,13 @@ class Scene:
         self._count = 0
         self.height = LOWEST
 
+    def clock(self) -> float:
+        """Seconds in which a camera would have taken as many frames."""
+        return self._count / 15
+
     def frame(self, height: float) -> Frame:
         self.height, self._count = height, self._count + 1
-        at = self._count / 15
+        at = self.clock()
         return Frame(self._noise.copy(), at, NOON + timedelta(seconds=at), self._count)
 
     def found(self, _: Frame) -> list[Detection]:
@@ -157,7 +160,9 @@ def opened() -> Model:
 def drift_costs(settings: Settings, folder: Path, count: int) -> dict[str, NDArray[np.float64]]:
     """Microseconds of each face by its way, a row each: in its frames, at its end, and without drift."""
     rng, scene, model, calendar = np.random.default_rng(0), Scene(), Timed(opened()), Calendar()
-    with_drift = Device(chain(settings, scene, model, watched=True), watch_of(folder, calendar), model)
+    with_drift = Device(
+        chain(settings, scene, model, watched=True), watch_of(folder, calendar, scene.clock), model
+    )
     without = Device(chain(settings, scene, model, watched=False), NoWatch(), model)
     found: dict[str, list[tuple[float, float, float]]] = {way: [] for way in WAYS}
     turn = 0
@@ -211,8 +216,8 @@ def shadow_costs(settings: Settings) -> tuple[list[float], list[float]]:
     return added, calls
 
 
-def watch_of(folder: Path, wall: Callable[[], datetime]) -> DriftWatch:
-    watch = DriftWatch(folder, wall, time.monotonic)
+def watch_of(folder: Path, wall: Callable[[], datetime], clock: Callable[[], float]) -> DriftWatch:
+    watch = DriftWatch(folder, wall, clock)
     watch.use(KEY, LABELS, None)
     return watch
 
@@ -220,15 +225,15 @@ def watch_of(folder: Path, wall: Callable[[], datetime]) -> DriftWatch:
 def kept_after_a_month(folder: Path) -> tuple[int, int]:
     """Bytes of the file, and of what a daemon that reads it has in memory."""
     calendar, rng = Calendar(), np.random.default_rng(0)
-    watch = watch_of(folder, calendar)
+    watch = watch_of(folder, calendar, lambda: calendar.ahead.total_seconds())
     for day in range(DAYS):
         calendar.ahead = timedelta(days=day)
-        watch.saw([replace(look, scores=rng.dirichlet(np.ones(LABELS))) for look in faces(rng, FACES_A_DAY)])
+        watch.saw([look._replace(scores=rng.dirichlet(np.ones(LABELS))) for look in faces(rng, FACES_A_DAY)])
         watch.due()
     watch.keep()
     (file,) = (folder / "drift").iterdir()
     tracemalloc.start()
-    again = watch_of(folder, calendar)
+    again = watch_of(folder, calendar, time.monotonic)
     memory, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert again.report().learned

@@ -28,8 +28,8 @@ FACES_A_WRITE = 10
 """The file changes by so many faces at once at least: two copies of it do not show what one face was like."""
 FACES_AT_ONCE = 20
 """So many are counted together: one by one, between frames, each takes several times as long."""
-LOOK_S = 1.0
-"""Seconds after which it is asked again what is due: the calendar takes longer than all else in a frame."""
+LOOK_S = 10.0
+"""Seconds between two looks at what is due: the calendar takes longer than all else in a frame."""
 FACES_IN_MEMORY = 100
 """After so many it is written while the device runs; with fewer, writing would cost more than counting."""
 
@@ -136,6 +136,7 @@ class DriftWatch:
         self._drift = Drift(1)
         self._reference: Reference | None = None
         self._unwritten = 0
+        self._is_tidy = False
         self._waiting: list[Look] = []
         self._waiting_since = wall()
         self._asked_to_reset = False
@@ -149,6 +150,7 @@ class DriftWatch:
         if self._key:
             self.keep()
         self._key, self._reference, self._unwritten = key, reference, 0
+        self._is_tidy = False
         self._drift = self._read(key, labels)
         self._said = self._alarms()
 
@@ -166,8 +168,8 @@ class DriftWatch:
         self._asked.add(label, right=right)
 
     def due(self) -> None:
-        """Judge a day that is over, say what it brought, and write what was counted, if it is much; once a
-        second, however often it is called.
+        """Judge a day that is over, say what it brought, and write what was counted, if it is much; once in
+        LOOK_S seconds, however often it is called.
         """
         now = self._clock()
         if now >= self._look_at:
@@ -265,7 +267,9 @@ class DriftWatch:
         try:
             file.parent.mkdir(exist_ok=True)
             replace_file(file, to_text(self._drift, self._key))
-            _keep_newest(file.parent)
+            if not self._is_tidy:
+                _keep_newest(file.parent)
+                self._is_tidy = True
         except OSError as error:
             if self._refused != error.strerror:
                 _log.warning(

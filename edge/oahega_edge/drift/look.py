@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,8 +40,7 @@ Measured = tuple[NDArray[np.float64], Light]
 """Probabilities (labels,) of a face, and its light."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """A face at its nearest. Nothing tells whose it is."""
 
     scores: NDArray[np.float64]
