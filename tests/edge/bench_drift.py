@@ -1,23 +1,24 @@
 """What drift and a bundle in the shadow cost: `python tests/edge/bench_drift.py [FACES]` prints a table.
 
-Two chains see the same frames, one with drift and one without; which one is first alternates. Both ask the
-same classifier, so that caches are as cold as between two faces of a device. A face's cost is the difference
-over all of its frames and its end: it is measured and counted, days are judged, the file is written, and each
-frame asks what is due. Times are of the thread's processor, so that what other processes take is not
-counted. The classifier's own invocations are taken off on both sides: they are the same, and their noise
-is as large as what is sought.
+Chains see the same frames in changing order: one with drift, and two without, whose difference says what the
+machine's noise is. All ask the same classifier, so that caches are as cold as on a device. A face costs what
+drift adds to its frames and to its end: it is measured and counted, days are judged, the file is written, and
+each frame asks what is due. Times are of the thread's processor. The classifier's own invocations are taken
+off: they are the same, and their noise is as large as what is sought.
 Aims: at most 0.05 ms of drift per face and 64 kB; a shadow costs no more than the second classifier's
 invocation.
 """
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -158,38 +159,38 @@ def opened() -> Model:
 
 
 def drift_costs(settings: Settings, folder: Path, count: int) -> dict[str, NDArray[np.float64]]:
-    """Microseconds of each face by its way, a row each: in its frames, at its end, and without drift."""
+    """Microseconds of each face by its way, a row each: what drift adds in its frames and at its end, what a
+    second chain without drift adds to the first one, and what that takes.
+    """
     rng, scene, model, calendar = np.random.default_rng(0), Scene(), Timed(opened()), Calendar()
-    with_drift = Device(
-        chain(settings, scene, model, watched=True), watch_of(folder, calendar, scene.clock), model
-    )
-    without = Device(chain(settings, scene, model, watched=False), NoWatch(), model)
-    found: dict[str, list[tuple[float, float, float]]] = {way: [] for way in WAYS}
-    turn = 0
+    watch = watch_of(folder, calendar, scene.clock)
+    devices = [Device(chain(settings, scene, model, watched=True), watch, model)]
+    devices += [Device(chain(settings, scene, model, watched=False), NoWatch(), model) for _ in range(2)]
+    found: dict[str, list[tuple[float, ...]]] = {way: [] for way in WAYS}
+    gc.disable()  # a collection costs as much as many faces, and falls on any of them
     for number in range(WARM_UP + count):
+        gc.collect(0)
         calendar.ahead = timedelta(days=number * len(WAYS) // FACES_A_DAY)
         for way, growth in WAYS.items():
             heights = LOWEST * growth ** np.linspace(0, 1, FRAMES) * np.exp(rng.normal(0, TREMBLE, FRAMES))
-            seen = []
-            for height in heights:
-                frame = scene.frame(height)
-                seen.append(both(with_drift, without, turn, lambda device, frame=frame: device.see(frame)))
-                turn += 1
-            (more, less), (end, end_less) = (
-                np.sum(seen, axis=0),
-                both(with_drift, without, turn, Device.finish),
-            )
-            turn += 1
-            found[way].append((more - less, end - end_less, less + end_less))
+            frames = np.sum([in_turn(devices, scene.frame(height)) for height in heights], axis=0)
+            end = in_turn(devices, None)
+            _, without, again = frames + end
+            found[way].append((frames[0] - frames[1], end[0] - end[1], again - without, without))
+    gc.enable()
     return {way: np.array(of[WARM_UP:]) for way, of in found.items()}
 
 
-def both(first: Device, second: Device, turn: int, call: Callable[[Device], float]) -> tuple[float, float]:
-    """What a call takes on both, in their order here; every other turn the second one begins."""
-    if turn % 2:
-        after = call(second)
-        return call(first), after
-    return call(first), call(second)
+ORDERS = itertools.cycle(itertools.permutations(range(3)))
+
+
+def in_turn(devices: Sequence[Device], frame: Frame | None) -> NDArray[np.float64]:
+    """What a frame takes on each device, or the end of all faces; each is the first one as often."""
+    took = np.zeros(len(devices))
+    for place in next(ORDERS):
+        if place < len(devices):
+            took[place] = devices[place].finish() if frame is None else devices[place].see(frame)
+    return took
 
 
 def shadow_costs(settings: Settings) -> tuple[list[float], list[float]]:
@@ -201,10 +202,10 @@ def shadow_costs(settings: Settings) -> tuple[list[float], list[float]]:
     plain = Device(chain(settings, scene, model, watched=True), NoWatch(), model)
     shadowed = Device(chain(settings, scene, model, watched=True, beside=shadow), NoWatch(), model)
     added, calls = [], []
-    for number in range(APPROACHES):
+    for _ in range(APPROACHES):
         for step in range(FRAMES):
             frame = scene.frame(LOWEST * 1.06**step)
-            more, less = both(shadowed, plain, number + step, lambda device, frame=frame: device.see(frame))
+            more, less = in_turn([shadowed, plain], frame)
             added.append(more - less)
             started = time.thread_time_ns()
             alone(frame.pixels, scene.box)
@@ -243,9 +244,8 @@ def kept_after_a_month(folder: Path) -> tuple[int, int]:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else FACES
     chosen = ["deployment.context=development", "runtime.threads=1"]
-    settings = (
-        read_layers(PACKAGED, {}, chosen).with_suggestions(load_bundle(DEFAULT_BUNDLE).manifest).resolve()
-    )
+    layers = read_layers(PACKAGED, {}, chosen).with_suggestions(load_bundle(DEFAULT_BUNDLE).manifest)
+    settings = layers.resolve()
     print(f"{count} faces of each way, {FRAMES} frames each; load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         drift = drift_costs(settings, Path(name), count)
@@ -253,13 +253,12 @@ def main() -> None:
         f"{'microseconds of drift per face':32}{'10 %':>8}{'median':>8}{'90 %':>8}{'mean':>8}{'+-':>6}",
         end="",
     )
-    print(f"{'in frames':>11}{'at its end':>12}{'without':>9}")
+    print(f"{'in frames':>11}{'at its end':>12}{'chain':>9}")
     for way, costs in drift.items():
-        frames, end, without = costs.T
-        each = frames + end
-        row = f"{f'a face that {way}':32}" + "".join(f"{np.percentile(each, p):8.1f}" for p in (10, 50, 90))
-        row += f"{each.mean():8.1f}{1.96 * each.std() / len(each) ** 0.5:6.1f}"
-        print(f"{row}{frames.mean():11.1f}{end.mean():12.1f}{without.mean():9.1f}")
+        frames, end, _, without = costs.T
+        parts = f"{frames.mean():11.1f}{end.mean():12.1f}{without.mean():9.1f}"
+        print(row(f"a face that {way}", frames + end) + parts)
+    print(row("a chain without drift, twice", np.concatenate([costs[:, 2] for costs in drift.values()])))
     added, calls = shadow_costs(settings)
     beside, call = float(np.median(added)), float(np.median(calls))
     print(f"a shadow adds {beside:.1f} to a frame (median), {beside / call:.2f} of one call alone")
@@ -267,6 +266,12 @@ def main() -> None:
         disk, memory = kept_after_a_month(Path(name))
     print(f"after {DAYS} days of {FACES_A_DAY} faces: {disk} bytes on disk, {memory} in memory")
     print(f"load {os.getloadavg()[0]:.1f}")
+
+
+def row(name: str, costs: NDArray[np.float64]) -> str:
+    """Percentiles, the mean and its 95 % interval."""
+    parts = "".join(f"{np.percentile(costs, part):8.1f}" for part in (10, 50, 90))
+    return f"{name:32}{parts}{costs.mean():8.1f}{1.96 * costs.std() / len(costs) ** 0.5:6.1f}"
 
 
 if __name__ == "__main__":

@@ -58,10 +58,8 @@ class Nearest:
     light: Light | None = None
 
     def read(self, box: Box, score: float, read: Read, beside: Beside | None) -> Reading | None:
-        """What `read` gives of the face of this frame, which is remembered where it is nearer than before."""
+        """What `read` gives of the face of this frame, which is remembered: it is nearer than before."""
         height = box.height
-        if height <= NEARER * self.height:
-            return read(box, False)
         found = read(box, height > DOUBLED * self.lit)
         if found is not None:
             self.height, self.score = height, score
@@ -203,7 +201,11 @@ class Decider:
     ) -> Decision | None:
         memory = self._memories.get(track.id) or self._remember(track, captured_at)
         box = track.predicted(captured_at)
-        found = memory.nearest.read(box, track.score, read, beside) if measured else read(box, False)
+        height = box.height
+        if measured and height > NEARER * memory.nearest.height:
+            found = memory.nearest.read(box, track.score, read, beside)
+        else:
+            found = read(box, False)
         with self._watch.stage("decide"):
             decision = None
             if found is not None:
@@ -212,7 +214,7 @@ class Decider:
                 memory.read_at = captured_at
                 decision = memory.trigger.see(Sighting(memory.average, box, taken_at, captured_at))
             current = memory.trigger.current
-            memory.tally.see(None if current == UNCERTAIN else current, box.height, captured_at)
+            memory.tally.see(None if current == UNCERTAIN else current, height, captured_at)
             return decision
 
     def _remember(self, track: Track, captured_at: float) -> _Memory:

@@ -130,7 +130,7 @@ class DriftWatch:
         self._folder = None if folder is None else folder / FOLDER
         self._wall = wall
         self._clock = clock
-        self._look_at = -math.inf
+        self._look_at = self._hour_ends = -math.inf
         self._asked = AskedRecord(folder, lambda: wall().date())
         self._key = ""
         self._drift = Drift(1)
@@ -158,7 +158,8 @@ class DriftWatch:
         """Count faces that ended. It never waits for the disk."""
         if not looks:
             return
-        self._count_before(self._wall())
+        if self._clock() >= self._hour_ends:
+            self._count_before(self._wall())
         self._waiting.extend(looks)
         if len(self._waiting) >= FACES_AT_ONCE:
             self._count()
@@ -227,6 +228,7 @@ class DriftWatch:
         if now.hour != since.hour or now.date() != since.date():
             self._count()
             self._waiting_since = now
+        self._hour_ends = self._clock() + 3600 - (60 * now.minute + now.second)
 
     def _count(self) -> None:
         if self._waiting:

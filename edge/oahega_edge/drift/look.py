@@ -30,6 +30,8 @@ _LOW, _HIGH = (np.array(ends) for ends in zip(*SCALES.values(), strict=True))
 _BINS_A_UNIT = BINS / (_HIGH - _LOW)
 _LOGARITHMIC = [QUANTITIES.index(name) for name in ("height", "sharpness", "wait")]
 _LEASTS = np.array([1.0, LEAST, LEAST])
+_maximum, _minimum, _mean = np.maximum, np.minimum, cv2.mean
+"""Found once: between two faces the caches forget the large tables of names of both libraries."""
 
 Bins = NDArray[np.int64]
 
@@ -75,9 +77,9 @@ def light_of(picture: NDArray[np.uint8]) -> tuple[float, float]:
 
 def _mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """cv2.norm and cv2.absdiff take longer: each call has a fixed cost of 8 us on some virtual machines."""
-    difference = np.maximum(one, other)
-    difference -= np.minimum(one, other)
-    return cv2.mean(difference)[0]  # type: ignore[index]
+    difference = _maximum(one, other)
+    difference -= _minimum(one, other)
+    return _mean(difference)[0]  # type: ignore[index]
 
 
 def bins_of(looks: Sequence[Look]) -> Bins:

@@ -286,7 +286,7 @@ def test_the_copy_of_a_bundle_that_worked_is_remembered(tmp_path: Path) -> None:
 
 def test_each_side_is_compared_with_the_first_days() -> None:
     days = [NOON]
-    watch = DriftWatch(None, lambda: days[-1], lambda: 0.0)
+    watch = DriftWatch(None, lambda: days[-1], lambda: days[-1].timestamp())
     watch.use("ab", len(LABELS), None)
     trial = ShadowTrial(
         ShadowReader(identity("two"), Mood(), lambda: None, Stopwatch()), LABELS, lambda: NOON, NOON, NOON
