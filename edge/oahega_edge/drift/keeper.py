@@ -26,7 +26,7 @@ MOST_RECORDS = 3
 """Of the bundles and settings used last: one that is rolled back finds its first days again."""
 FACES_A_WRITE = 10
 """The file changes by so many faces at once at least: two copies of it do not show what one face was like."""
-FACES_AT_ONCE = 20
+FACES_AT_ONCE = 50
 """So many are counted together: one by one, between frames, each takes several times as long."""
 LOOK_S = 10.0
 """Seconds between two looks at what is due: the calendar takes longer than all else in a frame."""
