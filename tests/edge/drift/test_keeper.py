@@ -167,6 +167,25 @@ def test_a_face_counts_for_the_hour_in_which_it_ended_however_late_it_is_counted
     assert watch.counted == FACES_AT_ONCE + 1
 
 
+def test_frames_and_faces_that_end_do_not_read_the_calendar(
+    calendar: Calendar, rng: np.random.Generator
+) -> None:
+    read = []
+    watch = DriftWatch(None, lambda: read.append(1) or calendar(), calendar.seconds)
+    watch.due()
+    before = len(read)
+
+    for look in faces(rng, 30):
+        calendar.now += timedelta(seconds=LOOK_S / 31)
+        watch.saw((look,))
+        watch.due()
+    assert len(read) == before
+
+    calendar.now += timedelta(seconds=LOOK_S)
+    watch.due()
+    assert len(read) > before
+
+
 def test_a_running_device_writes_many_faces_at_once_and_a_stopping_one_the_rest(
     tmp_path: Path, calendar: Calendar, rng: np.random.Generator
 ) -> None:
