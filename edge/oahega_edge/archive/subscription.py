@@ -40,7 +40,10 @@ MOST_UNACKNOWLEDGED_AT_ONCE = 20_000
 """Messages of QoS 0 have no such bound: beyond this, they are left out."""
 NETWORK_PATIENCE_S = 10.0
 """For a connection to be made, and for the broker to take what is sent."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0
+"""Before the broker is tried again: one that forgets shared subscriptions when it restarts (mosquitto 2.0.11)
+keeps nothing for the archive until then.
+"""
 QUIET_S = 2.0
 """Before the broker is asked whether it has sent all of a session that is given up."""
 _PUBLISH = 3
