@@ -608,9 +608,8 @@ def archive(
 ) -> None:
     """Take what all devices publish into a store, each event once, until stopped."""
     from oahega_edge.archive.address import connect
-    from oahega_edge.archive.database import ArchiveError
     from oahega_edge.archive.store import Store
-    from oahega_edge.archive.subscription import Subscription
+    from oahega_edge.archive.subscription import SessionBroken, Subscription
     from oahega_edge.archive.worker import Worker
 
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
@@ -630,7 +629,7 @@ def archive(
     _say(work.figures.sentence())
     _give(asdict(work.figures), machine)
     if leave and not source.is_over:
-        raise ArchiveError(f"stopped before the broker had sent all of session {session}; use --leave again")
+        raise SessionBroken(f"stopped before the broker had sent all of session {session}; use --leave again")
 
 
 @app.command()

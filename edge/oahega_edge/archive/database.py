@@ -13,7 +13,9 @@ Row = tuple[Any, ...]
 
 
 class ArchiveError(EdgeError):
-    """The store of the archive cannot be used as it is."""
+    """The store of the archive cannot be used as it is, today or later."""
+
+    exit_code = 78  # systemd does not restart on it
 
 
 class StoreAway(EdgeError):

@@ -22,8 +22,8 @@ from typing import Self
 
 import mqtt5
 
-from oahega_edge.archive.database import ArchiveError
 from oahega_edge.archive.records import LARGEST
+from oahega_edge.errors import EdgeError
 from oahega_edge.publishers.broker import BrokerOptions, tls_context
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,10 @@ QUIET_S = 2.0
 """Before the broker is asked whether it has sent all of a session that is given up."""
 _PUBLISH = 3
 _CHUNK = 1 << 18
+
+
+class SessionBroken(EdgeError):
+    """The session with the broker ended before its work was done; the same may work later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,7 @@ class Subscription:
             except queue.Empty:
                 break
         if not found and not self._thread.is_alive() and not self.is_over:
-            raise ArchiveError("the connection to the broker broke down; start the archive again")
+            raise SessionBroken("the connection to the broker broke down; start the archive again")
         return found
 
     def acknowledge(self, done: Iterable[Delivery]) -> None:
