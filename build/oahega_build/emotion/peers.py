@@ -87,7 +87,13 @@ class FaceApi:
 
     def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
         """The whole picture, squeezed."""
-        network = cv2.dnn.readNetFromONNX(str(self.path))
+        try:
+            network = cv2.dnn.readNetFromONNX(str(self.path))
+        except cv2.error as error:
+            raise DataError(
+                f"OpenCV {cv2.__version__} cannot read {self.path}; releases before 4.14 want each "
+                "convolution to name its kernel_shape: install opencv-python-headless 4.14"
+            ) from error
         rows = []
         for pixels in pictures:
             rgb = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels

@@ -160,8 +160,8 @@ def _votes_by(peer: Peer, pictures: Sequence[Pixels], chosen_on: Source) -> NDAr
     all_offsets[own] = offsets
     shares = softmax(asked / temperature + all_offsets)
     votes = np.zeros((len(pictures), len(VOTES)), np.float32)
-    for column, label in enumerate(peer.labels):
-        votes[:, VOTES.index(label)] = shares[:, column]
+    for column, label in enumerate(peer.labels):  # one that nobody voted for, as ahegao, is unknown
+        votes[:, VOTES.index(label if label in VOTES else "unknown")] += shares[:, column]
     return votes
 
 

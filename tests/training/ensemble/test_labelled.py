@@ -1,0 +1,87 @@
+"""Collected faces with what other people's models say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from oahega_build.emotion.peers import FaceApi
+from oahega_build.ensemble.faces import read_labelled
+from oahega_build.ensemble.pack import VOTES
+from oahega_build.errors import DataError
+from oahega_build.pictures.framing import Framing
+from oahega_build.scenes.elsewhere import FoundFace, Source
+from oahega_edge.chain.geometry import Box
+
+pytestmark = pytest.mark.training
+LABELS = ("angry", "happy", "neutral", "sad", "surprise")
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """A model that tells faces apart by how bright they are."""
+
+    labels: tuple[str, ...]
+    name: str = "brightness"
+
+    def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
+        nearest = [min(len(self.labels) - 1, int(each.mean() * len(self.labels) / 256)) for each in pictures]
+        return np.eye(len(self.labels))[nearest] * 0.9 + 0.1 / len(self.labels)
+
+
+def picture(level: int, side: int = 64) -> NDArray[np.uint8]:
+    grain = np.random.default_rng(level).integers(-20, 20, (side, side, 3))
+    return np.clip(grain + level, 0, 255).astype(np.uint8)
+
+
+def source() -> Source:
+    whole = Box(0.2, 0.1, 0.8, 0.9)
+    faces = [
+        FoundFace(picture(20 + 45 * label + number), whole, label)
+        for label in range(5)
+        for number in range(4)
+    ]
+    return Source("somewhere", LABELS, faces, 0)
+
+
+def collected(folder: Path, levels: Sequence[int]) -> Path:
+    (folder / "faces" / "street").mkdir(parents=True)
+    for level in levels:
+        cv2.imwrite(str(folder / "faces" / "street" / f"{level:03d}.png"), picture(level, 96))
+    return folder
+
+
+def test_a_label_that_nobody_voted_for_is_unknown(tmp_path: Path) -> None:
+    folder = collected(tmp_path, (30, 240))
+
+    pack = read_labelled(folder, [Brightness((*LABELS, "ahegao"))], source())
+
+    assert len(pack) == 2
+    assert VOTES[pack.votes[0].argmax()] == "angry"
+    assert VOTES[pack.votes[1].argmax()] == "unknown"
+    assert np.allclose(pack.votes.sum(axis=1), 1, atol=1e-5)
+
+
+def test_faces_on_which_models_disagree_are_trusted_less(tmp_path: Path) -> None:
+    folder = collected(tmp_path, (60, 240))
+    upside_down = Brightness(("surprise", *LABELS[1:4], "angry"))
+
+    alike = read_labelled(folder, [Brightness(LABELS), Brightness(LABELS)], source())
+    different = read_labelled(folder, [Brightness(LABELS), upside_down], source())
+
+    assert (different.weight < alike.weight).any()
+    assert (different.weight <= alike.weight + 1e-6).all()
+
+
+def test_a_network_that_opencv_cannot_read_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "face_api.onnx"
+    broken.write_bytes(b"\x08\x08no network")
+
+    with pytest.raises(DataError, match=r"OpenCV 4.* cannot read .*face_api\.onnx.*kernel_shape"):
+        FaceApi(broken).probabilities([picture(100)], Framing())
