@@ -140,6 +140,7 @@ def test_policy_latest_sends_the_newest_of_each_face(gate: Gate, ear: Ear) -> No
 
         wait_until(lambda: publisher.statistics().published == 2)
         assert publisher.statistics().queued == 0
+        wait_until(lambda: len(first_arrivals(ear)) == 2)
     assert [each["seq"] for each in first_arrivals(ear)] == [48, 49]
 
 
@@ -156,6 +157,7 @@ def test_at_the_bound_the_oldest_go_and_the_count_is_right(gate: Gate, ear: Ear,
 
         wait_until(lambda: publisher.statistics().published == 40)
         wait_until(lambda: publisher.statistics().queued == 0)
+        wait_until(lambda: len(first_arrivals(ear)) == 40)
     assert [each["seq"] for each in first_arrivals(ear)] == list(range(100, 140))
 
 
