@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -94,6 +95,47 @@ def _photographed(canvas: NDArray[np.uint8], side: int, rng: np.random.Generator
     )
     small = cv2.resize(light, (side, side), interpolation=cv2.INTER_AREA)
     return np.clip(small + rng.normal(0, 6, small.shape), 0, 255).astype(np.uint8)
+
+
+def draw_person(
+    frame: NDArray[np.uint8], look: Look, left: int, top: int, side: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """The frame (height, width, 3) RGB with a person whose face fills the square: detectors look for a head
+    with hair on a neck and shoulders, and for light and shadow on a face."""
+    face = draw_face(look, side, rng)
+    unit, x, y = side * 0.385, left + side / 2, top + side / 2
+    middle = side // 2
+    skin = np.median(face[middle - 8 : middle + 8, middle - 8 : middle + 8], axis=(0, 1))
+
+    def oval(on: NDArray[Any], at: tuple[float, float], axes: tuple[float, float], colour: Any) -> None:
+        centre = (round(x + unit * at[0]), round(y + unit * at[1]))
+        sizes = (round(unit * axes[0]), round(unit * axes[1]))
+        cv2.ellipse(on, centre, sizes, 0, 0, 360, colour, -1, cv2.LINE_AA)
+
+    shade = tuple(float(v) for v in skin * 0.8)
+    behind = frame.copy()
+    oval(behind, (0, 3.4), (2.1, 1.7), tuple(float(v) for v in rng.integers(30, 200, 3)))
+    low, high = (round(x - 0.45 * unit), round(y + 0.8 * unit)), (round(x + 0.45 * unit), round(y + 2 * unit))
+    cv2.rectangle(behind, low, high, shade, -1)
+    oval(behind, (0, -0.25), (1.15, 1.3), tuple(float(v) for v in rng.integers(10, 70, 3)))
+    for sign in (-1, 1):
+        oval(behind, (sign * 1.02, 0), (0.14, 0.25), shade)
+
+    before = behind.astype(np.float32)
+    before[top : top + side, left : left + side] = face
+    down, across = np.mgrid[: frame.shape[0], : frame.shape[1]]
+    u, v = (across - x) / unit, (down - y) / unit
+    rounding = 1.05 - 0.25 * np.clip(u**2 + (v / 1.2) ** 2, 0, 1.2)
+    nose = 0.22 * np.exp(-(((u - 0.08) / 0.09) ** 2 + ((v - 0.1) / 0.28) ** 2))
+    nose += 0.3 * np.exp(-((u / 0.2) ** 2 + ((v - 0.3) / 0.06) ** 2))
+    before *= (rounding * (1 - nose))[..., None]
+
+    inside = np.zeros(frame.shape[:2], np.float32)
+    oval(inside, (0, 0.06), (0.98, 1.16), 1.0)
+    inside[v < -0.72] = 0  # the hair
+    inside = cv2.GaussianBlur(inside, (0, 0), 1.5)[..., None]
+    seen = behind * (1 - inside) + before * inside + rng.normal(0, 3, frame.shape)
+    return np.clip(seen, 0, 255).astype(np.uint8)
 
 
 def draw_dataset(root: Path, per_class: int = 40, smaller: str = SMALL_CLASS, seed: int = 1) -> Path:

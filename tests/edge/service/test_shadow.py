@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from drawn_faces import LOOKS, draw_face
+from drawn_faces import LOOKS, draw_person
 from edge.tuning.places import place
 from mini_bundle import change, make_bundle
 from mqtt_samples import health
@@ -385,14 +385,14 @@ def without_times(event: str) -> str:
 
 
 def film(path: Path) -> None:
-    """A drawn face that comes and goes before a wall."""
+    """A drawn person who comes and goes before a wall."""
     rng = np.random.default_rng(3)
     clip = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (640, 480))
     for number in range(30):
         frame = np.full((480, 640, 3), 120, np.uint8)
         if number < 15:
-            frame[130:350, 210:430] = draw_face(LOOKS["happy"], 220, rng)[..., ::-1]
-        clip.write(frame)
+            frame = draw_person(frame, LOOKS["happy"], 230, 110, 180, rng)
+        clip.write(np.ascontiguousarray(frame[..., ::-1]))
     clip.release()
 
 

@@ -22,7 +22,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from brokers import Ear, Mosquitto, mosquitto, needs_mosquitto
-from drawn_faces import LOOKS, draw_face
+from drawn_faces import LOOKS, draw_person
 from kiosk import started
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
 from oahega_edge.contract.schema_files import FOLDER
@@ -32,7 +32,7 @@ from waiting import wait_until
 pytestmark = [pytest.mark.training, pytest.mark.lengthy, pytest.mark.broker, needs_mosquitto]
 PAGE = (Path(__file__).parents[3] / "docs/your-own-expression.md").read_text(encoding="utf-8")
 SHOWN = {"wink": "angry", "tongue-out": "happy", "neutral": "neutral"}
-"""Label -> look of drawn faces that the device surely finds."""
+"""Label -> look of the drawn people."""
 PEOPLE = ("anna", "ben", "cem", "dora", "eva")
 PROGRAMS = {
     "python": 'exec {python} "$@"',
@@ -50,15 +50,15 @@ def commands(heading: str) -> list[str]:
 
 
 def film(path: Path, look: str, seed: int, empty: int = 0) -> Path:
-    """Three seconds of a face before a wall, then `empty` seconds of the wall."""
+    """Three seconds of a person before a wall, then `empty` seconds of the wall."""
     rng = np.random.default_rng(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     clip = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (640, 480))
     for number in range(30 + 10 * empty):
         frame = np.full((480, 640, 3), 120, np.uint8)
         if number < 30:
-            frame[130:350, 210:430] = draw_face(LOOKS[look], 220, rng)[..., ::-1]
-        clip.write(frame)
+            frame = draw_person(frame, LOOKS[look], 230, 110, 180, rng)
+        clip.write(np.ascontiguousarray(frame[..., ::-1]))
     clip.release()
     return path
 
