@@ -26,7 +26,7 @@ from oahega_edge.manifest import DetectorEntry
 from oahega_edge.runtimes import open_model
 from oahega_edge.text import read_text
 
-SCORES = tuple(np.arange(0.2, 0.81, 0.02).round(2).tolist())
+SCORES = tuple(np.arange(0.2, 0.81, 0.01).round(2).tolist())
 LEAST_HEIGHT = {FACE: 12.0, PERSON: 24.0}
 """Pixels of the network's input; lower things are not asked for."""
 

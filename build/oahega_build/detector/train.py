@@ -282,7 +282,8 @@ def _save(path: Path, learner: Learner) -> None:
     """Write everything that the next step depends on and the exported average, atomically."""
     weights = learner.net.weights
     now_ = [np.asarray(value) for value in learner.net.get_weights()]
-    learner.optimizer.finalize_variable_values(learner.net.trainable_variables)
+    if _step(learner):  # before the first step the average is empty
+        learner.optimizer.finalize_variable_values(learner.net.trainable_variables)
     averaged = learner.net.get_weights()
     learner.net.set_weights(now_)
     arrays = {f"weight/{w.path}": value for w, value in zip(weights, now_, strict=True)}
