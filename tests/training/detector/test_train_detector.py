@@ -121,6 +121,24 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(  # type: ignore[no
 
 
 @pytest.mark.lengthy
+def test_no_epoch_keeps_the_earlier_weights_for_another_input(  # type: ignore[no-untyped-def]
+    trained: Path, tiny, tmp_path: Path
+) -> None:
+    from oahega_build.detector.train import train
+
+    write_records(tmp_path)
+    wide = dataclasses.replace(tiny.net, width=192, height=144)
+    recipe = dataclasses.replace(tiny, net=wide, earlier=trained, epochs=0)
+    finished = train(recipe, "tiny", tmp_path, tmp_path, "wide")
+
+    entry = DetectorEntry.model_validate_json((finished / "entry.json").read_text())
+    assert (entry.input.width, entry.input.height) == (192, 144)
+    with np.load(trained / "weights.npz") as before, np.load(finished / "weights.npz") as after:
+        weights = [name for name in before.files if name != "step"]
+        assert all(np.array_equal(before[name], after[name]) for name in weights)
+
+
+@pytest.mark.lengthy
 def test_a_training_goes_on_from_an_earlier_run(  # type: ignore[no-untyped-def]
     trained: Path, tiny, tmp_path: Path, margins: Margins
 ) -> None:
