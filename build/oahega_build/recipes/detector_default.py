@@ -1,4 +1,4 @@
-"""The embedded default: width 0.75 cut at stride 16, 320x240, started from the stock COCO SSD's own trunk.
+"""A detector from the stock COCO SSD's own trunk: width 0.75 cut at stride 16, 320x240 (bundle 0.2.1).
 
 Command: python -m oahega_build label --data DATA --recipe label_shared --run shared
          python -m oahega_build train-detector --data DATA --recipe detector_default

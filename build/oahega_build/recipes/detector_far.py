@@ -57,7 +57,8 @@ RECIPE = DetectorRecipe(
     box_weight=2.0,
     data_terms=(
         *(terms for terms in DATA_TERMS if "labelled by" not in terms),
-        "Faces labelled by YuNet (Apache-2.0), persons completed by the detector of bundle 0.3.0.",
+        "Faces labelled by YuNet (Apache-2.0), persons completed by Yolo-Fastest 1.1-xl, the stock COCO SSD "
+        "and the detector of bundle 0.3.0.",
         "emotion/ferplus: FER2013 faces pasted into scenes; labels MIT (FER+), the photos carry no licence.",
     ),
 )

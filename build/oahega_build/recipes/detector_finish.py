@@ -1,4 +1,4 @@
-"""The detector of the bundle `default`: `detector_default` trained on with faces without a body around them.
+"""The detector of bundle 0.3.0: `detector_default` trained on with faces without a body around them.
 
 Command: python -m oahega_build train-detector --data DATA --recipe detector_finish --run finish \
     --set earlier=artifacts/train-detector/default

@@ -122,7 +122,7 @@ def test_a_shallower_detector_starts_from_the_layers_of_the_embedded_one() -> No
     bundle = load_bundle(DEFAULT_BUNDLE)
     entry = bundle.manifest.detector
     path = bundle.file(entry.cpu)
-    trunk = Trunk(width=0.75, batch_norm=False, blocks=MOBILENET_V1[:5])
+    trunk = Trunk(width=0.75, batch_norm=False, blocks=MOBILENET_V1[:4])
     net = SsdNet(trunk=trunk, trunk_stride=8, extras=(96, 128, 128), neck=0)
     finest, *others = entry.decoder.levels
     levels = (finest.model_copy(update={"anchors": finest.anchors[:1]}), *others)
@@ -130,10 +130,10 @@ def test_a_shallower_detector_starts_from_the_layers_of_the_embedded_one() -> No
 
     filled = start_from_detector(model, path)
 
-    names = [f"block{n}_{kind}" for n in range(1, 6) for kind in ("depthwise", "pointwise")]
-    assert filled[:11] == ["stem", *names]
+    names = [f"block{n}_{kind}" for n in range(1, 5) for kind in ("depthwise", "pointwise")]
+    assert filled[:9] == ["stem", *names]
     assert "head8_scores" not in filled  # one anchor instead of several
-    for name, expected in zip(filled[:11], read_convolutions(path), strict=False):
+    for name, expected in zip(filled[:9], read_convolutions(path), strict=False):
         kernel, bias = model.get_layer(name).get_weights()
         assert np.array_equal(kernel, expected.kernel)
         assert np.array_equal(bias, expected.bias)
@@ -144,7 +144,7 @@ def test_the_embedded_detector_answers_in_real_numbers_as_its_file_does() -> Non
     from oahega_build.models.operators import read_operators
     from oahega_build.models.ssd import build_ssd
     from oahega_build.models.warmstart import start_from_detector
-    from oahega_build.recipes.detector_default import RECIPE
+    from oahega_build.recipes.detector_far_finish import RECIPE
     from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
     from oahega_edge.chain.detection import dequantize
     from oahega_edge.chain.preprocess import Quantizer
@@ -165,17 +165,17 @@ def test_the_embedded_detector_answers_in_real_numbers_as_its_file_does() -> Non
     assert np.corrcoef(np.ravel(ours), np.ravel(theirs))[0, 1] > 0.9
 
 
-def test_the_committed_weights_answer_as_the_detector_of_the_bundle_far_does() -> None:
+def test_the_committed_weights_answer_as_the_embedded_detector_does() -> None:
     from oahega_build.detector.checkpoint import fill_averaged, read_decoder
     from oahega_build.models.exported import Exported
     from oahega_build.models.ssd import build_ssd
     from oahega_build.recipes.detector_far_finish import RECIPE
-    from oahega_edge.bundles.load import EMBEDDED, load_bundle
+    from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
     from oahega_edge.chain.detection import dequantize
     from oahega_edge.chain.preprocess import Quantizer
     from oahega_edge.manifest import output_of
 
-    bundle = load_bundle(EMBEDDED / "far")
+    bundle = load_bundle(DEFAULT_BUNDLE)
     entry = bundle.manifest.detector
     weights = Path(__file__).resolve().parents[3] / "build/weights/detector"
     model = build_ssd(RECIPE.net, read_decoder(weights).levels)
