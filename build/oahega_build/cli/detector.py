@@ -99,25 +99,28 @@ def suggest_scores(
     boxed: Annotated[Path, typer.Option(help="Pictures with boxes of all faces, or of all persons.")],
     nobody: Annotated[Path, typer.Option(help="Pictures without people.")],
     label: Annotated[str, typer.Option(help="face or person.")] = "face",
-    false: Annotated[float, typer.Option(help="Cost of a false track, in missed faces.")] = 3.0,
+    false: Annotated[float, typer.Option(help="Cost of a false track, in missed faces.")] = 2.0,
     false_alone: Annotated[float, typer.Option(help="The same where nobody is.")] = 30.0,
     least_precision: Annotated[float, typer.Option(help="Take no score below this precision.")] = 0.65,
+    least_right: Annotated[
+        float, typer.Option(help="Take the lowest score at which this share of the detections is right.")
+    ] = 0.0,
 ) -> None:
     """Choose the suggested score of a label by the cost of its misses and false tracks.
 
     Of the scores that cost the least, within one standard error over pictures, it takes the lowest.
     """
     with held_back():
-        from oahega_build.detector.costs import Cost, as_cheap
+        from oahega_build.detector.costs import Cost
         from oahega_build.detector.suggest import suggest
 
     cost = Cost(false, false_alone)
-    choices = suggest(detector, label, boxed, nobody, cost, least_precision)
+    chosen, choices = suggest(detector, label, boxed, nobody, cost, least_precision, least_right)
     for choice in choices:
         print(
             f"{choice.score:.2f}: cost {choice.cost:.3f}, recall {choice.recall:.3f}, "
             f"precision {choice.precision:.3f}, in empty pictures {choice.false_alone:.4f}"
-            + ("  <- suggested" if choice == as_cheap(choices) else "")
+            + ("  <- suggested" if choice.score == chosen else "")
         )
 
 

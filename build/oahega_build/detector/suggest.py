@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oahega_build.detector.costs import Choice, Cost, as_cheap, choose, look
+from oahega_build.detector.costs import Choice, Cost, as_cheap, choose, look, share_right
 from oahega_build.detector.kinds import KINDS
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import read_picture
@@ -34,14 +34,21 @@ Pictures = Iterator[tuple[Pixels, Sequence[Box], Sequence[Box]]]
 
 
 def suggest(
-    folder: Path, label: str, boxed: Path, nobody: Path, cost: Cost, least_precision: float
-) -> list[Choice]:
-    """Write the suggested score of `label` into `<folder>/entry.json`; returns all, the cheapest first.
+    folder: Path,
+    label: str,
+    boxed: Path,
+    nobody: Path,
+    cost: Cost,
+    least_precision: float,
+    least_right: float = 0.0,
+) -> tuple[float, list[Choice]]:
+    """Write the suggested score of `label` into `<folder>/entry.json`; returns it and all, cheapest first.
 
-    It is the lowest one whose cost is the lowest within one standard error over pictures.
+    It is the lowest one whose cost is the lowest within one standard error over pictures. With `least_right`
+    it is, whatever it costs, the lowest one from which on this share of the detections in `boxed` are right.
 
     Scores with a smaller precision of tracks than `least_precision` are not taken. `boxed` holds pictures
-    with boxes, `nobody` pictures without people.
+    with boxes, `nobody` pictures without people. Raises DataError if no score is left.
     """
     path = folder / ENTRY
     entry = DetectorEntry.model_validate_json(read_text(path, LARGEST_DOCUMENT))
@@ -60,10 +67,16 @@ def suggest(
         raise DataError(
             f"no score of {label} reaches a precision of {least_precision}; the highest is {best:.3f}"
         )
-    score = {**entry.suggested.score, label: as_cheap(allowed).score}
+    chosen = as_cheap(allowed).score
+    if least_right:
+        right = [choice.score for choice in allowed if share_right(people, choice.score) >= least_right]
+        if not right:
+            raise DataError(f"at no score of {label} a share of {least_right} of the detections is right")
+        chosen = min(right)
+    score = {**entry.suggested.score, label: chosen}
     suggested = entry.suggested.model_copy(update={"score": score})
     write_json(path, entry.model_copy(update={"suggested": suggested}).model_dump(mode="json"))
-    return allowed
+    return chosen, allowed
 
 
 def _pictures(folder: Path, label: str, entry: DetectorEntry) -> Pictures:

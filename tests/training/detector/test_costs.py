@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oahega_build.detector.costs import Cost, Looked, as_cheap, choose, look, tracks, views_of
+from oahega_build.detector.costs import Cost, Looked, as_cheap, choose, look, share_right, tracks, views_of
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.geometry import Box
 
@@ -91,3 +91,22 @@ def test_of_scores_that_cost_the_same_within_their_error_the_lowest_is_taken() -
     assert choices[1].error == pytest.approx(np.sqrt(20 * np.var([0] * 17 + [-1, -1, 3])) / 20)
     assert as_cheap(choices).score == 0.4
     assert as_cheap(choices[:1]).score == 0.6
+
+
+def test_the_share_that_is_right_is_of_single_pictures_at_half_overlap() -> None:
+    there = [Box(0.1, 0.1, 0.3, 0.5), Box(0.6, 0.1, 0.8, 0.5)]
+    ignored = [Box(0.4, 0.8, 0.5, 0.9)]
+    found = [
+        Detection("face", there[0], 0.9),
+        Detection("face", there[0], 0.8),  # a second one of the same thing
+        Detection("face", ignored[0], 0.7),
+        Detection("face", Box(0.6, 0.1, 0.8, 0.25), 0.6),  # less than half of it
+        Detection("face", there[1], 0.5),
+    ]
+    picture = Looked(there, ignored, [found, [], []])
+
+    assert share_right([picture], 0.85) == 1
+    assert share_right([picture], 0.65) == 1 / 2
+    assert share_right([picture], 0.55) == 1 / 3
+    assert share_right([picture], 0.45) == 2 / 4
+    assert share_right([picture], 0.95) == 1
