@@ -29,13 +29,13 @@ HIDING = Path(__file__).with_name("plain_kernels.c")
 
 
 def figures(folders: list[Path]) -> dict[str, dict[str, float]]:
-    """Lower quartiles in ms: kind -> folder's name or `rival` -> time."""
+    """Lower quartiles in ms: kind -> bundle or `rival` -> time."""
     times: dict[str, dict[str, float]] = {}
     for kind, rival in RIVALS.items():
         files = {"rival": rival}
         for folder in folders:
             bundle = load_bundle(folder)
-            files[folder.name] = bundle.file(getattr(bundle.manifest, kind).cpu)
+            files[bundle.identity] = bundle.file(getattr(bundle.manifest, kind).cpu)
         taken = invocation_times(files, ROUNDS[kind])
         times[kind] = {name: float(np.percentile(values, 25)) for name, values in taken.items()}
     return times

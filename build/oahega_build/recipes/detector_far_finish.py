@@ -9,7 +9,7 @@ For persons and against animals that are taken for people: more scenes of the st
 animals, and a loss that weighs the score as much as the box. The embedded weights went through three such
 phases. The first one, of 11 epochs at a rate of 4e-4, had fewer animals (12 %) and labels of persons by the
 detector of 0.3.0 alone; the second one is this recipe (19 epochs), the third one the same at a rate of 3e-4
-with seed 4 (16 epochs). The weights are the mean of those after the second and the third (`earlier_share=0.5`).
+with seed 4 (16 epochs). The weights are the mean of those after the second and third (`earlier_share=0.5`).
 They are `build/weights/detector`, from which `--set earlier=build/weights/detector` goes on.
 """
 

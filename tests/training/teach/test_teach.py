@@ -229,7 +229,9 @@ def test_a_broken_base_is_named(broken: str, pictures: Path, tmp_path: Path) -> 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(pictures: Path, tmp_path: Path) -> None:
     """The largest file that the process may write is smaller than the detector's."""
     done = run(
-        pictures, tmp_path / "out", before="import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (500_000,) * 2);"
+        pictures,
+        tmp_path / "out",
+        before="import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (500_000,) * 2);",
     )
 
     assert done.returncode == 1
