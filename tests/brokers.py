@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -88,10 +89,15 @@ class Mosquitto:
                 [MOSQUITTO, "-c", str(self._config)], stdout=log, stderr=subprocess.STDOUT
             )
 
+        # One listener is there a moment before the next.
+        ports = re.findall(r"^listener ([1-9]\d*)", self._config.read_text(), re.MULTILINE)
+
         def listens() -> bool:
             assert self._process is not None
             assert self._process.poll() is None, self._log.read_text()
-            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1.0):
+            with contextlib.suppress(OSError):
+                for port in ports:
+                    socket.create_connection((self.host, int(port)), 1.0).close()
                 return True
             return False
 

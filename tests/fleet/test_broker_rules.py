@@ -138,6 +138,7 @@ def reach(rules: Rules, ear: Listener, account: str, topic: str, text: str) -> N
     """Publish until it arrives: `mosquitto_sub` does not say when it has subscribed."""
 
     def arrived() -> bool:
+        assert ear.is_connected()
         rules.publish(account, topic, text)
         return f"{topic} {text}\n" in ear.lines
 
