@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from oahega_build.detector.metrics import MatchCollector
+from oahega_build.pictures.readers import LabelledBox
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
@@ -178,18 +180,13 @@ def _judged(picture: Looked, score: float) -> tuple[int, int]:
     return right, false
 
 
-def share_right(pictures: Sequence[Looked], score: float, overlap: float = 0.5) -> float:
-    """Share of single pictures' detections that are a thing that is there, at this IoU; 1 without any."""
-    right = false = 0
+def share_right(pictures: Sequence[Looked], label: str, score: float) -> float:
+    """Share of single pictures' detections that are a thing that is there, IoU .5; 1 without any."""
+    collector = MatchCollector(label)
     for picture in pictures:
-        missing = list(picture.there)
-        for found in sorted(picture.views[0], key=lambda d: -d.score):
-            if found.score < score:
-                break
-            best = max(missing, key=found.box.iou, default=None)
-            if best is not None and found.box.iou(best) >= overlap:
-                missing.remove(best)
-                right += 1
-            elif not any(found.box.iou(region) >= overlap for region in picture.ignored):
-                false += 1
-    return right / (right + false) if right + false else 1.0
+        things = [LabelledBox(label, box) for box in picture.there]
+        collector.add(
+            picture.views[0], things + [LabelledBox(label, box, ignore=True) for box in picture.ignored]
+        )
+    found = collector.matches().at(score)
+    return found.precision if len(found.right) else 1.0

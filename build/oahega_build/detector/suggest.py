@@ -69,7 +69,9 @@ def suggest(
         )
     chosen = as_cheap(allowed).score
     if least_right:
-        right = [choice.score for choice in allowed if share_right(people, choice.score) >= least_right]
+        right = [
+            choice.score for choice in allowed if share_right(people, label, choice.score) >= least_right
+        ]
         if not right:
             raise DataError(f"at no score of {label} a share of {least_right} of the detections is right")
         chosen = min(right)

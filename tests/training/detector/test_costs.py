@@ -105,8 +105,8 @@ def test_the_share_that_is_right_is_of_single_pictures_at_half_overlap() -> None
     ]
     picture = Looked(there, ignored, [found, [], []])
 
-    assert share_right([picture], 0.85) == 1
-    assert share_right([picture], 0.65) == 1 / 2
-    assert share_right([picture], 0.55) == 1 / 3
-    assert share_right([picture], 0.45) == 2 / 4
-    assert share_right([picture], 0.95) == 1
+    assert share_right([picture], "face", 0.85) == 1
+    assert share_right([picture], "face", 0.65) == 1 / 2
+    assert share_right([picture], "face", 0.55) == 1 / 3
+    assert share_right([picture], "face", 0.45) == 2 / 4
+    assert share_right([picture], "face", 0.95) == 1
