@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from oahega_build.emotion.onnx import read_network
 from oahega_build.errors import DataError
 from oahega_build.models.interpreter import open_interpreter
 from oahega_build.pictures.framing import Framing
@@ -87,13 +88,7 @@ class FaceApi:
 
     def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
         """The whole picture, squeezed."""
-        try:
-            network = cv2.dnn.readNetFromONNX(str(self.path))
-        except cv2.error as error:
-            raise DataError(
-                f"OpenCV {cv2.__version__} cannot read {self.path}; releases before 4.14 want each "
-                "convolution to name its kernel_shape: install opencv-python-headless 4.14"
-            ) from error
+        network = read_network(self.path)
         rows = []
         for pixels in pictures:
             rgb = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels

@@ -79,7 +79,7 @@ def _mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """cv2.norm and cv2.absdiff take longer: each call has a fixed cost of 8 us on some virtual machines."""
     difference = _maximum(one, other)
     difference -= _minimum(one, other)
-    return _mean(difference)[0]  # type: ignore[index]
+    return _mean(difference)[0]  # type: ignore[index, unused-ignore]
 
 
 def bins_of(looks: Sequence[Look]) -> Bins:

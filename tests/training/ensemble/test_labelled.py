@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from oahega_build.emotion.peers import FaceApi
 from oahega_build.ensemble.faces import read_labelled
 from oahega_build.ensemble.pack import VOTES
-from oahega_build.errors import DataError
 from oahega_build.pictures.framing import Framing
 from oahega_build.scenes.elsewhere import FoundFace, Source
 from oahega_edge.chain.geometry import Box
@@ -77,11 +75,3 @@ def test_faces_on_which_models_disagree_are_trusted_less(tmp_path: Path) -> None
 
     assert (different.weight < alike.weight).any()
     assert (different.weight <= alike.weight + 1e-6).all()
-
-
-def test_a_network_that_opencv_cannot_read_is_named(tmp_path: Path) -> None:
-    broken = tmp_path / "face_api.onnx"
-    broken.write_bytes(b"\x08\x08no network")
-
-    with pytest.raises(DataError, match=r"OpenCV 4.* cannot read .*face_api\.onnx.*kernel_shape"):
-        FaceApi(broken).probabilities([picture(100)], Framing())
