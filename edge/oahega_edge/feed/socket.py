@@ -12,6 +12,7 @@ import logging
 import selectors
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ LONGEST_REQUEST = 4096
 """Bytes."""
 MOST_REQUESTS = 16
 """Requests that wait for the daemon's loop; further ones replace the oldest."""
+PAUSE_S = 0.2
+"""Seconds before the next subscriber is let in when the system has no room for one."""
 NAME = "feed.sock"
 REMEMBERED = ("info", "state", "showing", "health")
 """Kinds of which a new subscriber gets the newest at once."""
@@ -43,27 +46,38 @@ class FeedSocket:
         self._subscribers: set[socket.socket] = set()
         self._newest: dict[str, bytes] = {}
         self._requests: deque[Mapping[str, Any]] = deque(maxlen=MOST_REQUESTS)
+        self._complaint: str | None = None
+        """Why the newest subscriber could not be let in; None once one was."""
         self._ended, self._end = socket.socketpair()
 
     def __enter__(self) -> Self:
         """Listen; where that is impossible the daemon goes on without, and says so."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if (reason := not_ours(self._path.parent)) is not None:
-                raise OSError(reason)
-            self._path.unlink(missing_ok=True)
-            listener.bind(str(self._path))
-            self._path.chmod(0o660)
-            listener.listen(4)
+            with contextlib.ExitStack() as opened:
+                selector = opened.enter_context(selectors.DefaultSelector())  # has a descriptor, too
+                listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+                self._listen(listener, selector)
+                opened.pop_all()
         except OSError as error:
-            listener.close()
             log.warning("no feed at %s (%s); the page will show nothing", self._path, error.strerror or error)
             return self
         self._listener = listener
-        self._thread = threading.Thread(target=self._serve, args=(listener,), name="feed", daemon=True)
+        self._thread = threading.Thread(
+            target=self._serve, args=(listener, selector), name="feed", daemon=True
+        )
         self._thread.start()
         return self
+
+    def _listen(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (reason := not_ours(self._path.parent)) is not None:
+            raise OSError(reason)
+        self._path.unlink(missing_ok=True)
+        listener.bind(str(self._path))
+        self._path.chmod(0o660)
+        listener.listen(4)
+        selector.register(self._ended, selectors.EVENT_READ)
+        selector.register(listener, selectors.EVENT_READ)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -112,10 +126,8 @@ class FeedSocket:
                 subscriber.shutdown(socket.SHUT_RDWR)
             self._subscribers.discard(subscriber)
 
-    def _serve(self, listener: socket.socket) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._ended, selectors.EVENT_READ)
-            selector.register(listener, selectors.EVENT_READ)
+    def _serve(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
+        with selector:
             while True:
                 for key, _ in selector.select():
                     if key.fileobj is self._ended:
@@ -128,8 +140,13 @@ class FeedSocket:
     def _accept(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
         try:
             subscriber, _ = listener.accept()
-        except OSError:
-            return  # gone again
+        except OSError as error:  # no descriptor or no memory is free; it would be ready again at once
+            if error.strerror != self._complaint:
+                log.warning("subscribers of the feed have to wait: %s", error.strerror)
+            self._complaint = error.strerror
+            time.sleep(PAUSE_S)
+            return
+        self._complaint = None
         with self._lock:
             if len(self._subscribers) >= MOST_SUBSCRIBERS:
                 subscriber.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from descriptors import descriptors_free
 from oahega_edge.control import folders
 from oahega_edge.control.client import NobodyListens, ask, ask_all
 from oahega_edge.control.folders import claimed, not_ours, own_folder, sockets
@@ -95,20 +95,11 @@ def test_a_malformed_request_is_answered_and_the_next_one_too(server: Path, requ
     assert ask(server, "status") == {"asked": "status"}
 
 
-@contextmanager
-def no_descriptor_is_free() -> Iterator[None]:
-    """As on a device whose other parts hold all that a process may have."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
 def test_a_mute_that_comes_while_no_descriptor_is_free_is_answered_afterwards(
     server: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        with no_descriptor_is_free():
+        with descriptors_free(0):
             client.connect(str(server))
             wait_until(lambda: "have to wait" in caplog.text)
         client.settimeout(PATIENCE)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from descriptors import descriptors, descriptors_free
 from edge.mqtt_samples import event, info, state
 from oahega_edge.chain.decider import TrackedFace
 from oahega_edge.chain.frame import Frame
@@ -58,6 +59,33 @@ def test_a_subscriber_hears_first_what_holds_and_then_what_happens(feed: FeedSoc
 
     assert first == {"kind": "state", "data": {"emotion": "happy"}}
     assert second == {"kind": "event", "data": {"seq": 1}}
+
+
+def test_who_comes_while_no_descriptor_is_free_waits_and_hears_afterwards(
+    feed: FeedSocket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    feed.send("state", '{"emotion":"happy"}')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        with descriptors_free(0):
+            listener.connect(str(tmp_path / "feed.sock"))
+            wait_until(lambda: "have to wait" in caplog.text)
+        listener.settimeout(PATIENCE)
+
+        assert heard(listener) == {"kind": "state", "data": {"emotion": "happy"}}
+    assert caplog.text.count("have to wait") == 1
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_daemon_that_finds_no_descriptor_for_its_feed_goes_on_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    """One is for the socket itself, one for waiting on it."""
+    feed, before = FeedSocket(tmp_path / "feed.sock"), descriptors()
+    with descriptors_free(count), feed:
+        feed.send("state", '{"emotion":"happy"}')
+
+    assert "no feed at" in caplog.text
+    assert descriptors() < before
 
 
 def test_a_subscriber_that_does_not_read_is_dropped_and_the_others_hear_all(
