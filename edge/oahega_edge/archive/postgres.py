@@ -25,6 +25,7 @@ _SESSION = {
     "statement_timeout": PATIENCE_MS,
     "client_min_messages": "warning",
     "work_mem": "64MB",  # grouping a hundred thousand hours goes to the disk with Debian's 4 MB
+    "jit": "off",  # compiling takes seconds where a statement that touches few rows is thought to be long
 }
 FARTHEST = timedelta(days=400)
 """From today; events of a clock that is farther off lie in one partition together."""

@@ -124,6 +124,9 @@ class KeptHealth(_Kept):
     time: Moment
     device: DeviceName
     release: Text
+    boot_id: Short | None = None
+    events: Count = 0
+    summaries: Count = 0
     uptime_s: Figure
     fps: Figure
     accelerator: _Accelerator

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
 from oahega_edge.archive.records import (
     KeptEvent,
@@ -69,22 +71,46 @@ def summary_row(summary: KeptSummary) -> Row:
     )
 
 
-def boots_of(kind: str, records: Iterable[KeptEvent | KeptSummary]) -> list[Row]:
-    """(device, boot, kind, first moment, lowest number, highest, how many)."""
-    found: dict[tuple[str, str], list[KeptEvent | KeptSummary]] = {}
-    for record in records:
-        found.setdefault((record.device, record.boot_id), []).append(record)
+@dataclass(slots=True)
+class _Boot:
+    """What a batch says of the events or the summaries of one start of a device."""
+
+    place: int
+    """Among the starts of this device, in the order in which they came."""
+    since: datetime
+    lowest: int = 0
+    highest: int = -1
+    arrived: int = 0
+    made: int = 0
+
+    def has(self, record: KeptEvent | KeptSummary) -> None:
+        """It has arrived."""
+        self.since = min(self.since, record.time)
+        self.lowest = min(self.lowest, record.seq) if self.arrived else record.seq
+        self.highest = max(self.highest, record.seq)
+        self.arrived += 1
+
+
+def boots_of(records: Iterable[KeptEvent | KeptSummary], healths: Iterable[KeptHealth]) -> list[Row]:
+    """(device, boot, kind, first moment, lowest number, highest, how many, place, how many were made)."""
+    places: dict[str, dict[str, int]] = {}
+    found: dict[tuple[str, str, str], _Boot] = {}
+
+    def of(device: str, boot: str, kind: str, moment: datetime) -> _Boot:
+        place = places.setdefault(device, {}).setdefault(boot, len(places[device]))
+        return found.setdefault((device, boot, kind), _Boot(place, moment))
+
+    for each in records:
+        kind = "event" if isinstance(each, KeptEvent) else "summary"
+        of(each.device, each.boot_id, kind, each.time).has(each)
+    for said in healths:
+        if said.boot_id is not None:
+            for kind, made in (("event", said.events), ("summary", said.summaries)):
+                boot = of(said.device, said.boot_id, kind, said.time)
+                boot.made = max(boot.made, made)
     return sorted(
-        (
-            device,
-            boot,
-            kind,
-            utc(min(each.time for each in of_boot)),
-            min(each.seq for each in of_boot),
-            max(each.seq for each in of_boot),
-            len(of_boot),
-        )
-        for (device, boot), of_boot in found.items()
+        (*key, utc(each.since), each.lowest, each.highest, each.arrived, each.place, each.made)
+        for key, each in found.items()
     )
 
 

@@ -10,6 +10,7 @@ from importlib import resources
 from oahega_edge.archive import rollup
 from oahega_edge.archive.database import ArchiveError, Database, Row, statements
 from oahega_edge.archive.records import (
+    KINDS,
     KeptAvailability,
     KeptEvent,
     KeptHealth,
@@ -18,9 +19,9 @@ from oahega_edge.archive.records import (
     utc,
 )
 
-VERSION = 4
+VERSION = 6
 """Of tables and views: the number of the last file in sql/."""
-VIEWS = (2, 4)
+VIEWS = (2, 4, 6)
 """Numbers of the files with the views."""
 HOURS = {
     "event_hours": ("events", "delayed", "degraded"),
@@ -96,17 +97,23 @@ class Store:
 
     def write(self, batch: Batch) -> Written:
         """All of it or nothing. Raises StoreAway, or BadRow for a value that the database refuses."""
-        events = _once([each for each in batch.records if isinstance(each, KeptEvent)])
-        summaries = _once([each for each in batch.records if isinstance(each, KeptSummary)])
+        reports = _once([each for each in batch.records if isinstance(each, KeptEvent | KeptSummary)])
+        events = [each for each in reports if isinstance(each, KeptEvent)]
+        summaries = [each for each in reports if isinstance(each, KeptSummary)]
+        healths = [each for each in batch.records if isinstance(each, KeptHealth)]
         self._database.prepare(sorted({utc(each.time)[:10] for each in events}))
         with self._database.transaction():
-            new_events = self._insert_events(events)
-            new_summaries = self._insert_summaries(summaries)
-            self._insert_health([each for each in batch.records if isinstance(each, KeptHealth)])
+            new_events = self._insert("events", [rollup.event_row(each) for each in events])
+            new_summaries = self._insert("summaries", [rollup.summary_row(each) for each in summaries])
+            new = [each for each in reports if str(each.id) in new_events | new_summaries]
+            self._count(new, healths)
+            self._grow(rollup.event_hours(each for each in new if isinstance(each, KeptEvent)))
+            self._grow(rollup.visit_hours(each for each in new if isinstance(each, KeptSummary)))
+            self._insert_health(healths)
             self._insert_availability([each for each in batch.records if isinstance(each, KeptAvailability)])
             self._insert_misfits(batch.misfits)
         came = sum(isinstance(each, KeptEvent | KeptSummary) for each in batch.records)
-        return Written(new_events, new_summaries, came - new_events - new_summaries, len(batch.misfits))
+        return Written(len(new_events), len(new_summaries), came - len(new), len(batch.misfits))
 
     def forget(self, device: str) -> int | None:
         """Delete all of a device, with its share in the hours; the number of events, None: it is unknown."""
@@ -115,10 +122,9 @@ class Store:
             ((count,),) = self._database.execute("SELECT count(*) FROM events WHERE device = ?", [device])
             for table in OF_A_DEVICE:
                 self._database.execute(f"DELETE FROM {table} WHERE device = ?", [device])
-            self._database.execute(
-                "DELETE FROM misfits WHERE starts_with(topic, ?) OR strpos(topic, ?) > 0",
-                [f"{device}/", f"/{device}/"],
-            )
+            for kind in KINDS:  # the root may have a level of the device's name
+                end = f"/{device}/{kind}"
+                self._database.execute(f"DELETE FROM misfits WHERE right(topic, {len(end)}) = ?", [end])
         self.snapshot()
         return int(count) if known else None
 
@@ -178,41 +184,40 @@ class Store:
         for statement in (*statements(text), *statements(parted)):
             self._database.execute(statement)
 
-    def _insert_events(self, events: Sequence[KeptEvent]) -> int:
-        there = self._insert("events", [rollup.event_row(each) for each in events], "id")
-        new = [each for each in events if str(each.id) in there]
-        self._count("event", new)
-        self._grow(rollup.event_hours(new))
-        return len(new)
-
-    def _insert_summaries(self, summaries: Sequence[KeptSummary]) -> int:
-        there = self._insert("summaries", [rollup.summary_row(each) for each in summaries], "id")
-        new = [each for each in summaries if str(each.id) in there]
-        self._count("summary", new)
-        self._grow(rollup.visit_hours(new))
-        return len(new)
-
-    def _insert(self, table: str, rows: list[Row], key: str) -> set[str]:
-        """Those that were not there; their keys."""
+    def _insert(self, table: str, rows: list[Row]) -> set[str]:
+        """Those that were not there; their ids."""
         if not rows:
             return set()
         new = self._database.load(table, rows)
         done = self._database.execute(
-            f"INSERT INTO {table} SELECT * FROM {new} ON CONFLICT DO NOTHING RETURNING CAST({key} AS TEXT)"
+            f"INSERT INTO {table} SELECT * FROM {new} ON CONFLICT DO NOTHING RETURNING CAST(id AS TEXT)"
         )
         return {row[0] for row in done}
 
-    def _count(self, kind: str, new: Sequence[KeptEvent | KeptSummary]) -> None:
-        """How many of each boot have arrived, and that its device is known."""
-        if not new:
+    def _count(self, new: Sequence[KeptEvent | KeptSummary], healths: Sequence[KeptHealth]) -> None:
+        """How many of each boot have arrived and how many it has made; and that its device is known.
+
+        One statement, so that two workers never wait for each other. Of the first boot that is known of a
+        device, only what has arrived is counted: nobody knows how much was sent before.
+        """
+        rows = rollup.boots_of(new, healths)
+        if not rows:
             return
-        boots = self._database.load("boots", rollup.boots_of(kind, new))
+        boots = self._database.load("boots", rows)
+        mine = "FROM boots WHERE boots.device = n.device"
         self._database.execute(
-            f"INSERT INTO boots SELECT * FROM {boots} ORDER BY 1, 2, 3 "
+            "INSERT INTO boots "
+            "SELECT device, boot_id, kind, since, lowest, highest, arrived, place, made FROM ("
+            "SELECT n.device, n.boot_id, n.kind, n.since, n.lowest, n.highest, n.arrived, n.made, coalesce("
+            f"(SELECT max(place) {mine} AND boots.boot_id = n.boot_id), "
+            f"(SELECT max(place) + 1 + n.place {mine}), n.place) AS place, "
+            f"(SELECT count(*) {mine} AND boots.boot_id = n.boot_id AND boots.kind = n.kind) AS there "
+            f"FROM {boots} n) AS placed WHERE arrived > 0 OR place > 0 OR there > 0 ORDER BY 1, 2, 3 "
             "ON CONFLICT (device, boot_id, kind) DO UPDATE SET since = least(boots.since, excluded.since), "
-            "lowest = least(boots.lowest, excluded.lowest), "
+            "lowest = CASE WHEN excluded.arrived > 0 THEN least(boots.lowest, excluded.lowest) "
+            "ELSE boots.lowest END, "
             "highest = greatest(boots.highest, excluded.highest), "
-            "arrived = boots.arrived + excluded.arrived"
+            "arrived = boots.arrived + excluded.arrived, made = greatest(boots.made, excluded.made)"
         )
         self._database.execute(
             f"INSERT INTO devices (device) SELECT DISTINCT device FROM {boots} ORDER BY 1 "
@@ -298,7 +303,7 @@ def _file(number: int) -> str:
     return resources.files("oahega_edge.archive").joinpath(f"sql/{number:04}.sql").read_text("utf-8")
 
 
-def _once(records: list[KeptEvent] | list[KeptSummary]) -> list:  # type: ignore[type-arg]
+def _once(records: list[KeptEvent | KeptSummary]) -> list[KeptEvent | KeptSummary]:
     """Without second copies."""
     return list({each.id: each for each in records}.values())
 

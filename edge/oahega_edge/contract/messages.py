@@ -304,6 +304,8 @@ class Health(Message):
     """Name of the device."""
     release: str
     """Version of the daemon."""
+    boot_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """The running start of the daemon, as in its events; null from releases that do not say it."""
     bundle_sha256: str
     """Of the models' manifest."""
     bundle_problem: str | None = None
@@ -327,7 +329,9 @@ class Health(Message):
     shadow: Shadow | None = None
     """Null while no bundle ran in the shadow since the start."""
     events: Count
-    """Events made since the daemon started."""
+    """Events made since the daemon started; the newest has the `seq` one below."""
+    summaries: Count = 0
+    """Summaries made since the daemon started, as `events`."""
     last_event: Moment | None = None
     """When the newest of them was made, UTC by the same clock as `time`; null while there is none."""
     system: System = System()

@@ -118,6 +118,11 @@ class SummaryStamp:
         self._ids = Uuid7(clocks.random)
         self._seq = 0
 
+    @property
+    def made(self) -> int:
+        """How many so far."""
+        return self._seq
+
     def stamp(self, summary: Summary, *, time_synced: bool) -> IntervalSummary:
         """The message of this summary; every call counts one further."""
         made = IntervalSummary(

@@ -37,6 +37,11 @@ class NoMetrics:
 class Summaries(Protocol):
     """Sums up the visits that the steps bring."""
 
+    @property
+    def made(self) -> int:
+        """Summaries that were published."""
+        ...
+
     def saw(self, step: Step) -> None:
         """What one frame brought."""
 
@@ -49,6 +54,8 @@ class Summaries(Protocol):
 
 class NoSummaries:
     """Used while no interval is set."""
+
+    made = 0
 
     def saw(self, step: Step) -> None:
         """Ignored."""
@@ -73,6 +80,11 @@ class PublishedSummaries:
     """The present moment in the time zone whose days count."""
     time_synced: Callable[[], bool]
     screen: Screen
+
+    @property
+    def made(self) -> int:
+        """Those that have a number."""
+        return self.stamp.made
 
     def saw(self, step: Step) -> None:
         """Add its visits and people."""
@@ -128,10 +140,10 @@ class Announcer:
         self._showing_if_due(now)
         if now - self._health_at >= self.rhythm.health:
             self._health_at = now
-            self._health()
+            self.health()
 
-    def _health(self) -> None:
-        """What cannot be said of the device must not end it."""
+    def health(self) -> None:
+        """Publish the health. What cannot be said of the device must not end it."""
         try:
             health = self.reporter.health(self.publisher.statistics())
         except (ValueError, OSError) as error:

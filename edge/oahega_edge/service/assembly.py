@@ -213,6 +213,12 @@ def make_daemon(
         drift = _drift_watch(settings, folder, engines.current)
         samples = _samples(settings, folder, mute, engines.current)
         tuning = _tuning(settings, folder, mute, engines, drift)
+        publisher = make_publisher(settings, folder, environment)
+        screen, mounting = Screen(utc_now), Mounting(monotonic, lambda: mute.times)
+        onlooker: Onlooker = NoOnlooker()
+        if settings.page.port:
+            publisher = onlooker = _fed(publisher, settings, runtime, mounting)
+        summaries = make_summaries(settings, identity, publisher, screen)
         reporter = Reporter(
             identity=identity,
             engine=engines.current,
@@ -225,12 +231,8 @@ def make_daemon(
             drift=drift.report,
             shadow=lambda: engines.shadow,
             distances=drift.distances,
+            summaries=lambda: summaries.made,
         )
-        publisher = make_publisher(settings, folder, environment)
-        screen, mounting = Screen(utc_now), Mounting(monotonic, lambda: mute.times)
-        onlooker: Onlooker = NoOnlooker()
-        if settings.page.port:
-            publisher = onlooker = _fed(publisher, settings, runtime, mounting)
         metrics = stack.enter_context(_metrics(settings))
         rhythm = Rhythm(health=settings.health.interval_s, state=settings.mqtt.state_expiry_s / 3)
         daemon = Daemon(
@@ -245,7 +247,7 @@ def make_daemon(
             stop=stop,
             time_synced=time_is_synced,
             onlooker=onlooker,
-            summaries=make_summaries(settings, identity, publisher, screen),
+            summaries=summaries,
             drift=drift,
             samples=samples,
             tuning=tuning,

@@ -69,6 +69,7 @@ class Daemon:
                         break
                 self._close_tracks()
                 self.summaries.finish()
+                self.announcer.health()  # how many events and summaries there were
                 self.drift.keep()
         finally:
             self.supervisor.stopping()

@@ -119,6 +119,8 @@ class Reporter:
     shadow: Callable[[], ShadowTrial | None] = lambda: None
     distances: Callable[[Tally], Mapping[str, float]] = lambda faces: {}
     """Of faces to the first days."""
+    summaries: Callable[[], int] = lambda: 0
+    """How many were made."""
     bundle_problem: str | None = None
     """Why the bundle that was put in place is not the one in use."""
     events: int = 0
@@ -210,6 +212,7 @@ class Reporter:
             time=moment,
             device=self.identity.device,
             release=self.identity.release,
+            boot_id=self.identity.boot_id,
             bundle_sha256=self.engine.bundle.sha256,
             bundle_problem=self.bundle_problem,
             uptime_s=round(now - self._started, 1),
@@ -228,6 +231,7 @@ class Reporter:
             drift=_drift(self.drift()),
             shadow=self._shadow(),
             events=self.events,
+            summaries=self.summaries(),
             last_event=self._last_event(now, moment),
             system=self.board(),
         )

@@ -87,6 +87,93 @@ def test_what_never_arrived_is_a_gap_until_it_arrives(store: Store) -> None:
     assert rows(store, "SELECT * FROM gaps") == []
 
 
+def gaps(store: Store) -> list[tuple[Any, ...]]:
+    return rows(store, "SELECT boot_id, kind, missing FROM gaps ORDER BY 1, 2")
+
+
+def said(boot_id: str, made: int, summaries: int = 0) -> Record:
+    return record(health(boot_id=boot_id, events=made, summaries=summaries), "health")
+
+
+def test_what_is_lost_at_the_start_of_a_boot_is_a_gap_but_not_of_the_first_that_is_known(
+    store: Store,
+) -> None:
+    first, second, third = (events(6, boot_id=boot) for boot in ("a", "b", "c"))
+
+    store.write(Batch(records([*first[4:], *second[3:5]])))
+    before = gaps(store)
+    store.write(Batch(records([*second[1:3], *third[2:]])))
+
+    assert before == [("b", "event", 3)]
+    assert gaps(store) == [("b", "event", 1), ("c", "event", 2)]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_is_lost_at_the_end_of_a_boot_is_a_gap_once_a_later_one_is_heard(
+    store: Store, at_once: bool
+) -> None:
+    first, second = events(6, boot_id="a"), events(6, boot_id="b")
+    heard: list[Record] = [*records(first[1:4]), said("a", 5, 2), said("a", 6, 2), said("b", 5)]
+
+    for batch in [heard] if at_once else [[each] for each in heard]:
+        store.write(Batch(batch))
+    before = gaps(store)
+    store.write(Batch(records(second[:1])))
+    after = gaps(store)
+    store.write(Batch(records(first[4:5])))
+
+    assert before == []
+    assert after == [("a", "event", 2)]
+    assert gaps(store) == [("a", "event", 1)]
+
+
+def test_a_boot_of_which_nothing_came_but_its_health_is_a_gap_once_a_later_one_is_heard(
+    store: Store,
+) -> None:
+    store.write(Batch([said("zero", 900, 9)]))
+    store.write(Batch([*records(events(2, boot_id="a")), said("b", 7, 2)]))
+    before = gaps(store)
+    store.write(Batch([record(summary(summary_stamp(boot_id="c")), "summary")]))
+
+    assert before == []
+    assert gaps(store) == [("b", "event", 7), ("b", "summary", 2)]
+    assert rows(store, "SELECT missing FROM device_care") == [(9,)]
+
+
+def test_the_largest_numbers_spoil_no_view(store: Store) -> None:
+    largest = (1 << 63) - 1
+    strange = event().model_copy(update={"seq": largest})
+
+    store.write(Batch([*records(events(1, boot_id="a")), record(strange), said("boot-1", largest)]))
+    store.write(Batch([*records(events(1, boot_id="b")), said("lost", largest, largest)]))
+    store.write(Batch(records(events(1, boot_id="c"))))
+
+    assert gaps(store) == [
+        ("boot-1", "event", largest),
+        ("lost", "event", largest),
+        ("lost", "summary", largest),
+    ]
+    assert rows(store, "SELECT missing FROM device_care") == [(3 * largest,)]
+
+
+def test_of_boots_of_an_older_store_only_what_lies_between_is_a_gap(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr("oahega_edge.archive.store.VERSION", 4)
+        with contextlib.closing(Store(connect(url))) as store:
+            for boot in ("a", "b"):
+                store._database.execute(
+                    "INSERT INTO boots VALUES "
+                    f"('kiosk-1', '{boot}', 'event', TIMESTAMP '2026-11-24 12:00:00', 5, 9, 4)"
+                )
+
+    with contextlib.closing(Store(connect(url))) as store:
+        store.write(Batch(records(events(4, boot_id="c")[2:])))
+
+        assert gaps(store) == [("a", "event", 1), ("b", "event", 1), ("c", "event", 2)]
+
+
 def test_events_and_summaries_of_one_batch_are_counted_apart(store: Store) -> None:
     store.write(Batch([*records(events(3)), record(summary(), "summary")]))
 
@@ -199,6 +286,17 @@ def test_a_device_is_forgotten_whole_and_only_that_one(store: Store) -> None:
     for table in ("summaries", "visit_hours", "dominant_hours", "device_minutes", "device_hours"):
         assert rows(store, f"SELECT count(*) FROM {table}") == [(0,)]
     assert rows(store, "SELECT topic FROM misfits") == [("oahega/v1/kioskx1/event",)]
+
+
+@pytest.mark.parametrize("name", ["oahega", "v1", "event"])
+def test_a_device_that_is_named_like_a_level_of_the_root_is_forgotten_alone(store: Store, name: str) -> None:
+    others = [f"oahega/v1/{device}/event" for device in ("kiosk-1", f"{name}x", f"x{name}")]
+    own = [f"oahega/v1/{name}/{kind}" for kind in ("event", "availability")]
+    store.write(Batch(misfits=[Unfit(topic, b"x", "bad", NOW) for topic in [*others, *own]]))
+
+    store.forget(name)
+
+    assert sorted(rows(store, "SELECT topic FROM misfits")) == sorted((topic,) for topic in others)
 
 
 def test_old_events_go_and_the_hours_stay(store: Store) -> None:

@@ -346,6 +346,19 @@ def test_every_event_counts_in_health(tmp_path: Path) -> None:
     assert last.last_event is not None
 
 
+def test_the_last_health_says_how_much_this_start_has_made(tmp_path: Path) -> None:
+    bench = Bench(film(8), tmp_path)
+    summing(bench, 1e9)
+    bench.daemon.reporter.summaries = lambda: bench.daemon.summaries.made
+
+    bench.daemon.run()
+
+    last = bench.publisher.healths[-1]
+    assert last.boot_id == bench.publisher.events[-1].boot_id
+    assert last.events == bench.publisher.events[-1].seq + 1 > 1
+    assert last.summaries == bench.publisher.summaries[-1].seq + 1 == 1
+
+
 @pytest.mark.parametrize("error", [ValueError("queued is -1"), OSError("no such sensor")])
 def test_a_health_message_that_cannot_be_made_ends_nothing(tmp_path: Path, error: Exception) -> None:
     bench = Bench(film(120), tmp_path)
