@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from oahega_build.comparison.paired import Row, paired
 from oahega_build.comparison.sets import Both
 from oahega_build.scenes.chain import Chain, bundle_chain, device_of, device_settings
-from oahega_build.scenes.evaluate_scenes import Shown, alone, look
+from oahega_build.scenes.evaluate_scenes import Shown, alone, look_by
 from oahega_build.scenes.render import render
 from oahega_build.scenes.sequences import LEVELS, SEEDS, Scenario, Scenery, plan_scenarios
 from oahega_build.scenes.video.methods import Device, ours
 from oahega_build.scenes.video.metrics import Tally
-from oahega_build.scenes.video.records import recorded
+from oahega_build.scenes.video.records import recorded_by
 
 MOST_IN_SCENES = 400
 """Faces; more are thinned evenly. Each is drawn in six frames."""
@@ -28,11 +28,13 @@ Playing = tuple[Chain, Device]
 
 
 @contextmanager
-def _playing(both: Both) -> Iterator[Sequence[Playing]]:
-    """The chains of both, open, each with the device of its own suggestions."""
+def playing(both: Both) -> Iterator[Sequence[Playing]]:
+    """The chains of both, open, each with the device of its own suggestions; an equal detector is one."""
     with ExitStack() as stack:
         folders = [one.bundle.path for one in both.each]
         chains = [stack.enter_context(bundle_chain(folder)) for folder in folders]
+        if both.share_detector:
+            chains[1] = replace(chains[1], detector=chains[0].detector)
         yield [
             (chain, device_of(device_settings(folder, ()), chain))
             for folder, chain in zip(folders, chains, strict=True)
@@ -41,7 +43,7 @@ def _playing(both: Both) -> Iterator[Sequence[Playing]]:
 
 def in_scenes(both: Both, scenery: Scenery) -> Row:
     """Accuracy on faces in scenes, through detector, tracker and crop; a missed face is an error."""
-    with _playing(both) as chains:
+    with playing(both) as chains:
         seen = np.array(
             [each for shown in alone(_thinned(scenery)) for each in looked(chains, shown, scenery.labels)]
         )
@@ -56,8 +58,7 @@ def in_scenes(both: Both, scenery: Scenery) -> Row:
 
 def looked(chains: Sequence[Playing], shown: Shown, labels: Sequence[str]) -> list[tuple[str, str, str]]:
     """(label, old answer, new answer) of each face of a scene, in words; a missed face has no answer."""
-    kept = replace(shown, frames=list(shown.frames))
-    old, new = (look(kept, chain, device) for chain, device in chains)
+    old, new = look_by(shown, chains)
     words = [[*chain.classifier.labels, ""] for chain, _ in chains]
     return [
         (labels[first.label], words[0][first.answered], words[1][second.answered])
@@ -75,10 +76,10 @@ def _thinned(scenery: Scenery) -> Scenery:
 
 def in_sequences(both: Both, scenery: Scenery, part: str, count: int, seconds: float) -> Row:
     """Frame F1 of the decisions on so many sequences, each at three noise levels."""
-    with _playing(both) as chains:
+    with playing(both) as chains:
         values = np.array(
             [
-                [_frame_f1(*playing, scenery, scenario) for playing in chains]
+                frame_f1(chains, scenery, scenario)
                 for scenario in plan_scenarios(scenery, SEEDS.get(part, SEEDS[VALID]), count, seconds)
             ]
         )
@@ -90,11 +91,13 @@ def in_sequences(both: Both, scenery: Scenery, part: str, count: int, seconds: f
     return paired("sequences", "frame F1", mean, len(values))
 
 
-def _frame_f1(chain: Chain, device: Device, scenery: Scenery, scenario: Scenario) -> float:
-    """Of one scenario, over all noise levels."""
-    tally = Tally(scenery.labels)
+def frame_f1(chains: Sequence[Playing], scenery: Scenery, scenario: Scenario) -> list[float]:
+    """Of each chain on one scenario, over all noise levels."""
+    tallies = [Tally(scenery.labels) for _ in chains]
+    models = [(chain.detector, chain.classifier) for chain, _ in chains]
     for noise in LEVELS:
         frames = render(scenario, scenery, noise)
-        record = recorded(scenario.name, noise.name, frames, chain.detector, chain.classifier)
-        tally.add(record, ours(record, device.sights(record)))
-    return tally.figures().frame_f1
+        records = recorded_by(scenario.name, noise.name, frames, models)
+        for tally, record, (_, device) in zip(tallies, records, chains, strict=True):
+            tally.add(record, ours(record, device.sights(record)))
+    return [tally.figures().frame_f1 for tally in tallies]

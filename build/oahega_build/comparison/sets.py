@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,10 @@ from oahega_build.pictures.dataset import Sample, read_dataset
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, names_of_part
-from oahega_build.teach.faces import read_faces
+from oahega_build.teach.faces import Finder, read_faces
 from oahega_edge.bundles.load import Bundle, load_bundle
 from oahega_edge.chain.classification import calibrated
+from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import crop_face
@@ -143,7 +145,20 @@ def _through(
 
 def site(both: Both, root: Path) -> Row:
     """On labelled samples of a site, of which neither bundle has learned."""
-    finder = FaceFinder(both.old.bundle.path).faces
+    finder = remembered(FaceFinder(both.old.bundle.path).faces)
     read = [read_faces(root, one.model.entry, finder) for one in both.each]
     old, new = (one.answers(faces.crops, faces.labels) for one, faces in zip(both.each, read, strict=True))
     return balanced_row(f"site {root.name}", old, new, read[0].truth, read[0].groups)
+
+
+def remembered(find: Finder) -> Finder:
+    """The same, which looks once at each picture however often it is read."""
+    known: dict[tuple[bytes, tuple[int, ...]], Sequence[Detection]] = {}
+
+    def found(pixels: Pixels) -> Sequence[Detection]:
+        key = hashlib.sha256(pixels.tobytes()).digest(), pixels.shape
+        if key not in known:
+            known[key] = find(pixels)
+        return known[key]
+
+    return found

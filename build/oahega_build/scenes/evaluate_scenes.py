@@ -44,7 +44,7 @@ from oahega_build.scenes.sequences import (
     stills_of,
 )
 from oahega_build.scenes.video.methods import Device, Sights
-from oahega_build.scenes.video.records import recorded
+from oahega_build.scenes.video.records import Recording, recorded_by
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.files import read_file
 from oahega_edge.service.settings import Settings
@@ -193,7 +193,18 @@ def on_people(scenery: Scenery, heads: Sequence[Portrait], seed: int = SEED) -> 
 
 def look(shown: Shown, chain: Chain, device: Device) -> list[Seen]:
     """The answers to the faces of one scene in its last frame."""
-    record = recorded(shown.name, NOISE.name, shown.frames, chain.detector, chain.classifier)
+    (seen,) = look_by(shown, [(chain, device)])
+    return seen
+
+
+def look_by(shown: Shown, several: Sequence[tuple[Chain, Device]]) -> list[list[Seen]]:
+    """The same of several chains, each with its device; a detector that they share looks once."""
+    models = [(chain.detector, chain.classifier) for chain, _ in several]
+    records = recorded_by(shown.name, NOISE.name, shown.frames, models)
+    return [_seen(shown, record, device) for record, (_, device) in zip(records, several, strict=True)]
+
+
+def _seen(shown: Shown, record: Recording, device: Device) -> list[Seen]:
     sights = device.sights(record)
     return [
         Seen(

@@ -13,8 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from oahega_build.comparison.compare import Sets, compare
-from oahega_build.comparison.moving import looked
+from oahega_build.comparison.moving import looked, playing
 from oahega_build.comparison.paired import Row, Verdict
+from oahega_build.comparison.sets import Both, Contestant, remembered
 from oahega_build.emotion.metrics import Interval
 from oahega_build.errors import BuildError
 from oahega_build.scenes.chain import Chain, device_of, device_settings
@@ -151,6 +152,54 @@ def test_a_face_that_is_not_found_has_no_answer() -> None:
     playing = [(chain, device_of(device_settings(DEFAULT_BUNDLE, ()), chain))] * 2
 
     assert looked(playing, scene(3), LABELS) == [("sad", "", "")]
+
+
+class Looks:
+    """Finds the face, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, frame: object) -> list[Detection]:
+        self.count += 1
+        return [Detection(FACE, BOX, 0.9)]
+
+
+def test_a_detector_that_both_have_looks_once_at_each_frame() -> None:
+    shared, old, new = Looks(), Looks(), Looks()
+
+    def told(*detectors: Looks) -> list[tuple[str, str, str]]:
+        chains = [Chain(detector, Reads(LABELS), 0.5, {}) for detector in detectors]
+        device = device_of(device_settings(DEFAULT_BUNDLE, ()), chains[0])
+        return looked([(chain, device) for chain in chains], scene(1), LABELS)
+
+    assert told(shared, shared) == told(old, new) == [("happy", "happy", "happy")]
+    assert (shared.count, old.count, new.count) == (6, 6, 6)
+
+
+def test_in_scenes_and_sequences_equal_detectors_are_one(happy: Path, tmp_path: Path) -> None:
+    other = tmp_path / "bundle"
+    shutil.copytree(DEFAULT_BUNDLE, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["detector"]["suggested"]["score"]["face"] = 0.5
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    seal(other)
+    old = Contestant.at(DEFAULT_BUNDLE)
+
+    for folder, shared in ((happy, True), (other, False)):
+        with playing(Both(old, Contestant.at(folder))) as ((first, _), (second, _)):
+            assert (first.detector is second.detector) == shared
+
+
+def test_a_picture_that_is_read_twice_is_looked_at_once() -> None:
+    find = Looks()
+    finder = remembered(find)
+    first, second = np.zeros((4, 6, 3), np.uint8), np.ones((4, 6, 3), np.uint8)
+
+    found = [finder(pixels) for pixels in (first, second, first.copy(), first.reshape(6, 4, 3))]
+
+    assert [len(each) for each in found] == [1, 1, 1, 1]
+    assert find.count == 3
 
 
 @pytest.mark.parametrize("missing", ["home", "elsewhere", "scenes", "site"])

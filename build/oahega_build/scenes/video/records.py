@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,15 +90,26 @@ def recorded(
     name: str, level: str, frames: Iterable[LabelledFrame], detector: Find, classifier: Classifier
 ) -> Recording:
     """Run the chain's models over every frame, once."""
-    moments = [
-        Moment(
-            labelled.frame.captured_at,
-            tuple(_faces(labelled.frame, detector, classifier)),
-            labelled.truths,
-        )
-        for labelled in frames
+    (record,) = recorded_by(name, level, frames, [(detector, classifier)])
+    return record
+
+
+def recorded_by(
+    name: str, level: str, frames: Iterable[LabelledFrame], models: Sequence[tuple[Find, Classifier]]
+) -> list[Recording]:
+    """Run the models of several chains over every frame; a detector that they share looks once."""
+    detectors = {id(detector): detector for detector, _ in models}
+    moments: list[list[Moment]] = [[] for _ in models]
+    for labelled in frames:
+        frame = labelled.frame
+        found = {key: detector(frame) for key, detector in detectors.items()}
+        for (detector, classifier), seen in zip(models, moments, strict=True):
+            faces = tuple(_faces(frame, found[id(detector)], classifier))
+            seen.append(Moment(frame.captured_at, faces, labelled.truths))
+    return [
+        Recording(name, level, classifier.labels, tuple(seen))
+        for (_, classifier), seen in zip(models, moments, strict=True)
     ]
-    return Recording(name, level, classifier.labels, tuple(moments))
 
 
 def clip_frames(camera: Camera) -> Iterator[LabelledFrame]:
@@ -111,8 +122,8 @@ def clip_frames(camera: Camera) -> Iterator[LabelledFrame]:
                 return
 
 
-def _faces(frame: Frame, detector: Find, classifier: Classifier) -> Iterator[Face]:
-    for detection in detector(frame):
+def _faces(frame: Frame, found: Iterable[Detection], classifier: Classifier) -> Iterator[Face]:
+    for detection in found:
         if detection.label == FACE and detection.box.clipped() is not None:
             scores = classifier(frame.pixels, detection.box)
             height = detection.box.height * frame.height
