@@ -25,6 +25,8 @@ from oahega_edge.tools.demo_clip import write_demo_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = ROOT / "ansible"
+SHORT = Path("/tmp")
+"""A socket's path has at most 107 bytes."""
 BROKER_NAME = "mqtt.fleet.test"
 HEALTH_S = 2
 """Seconds between two health messages of a test host."""
@@ -247,8 +249,7 @@ class Fleet:
             "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
             "ANSIBLE_HOME": str(self.folder / "ansible-home"),
             "ANSIBLE_VAULT_PASSWORD_FILE": str(self.folder / "vault-password"),
-            # A socket's path must be short.
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/oahega-fleet-{os.getpid()}",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control_sockets()),
             "ANSIBLE_SSH_ARGS": (
                 "-o ControlMaster=auto -o ControlPersist=60s -o ConnectTimeout=20 "
                 "-o ServerAliveInterval=2 -o ServerAliveCountMax=10"
@@ -341,7 +342,20 @@ def booted_fleet(
             yield fleet
         finally:
             stop_all(hosts)
-            shutil.rmtree(f"/tmp/oahega-fleet-{os.getpid()}", ignore_errors=True)
+            shutil.rmtree(control_sockets(), ignore_errors=True)
+
+
+def control_sockets(pid: int | None = None, place: Path = SHORT) -> Path:
+    """Where the SSH connections of a run of this process have their sockets."""
+    return place / f"oahega-fleet-{pid or os.getpid()}"
+
+
+def clear_control_sockets(place: Path) -> None:
+    """Remove those of runs that were killed: nothing of such a run is left to do it."""
+    for folder in place.glob("oahega-fleet-*"):
+        pid = folder.name.removeprefix("oahega-fleet-")
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -356,6 +370,7 @@ def _alone() -> Iterator[None]:
 def _clear(folder: Path) -> None:
     """Remove what an earlier, killed run left behind."""
     end_leftovers("mqtt", "edge-*")
+    clear_control_sockets(SHORT)
     for line in Path("/proc/self/mounts").read_text().splitlines():
         place = line.split()[1]
         if place.startswith(f"{folder}/"):
