@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 import terminals
@@ -21,7 +24,7 @@ from oahega_edge.control.client import ask
 from oahega_edge.errors import EdgeError
 from oahega_edge.service.settings import read_layers
 from oahega_edge.service.setup import read_setup
-from oahega_edge.tools.checks import CameraFigures, Checkup, Finding
+from oahega_edge.tools.checks import CameraFigures, Checkup, Finding, check_camera
 from waiting import PATIENCE, wait_until
 
 FACE = ROOT / "docs/pictures/read.jpg"
@@ -127,6 +130,52 @@ def test_faces_that_are_too_small_are_said_once_at_the_end(tmp_path: Path, bundl
     assert shown == sights
     assert tried.said == ["camera: 2 too small to be read: come closer, or set camera.roi"]
     assert tried.verdict() == "all is well"
+
+
+def sight_of(largest: int, people: int = 1) -> CameraFigures:
+    faces = (largest,) if largest else ()
+    return CameraFigures(640, 480, faces, people, 120, 100, largest_on_input=largest)
+
+
+@pytest.mark.parametrize(
+    ("bundle_path", "finer"), [("", ', or bundle.path = "far"'), ("far", ""), ("tiny", "")]
+)
+def test_faces_that_are_small_to_the_detector_are_said_with_what_helps(
+    tmp_path: Path, bundle: Path, bundle_path: str, finer: str
+) -> None:
+    tried = Tried(tmp_path, bundle if bundle_path == "tiny" else Path(bundle_path or EMBEDDED))
+    size = {"": "320x240", "far": "480x360", "tiny": "64x64"}[bundle_path]
+
+    list(tried.checkup.mounting(iter([sight_of(9), sight_of(14), sight_of(0)])))
+    list(tried.checkup.mounting(iter([sight_of(0), sight_of(0, people=2)])))
+    list(tried.checkup.mounting(iter([sight_of(14), sight_of(20)])))
+    list(tried.checkup.mounting(iter([sight_of(0, people=0)])))
+
+    where = f"on the detector's input of {size}, where half of the faces below 20 px are missed"
+    help_ = f"come closer, or set camera.roi to the part with the people{finer}"
+    assert tried.said == [
+        f"camera: the largest face is 14 px high {where}: {help_}",
+        f"camera: people are seen and no face {where}: {help_}",
+    ]
+    assert tried.verdict() == "all is well"
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_the_largest_face_is_measured_on_the_detectors_input(tmp_path: Path, rows: int) -> None:
+    """In a picture of its own, and in a corner of a larger one."""
+    picture = cv2.imread(str(FACE))
+    height, width = picture.shape[:2]
+    canvas = np.full((height * rows, width * rows, 3), 128, np.uint8)
+    canvas[:height, :width] = picture
+    file = tmp_path / "face.png"
+    cv2.imwrite(str(file), canvas)
+    layers = read_layers(Path("/dev/null"), {}, [DEVELOPMENT, f"camera.source={file}"])
+
+    *_, last = check_camera(read_setup(layers), 60.0, threading.Event())
+
+    assert last.largest_on_input == pytest.approx(last.faces[0] * 240 / last.height, abs=1)
+    assert last.largest_on_input > 10
+    assert last.as_json()["largest_face_on_input_px"] == last.largest_on_input
 
 
 @pytest.fixture
