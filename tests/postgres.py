@@ -36,6 +36,7 @@ class Postgres:
         self._bin = bin_folder
         self._folder = folder
         self.port = free_port()
+        self.socket = folder / f".s.PGSQL.{self.port}"
         self.url = f"postgresql://archive@127.0.0.1:{self.port}/postgres"
         self._process: subprocess.Popen[bytes] | None = None
         # With the machine's locale, the same cluster would have another encoding elsewhere.

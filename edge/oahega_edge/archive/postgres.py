@@ -18,11 +18,10 @@ from psycopg import sql as query
 from oahega_edge.archive.database import ArchiveError, BadRow, Row, StoreAway
 
 CONNECT_TIMEOUT_S = 5
-PATIENCE_MS = 60_000
+PATIENCE_S = 60.0
 """For one statement: a database that hangs is given up, and the batch is tried again."""
 _SESSION = {
     "timezone": "UTC",
-    "statement_timeout": PATIENCE_MS,
     "client_min_messages": "warning",
     "work_mem": "64MB",  # grouping a hundred thousand hours goes to the disk with Debian's 4 MB
     "jit": "off",  # compiling takes seconds where a statement that touches few rows is thought to be long
@@ -41,8 +40,9 @@ class PostgresDatabase:
 
     name: Literal["duckdb", "postgresql"] = "postgresql"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
         """Raises StoreAway when there is no connection, ArchiveError for an address that cannot be read."""
+        patience_ms = round(1000 * patience_s)
         try:
             psycopg.conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
@@ -52,6 +52,7 @@ class PostgresDatabase:
         self._known: dict[str, list[str]] = {}
         self._days: set[str] = set()
         self._is_hypertable: bool | None = None
+        session = _SESSION | {"statement_timeout": patience_ms}
         with _translated():
             self._link = psycopg.connect(
                 url,
@@ -59,11 +60,11 @@ class PostgresDatabase:
                 connect_timeout=CONNECT_TIMEOUT_S,
                 application_name="oahega-archive",
                 client_encoding="utf8",  # of a database of SQL_ASCII, psycopg would else read texts as bytes
-                options=" ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+                options=" ".join(f"-c {name}={value}" for name, value in session.items()),
                 keepalives_idle=10,
                 keepalives_interval=5,
                 keepalives_count=3,
-                tcp_user_timeout=PATIENCE_MS,  # what was sent into a line that is cut has no keepalives
+                tcp_user_timeout=patience_ms,  # what was sent into a line that is cut has no keepalives
             )
 
     def close(self) -> None:
