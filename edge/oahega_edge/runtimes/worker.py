@@ -15,6 +15,7 @@ Messages are JSON behind four bytes of length, over a socket pair; models and te
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import importlib.util
@@ -63,14 +64,15 @@ def main(arguments: list[str]) -> None:
     end_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to answer
     stream = socket.socket(fileno=channel)
-    try:
-        interpreters = _interpreters()
-        loaded = interpreters.load_runtime(runtime)
-    except Exception as error:
-        send(stream, _failure(error))
-        return
-    send(stream, {"hello": _about(loaded)})
-    serve(stream, memory, interpreters, loaded)
+    with contextlib.suppress(ConnectionError):  # the daemon closed its end and left an answer unread
+        try:
+            interpreters = _interpreters()
+            loaded = interpreters.load_runtime(runtime)
+        except Exception as error:
+            send(stream, _failure(error))
+            return
+        send(stream, {"hello": _about(loaded)})
+        serve(stream, memory, interpreters, loaded)
 
 
 def _interpreters() -> Any:

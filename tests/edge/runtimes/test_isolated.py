@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from tiny import NAMES, tiny
 from waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
+WORKER = ROOT / "edge/oahega_edge/runtimes/worker.py"
 
 
 @pytest.mark.parametrize(
@@ -310,3 +313,27 @@ def edgetpu_spec(shared):
         quantization=scores,
     )
     return ModelSpec(path, (answer,), given)
+
+
+@pytest.mark.parametrize("orders", [0, 2], ids=["while it waits", "while it answers"])
+def test_a_worker_whose_answer_nobody_reads_ends_without_a_word(orders: int) -> None:
+    """As when the daemon gave it up at a deadline: closing what was not read resets the stream."""
+    ours, theirs = socket.socketpair()
+    lifeline, kept = os.pipe()
+    command = [sys.executable, "-I", WORKER, "auto", *map(str, (theirs.fileno(), lifeline, lifeline))]
+    with subprocess.Popen(
+        command, pass_fds=(theirs.fileno(), lifeline), stderr=subprocess.PIPE, text=True
+    ) as process:
+        theirs.close()
+        os.close(lifeline)
+        assert ours.recv(1, socket.MSG_PEEK)  # its greeting lies there
+        body = b'{"run": 0}'
+        ours.sendall(orders * (struct.pack("<I", len(body)) + body))
+        ours.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+        code = process.wait(PATIENCE)
+    os.close(kept)
+
+    assert "Traceback" not in said
+    assert code == 0
