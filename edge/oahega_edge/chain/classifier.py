@@ -11,7 +11,7 @@ from oahega_edge.chain.classification import probabilities
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import Quantizer, crop_face
-from oahega_edge.drift.look import Measured, light_of
+from oahega_edge.drift.look import Light, Measured, light_of
 from oahega_edge.manifest import EmotionEntry
 from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch
@@ -65,11 +65,12 @@ class EmotionClassifier:
 
     def measured(self, pixels: Pixels, box: Box) -> Measured:
         """Probabilities and light of the face at `box`."""
+        height = box.height * pixels.shape[0]
         with self._watch.stage("emotion_input"):
             picture = self._crop(pixels, box)
-            light = light_of(picture)  # now: the model's invocation leaves nothing of it in the caches
+            brightness, sharpness = light_of(picture)  # now: a model leaves nothing of it in the caches
             tensor = self._quantize(picture)
-        return self._read(tensor), (box.height * pixels.shape[0], *light)
+        return self._read(tensor), Light(height, brightness, sharpness, height < self._entry.input.height)
 
     def _crop(self, pixels: Pixels, box: Box) -> NDArray[np.uint8]:
         return crop_face(pixels, box, self._entry.input, self._entry.crop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -27,7 +28,7 @@ Beside = Callable[[Box], NDArray[np.float64] | None]
 NEARER = 1.05
 """Growth of a face's height from which it is looked at anew."""
 DOUBLED = 2**0.5
-"""The same for its light, which takes longest to measure: its area has doubled."""
+"""The same for the light of a face that was enlarged to be read: its area has doubled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +54,35 @@ class Nearest:
     scores: NDArray[np.float64] | None = None
     score: float = 0.0
     beside: NDArray[np.float64] | None = None
+    light: Light | None = None
     lit: float = 0.0
     """Its height when its light was measured."""
-    light: Light | None = None
+    anew: float = 0.0
+    """Height beyond which it is looked at anew."""
+    lit_anew: float = 0.0
+    """Height beyond which its light is measured anew."""
 
     def read(self, box: Box, score: float, read: Read, beside: Beside | None) -> Reading | None:
         """What `read` gives of the face of this frame, which is remembered: it is nearer than before."""
         height = box.height
-        found = read(box, height > DOUBLED * self.lit)
+        found = read(box, height > self.lit_anew)
         if found is not None:
-            self.height, self.score = height, score
+            self.height, self.anew, self.score = height, NEARER * height, score
             self.scores, light = found
             if light is not None:
                 self.light, self.lit = light, height
-            self.beside = None if beside is None else beside(box)
+                self.lit_anew = DOUBLED * height if light.is_enlarged else math.inf
+            if beside is not None:
+                self.beside = beside(box)
         return found
 
     def look(self, wait: float) -> Look | None:
         """What counts of it; None for a face that was never read. `wait`: see `Look`."""
-        if self.scores is None or self.light is None:
+        light = self.light
+        if self.scores is None or light is None:
             return None
-        pixels, brightness, sharpness = self.light
-        pixels *= self.height / self.lit
-        return Look(self.scores, pixels, brightness, sharpness, self.score, wait, self.beside)
+        pixels = light.height * self.height / self.lit
+        return Look(self.scores, pixels, light.brightness, light.sharpness, self.score, wait, self.beside)
 
 
 @dataclass(slots=True)
@@ -202,7 +209,7 @@ class Decider:
         memory = self._memories.get(track.id) or self._remember(track, captured_at)
         box = track.predicted(captured_at)
         height = box.height
-        if measured and height > NEARER * memory.nearest.height:
+        if measured and height > memory.nearest.anew:
             found = memory.nearest.read(box, track.score, read, beside)
         else:
             found = read(box, False)

@@ -30,14 +30,25 @@ _LOW, _HIGH = (np.array(ends) for ends in zip(*SCALES.values(), strict=True))
 _BINS_A_UNIT = BINS / (_HIGH - _LOW)
 _LOGARITHMIC = [QUANTITIES.index(name) for name in ("height", "sharpness", "wait")]
 _LEASTS = np.array([1.0, LEAST, LEAST])
-_maximum, _minimum, _mean = np.maximum, np.minimum, cv2.mean
-"""Found once: between two faces the caches forget the large tables of names of both libraries."""
+_APART = np.minimum(np.arange(256), 256 - np.arange(256)).astype(np.uint8)
+"""How far two bytes lie apart, by their difference modulo 256; too little where that is more than 128."""
 
 Bins = NDArray[np.int64]
 
 
-Light = tuple[float, float, float]
-"""Height in pixels, brightness and sharpness of a face."""
+class Light(NamedTuple):
+    """What a face looks like in one frame."""
+
+    height: float
+    """Pixels of the frame."""
+    brightness: float
+    """Mean of the classifier's picture, 0 to 255."""
+    sharpness: float
+    """Of the classifier's picture, see `light_of`."""
+    is_enlarged: bool = False
+    """Whether the face is smaller than that picture, which is then less sharp than that of a nearer face."""
+
+
 Measured = tuple[NDArray[np.float64], Light]
 """Probabilities (labels,) of a face, and its light."""
 
@@ -66,26 +77,29 @@ def light_of(picture: NDArray[np.uint8]) -> tuple[float, float]:
 
     Brightness is the mean of all values. Sharpness is the mean difference of neighbouring pixels in units of
     the picture's contrast, so that light does not count.
+
+    Between two faces the caches forget nearly all of both libraries, so what counts is how many of their
+    functions are called, not how often, and not the arithmetic. A table is read anyway to quantize.
     """
     rows = picture.reshape(len(picture), -1)
     channels = rows.shape[1] // picture.shape[1]
     mean, deviation = cv2.meanStdDev(rows)
-    step = _mean_difference(rows[1:], rows[:-1])
-    step += _mean_difference(rows[:, channels:], rows[:, :-channels])
+    step = _mean_apart(rows[1:] - rows[:-1]) + _mean_apart(rows[:, channels:] - rows[:, :-channels])
     return mean.item(), step / (deviation.item() + 1.0)
 
 
-def _mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """cv2.norm and cv2.absdiff take longer: each call has a fixed cost of 8 us on some virtual machines."""
-    difference = _maximum(one, other)
-    difference -= _minimum(one, other)
-    return _mean(difference)[0]  # type: ignore[index, unused-ignore]
+def _mean_apart(differences: NDArray[np.uint8]) -> float:
+    return cv2.meanStdDev(cv2.LUT(differences, _APART))[0].item()
 
 
 def bins_of(looks: Sequence[Look]) -> Bins:
     """Bin of each quantity (faces, quantities)."""
-    measured = [(look.height, look.brightness, look.sharpness, look.score, look.wait) for look in looks]
-    return binned(np.array([look.scores for look in looks]), np.array(measured))
+    return binned(*values_of(looks))
+
+
+def values_of(looks: Sequence[Look]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probabilities (faces, labels) and the next five fields (faces, 5)."""
+    return np.array([look.scores for look in looks]), np.array([look[1:6] for look in looks])
 
 
 def binned(scores: NDArray[np.float64], measured: NDArray[np.float64]) -> Bins:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_edge.drift.look import BINS, QUANTITIES, Look, bins_of
+from oahega_edge.drift.look import BINS, QUANTITIES, Look, binned, values_of
 
 SLOTS = 8
 """Parts of a day. Morning is compared with mornings."""
@@ -43,8 +43,9 @@ class Tally:
     def add(self, looks: Sequence[Look], hour: int) -> None:
         """Count faces seen at this hour of the day."""
         if looks:
+            scores, measured = values_of(looks)
             slots = np.full(len(looks), hour * SLOTS // 24)
-            self.count(slots, bins_of(looks), np.array([look.scores.argmax() for look in looks]))
+            self.count(slots, binned(scores, measured), scores.argmax(axis=1))
 
     def count(self, slots: Counts, places: Counts, shown: Counts) -> None:
         """Count faces by slot (faces,), bins (faces, quantities) and label (faces,)."""

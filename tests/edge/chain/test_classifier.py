@@ -51,11 +51,23 @@ def pixels() -> np.ndarray:
 def test_a_face_is_measured_on_what_the_classifier_sees(entry: EmotionEntry, pixels: np.ndarray) -> None:
     classifier = EmotionClassifier(entry, Remembering(len(entry.labels)))
 
-    scores, (height, brightness, sharpness) = classifier.measured(pixels, FACE)
+    scores, light = classifier.measured(pixels, FACE)
 
     assert scores.tolist() == classifier(pixels, FACE).tolist()
-    assert height == pytest.approx(0.4 * 120)
-    assert (brightness, sharpness) == light_of(crop_face(pixels, FACE, entry.input, entry.crop))
+    assert light.height == pytest.approx(0.4 * 120)
+    assert light[1:3] == light_of(crop_face(pixels, FACE, entry.input, entry.crop))
+
+
+def test_a_face_that_is_lower_than_the_classifiers_picture_is_enlarged(entry: EmotionEntry) -> None:
+    classifier = EmotionClassifier(entry, Remembering(len(entry.labels)))
+    edge = entry.input.height / FACE.height
+
+    enlarged = [
+        classifier.measured(np.zeros((round(edge) + more, 160, 3), np.uint8), FACE)[1].is_enlarged
+        for more in (-2, 2)
+    ]
+
+    assert enlarged == [True, False]
 
 
 def test_nothing_of_a_face_is_kept(entry: EmotionEntry, pixels: np.ndarray) -> None:

@@ -13,6 +13,8 @@ from oahega_edge.chain.geometry import Box
 from oahega_edge.drift.look import Light
 
 PIXELS = 480
+INPUT = 48
+"""Pixels of the classifier's picture."""
 
 
 class Gauge:
@@ -23,7 +25,8 @@ class Gauge:
 
     def read(self, box: Box, lit: bool) -> tuple[NDArray[np.float64], Light | None]:
         self.lit += lit
-        light = (box.height * PIXELS, box.height * PIXELS, 0.5)
+        height = box.height * PIXELS
+        light = Light(height, height, 0.5, is_enlarged=height < INPUT)
         return np.array([box.height, 1 - box.height]), light if lit else None
 
     def beside(self, box: Box) -> NDArray[np.float64]:
@@ -34,7 +37,7 @@ class Gauge:
 def followed(heights: Sequence[float]) -> tuple[Nearest, Gauge]:
     nearest, gauge = Nearest(), Gauge()
     for height in heights:
-        if height > NEARER * nearest.height:
+        if height > nearest.anew:
             box = Box(0.1, 0.0, 0.1 + height, height)
             found = nearest.read(box, height, gauge.read, gauge.beside)
             assert found is not None
@@ -62,15 +65,27 @@ def test_a_face_that_stays_is_measured_once() -> None:
     assert gauge.compared <= 3
 
 
-def test_the_light_is_that_of_a_face_of_half_the_area_at_least() -> None:
-    heights = np.geomspace(0.1, 0.6, 60)
+def test_a_face_that_needs_no_enlargement_is_measured_once_however_near_it_comes() -> None:
+    heights = np.geomspace(0.11, 0.9, 60)
 
     nearest, gauge = followed(heights.tolist())
 
     look = nearest.look(0.0)
     assert look is not None
-    assert 1 / DOUBLED <= look.brightness / look.height <= 1
-    assert gauge.lit <= np.log(6) / np.log(DOUBLED) + 1
+    assert gauge.lit == 1
+    assert look.brightness == pytest.approx(0.11 * PIXELS)
+    assert look.height >= 0.9 * PIXELS / NEARER
+
+
+def test_a_face_from_afar_is_measured_again_until_it_needs_no_enlargement() -> None:
+    heights = np.geomspace(0.06, 0.9, 100)
+
+    nearest, gauge = followed(heights.tolist())
+
+    look = nearest.look(0.0)
+    assert look is not None
+    assert INPUT <= look.brightness <= DOUBLED * NEARER * INPUT
+    assert gauge.lit <= np.log(INPUT / PIXELS / 0.06) / np.log(DOUBLED) + 2
 
 
 def test_a_face_that_was_never_read_counts_nothing() -> None:
