@@ -3,8 +3,8 @@
 Chains see the same frames in changing order: one with drift, and two without, whose difference says what the
 machine's noise is. All ask the same classifier, so that caches are as cold as on a device. A face costs what
 drift adds to its frames and to its end: it is measured and counted, days are judged, the file is written, and
-each frame asks what is due. Times are of the thread's processor. The classifier's own invocations are taken
-off: they are the same, and their noise is as large as what is sought.
+it is asked what it says as often as for health messages. Times are of the processor, over all threads. The
+classifier's own invocations are taken off: they are the same, and their noise is as large as what is sought.
 Aims: at most 0.05 ms of drift per face and 64 kB; a shadow costs no more than the second classifier's
 invocation.
 """
@@ -16,9 +16,11 @@ import itertools
 import os
 import sys
 import tempfile
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,11 @@ sys.path[:0] = [str(ROOT / "tests")]
 from edge.drift.faces import faces  # noqa: E402
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle  # noqa: E402
 from oahega_edge.chain.detection import FACE, Detection  # noqa: E402
-from oahega_edge.chain.frame import Frame  # noqa: E402
+from oahega_edge.chain.frame import Frame, Pixels  # noqa: E402
 from oahega_edge.chain.geometry import Box  # noqa: E402
 from oahega_edge.chain.pipeline import FaceRules, Pipeline, Step  # noqa: E402
 from oahega_edge.drift.keeper import DriftWatch, NoWatch, Watch  # noqa: E402
+from oahega_edge.drift.look import Measured  # noqa: E402
 from oahega_edge.runtimes import open_model  # noqa: E402
 from oahega_edge.runtimes.port import Model  # noqa: E402
 from oahega_edge.service.chains import make_classifier, make_decider, make_shadow_reader  # noqa: E402
@@ -51,6 +54,10 @@ TREMBLE = 0.02
 """Standard deviation of the logarithm of its height, which the detector errs by."""
 FACES, WARM_UP = 600, 20
 """Of each way; the first ones after a start are not counted."""
+REPORT_S = 30.0
+"""Between two health messages."""
+PARTS = 10
+"""Of the faces, whose figures are compared."""
 DAYS, FACES_A_DAY, LABELS = 30, 200, 5
 APPROACHES = 20
 WIDTH, HEIGHT = 640, 480
@@ -69,24 +76,29 @@ class Calendar:
 
 
 class Timed:
-    """A model that knows how long it ran, in nanoseconds of the thread's processor."""
+    """A model that knows how long it ran, in nanoseconds of the processor."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self.spent = 0
 
     def run(self, tensor: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
-        started = time.thread_time_ns()
+        started = time.process_time_ns()
         outputs = self._model.run(tensor)
-        self.spent += time.thread_time_ns() - started
+        self.spent += time.process_time_ns() - started
         return outputs
 
 
 class Device:
     """What a daemon does with a frame, as far as drift has a part in it."""
 
-    def __init__(self, pipeline: Pipeline, watch: Watch, model: Timed) -> None:
-        self._pipeline, self._watch, self._model = pipeline, watch, model
+    def __init__(self, pipeline: Pipeline, watch: Watch, model: Timed, clock: Callable[[], float]) -> None:
+        self._pipeline, self._watch, self._model, self._clock = pipeline, watch, model, clock
+        self._report_at = 0.0
+        self._gauge = pipeline.gauge
+        pipeline.gauge = self._measured
+        self.did: tuple[str, ...] = ()
+        """With the last frame, as far as drift is concerned."""
 
     def see(self, frame: Frame) -> float:
         return self._timed(lambda: self._pipeline.process(frame))
@@ -97,12 +109,33 @@ class Device:
 
     def _timed(self, chain: Callable[[], Step]) -> float:
         """Microseconds without those of the classifier's model."""
-        before = self._model.spent
-        started = time.thread_time_ns()
-        self._watch.saw(chain().looks)
-        self._watch.due()
-        took = time.thread_time_ns() - started
-        return (took - (self._model.spent - before)) / 1000
+        before, self.did = self._model.spent, ()
+        started = time.process_time_ns()
+        looks = chain().looks
+        if looks:
+            self._watch.saw(looks)
+        if is_asked := self._clock() >= self._report_at:
+            self._report_at = self._clock() + REPORT_S
+            self._watch.report()
+        took = time.process_time_ns() - started - (self._model.spent - before)
+        took += (written := writing())
+        self.did += ("ends",) * bool(looks) + ("asked",) * is_asked + ("written",) * bool(written)
+        return took / 1000
+
+    def _measured(self, pixels: Pixels, box: Box) -> Measured:
+        assert self._gauge is not None
+        self.did = ("lit",)
+        return self._gauge(pixels, box)
+
+
+def writing() -> int:
+    """Nanoseconds until the file that is being written is written."""
+    started = time.process_time_ns()
+    writers = [thread for thread in threading.enumerate() if thread.name == "drift"]
+    if not writers:
+        return 0
+    writers[0].join()
+    return time.process_time_ns() - started
 
 
 class Scene:
@@ -158,27 +191,62 @@ def opened() -> Model:
     return open_model(bundle.file(entry.cpu), entry.outputs, entry.input, threads=1)
 
 
-def drift_costs(settings: Settings, folder: Path, count: int) -> dict[str, NDArray[np.float64]]:
-    """Microseconds of each face by its way, a row each: what drift adds in its frames and at its end, what a
-    second chain without drift adds to the first one, and what that takes.
-    """
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one frame of a face, or of its end, in microseconds."""
+
+    did: tuple[str, ...]
+    drift: float
+    """What drift adds."""
+    noise: float
+    """What a second chain without drift adds to the first one."""
+    without: float
+    """What that takes."""
+
+
+def drift_costs(settings: Settings, folder: Path, count: int) -> dict[str, list[list[Cost]]]:
+    """Of the faces of each way."""
     rng, scene, model, calendar = np.random.default_rng(0), Scene(), Timed(opened()), Calendar()
     watch = watch_of(folder, calendar, scene.clock)
-    devices = [Device(chain(settings, scene, model, watched=True), watch, model)]
-    devices += [Device(chain(settings, scene, model, watched=False), NoWatch(), model) for _ in range(2)]
-    found: dict[str, list[tuple[float, ...]]] = {way: [] for way in WAYS}
+    devices = [Device(chain(settings, scene, model, watched=True), watch, model, scene.clock)]
+    devices += [
+        Device(chain(settings, scene, model, watched=False), NoWatch(), model, scene.clock) for _ in range(2)
+    ]
+    found: dict[str, list[list[Cost]]] = {way: [] for way in WAYS}
     gc.disable()  # a collection costs as much as many faces, and falls on any of them
     for number in range(WARM_UP + count):
         gc.collect(0)
         calendar.ahead = timedelta(days=number * len(WAYS) // FACES_A_DAY)
         for way, growth in WAYS.items():
             heights = LOWEST * growth ** np.linspace(0, 1, FRAMES) * np.exp(rng.normal(0, TREMBLE, FRAMES))
-            frames = np.sum([in_turn(devices, scene.frame(height)) for height in heights], axis=0)
-            end = in_turn(devices, None)
-            _, without, again = frames + end
-            found[way].append((frames[0] - frames[1], end[0] - end[1], again - without, without))
+            face = []
+            for frame in (*map(scene.frame, heights), None):
+                with_drift, without, again = in_turn(devices, frame)
+                face.append(Cost(devices[0].did, with_drift - without, again - without, without))
+            found[way].append(face)
     gc.enable()
-    return {way: np.array(of[WARM_UP:]) for way, of in found.items()}
+    return {way: of[WARM_UP:] for way, of in found.items()}
+
+
+def usual(faces: Sequence[Sequence[Cost]], which: Callable[[Cost], float]) -> float:
+    """Of a face: the mean of the middle half of each kind of frame, as often as a face has such a frame."""
+    return sum(len(of) * middle(of) for of in kinds(faces, which).values()) / len(faces)
+
+
+def kinds(
+    faces: Sequence[Sequence[Cost]], which: Callable[[Cost], float]
+) -> dict[tuple[str, ...], list[float]]:
+    """Costs by what was done."""
+    found: dict[tuple[str, ...], list[float]] = {}
+    for cost in itertools.chain.from_iterable(faces):
+        found.setdefault(cost.did, []).append(which(cost))
+    return found
+
+
+def middle(values: Sequence[float]) -> float:
+    """The mean of the middle half."""
+    quarter = len(values) // 4
+    return float(np.mean(sorted(values)[quarter : len(values) - quarter]))
 
 
 ORDERS = itertools.cycle(itertools.permutations(range(3)))
@@ -199,17 +267,18 @@ def shadow_costs(settings: Settings) -> tuple[list[float], list[float]]:
     """
     bundle, scene, model = load_bundle(DEFAULT_BUNDLE), Scene(), Timed(opened())
     shadow, alone = (make_shadow_reader(bundle, settings, Stopwatch()) for _ in range(2))
-    plain = Device(chain(settings, scene, model, watched=True), NoWatch(), model)
-    shadowed = Device(chain(settings, scene, model, watched=True, beside=shadow), NoWatch(), model)
+    plain = Device(chain(settings, scene, model, watched=True), NoWatch(), model, scene.clock)
+    both = chain(settings, scene, model, watched=True, beside=shadow)
+    shadowed = Device(both, NoWatch(), model, scene.clock)
     added, calls = [], []
     for _ in range(APPROACHES):
         for step in range(FRAMES):
             frame = scene.frame(LOWEST * 1.06**step)
             more, less = in_turn([shadowed, plain], frame)
             added.append(more - less)
-            started = time.thread_time_ns()
+            started = time.process_time_ns()
             alone(frame.pixels, scene.box)
-            calls.append((time.thread_time_ns() - started) / 1000)
+            calls.append((time.process_time_ns() - started) / 1000)
         plain.finish()
         shadowed.finish()
     shadow.close()
@@ -230,7 +299,7 @@ def kept_after_a_month(folder: Path) -> tuple[int, int]:
     for day in range(DAYS):
         calendar.ahead = timedelta(days=day)
         watch.saw([look._replace(scores=rng.dirichlet(np.ones(LABELS))) for look in faces(rng, FACES_A_DAY)])
-        watch.due()
+        watch.report()
     watch.keep()
     (file,) = (folder / "drift").iterdir()
     tracemalloc.start()
@@ -249,16 +318,16 @@ def main() -> None:
     print(f"{count} faces of each way, {FRAMES} frames each; load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         drift = drift_costs(settings, Path(name), count)
-    print(
-        f"{'microseconds of drift per face':32}{'10 %':>8}{'median':>8}{'90 %':>8}{'mean':>8}{'+-':>6}",
-        end="",
-    )
-    print(f"{'in frames':>11}{'at its end':>12}{'chain':>9}")
+    print(f"{'microseconds of drift per face':32}{'usual':>8}{'+-':>6}{'mean':>9}{'+-':>6}{'chain':>9}")
     for way, costs in drift.items():
-        frames, end, _, without = costs.T
-        parts = f"{frames.mean():11.1f}{end.mean():12.1f}{without.mean():9.1f}"
-        print(row(f"a face that {way}", frames + end) + parts)
-    print(row("a chain without drift, twice", np.concatenate([costs[:, 2] for costs in drift.values()])))
+        print(row(f"a face that {way}", costs, lambda cost: cost.drift))
+    every = [face for costs in drift.values() for face in costs]
+    print(row("all of them", every, lambda cost: cost.drift))
+    print(row("a chain without drift, twice", every, lambda cost: cost.noise))
+    for did, same in sorted(kinds(every, lambda cost: cost.drift).items()):
+        each, often = middle(same), len(same) / len(every)
+        name = " and ".join(did) or "nothing"
+        print(f"{name:32}{each:8.1f} each,{often:7.3f} times a face:{each * often:6.1f}")
     added, calls = shadow_costs(settings)
     beside, call = float(np.median(added)), float(np.median(calls))
     print(f"a shadow adds {beside:.1f} to a frame (median), {beside / call:.2f} of one call alone")
@@ -268,10 +337,19 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f}")
 
 
-def row(name: str, costs: NDArray[np.float64]) -> str:
-    """Percentiles, the mean and its 95 % interval."""
-    parts = "".join(f"{np.percentile(costs, part):8.1f}" for part in (10, 50, 90))
-    return f"{name:32}{parts}{costs.mean():8.1f}{1.96 * costs.std() / len(costs) ** 0.5:6.1f}"
+def row(name: str, faces: Sequence[Sequence[Cost]], which: Callable[[Cost], float]) -> str:
+    """The usual cost and the mean, each with its 95 % interval, and what the chain takes without drift.
+
+    What is done once in many faces falls on few of a way, so it is left out of the usual cost of a part.
+    """
+    often = [[cost for cost in face if "written" not in cost.did] for face in faces]
+    parts = [usual(often[part::PARTS], which) for part in range(PARTS)]
+    sums = np.array([sum(map(which, face)) for face in faces])
+    chain = np.mean([sum(cost.without for cost in face) for face in faces])
+    return (
+        f"{name:32}{usual(faces, which):8.1f}{1.96 * np.std(parts, ddof=1) / PARTS**0.5:6.1f}"
+        f"{sums.mean():9.1f}{1.96 * sums.std() / len(sums) ** 0.5:6.1f}{chain:9.1f}"
+    )
 
 
 if __name__ == "__main__":

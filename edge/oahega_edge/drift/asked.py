@@ -144,9 +144,9 @@ class AskedRecord:
             self._days = {}
             self._write()
 
-    def judged(self) -> Asked:
-        """What is said now; it is worked out once a day and after each face."""
-        today, days, found = self._today(), self._days, self._found
+    def judged(self, today: date) -> Asked:
+        """What is said today; it is worked out once a day and after each face."""
+        days, found = self._days, self._found
         if found is None or found[0] != today or found[1] is not days:
             found = self._found = today, days, judged(days, today)
         return found[2]

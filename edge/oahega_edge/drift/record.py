@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -22,14 +22,16 @@ MOST_FACES = 1 << 40
 
 def to_text(drift: Drift, key: str) -> str:
     """One line of JSON; `key` says what the faces were seen with."""
+    return with_today(days_to_text(drift, key), drift)
+
+
+def days_to_text(drift: Drift, key: str) -> str:
+    """What changes only when a day is closed: the largest part, in which each number takes a while."""
     kept = {
         "format": FORMAT,
         "key": key,
         "base": _tally_out(drift.base),
-        "block": _tally_out(drift.block),
         "blocks": drift.blocks,
-        "began": _day_out(drift.began),
-        "day": _day_out(drift.day),
         "quiet": _rows_out(drift.quiet),
         "late": _rows_out(drift.late),
         "calm": None if drift.calm is None else _rows_out(drift.calm),
@@ -37,7 +39,17 @@ def to_text(drift: Drift, key: str) -> str:
         "last": None if drift.last is None else _rows_out(drift.last),
         "middles": list(drift.middles),
     }
-    return json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n"
+    return _json(kept)
+
+
+def with_today(days: str, drift: Drift) -> str:
+    """The whole record of a drift of which `days_to_text` was this."""
+    today = {"block": _tally_out(drift.block), "began": _day_out(drift.began), "day": _day_out(drift.day)}
+    return f"{days[:-1]},{_json(today)[1:]}\n"
+
+
+def _json(kept: Mapping[str, Any]) -> str:
+    return json.dumps(kept, separators=(",", ":"), allow_nan=False)
 
 
 def from_text(text: bytes, key: str, labels: int) -> Drift:

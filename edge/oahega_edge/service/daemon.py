@@ -146,7 +146,8 @@ class Daemon:
         self.samples.saw(frame, step)
         self.tuning.saw(frame, step)
         self.summaries.saw(step)
-        self._saw(step.looks)
+        if step.looks:
+            self._saw(step.looks)
         self._report_alive(f"{len(step.faces)} faces, {step.people} people")
 
     def _process(self, frame: Frame) -> Step:
@@ -226,7 +227,6 @@ class Daemon:
         with self.mute.in_use():
             self.announcer.due(self._step)
         self.summaries.due()
-        self.drift.due()
         self.samples.due()
         self.tuning.due()
 

@@ -149,21 +149,18 @@ def test_rounds_outlive_a_restart_and_only_counts_are_kept(tmp_path: Path) -> No
     record.add("happy", right=False)
     record.add("sad", right=False)
 
-    assert AskedRecord(tmp_path, lambda: DAY).judged() == record.judged()
-    assert (record.judged().faces, record.judged().right) == (3, 1)
+    assert AskedRecord(tmp_path, lambda: DAY).judged(DAY) == record.judged(DAY)
+    assert (record.judged(DAY).faces, record.judged(DAY).right) == (3, 1)
     assert json.loads((tmp_path / FILE).read_text()) == {"2026-03-01": {"happy": [2, 1], "sad": [1, 0]}}
 
 
 def test_what_is_said_follows_the_calendar(tmp_path: Path) -> None:
-    today = [DAY]
-    record = AskedRecord(tmp_path, lambda: today[0])
+    record = AskedRecord(tmp_path, lambda: DAY)
     for _ in range(ROUND):
         record.add("happy", right=True)
-    assert record.judged().due == 0
+    assert record.judged(DAY).due == 0
 
-    today[0] = after(30)
-
-    assert record.judged().due == ROUND
+    assert record.judged(after(30)).due == ROUND
 
 
 def test_old_days_go(tmp_path: Path) -> None:
@@ -200,10 +197,10 @@ def test_a_damaged_file_is_said_and_begins_anew(
 
     record = AskedRecord(tmp_path, lambda: DAY)
 
-    assert record.judged().faces == 0
+    assert record.judged(DAY).faces == 0
     assert "rounds begin anew" in caplog.text
     record.add("happy", right=True)
-    assert AskedRecord(tmp_path, lambda: DAY).judged().faces == 1
+    assert AskedRecord(tmp_path, lambda: DAY).judged(DAY).faces == 1
 
 
 def test_a_disk_that_refuses_is_said_and_the_round_goes_on(
@@ -214,5 +211,5 @@ def test_a_disk_that_refuses_is_said_and_the_round_goes_on(
     record = AskedRecord(tmp_path, lambda: DAY)
     record.add("happy", right=True)
 
-    assert record.judged().faces == 1
+    assert record.judged(DAY).faces == 1
     assert "is lost at a restart" in caplog.text

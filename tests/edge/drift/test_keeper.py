@@ -12,27 +12,24 @@ import pytest
 
 from edge.drift.faces import MONDAY, faces
 from oahega_edge.drift.drift import LEARNED_BLOCKS, Drifted
-from oahega_edge.drift.keeper import (
-    FACES_A_WRITE,
-    FACES_AT_ONCE,
-    FACES_IN_MEMORY,
-    LOOK_S,
-    MOST_RECORDS,
-    DriftWatch,
-    NoWatch,
-)
+from oahega_edge.drift.folder import MOST_RECORDS
+from oahega_edge.drift.keeper import FACES_A_WRITE, FACES_AT_ONCE, DriftWatch, NoWatch
 from oahega_edge.drift.look import BINS, QUANTITIES
 from oahega_edge.drift.words import LIKELY, problem
+from waiting import wait_until
 
 KEY, OTHER = "a" * 64, "b" * 64
 
 
 class Calendar:
+    """A wall clock that may be wrong, and a monotonic one."""
+
     def __init__(self) -> None:
         self.now = MONDAY
+        self.wrong = timedelta()
 
     def __call__(self) -> datetime:
-        return self.now
+        return self.now + self.wrong
 
     def seconds(self) -> float:
         return self.now.timestamp()
@@ -63,13 +60,15 @@ def week(
     for _ in range(days):
         watch.saw(faces(rng, 200, **changed))
         calendar.next_day()
-        watch.due()
+        watch.report()
 
 
 def test_it_goes_on_where_it_was_after_a_restart(
     tmp_path: Path, calendar: Calendar, rng: np.random.Generator
 ) -> None:
-    week(watch_of(tmp_path, calendar), calendar, rng, LEARNED_BLOCKS)
+    watch = watch_of(tmp_path, calendar)
+    week(watch, calendar, rng, LEARNED_BLOCKS)
+    watch.keep()
 
     again = watch_of(tmp_path, calendar)
     week(again, calendar, rng, 1, brightness=50.0)
@@ -101,7 +100,6 @@ def test_another_bundle_begins_anew_and_the_old_one_finds_its_first_days_again(
     watch.use(OTHER, 5, None)
     assert watch.report().learned == 0
     watch.use(KEY, 3, None)
-    watch.due()
 
     assert not watch.report().is_learning
 
@@ -124,10 +122,9 @@ def test_a_reset_forgets_the_first_days_on_the_disk_too(
     week(watch, calendar, rng, LEARNED_BLOCKS + 1)
 
     watch.reset()
-    watch.due()
 
     assert watch.report().learned == 0
-    assert watch_of(tmp_path, calendar).report().learned == 0
+    wait_until(lambda: watch_of(tmp_path, calendar).report().learned == 0)
 
 
 def test_the_file_never_shows_what_one_face_was_like(
@@ -145,62 +142,91 @@ def test_the_file_never_shows_what_one_face_was_like(
     assert file.read_bytes() == before
 
 
+def shown(folder: Path) -> list[int]:
+    """Faces of the present day by part of the day, on the disk."""
+    (file,) = (folder / "drift").iterdir()
+    return [sum(part) for part in json.loads(file.read_bytes())["block"]["shown"]]
+
+
 def test_a_face_counts_for_the_hour_in_which_it_ended_however_late_it_is_counted(
     tmp_path: Path, calendar: Calendar, rng: np.random.Generator
 ) -> None:
     watch = watch_of(tmp_path, calendar)
-    calendar.now = MONDAY.replace(hour=11)
-    watch.due()
-    for look in faces(rng, FACES_AT_ONCE - 1):
-        watch.saw((look,))
-        watch.due()
-    assert watch.counted == FACES_AT_ONCE - 1
+    for hour, count in ((2, 3), (11, 30), (12, 2), (23, 4)):
+        calendar.now = MONDAY.replace(hour=hour, minute=59)
+        for look in faces(rng, count):
+            watch.saw((look,))
 
-    calendar.now = MONDAY.replace(hour=12)
-    watch.due()
-    watch.saw(faces(rng, 2))
     watch.keep()
 
-    (file,) = (tmp_path / "drift").iterdir()
-    shown = json.loads(file.read_bytes())["block"]["shown"]
-    assert [sum(part) for part in shown] == [0, 0, 0, FACES_AT_ONCE - 1, 2, 0, 0, 0]
-    assert watch.counted == FACES_AT_ONCE + 1
+    assert shown(tmp_path) == [3, 0, 0, 30, 2, 0, 0, 4]
 
 
-def test_frames_and_faces_that_end_do_not_read_the_calendar(
-    calendar: Calendar, rng: np.random.Generator
+@pytest.mark.parametrize("wrong", [timedelta(hours=-9), timedelta(hours=6), timedelta(days=-300)])
+def test_faces_that_wait_count_for_their_hour_when_the_clock_is_put_right(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator, wrong: timedelta
 ) -> None:
+    calendar.wrong = wrong
+    watch = watch_of(tmp_path, calendar)
+    watch.saw(faces(rng, 20))
+    calendar.now += timedelta(minutes=10)
+
+    calendar.wrong = timedelta()
+    watch.saw(faces(rng, 20))
+    calendar.now += timedelta(minutes=10)
+    watch.report()
+    watch.keep()
+
+    assert shown(tmp_path) == [0, 0, 0, 0, 40, 0, 0, 0]
+
+
+def test_faces_of_before_midnight_belong_to_their_day(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator
+) -> None:
+    watch = watch_of(tmp_path, calendar)
+    calendar.now = MONDAY.replace(hour=23, minute=50)
+    watch.saw(faces(rng, FACES_AT_ONCE))
+    watch.saw(faces(rng, 30))
+
+    calendar.now += timedelta(minutes=20)
+    watch.saw(faces(rng, 7))
+    watch.report()
+
+    assert watch.counted == 7
+    assert watch.report().learned == FACES_AT_ONCE + 30
+
+
+def test_faces_that_end_do_not_read_the_calendar(calendar: Calendar, rng: np.random.Generator) -> None:
     read = []
     watch = DriftWatch(None, lambda: read.append(1) or calendar(), calendar.seconds)
-    watch.due()
+    watch.use(KEY, 3, None)
     before = len(read)
 
-    for look in faces(rng, 30):
-        calendar.now += timedelta(seconds=LOOK_S / 31)
+    for look in faces(rng, FACES_AT_ONCE - 1):
+        calendar.now += timedelta(seconds=100)
         watch.saw((look,))
-        watch.due()
     assert len(read) == before
 
-    calendar.now += timedelta(seconds=LOOK_S)
-    watch.due()
-    assert len(read) > before
+    watch.saw(faces(rng, 1))
+    assert len(read) == before + 1
 
 
-def test_a_running_device_writes_many_faces_at_once_and_a_stopping_one_the_rest(
+def test_a_power_cut_loses_fewer_faces_than_are_written_at_once(
     tmp_path: Path, calendar: Calendar, rng: np.random.Generator
 ) -> None:
     watch = watch_of(tmp_path, calendar)
 
-    written = []
-    for _ in range(2 * FACES_IN_MEMORY + FACES_A_WRITE):
+    for seen in range(1, 2 * FACES_AT_ONCE + FACES_A_WRITE):
         watch.saw(faces(rng, 1))
-        calendar.now += timedelta(seconds=LOOK_S)
-        watch.due()
-        written.append(watch_of(tmp_path, calendar).counted)
+        calendar.now += timedelta(seconds=40)
+        watch.report()
+        if seen % 33 == 0 or seen % FACES_AT_ONCE == 0:
+            wait_until(lambda seen=seen: seen - watch_of(tmp_path, calendar).counted < FACES_AT_ONCE)
+            assert watch_of(tmp_path, calendar).counted % FACES_AT_ONCE == 0
 
-    assert sorted(set(written)) == [0, FACES_IN_MEMORY, 2 * FACES_IN_MEMORY]
+    watch.saw(faces(rng, 1))
     watch.keep()
-    assert watch_of(tmp_path, calendar).counted == 2 * FACES_IN_MEMORY + FACES_A_WRITE
+    assert watch_of(tmp_path, calendar).counted == 2 * FACES_AT_ONCE + FACES_A_WRITE
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": 1}'])
@@ -239,10 +265,7 @@ def test_without_a_state_folder_it_is_kept_in_memory(calendar: Calendar, rng: np
 
 
 def test_switched_off_it_says_nothing() -> None:
-    watch = NoWatch()
-    watch.due()
-
-    assert watch.report() is None
+    assert NoWatch().report() is None
 
 
 BEFORE = date(2026, 1, 1)
@@ -287,7 +310,7 @@ def test_asked_expressions_that_are_read_worse_are_a_problem_and_relearning_begi
     calendar.now += timedelta(days=31)
     for _ in range(12):
         watch.asked("happy", right=False)
-    watch.due()
+    watch.report()
 
     report = watch.report()
     assert "asked expressions are read right less often: 0% of 12" in (report.problem or "")
@@ -296,7 +319,6 @@ def test_asked_expressions_that_are_read_worse_are_a_problem_and_relearning_begi
     assert watch_of(tmp_path, calendar).report().problem == report.problem
 
     watch.reset()
-    watch.due()
 
     assert watch.report().asked.faces == 0
     assert watch.report().problem is None

@@ -1,0 +1,98 @@
+"""The records of the bundles and settings used last, in a folder, written behind the back of the chain."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from oahega_edge.drift.record import LARGEST
+from oahega_edge.files import read_file, replace_file
+
+_log = logging.getLogger(__name__)
+
+MOST_RECORDS = 3
+"""One that is rolled back finds its first days again."""
+
+
+class RecordFolder:
+    """Files by a key, replaced whole or not at all. A thread writes them while there is one to write: a card
+    takes milliseconds, sometimes seconds. Any thread may call.
+    """
+
+    def __init__(self, folder: Path | None, replace: Callable[[Path, str], None] = replace_file) -> None:
+        """`folder` is made when it is needed; None: nothing is kept. `replace` writes a file anew, or raises
+        OSError.
+        """
+        self._folder = folder
+        self._replace_file = replace
+        self._lock = threading.Lock()
+        self._due: dict[Path, str] = {}
+        """The newest text of each file that is not written yet."""
+        self._thread: threading.Thread | None = None
+        self._is_tidy = False
+        self._refused: str | None = None
+
+    def file(self, key: str) -> Path | None:
+        """Where the record of this hexadecimal key lies; None where nothing is kept."""
+        return None if self._folder is None else self._folder / f"{key[:16]}.json"
+
+    def read(self, key: str) -> bytes | None:
+        """What was written last; None where nothing was. OSError: it cannot be read."""
+        file = self.file(key)
+        try:
+            return None if file is None else read_file(file, LARGEST)
+        except FileNotFoundError:
+            return None
+
+    def write(self, key: str, text: str) -> None:
+        """Replace the record soon. It never waits for the disk; a disk that refuses is said once."""
+        file = self.file(key)
+        if file is None:
+            return
+        with self._lock:
+            self._due[file] = text
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
+                self._thread.start()
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until everything is written, at most so long; whether it is."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+        return thread is None or not thread.is_alive()
+
+    def _run(self) -> None:
+        while (due := self._next()) is not None:
+            self._write(*due)
+
+    def _next(self) -> tuple[Path, str] | None:
+        with self._lock:
+            if self._due:
+                return self._due.popitem()
+            self._thread = None
+            return None
+
+    def _write(self, file: Path, text: str) -> None:
+        try:
+            file.parent.mkdir(exist_ok=True)
+            self._replace_file(file, text)
+            if not self._is_tidy:
+                _keep_newest(file.parent)
+                self._is_tidy = True
+        except OSError as error:
+            if self._refused != error.strerror:
+                _log.warning(
+                    "%s cannot be written (%s); what is counted is lost at a restart", file, error.strerror
+                )
+            self._refused = error.strerror
+        else:
+            self._refused = None
+
+
+def _keep_newest(folder: Path) -> None:
+    files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    for old in files[:-MOST_RECORDS]:
+        old.unlink(missing_ok=True)

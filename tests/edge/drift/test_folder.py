@@ -1,0 +1,83 @@
+"""Records are written in the background: whole, the newest one, and nobody waits for the disk but a stop."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from oahega_edge.drift.folder import MOST_RECORDS, RecordFolder
+from oahega_edge.files import replace_file
+from waiting import PATIENCE
+
+KEY = "a" * 64
+
+
+class Disk:
+    """One that answers when it is told to, and remembers what it was to write."""
+
+    def __init__(self) -> None:
+        self.asked, self.answers = threading.Event(), threading.Event()
+        self.texts: list[str] = []
+
+    def replace(self, file: Path, text: str) -> None:
+        self.texts.append(text)
+        self.asked.set()
+        assert self.answers.wait(PATIENCE)
+        replace_file(file, text)
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    folder = RecordFolder(tmp_path / "drift")
+    assert folder.read(KEY) is None
+
+    folder.write(KEY, "one")
+
+    assert folder.settle(PATIENCE)
+    assert folder.read(KEY) == b"one"
+
+
+def test_a_disk_that_does_not_answer_holds_up_nobody_and_the_newest_text_is_written_then(
+    tmp_path: Path,
+) -> None:
+    disk = Disk()
+    folder = RecordFolder(tmp_path / "drift", disk.replace)
+
+    folder.write(KEY, "one")
+    assert disk.asked.wait(PATIENCE)
+    folder.write(KEY, "two")
+    folder.write(KEY, "three")
+    assert not folder.settle(0.01)
+    disk.answers.set()
+
+    assert folder.settle(PATIENCE)
+    assert folder.read(KEY) == b"three"
+    assert disk.texts == ["one", "three"]
+
+
+def test_its_thread_ends_with_the_last_text(tmp_path: Path) -> None:
+    folder = RecordFolder(tmp_path / "drift")
+
+    for number in range(20):
+        folder.write(KEY, str(number))
+
+    assert folder.settle(PATIENCE)
+    assert [thread.name for thread in threading.enumerate() if thread.name == "drift"] == []
+
+
+def test_many_records_at_once_are_all_written_and_the_newest_stay(tmp_path: Path) -> None:
+    folder = RecordFolder(tmp_path / "drift")
+
+    for number in range(MOST_RECORDS):
+        folder.write(f"{number}" * 16, "text")
+
+    assert folder.settle(PATIENCE)
+    assert len(list((tmp_path / "drift").iterdir())) == MOST_RECORDS
+
+
+def test_without_a_folder_nothing_is_kept() -> None:
+    folder = RecordFolder(None)
+
+    folder.write(KEY, "one")
+
+    assert folder.settle(0)
+    assert folder.read(KEY) is None
