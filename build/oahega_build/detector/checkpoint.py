@@ -26,6 +26,12 @@ def fill_averaged(model: keras.Model, checkpoint: Path) -> int:
         return int(arrays["step"])
 
 
+def stored_layers(checkpoint: Path) -> set[str]:
+    """The names of the layers whose averaged weights the file holds."""
+    with open_arrays(checkpoint) as arrays:
+        return {name.split("/")[1] for name in arrays if name.startswith("average/")}
+
+
 def read_decoder(folder: Path) -> SsdDecoder:
     """The anchors of a run. Raises RunError if `folder` is not a run of a detector."""
     path = folder / "decoder.json"

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.detector.checkpoint import fill_averaged, read_decoder
+from oahega_build.detector.checkpoint import fill_averaged, read_decoder, stored_layers
 from oahega_build.detector.examples.composing import composer_of, paster_of
 from oahega_build.detector.examples.feed import Batch, Feed, Source
 from oahega_build.detector.examples.inputs import Composer, box_sizes, scene_of
@@ -157,7 +157,7 @@ def _prepare(
     learner = Learner(recipe, decoder)
     checkpoint = run.checkpoints / "last.npz"
     if not checkpoint.exists():
-        _begin(learner.net, recipe, data, composer)
+        _begin(learner.net, recipe, decoder, data, composer)
     _freeze(learner.net, recipe.frozen_blocks)
     optimizer = keras.optimizers.Adam(
         recipe.learning_rate, global_clipnorm=recipe.clip, use_ema=True, ema_momentum=recipe.average
@@ -172,10 +172,12 @@ def _prepare(
     return learner
 
 
-def _begin(net: keras.Model, recipe: DetectorRecipe, data: Path, composer: Composer) -> None:
+def _begin(
+    net: keras.Model, recipe: DetectorRecipe, decoder: SsdDecoder, data: Path, composer: Composer
+) -> None:
     """Load pre-trained weights."""
     if recipe.earlier is not None:
-        fill_averaged(net, recipe.earlier / "weights.npz")
+        _go_on(net, recipe, decoder, recipe.earlier / "weights.npz", composer)
         say(f"starting from the weights of {recipe.earlier}")
     elif recipe.exported:
         from oahega_build.models.warmstart import (  # TFLite's
@@ -200,6 +202,30 @@ def _begin(net: keras.Model, recipe: DetectorRecipe, data: Path, composer: Compo
         if recipe.net.trunk.batch_norm:
             settle_norms(net, filled, _first(composer))
         say(f"{len(filled)} layers start from {recipe.start}")
+
+
+def _go_on(
+    net: keras.Model, recipe: DetectorRecipe, decoder: SsdDecoder, weights: Path, composer: Composer
+) -> None:
+    """Load the weights of an earlier run. Blocks that were whole there may be factored now."""
+    trunk = recipe.net.trunk
+    stored = stored_layers(weights)
+    blocks = tuple(
+        block if f"block{number}_reduce" in stored else replace(block, rank=0)
+        for number, block in enumerate(trunk.blocks, start=1)
+    )
+    if blocks == trunk.blocks:
+        fill_averaged(net, weights)
+        return
+    from oahega_build.models.warmstart import factor  # TFLite's
+
+    before = build_ssd(replace(recipe.net, trunk=replace(trunk, blocks=blocks)), decoder.levels)
+    fill_averaged(before, weights)
+    there = {layer.name: layer for layer in net.layers}
+    for layer in before.layers:
+        if [w.shape for w in layer.weights] == [w.shape for w in there[layer.name].weights]:
+            there[layer.name].set_weights(layer.get_weights())
+    say(f"factored: {', '.join(factor(net, before, trunk, _first(composer)))}")
 
 
 def _first(composer: Composer) -> NDArray[np.float32]:

@@ -159,14 +159,19 @@ def whole_trunk(model: keras.Model, trunk: Trunk) -> keras.Model:
 
 
 def factor(model: keras.Model, whole: keras.Model, trunk: Trunk, pixels: NDArray[np.float32]) -> list[str]:
-    """Fill the factored pointwise layers of `model` from those of `whole`, and return their names.
+    """Fill the pointwise layers factored in `model` alone from those of `whole`, and return their names.
 
     `pixels` (n, height, width, 3) are inputs in the network's scale. Raises RecipeError where the trunk has
     batch norm, whose statistics would not fit.
     """
     if trunk.batch_norm:
         raise RecipeError("a factored block starts from a whole one only in a trunk without batch norm")
-    ranks = {f"block{number}": block.rank for number, block in enumerate(trunk.blocks, start=1) if block.rank}
+    there = {layer.name for layer in whole.layers}
+    ranks = {
+        f"block{number}": block.rank
+        for number, block in enumerate(trunk.blocks, start=1)
+        if block.rank and f"block{number}_reduce" not in there
+    }
     probe = keras.Model(whole.inputs, {name: whole.get_layer(f"{name}_pointwise").output for name in ranks})
     answers: Mapping[str, NDArray[np.float32]] = probe.predict(pixels, batch_size=16, verbose=0)
     for name, rank in ranks.items():

@@ -108,6 +108,22 @@ def test_decoys_are_drawn_and_are_no_faces() -> None:
     assert with_decoys >= 8
 
 
+def test_a_hand_as_a_decoy_has_the_colour_of_a_face_and_no_box() -> None:
+    green = np.zeros((64, 64, 3), np.uint8)
+    green[:] = (20, 200, 30)
+    how = Pasting(most=1, decoys=3, heights=(30.0, 60.0), hands=1.0)
+    drawing = FacePaster([WHITE], how, [np.full((200, 300, 3), 90, np.uint8)], heads=[green])
+
+    shares = []
+    for seed in range(20):
+        pixels, _ = drawing(BLACK, NOBODY, np.random.default_rng(seed))
+        red, hand, blue = np.moveaxis(pixels.astype(int), 2, 0)
+        shares.append(float(np.mean((hand > 60) & (hand > 2 * red) & (hand > 2 * blue))))
+
+    assert sum(share > 0.002 for share in shares) >= 8
+    assert max(shares) < 0.3
+
+
 def test_decoys_of_people_come_from_their_bodies_and_never_show_a_face() -> None:
     picture = np.zeros((200, 100, 3), np.uint8)
     picture[20:180, 20:80] = (0, 90, 0)  # a body

@@ -156,6 +156,34 @@ def test_a_training_goes_on_from_an_earlier_run(  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.lengthy
+def test_a_block_that_was_whole_in_the_earlier_run_can_become_narrow(tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """With all channels it answers the same."""
+    from oahega_build.detector.checkpoint import fill_averaged, read_decoder
+    from oahega_build.detector.train import train
+    from oahega_build.models.ssd import build_ssd
+
+    write_records(tmp_path)
+    trunk = dataclasses.replace(tiny.net.trunk, batch_norm=False)
+    narrow = (*trunk.blocks[:2], dataclasses.replace(trunk.blocks[2], rank=32))
+    first = dataclasses.replace(tiny.net, trunk=trunk)
+    second = dataclasses.replace(tiny.net, trunk=dataclasses.replace(trunk, blocks=narrow))
+    begun = dataclasses.replace(tiny, net=first, epochs=1, examples=16)
+    run = train(begun, "tiny", tmp_path, tmp_path, "whole")
+
+    after = dataclasses.replace(tiny, net=second, epochs=0, earlier=run)
+    narrowed = train(after, "tiny", tmp_path, tmp_path, "narrow")
+
+    decoder = read_decoder(run)
+    pixels = np.random.default_rng(3).uniform(-1, 1, (4, 96, 128, 3)).astype(np.float32)
+    answers = []
+    for net, folder in ((first, run), (second, narrowed)):
+        model = build_ssd(net, decoder.levels)
+        fill_averaged(model, folder / "weights.npz")
+        answers.append(model.predict(pixels, verbose=0)["scores"])
+    assert np.abs(answers[0] - answers[1]).max() < 1e-3
+
+
+@pytest.mark.lengthy
 def test_a_share_of_the_earlier_weights_lies_between_both(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """1: those of the earlier run; without one there is nothing to share."""
     from oahega_build.detector.checkpoint import read_decoder

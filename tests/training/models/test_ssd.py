@@ -211,6 +211,7 @@ def test_a_ladder_with_too_few_strides_or_unknown_ones_is_refused() -> None:
         "detector_far",
         "detector_far_finish",
         "detector_far_480",
+        "detector_far_narrow",
     ],
 )
 def test_packaged_recipes_have_anchors_on_all_their_maps(name: str) -> None:

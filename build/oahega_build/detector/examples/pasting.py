@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from oahega_build.detector.examples.hands import SIDE as HAND_SIDE
+from oahega_build.detector.examples.hands import draw_hand
 from oahega_build.pictures.drawing import blend, outline
 from oahega_build.pictures.framing import Framing
 from oahega_edge.chain.frame import Pixels
@@ -49,6 +51,13 @@ def still_of(pixels: Pixels, face: NDArray[np.float64]) -> Still | None:
     return resize_pixels(part, (LARGEST_STILL,) * 2, "area") if side > LARGEST_STILL else part
 
 
+def skin_of(still: Still) -> NDArray[np.float64]:
+    """The colour (3,) of the cheeks of a face in colour that `still_of` cut out, 0..255 RGB."""
+    height, width = still.shape[:2]
+    part = still[int(0.45 * height) : int(0.75 * height), int(0.3 * width) : int(0.7 * width)]
+    return np.asarray(np.median(part.reshape(-1, 3), axis=0), np.float64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class People:
     """A picture with people from whose bodies decoys are cut. Edges (n, 4) are in its pixels."""
@@ -78,6 +87,8 @@ class Pasting:
     """Maximum number of decoys, which are pieces of pictures without a face, drawn in the same way."""
     of_bodies: float = 0.5
     """Share of decoys that are cut from people: hands, clothes and prints on them."""
+    hands: float = 0.0
+    """Share of decoys that are drawn hands, in the colour of a face of the scenes."""
 
 
 class FacePaster:
@@ -116,10 +127,12 @@ class FacePaster:
             box = self._place(height, pixels.shape[:2], taken, rng)
             if box is None:
                 continue
-            still = self._face(rng) if is_face else self._decoy(rng)
-            if still is None:
+            if not is_face and self._heads and rng.random() < self._how.hands:
+                face, mask = self._hand(height, rng)
+            elif (still := self._face(rng) if is_face else self._decoy(rng)) is not None:
+                face, mask = self._drawn(still, height, rng)
+            else:
                 continue
-            face, mask = self._drawn(still, height, rng)
             left, top = (round(place - face.shape[0] / 2) for place in _middle_of_still(box, height))
             blend(canvas, face, mask, left, top)
             taken = np.concatenate([taken, [box.edges]])
@@ -141,6 +154,25 @@ class FacePaster:
         """The piece with the most contrast, as a plain one teaches nothing. None if all show a face."""
         pieces = [piece for _ in range(PIECES) if (piece := self._piece(rng)) is not None]
         return max(pieces, key=np.std, default=None)
+
+    def _hand(
+        self, height: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A drawn hand (height, height, 3), turned, and its opacity (height, height)."""
+        skin = skin_of(self._heads[int(rng.integers(len(self._heads)))])
+        hand, mask = draw_hand(skin, rng)
+        turn: NDArray[Any] = cv2.getRotationMatrix2D(
+            ((HAND_SIDE - 1) / 2, (HAND_SIDE - 1) / 2), rng.normal(0, 35), rng.uniform(0.9, 1.1)
+        )
+        across = (HAND_SIDE, HAND_SIDE)
+        hand = cv2.warpAffine(hand, turn, across, borderMode=cv2.BORDER_REPLICATE)
+        mask = cv2.warpAffine(mask, turn, across)
+        side = (max(2, round(height)),) * 2
+        kernel = cv2.INTER_AREA if side[0] < HAND_SIDE else cv2.INTER_LINEAR
+        return (
+            np.asarray(cv2.resize(hand, side, interpolation=kernel), np.float32),
+            np.asarray(cv2.resize(mask, side, interpolation=kernel), np.float32),
+        )
 
     def _piece(self, rng: np.random.Generator) -> Still | None:
         """A square of a picture without a face, or None if all drawn places had one."""
