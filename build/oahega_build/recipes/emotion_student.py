@@ -1,4 +1,4 @@
-"""The embedded emotion model: 48x48 grey, under 0.35 MB int8.
+"""The emotion model of bundles 0.3.0 to 0.4.0, with the trunk of the embedded one: 48x48 grey, .35 MB int8.
 
 Command: python -m oahega_build train-emotion --recipe emotion_student --data DATA/emotion/ferplus
 Cost: 34 epochs in 37 minutes on two cores that multiply bfloat16 and had other work beside it.

@@ -34,10 +34,6 @@ _LEAST = 1e-6
 _LEAST_EVIDENCE = 1e-3
 """No frame is surer than this: beyond it, the network's probabilities are not calibrated."""
 
-_LOOKS = 1.3
-"""Looks that N neighbouring frames are worth in what is told; chosen together with N and the lapse
-(docs/decisions/0051-three-frames-worth-more-than-one-look.md)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Average:
@@ -164,7 +160,7 @@ class Belief:
 
     def _told(self, belief: NDArray[np.float64]) -> NDArray[np.float64]:
         """How often a face with this belief shows each expression."""
-        powers = np.ones_like(belief) if self._look == 0 else belief ** (_LOOKS / self._look)
+        powers = np.ones_like(belief) if self._look == 0 else belief ** (1 / self._look)
         return np.asarray((1 - self._lapse) * powers / powers.sum() + self._lapse / len(belief), np.float64)
 
     def _faded(self, labels: int, now: float, in_sight: bool) -> NDArray[np.float64]:
