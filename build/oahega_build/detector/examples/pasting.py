@@ -165,13 +165,13 @@ class FacePaster:
             ((HAND_SIDE - 1) / 2, (HAND_SIDE - 1) / 2), rng.normal(0, 35), rng.uniform(0.9, 1.1)
         )
         across = (HAND_SIDE, HAND_SIDE)
-        hand = cv2.warpAffine(hand, turn, across, borderMode=cv2.BORDER_REPLICATE)
-        mask = cv2.warpAffine(mask, turn, across)
+        turned = cv2.warpAffine(hand, turn, across, borderMode=cv2.BORDER_REPLICATE)
+        opaque = cv2.warpAffine(mask, turn, across)
         side = (max(2, round(height)),) * 2
         kernel = cv2.INTER_AREA if side[0] < HAND_SIDE else cv2.INTER_LINEAR
         return (
-            np.asarray(cv2.resize(hand, side, interpolation=kernel), np.float32),
-            np.asarray(cv2.resize(mask, side, interpolation=kernel), np.float32),
+            np.asarray(cv2.resize(turned, side, interpolation=kernel), np.float32),
+            np.asarray(cv2.resize(opaque, side, interpolation=kernel), np.float32),
         )
 
     def _piece(self, rng: np.random.Generator) -> Still | None:
