@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from oahega_build.errors import ExportError
 from oahega_build.runs.output import held_back
-from oahega_build.teach.head import Numbers, Proof, cross_validated, fit, prove, standard_error
+from oahega_build.teach.head import Numbers, Proof, cross_validated, fit, prove, standard_error, told_by
 from oahega_build.teach.last_layer import Classifier
 from oahega_build.teach.lesson import Lesson
 from oahega_edge.manifest import EmotionEntry
@@ -88,19 +88,22 @@ def compare(
     """Try the ways one after another while a freer one can still win. `file` is the base's classifier."""
     with threadpool_limits(1):  # waiting for each other costs these small matrices more than it saves
         started = time.monotonic()
-        proof = prove(lesson.features, lesson.truth, lesson.groups)
+        proof = prove(lesson.features, lesson.truth, lesson.groups, told_by(classifier.head()))
         head = Trial(HEAD, proof, time.monotonic() - started, lambda: _with_last_layer(lesson, classifier))
     if untried := _why_no_more(lesson, proof, head_only):
         return Comparison([head], untried)
     try:
-        return Comparison([head, *(_fine_tuned(way, lesson, file, entry) for way in (BLOCK, TRUNK))])
+        return Comparison(
+            [head, *(_fine_tuned(way, lesson, classifier, file, entry) for way in (BLOCK, TRUNK))]
+        )
     except ExportError as error:
         return Comparison([head], f"{NOT_TRIED}{error}")
 
 
 def _with_last_layer(lesson: Lesson, classifier: Classifier) -> bytes:
     with threadpool_limits(1):
-        head = fit(lesson.features, lesson.truth, lesson.groups, len(lesson.labels))
+        told = told_by(classifier.head())
+        head = fit(lesson.features, lesson.truth, lesson.groups, len(lesson.labels), told)
     return classifier.with_head(head, lesson.features)
 
 
@@ -117,16 +120,17 @@ def _why_no_more(lesson: Lesson, proof: Proof, head_only: bool) -> str:
     return ""
 
 
-def _fine_tuned(way: str, lesson: Lesson, file: Path, entry: EmotionEntry) -> Trial:
+def _fine_tuned(way: str, lesson: Lesson, classifier: Classifier, file: Path, entry: EmotionEntry) -> Trial:
     with held_back():  # TensorFlow speaks of its kernels
         from oahega_build.teach.finetune import FineTuning
 
         crops, truth, groups = lesson.faces.crops, lesson.truth, lesson.groups
+        told = told_by(classifier.head())
         tuning = FineTuning(file, entry, whole=way == TRUNK)
 
         def trained(seen: Numbers) -> object:
             with threadpool_limits(1):
-                head = fit(lesson.features[seen], truth[seen], groups[seen], len(lesson.labels))
+                head = fit(lesson.features[seen], truth[seen], groups[seen], len(lesson.labels), told)
             return tuning.fit([crops[i] for i in seen], truth[seen], head)
 
         def answered(seen: Numbers, rest: Numbers) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ Everything that is reported was answered by a layer that had not seen the face, 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +20,11 @@ from oahega_build.teach.last_layer import Head
 from oahega_edge.chain.classification import softmax
 
 FOLDS, INNER_FOLDS = 5, 3
-"""To prove a layer, and to choose its penalty."""
+"""To prove a layer, and to choose its kind."""
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
 """scikit-learn's C; the smallest shrinks the weights most."""
 NESTED = 400
-"""Up to so many faces the penalty is chosen anew inside each fold; with more that changes nothing."""
+"""Up to so many faces the kind is chosen anew inside each fold; with more that changes nothing."""
 NEVER = -30.0
 """Logit of a label that no face showed."""
 DRAWS = 4000
@@ -46,18 +46,43 @@ class Proof:
     """Standard error of the balanced accuracy."""
 
 
-def fit(features: Features, truth: Numbers, groups: Numbers, labels: int) -> Head:
-    """The layer for all faces, its penalty chosen by cross-validation; `labels`: how many there are."""
-    return _fitted(features, truth, _best_penalty(features, truth, groups, labels), labels)
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """What a layer is free to learn."""
+
+    penalty: float
+    """One of PENALTIES."""
+    directions: Features | None = None
+    """(directions, features), orthonormal: the layer tells faces apart along these alone; None: along all."""
 
 
-def prove(features: Features, truth: Numbers, groups: Numbers) -> Proof:
-    """Cross-validated answers; with few faces the penalty is chosen without the fold that is answered."""
+def told_by(layer: Head) -> Features:
+    """The directions (labels - 1, features) along which a layer tells its classes apart."""
+    return np.asarray(
+        np.linalg.svd(layer.weights - layer.weights.mean(axis=0), full_matrices=False)[2][
+            : len(layer.bias) - 1
+        ]
+    )
+
+
+def fit(
+    features: Features, truth: Numbers, groups: Numbers, labels: int, told: Features | None = None
+) -> Head:
+    """The layer for all faces, its kind chosen by cross-validation; `labels`: how many there are.
+
+    `told`: from `told_by` the base's own layer. A handful of faces says more about these few directions than
+    about all features, so they are taken unless all features are clearly better.
+    """
+    return _fitted(features, truth, _best_kind(features, truth, groups, labels, told), labels)
+
+
+def prove(features: Features, truth: Numbers, groups: Numbers, told: Features | None = None) -> Proof:
+    """Cross-validated answers; with few faces the kind is chosen without the fold that is answered."""
     labels = int(truth.max()) + 1
-    penalty = None if len(truth) <= NESTED else _best_penalty(features, truth, groups, labels)
+    kind = None if len(truth) <= NESTED else _best_kind(features, truth, groups, labels, told)
 
     def answered(seen: Numbers, rest: Numbers) -> NDArray[np.float64]:
-        chosen = penalty or _best_penalty(features[seen], truth[seen], groups[seen], labels)
+        chosen = kind or _best_kind(features[seen], truth[seen], groups[seen], labels, told)
         return _fitted(features[seen], truth[seen], chosen, labels)(features[rest])
 
     return cross_validated(answered, truth, groups)
@@ -85,15 +110,18 @@ def proof_of(logits: NDArray[np.float64], truth: Numbers, groups: Numbers) -> Pr
     return Proof(logits, interval(predicted, truth, groups), standard_error(predicted, truth, groups))
 
 
-def _fitted(features: Features, truth: Numbers, penalty: float, labels: int) -> Head:
+def _fitted(features: Features, truth: Numbers, kind: Kind, labels: int) -> Head:
     """A layer for all labels; one that no face shows is never answered."""
+    if kind.directions is not None:
+        along = _fitted(features @ kind.directions.T, truth, Kind(kind.penalty), labels)
+        return Head(along.weights @ kind.directions, along.bias)
     shown = np.unique(truth)
     weights, bias = np.zeros((labels, features.shape[1])), np.full(labels, NEVER)
     if len(shown) == 1:
         bias[shown] = 0
         return Head(weights, bias)
     middle, spread = features.mean(axis=0), float(features.std()) or 1.0
-    model = LogisticRegression(C=penalty, class_weight="balanced", max_iter=500, tol=1e-3)
+    model = LogisticRegression(C=kind.penalty, class_weight="balanced", max_iter=500, tol=1e-3)
     model.fit((features - middle) / spread, truth)
     weights[shown], bias[shown] = model.coef_ / spread, model.intercept_
     if len(shown) == 2:  # scikit-learn has one line between them: the second one's side
@@ -102,19 +130,36 @@ def _fitted(features: Features, truth: Numbers, penalty: float, labels: int) -> 
     return Head(weights, bias)
 
 
-def _best_penalty(features: Features, truth: Numbers, groups: Numbers, labels: int) -> float:
+def _best_kind(
+    features: Features, truth: Numbers, groups: Numbers, labels: int, told: Features | None
+) -> Kind:
+    """The few directions, unless all features are more than one standard error better."""
     inner = list(folds(truth, groups, INNER_FOLDS))
 
-    def loss(penalty: float) -> float:
-        return sum(_loss(features, truth, penalty, labels, seen, rest) for seen, rest in inner)
+    def loss(kind: Kind) -> float:
+        return sum(_loss(features, truth, kind, labels, seen, rest) for seen, rest in inner)
 
-    return min(PENALTIES, key=loss)
+    free = min((Kind(penalty) for penalty in PENALTIES), key=loss)
+    if told is None:
+        return free
+    narrow = min((Kind(penalty, told) for penalty in PENALTIES), key=loss)
+    few, many = (_predicted(features, truth, kind, labels, inner) for kind in (narrow, free))
+    least = balanced_accuracy(many, truth) - standard_error(many, truth, groups)
+    return narrow if balanced_accuracy(few, truth) >= least else free
 
 
-def _loss(
-    features: Features, truth: Numbers, penalty: float, labels: int, seen: Numbers, rest: Numbers
-) -> float:
-    logits = _fitted(features[seen], truth[seen], penalty, labels)(features[rest])
+def _predicted(
+    features: Features, truth: Numbers, kind: Kind, labels: int, inner: Sequence[tuple[Numbers, Numbers]]
+) -> Numbers:
+    predicted = np.zeros_like(truth)
+    for seen, rest in inner:
+        layer = _fitted(features[seen], truth[seen], kind, labels)
+        predicted[rest] = layer(features[rest]).argmax(axis=1)
+    return predicted
+
+
+def _loss(features: Features, truth: Numbers, kind: Kind, labels: int, seen: Numbers, rest: Numbers) -> float:
+    logits = _fitted(features[seen], truth[seen], kind, labels)(features[rest])
     losses = -np.log(np.maximum(softmax(logits)[np.arange(len(rest)), truth[rest]], 1e-12))
     return float(losses @ (1 / np.bincount(truth[rest])[truth[rest]]))  # every label counts alike
 

@@ -25,7 +25,7 @@ from oahega_build.runs import artifacts
 from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.runs.recipes import load_recipe
 from oahega_build.teach.finetune import FineTuning
-from oahega_build.teach.head import fit
+from oahega_build.teach.head import Features, Numbers, fit, told_by
 from oahega_build.teach.last_layer import Classifier, Head
 from oahega_build.whole.recipe import EverythingRecipe
 from oahega_edge.bundles.load import load_bundle
@@ -77,25 +77,26 @@ class Ways:
         entry, file = bundle.manifest.emotion, bundle.file(bundle.manifest.emotion.cpu)
         quantize = Quantizer(entry.input)
         crops = [as_classifier_input(s.pixels, entry.input, entry.crop.kernel) for s in self.samples]
-        features = Classifier(read_file(file, LARGEST_MODEL)).features([quantize(crop) for crop in crops])
-        yield "our trunk, last layer", self._by_last_layer(features)
+        classifier = Classifier(read_file(file, LARGEST_MODEL))
+        features, told = classifier.features([quantize(crop) for crop in crops]), told_by(classifier.head())
+        yield "our trunk, last layer", self._by_last_layer(features, told)
         for whole in (False, True):
             tuning = FineTuning(file, entry, whole)
 
             def trained(
                 seen: NDArray[np.int64], rest: NDArray[np.int64], tuning: FineTuning = tuning
             ) -> NDArray[np.integer]:
-                head = self._last_layer(features, seen)
+                head = self._last_layer(features, seen, told)
                 model = tuning.fit([crops[i] for i in seen], self.truth[seen], head)
                 return np.asarray(tuning.logits(model, [crops[i] for i in rest]).argmax(axis=1))
 
             yield f"our trunk, {'whole' if whole else 'last block'} trained", trained
 
-    def _by_last_layer(self, features: NDArray[np.float64]) -> Answers:
-        return lambda seen, rest: self._last_layer(features, seen)(features[rest]).argmax(axis=1)
+    def _by_last_layer(self, features: Features, told: Features | None = None) -> Answers:
+        return lambda seen, rest: self._last_layer(features, seen, told)(features[rest]).argmax(axis=1)
 
-    def _last_layer(self, features: NDArray[np.float64], seen: NDArray[np.int64]) -> Head:
-        return fit(features[seen], self.truth[seen], seen, self._classes)
+    def _last_layer(self, features: Features, seen: Numbers, told: Features | None) -> Head:
+        return fit(features[seen], self.truth[seen], seen, self._classes, told)
 
     def _imagenet_features(self) -> NDArray[np.float64]:
         interpreter = open_interpreter(read_file(self.init, LARGEST_MODEL))

@@ -21,8 +21,8 @@ from oahega_build.models.unquantized import LAST, network_of
 from oahega_build.teach.faces import Faces
 from oahega_build.teach.finetune import FineTuning
 from oahega_build.teach.freedom import BLOCK, HEAD, TRUNK, Comparison, Trial, compare
-from oahega_build.teach.head import Proof, cross_validated, fit, prove
-from oahega_build.teach.last_layer import Classifier
+from oahega_build.teach.head import Proof, cross_validated, fit, prove, told_by
+from oahega_build.teach.last_layer import Classifier, Head
 from oahega_build.teach.lesson import Lesson, plain_lesson
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
 from oahega_edge.chain.preprocess import Quantizer
@@ -42,7 +42,7 @@ def classifier() -> Classifier:
 @pytest.fixture(scope="module")
 def lesson(classifier: Classifier) -> Lesson:
     rng = np.random.default_rng(3)
-    crops = [draw_face(LOOKS[look], 48, rng)[..., 1] for look in SHOWN for _ in range(EACH)]
+    crops = [draw_face(LOOKS[look], ENTRY.input.width, rng)[..., 1] for look in SHOWN for _ in range(EACH)]
     truth = np.repeat(np.arange(len(SHOWN)), EACH)
     names = [f"{i}.png" for i in range(len(crops))]
     faces = Faces(SHOWN, crops, truth, names, np.arange(len(crops)), ())
@@ -122,6 +122,31 @@ def test_a_fold_without_a_face_of_the_last_class_is_answered_in_all_classes() ->
     assert not (head(features).argmax(axis=1) == 2).any()
 
 
+def clouds(shift: NDArray[np.float64], each: int = 8) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Faces of three classes that lie `shift` (classes, features) apart."""
+    truth = np.repeat(np.arange(3), each)
+    return shift[truth] + np.random.default_rng(0).normal(0, 1, (len(truth), shift.shape[1])), truth
+
+
+def test_a_handful_of_faces_is_told_apart_along_the_directions_in_which_the_base_tells_its_classes() -> None:
+    base = Head(np.eye(3, 40), np.zeros(3))
+    features, truth = clouds(3 * np.eye(3, 40))
+
+    head = fit(features, truth, np.arange(len(truth)), 3, told_by(base))
+
+    assert np.abs(head.weights[:, :3]).max() > 0.1
+    assert np.abs(head.weights[:, 3:]).max() < 1e-9
+
+
+def test_what_the_base_does_not_tell_is_learnt_from_all_features() -> None:
+    base = Head(np.eye(3, 40), np.zeros(3))
+    features, truth = clouds(6 * np.eye(3, 40, 10))
+
+    head = fit(features, truth, np.arange(len(truth)), 3, told_by(base))
+
+    assert (head(features).argmax(axis=1) == truth).all()
+
+
 def untried(lesson: Lesson, classifier: Classifier, head_only: bool = False) -> str:
     comparison = compare(lesson, classifier, FILE, ENTRY, head_only)
     assert [t.way for t in comparison.trials] == [HEAD]
@@ -131,7 +156,9 @@ def untried(lesson: Lesson, classifier: Classifier, head_only: bool = False) -> 
 def test_the_last_layer_stands_alone_where_the_others_cannot_be_tried_or_cannot_win(
     lesson: Lesson, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = dataclasses.replace(lesson, features=np.eye(len(SHOWN))[lesson.truth] * 9)
+    told = dataclasses.replace(
+        lesson, features=9 * np.eye(len(SHOWN), lesson.features.shape[1])[lesson.truth]
+    )
     mixed = dataclasses.replace(lesson, truth=np.arange(len(lesson.truth)) % len(SHOWN))
 
     assert "--head-only" in untried(lesson, classifier, head_only=True)
