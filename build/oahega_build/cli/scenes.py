@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from oahega_build.cli.options import DEFAULT_ARTIFACTS, EMBEDDED, Artifacts, Data, Part, RunName, app, numbers
-from oahega_build.runs.output import held_back
+from oahega_build.runs.output import held_back, say
 
 
 @app.command("evaluate-video")
@@ -134,3 +134,36 @@ def measure_retraining(
     sizes = numbers("--samples", samples)
     for row in stage.measure(data, bundle, sizes, draws, part, artifacts, run):
         print(row)
+
+
+@app.command("measure-teaching")
+def measure_teaching(
+    data: Data,
+    voted: Annotated[Path, typer.Option(help="Faces with votes.csv, other expressions among the votes.")],
+    bundle: Annotated[
+        Path, typer.Option(help="The bundle that is taught; it remembers its classes.")
+    ] = EMBEDDED,
+    classes: Annotated[str, typer.Option(help="Of the bundle, with commas.")] = "happy,neutral,surprise",
+    sizes: Annotated[str, typer.Option("--each", help="Pictures of each, with commas.")] = "5,10,20",
+    tested: Annotated[int, typer.Option(min=1, help="Faces of each that are answered.")] = 230,
+    strange: Annotated[
+        str,
+        typer.Option(help="Expressions that the bundle does not tell; the first also beside the kept ones."),
+    ] = "fear,disgust,contempt",
+    pictures: Annotated[int, typer.Option(min=3, help="Of each strange expression.")] = 20,
+    draws: Annotated[int, typer.Option(min=1, help="How often pictures are drawn.")] = 5,
+    part: Annotated[
+        str, typer.Option(help="held-out, or valid (every use is logged): whose faces are answered.")
+    ] = "valid",
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Measure what `teach` makes of few pictures: known classes, strange ones, one beside the kept."""
+    with held_back():
+        from oahega_build.experiments import teach_gain as stage
+
+    question = stage.Question(
+        classes.split(","), numbers("--each", sizes), strange.split(","), pictures, draws, tested, part
+    )
+    for row in stage.measure(data, voted, bundle, question, artifacts, run):
+        say(str(row))
