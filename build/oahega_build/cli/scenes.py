@@ -115,6 +115,22 @@ def measure_tuning(
         print(row)
 
 
+@app.command("measure-sensitivity")
+def measure_sensitivity(
+    data: Data,
+    elsewhere: Annotated[Path, typer.Option(help="Faces of other sources with people.csv.")],
+    bundle: Annotated[Path, typer.Option(help="The bundle that answers.")] = EMBEDDED,
+    run: RunName = "default",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Measure what `trigger.sensitivity` does to single faces, at home and elsewhere."""
+    with held_back():
+        from oahega_build.experiments import sensitivity as stage
+
+    for row in stage.measure(data, elsewhere, bundle, artifacts, run):
+        say(str(row))
+
+
 @app.command("measure-retraining")
 def measure_retraining(
     data: Data,
