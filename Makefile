@@ -28,7 +28,7 @@ PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder $(if $(SEED),--ran
 HANG = 400
 NO_HANG = -o faulthandler_timeout=$(HANG) -o faulthandler_exit_on_timeout=true --max-worker-restart=0
 
-.PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof drift-table dashboards superset-test nemesis strange-bundles good-media homeassistant-test node-red-test installation-test arm64-test arm64-deb-test release audit clean
+.PHONY: help demo test quick test-lengthy test-plain test-portable node check bench requirements wheelhouse pictures deb deb-test fleet-test soak faults archive-proof drift-table dashboards superset-test nemesis strange-bundles good-media homeassistant-test node-red-test installation-test arm64-test arm64-teach arm64-deb-test release audit clean
 
 help:
 	@echo "make demo [SOURCE=0|clip.mp4]  run the whole chain with an embedded broker on a clip, camera or file"
@@ -54,6 +54,7 @@ help:
 	@echo "make installation-test         type the documents' installation on a booted Bookworm and Trixie (root, Debian)"
 	@echo "make nemesis [MINUTES=60 SEED=1] faults drawn from a seed, all promises checked (root: the disk fails, too)"
 	@echo "make arm64-test                test the release on emulated aarch64, Bookworm and Trixie (root, Debian)"
+	@echo "make arm64-teach               print what \`teach\` takes in time and memory there, on Bookworm's Python"
 	@echo "make arm64-deb-test            install, upgrade, remove and purge the package there"
 	@echo "make wheelhouse ARCH=aarch64 PYTHON_VERSION=3.11   collect the wheels for devices without internet"
 	@echo "make release                   build the wheel twice from the last commit, compare, write its bill of materials"
@@ -190,6 +191,9 @@ audit: .venv-release/done
 
 arm64-test: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" tests/aarch64/run.sh
+
+arm64-teach: $(VENV)/demo
+	RUN_PYTHON="$(BIN)/python" tests/aarch64/run.sh teach 3.11
 
 arm64-deb-test: $(VENV)/demo
 	RUN_PYTHON="$(BIN)/python" tests/aarch64/run.sh package

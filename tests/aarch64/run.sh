@@ -1,10 +1,10 @@
 #!/bin/sh
 # Test the release on aarch64 without a board, with qemu's user emulation in Debian trees (needs root, Debian and
 # about 3 GB of disk):
-#   run.sh [package] [3.11] [3.13]     the Python of Bookworm, of Trixie; without an argument both
+#   run.sh [package|teach] [3.11] [3.13]     the Python of Bookworm, of Trixie; without an argument both
 # Installs the wheels of the wheelhouse and runs `check`, `replay` and the tests that inside.sh lists; with `package`
-# installs, upgrades, removes and purges the Debian package as package.sh says. The printed times are those of the
-# emulator. OAHEGA_WHEELHOUSE: a folder of existing tars, used instead of new ones.
+# installs, upgrades, removes and purges the Debian package as package.sh says; with `teach` prints what `teach` takes in
+# time and memory. The printed times are those of the emulator. OAHEGA_WHEELHOUSE: a folder of existing tars, used instead of new ones.
 set -eu
 cd "$(dirname "$0")/../.."
 checkout=$PWD
@@ -60,14 +60,26 @@ wheels() {
     mkdir -p "$into/device" "$into/tests"
     tar -xf "$tar" -C "$into/device"
     echo "wheelhouse: $tar"
-    # Packages that the tests need besides the release, at the pinned versions.
+    # Packages that the tests need besides the release.
+    pinned "$python" "$into" tests pytest hypothesis jsonschema psutil pillow
+}
+
+# Wheels for aarch64 at the pinned versions, into a folder of `into`.
+pinned() {
+    python=$1 into=$2 folder=$3
+    shift 3
     platforms=""
     for minor in $(seq 17 36); do platforms="$platforms --platform manylinux_2_${minor}_aarch64"; done
     # shellcheck disable=SC2086
-    "$run" -m pip --disable-pip-version-check --quiet download --dest "$into/tests" --only-binary :all: \
+    "$run" -m pip --disable-pip-version-check --quiet download --dest "$into/$folder" --only-binary :all: \
         --implementation cp --python-version "$python" --abi "cp$(echo "$python" | tr -d .)" --abi abi3 \
-        --abi none --platform manylinux2014_aarch64 $platforms \
-        --constraint "$into/constraints" pytest hypothesis jsonschema psutil pillow
+        --abi none --platform manylinux2014_aarch64 $platforms --constraint "$into/constraints" "$@"
+}
+
+# What somebody installs who teaches on the device: our wheel with the extra `teach`.
+teacher() {
+    "$run" -m pip --disable-pip-version-check --quiet wheel --no-deps --no-build-isolation --wheel-dir "$2/own" .
+    pinned "$1" "$2" teach "$(ls "$2"/own/oahega_edge-*.whl)[teach]"
 }
 
 # The package, the same as an older release, and a clip for the camera: once, because one package is for both.
@@ -85,8 +97,9 @@ write_demo_clip(pathlib.Path(sys.argv[1]), fps=3)" "$into/clip.mp4"
     ls -l "$into/new.deb"
 }
 
-# The pins of the development environment without their hashes, as constraints for pip.
-pins() { sed -n 's/^\([A-Za-z0-9_.-]*==[^ ;\\]*\).*/\1/p' requirements/dev.txt; }
+# The pins of the development environment without their hashes, as constraints for pip, which reads the markers for the
+# Python that it runs in: one version of each.
+pins() { sed -n 's/^\([A-Za-z0-9_.-]*==[^\\]*\).*/\1/p' requirements/dev.txt; }
 
 one() {
     python=$1
@@ -99,9 +112,14 @@ one() {
     else
         mkdir "$work/wheels"
         pins >"$work/wheels/constraints"
-        wheels "$python" "$work/wheels"
-        clip=$shared/data/media/intel/walk.mkv
-        [ ! -e "$clip" ] || "$run" -m oahega_edge replay "$clip" >"$work/wheels/x86.jsonl"
+        case $inside in
+        teach.sh) teacher "$python" "$work/wheels" ;;
+        *)
+            wheels "$python" "$work/wheels"
+            clip=$shared/data/media/intel/walk.mkv
+            [ ! -e "$clip" ] || "$run" -m oahega_edge replay "$clip" >"$work/wheels/x86.jsonl"
+            ;;
+        esac
     fi
     echo "=== Python $python: tree and files ready after $(($(date +%s) - began)) s"
     # A separate mount namespace, so that no mount is left behind.
@@ -132,10 +150,12 @@ one() {
 }
 
 inside=inside.sh packaged=""
-if [ "${1:-}" = package ]; then
-    inside=package.sh
+case ${1:-} in
+package | teach)
+    inside=$1.sh
     shift
-fi
+    ;;
+esac
 [ $# -gt 0 ] || set -- 3.11 3.13
 for python; do suite_of "$python" >/dev/null; done
 packages
