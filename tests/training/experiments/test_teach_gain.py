@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from drawn_faces import LOOKS, draw_face
 from oahega_build.errors import DataError
@@ -25,7 +26,7 @@ from oahega_build.experiments.teach_gain import (
     strange_alone,
 )
 from oahega_build.runs.reading import LARGEST_MODEL
-from oahega_build.teach.last_layer import Classifier
+from oahega_build.teach.last_layer import Classifier, Head
 from oahega_build.teach.memory import read_memory
 from oahega_build.teach.site import known_by
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
@@ -39,6 +40,21 @@ COLUMNS = ("neutral", "happy", "fear", "disgust")
 FILES = [
     f"{part}/{look}-{i}.png" for part in ("train", "valid") for look in ("fear", "disgust") for i in range(6)
 ]
+
+
+class Stranger(Head):
+    """A layer that answers no face that it has seen; its weights are these faces."""
+
+    def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        assert not (features[:, None] == self.weights[None]).all(axis=2).any()
+        return np.zeros((len(features), len(self.bias)))
+
+
+class Teacher(Base):
+    """Makes strangers."""
+
+    def taught(self, features: NDArray[np.float64], truth: NDArray[np.int64], labels: int) -> Head:
+        return Stranger(features, np.zeros(labels))
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +114,19 @@ def test_a_clear_class_beside_the_kept_is_found_and_costs_them_little(base: Base
     ]
     assert min(row.figures["wink found"]) > 0.9
     assert min(row.figures["the kept gain"]) > -0.05
+
+
+def test_no_face_is_answered_that_was_taught(base: Base) -> None:
+    teacher = Teacher(base.classifier, base.known, base.memory)
+    faces = remembered(base, 60)
+
+    rows = [
+        known_classes(teacher, faces, {"happy": 1, "surprise": 4}, 10, draws=3, tested=50),
+        beside_kept(teacher, faces, "wink", strange(base, 2.0, 1), 10, draws=3),
+        strange_alone(teacher, {"wink": strange(base, 2.0, 1), "yawn": strange(base, 2.0, 2)}, 10, draws=3),
+    ]
+
+    assert all(len(draws) == 3 for row in rows for draws in row.figures.values())
 
 
 def test_classes_that_are_the_same_cannot_be_told_apart(base: Base) -> None:
