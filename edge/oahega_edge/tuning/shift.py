@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_FACES = 25
-STIFFNESS = 4.0
+STIFFNESS = 8.0
 """How strongly the shift is held to none. Chosen with draws of 25 and 50 faces of the part `choose` of
-other_cameras, tested on its other faces (docs/decisions/0045-tune-answers-to-a-place.md)."""
+other_cameras, tested on its other faces (docs/decisions/0067-tune-more-carefully.md)."""
 MOST_OFFSET, SCALES = 4.0, (0.2, 5.0)
 STEPS, SPLITS, RESAMPLES = 50, 20, 2000
 
