@@ -31,6 +31,8 @@ BALANCED = "balanced accuracy"
 Answers = NDArray[np.int64]
 MISSED = -1
 """The answer to a face that was not found."""
+OTHER = -2
+"""The answer of a label that the set does not have: wrong, as it would be on a device."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +51,7 @@ class Contestant:
         return cls(bundle, EmotionModel(bundle.identity, entry, data))
 
     def answers(self, crops: Sequence[NDArray[np.uint8]], labels: Sequence[str]) -> Answers:
-        """Its choice among the `labels` that it knows, for crops of its own input's size."""
+        """Its choice, by index into `labels` or OTHER, for crops of its own input's size."""
         shares = calibrated(file_logits(self.model.data, self.model.entry, crops), self.model.entry)
         return among(shares, self.model.labels, labels)
 
@@ -82,12 +84,9 @@ class Both:
 
 
 def among(shares: NDArray[np.float64], own: Sequence[str], labels: Sequence[str]) -> Answers:
-    """The likeliest of `labels`, by index into them; a label that is not among the `own` is never chosen."""
-    columns = np.full((len(shares), len(labels)), -1.0)
-    for place, label in enumerate(labels):
-        if label in own:
-            columns[:, place] = shares[:, list(own).index(label)]
-    return np.asarray(columns.argmax(axis=1), np.int64)
+    """The likeliest of the `own` labels, by index into `labels`; OTHER where it is none of these."""
+    places = np.array([list(labels).index(label) if label in labels else OTHER for label in own])
+    return np.asarray(places[shares.argmax(axis=1)], np.int64)
 
 
 def balanced_row(
