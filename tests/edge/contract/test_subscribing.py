@@ -46,13 +46,13 @@ def first_line(command: list[str], publisher: MqttPublisher, tmp_path: Path) -> 
     with (tmp_path / "said").open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
 
-        def said() -> str:
+        def has_said_a_line() -> bool:
             assert process.poll() is None, (tmp_path / "said").read_text()
             publisher.publish(event())
-            return (tmp_path / "said").read_text()
+            return "\n" in (tmp_path / "said").read_text()
 
         try:
-            wait_until(said)
+            wait_until(has_said_a_line)
         finally:
             process.terminate()
             process.wait(PATIENCE)
