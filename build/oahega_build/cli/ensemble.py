@@ -41,6 +41,10 @@ def pack_faces(
     peers: Annotated[
         list[Path] | None, typer.Option(help="Folder of the models that label those; repeat for several.")
     ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="name=RUN: a teacher of a run of train-ensemble that labels them, too; repeat."),
+    ] = None,
     elsewhere: Annotated[
         Path | None, typer.Option(help="Source whose part `choose` the labellers' answers are fitted on.")
     ] = None,
@@ -53,7 +57,8 @@ def pack_faces(
         from oahega_build.ensemble.faces import pack_faces as stage
         from oahega_build.recipes.emotion_world import RECIPE
 
-    print(stage(voted, collected, peers or (), elsewhere, detector, RECIPE.labels, artifacts, run))
+    teachers = [(Path(folder), name) for name, _, folder in (text.partition("=") for text in teacher or ())]
+    print(stage(voted, collected, peers or (), teachers, elsewhere, detector, RECIPE.labels, artifacts, run))
 
 
 @app.command("train-ensemble")

@@ -86,6 +86,35 @@ def fit_operating_point(
     return round(spread / sharpness, 4), tuple(round(float(o), 4) for o in offsets)
 
 
+def fit_powers(
+    answers: Sequence[NDArray[np.floating]], truth: NDArray[np.integer], ridge: float = 1e-3
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(powers, offsets): softmax(sum of powers * answers + offsets) has the least cross-entropy.
+
+    `answers`: (n, labels) logarithms of one model each. Every label of `truth` (n,) counts alike. Powers are
+    not negative, and they and the offsets are kept small by `ridge`.
+    """
+    from scipy.optimize import minimize  # slow to import
+
+    labels = answers[0].shape[1]
+    given = np.stack(answers).astype(np.float64)
+    wanted = np.eye(labels)[truth]
+    weights = Evidence(given[0], wanted, balanced=1.0).weights()
+
+    def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        powers, offsets = at[: len(given)], at[len(given) :]
+        shares = softmax(np.tensordot(powers, given, 1) + offsets)
+        misfit = -float(weights @ np.log(np.maximum((shares * wanted).sum(axis=1), 1e-12)))
+        error = (shares - wanted) * weights[:, None]
+        slope = np.r_[(given * error).sum(axis=(1, 2)), error.sum(axis=0)]
+        return misfit + ridge * float(at @ at), slope + 2 * ridge * at
+
+    start = np.r_[np.full(len(given), 1 / len(given)), np.zeros(labels)]
+    bounds = [(0.0, None)] * len(given) + [(None, None)] * labels
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return found[: len(given)], found[len(given) :]
+
+
 def fit_prior(
     logits: NDArray[np.floating],
     labels: NDArray[np.integer],

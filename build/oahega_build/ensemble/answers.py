@@ -7,8 +7,10 @@ as the student itself (offline distillation).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 from keras import ops
@@ -18,12 +20,42 @@ from oahega_build.ensemble.lesson import load_weights
 from oahega_build.ensemble.pack import VOTES, Pack, joined, read_pack, write_pack
 from oahega_build.ensemble.recipe import recipe_of
 from oahega_build.ensemble.train import build_net, weights_of
-from oahega_build.ensemble.variation import as_real, crop
+from oahega_build.ensemble.variation import CROP, as_real, crop
 from oahega_build.errors import RunError
+from oahega_build.pictures.framing import Framing
 from oahega_build.runs.artifacts import open_run
+from oahega_edge.chain.frame import Pixels
+from oahega_edge.chain.preprocess import resize_pixels
 
 ANSWERED = "faces.npz"
 BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teacher:
+    """A teacher of our own that labels faces."""
+
+    name: str
+    net: keras.Model
+    labels: tuple[str, ...] = VOTES
+
+    def probabilities(self, pictures: Sequence[Pixels], framing: Framing) -> NDArray[np.float64]:
+        """(pictures, VOTES) for the device's crops, grey or RGB, of any size."""
+        grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) if p.ndim == 3 else p for p in pictures]
+        faces = np.stack([resize_pixels(np.asarray(p, np.uint8), (CROP, CROP), framing.kernel) for p in grey])
+        said = [_said((self.net,), faces[i : i + BATCH]) for i in range(0, len(faces), BATCH)]
+        return np.concatenate(said).astype(np.float64)
+
+
+def load_teacher(source: Path, name: str) -> Teacher:
+    """A teacher of a run of `train-ensemble`. Raises RunError."""
+    recipe = recipe_of(source)
+    path = weights_of(source, name)
+    if name not in recipe.teachers or not path.is_file():
+        raise RunError(f"{source} holds no teacher {name!r}; it has {', '.join(recipe.teachers)}")
+    net = build_net(recipe.teachers[name], len(VOTES))
+    load_weights(path, name, net)
+    return Teacher(name, net)
 
 
 def answer_pack(
@@ -33,14 +65,7 @@ def answer_pack(
 
     Held-out faces keep their votes. What teachers answer is trusted wholly. Raises BuildError.
     """
-    recipe = recipe_of(source)
-    nets = []
-    for name in teachers:
-        path = weights_of(source, name)
-        if name not in recipe.teachers or not path.is_file():
-            raise RunError(f"{source} holds no teacher {name!r}; it has {', '.join(recipe.teachers)}")
-        nets.append(build_net(recipe.teachers[name], len(VOTES)))
-        load_weights(path, name, nets[-1])
+    nets = [load_teacher(source, name).net for name in teachers]
     described = {"source": source.name, "teachers": teachers, "packs": packs, "share": share}
     with open_run(artifacts, "answer-pack", run_name, described) as run:
         pack = joined([read_pack(path) for path in packs])
@@ -57,8 +82,14 @@ def _answers(nets: Sequence[keras.Model], canvas: NDArray[np.uint8]) -> NDArray[
     """(n, VOTES): the mean of the teachers on each face, every second one mirrored."""
     answers = []
     for start in range(0, len(canvas), BATCH):
-        real = ops.convert_to_numpy(as_real(crop(canvas[start : start + BATCH])))[..., None]
-        real[1::2] = real[1::2, :, ::-1]
-        said = [ops.convert_to_numpy(ops.softmax(net(real, training=False))) for net in nets]
-        answers.append(np.mean(said, axis=0))
+        faces = ops.convert_to_numpy(crop(canvas[start : start + BATCH]))
+        faces[1::2] = faces[1::2, :, ::-1]
+        answers.append(_said(nets, faces))
     return np.concatenate(answers)
+
+
+def _said(nets: Sequence[keras.Model], faces: NDArray[np.generic]) -> NDArray[np.float32]:
+    """(n, VOTES): the mean of the nets on crops (n, CROP, CROP)."""
+    real = np.asarray(as_real(faces.astype(np.float32)))[..., None]
+    said = [ops.convert_to_numpy(ops.softmax(net(real, training=False))) for net in nets]
+    return np.asarray(np.mean(said, axis=0), np.float32)

@@ -1,7 +1,7 @@
 """Stage `pack-faces`: voted faces and faces that other models label, to packs that travel.
 
-What other models say of a face is trusted as far as they agree. Their temperature and offsets are fitted on
-the part for choosing of a source elsewhere, on which nothing is trained.
+What other models say of a face is trusted as far as they agree. How much each counts, their temperature and
+their offsets are fitted on the part for choosing of a source elsewhere, on which nothing is trained.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.emotion.calibrate import Evidence, fit_operating_point
+from oahega_build.emotion.calibrate import Evidence, fit_operating_point, fit_powers
 from oahega_build.emotion.peers import Peer, load_peers
+from oahega_build.ensemble.answers import Teacher, load_teacher
 from oahega_build.ensemble.pack import VOTES, Pack, as_canvas, joined, write_pack
 from oahega_build.ensemble.variation import CANVAS, CROP
 from oahega_build.errors import DataError
@@ -39,10 +40,12 @@ from oahega_edge.chain.preprocess import resize_pixels
 
 VOTED, LABELLED = "voted.npz", "labelled.npz"
 LABELLED_QUALITY = 82
-TRUST = (0.2, 0.8)
+TRUST = (0.5, 1.0)
 """Weight of a face on which the models disagree wholly, and on which they agree."""
 WIDER = CANVAS / CROP
 """A canvas against the device's crop."""
+Votes = NDArray[np.float32]
+Labeller = Peer | Teacher
 COPY_BITS = 4
 """A collected face as near as this to one of a source elsewhere is left out: it may be the same picture."""
 
@@ -51,6 +54,7 @@ def pack_faces(
     voted: Sequence[Path],
     collected: Path | None,
     peers: Sequence[Path],
+    teachers: Sequence[tuple[Path, str]],
     elsewhere: Path | None,
     detector: Path,
     labels: Sequence[str],
@@ -60,7 +64,8 @@ def pack_faces(
     """`artifacts/pack-faces/<run>/` with voted.npz and, where faces were collected, labelled.npz.
 
     `voted`: datasets with `votes.csv` over all of VOTES, with classes or without. `collected`: a run of
-    `collect` with the recipe `collect_unlabelled`. Raises BuildError.
+    `collect` with the recipe `collect_unlabelled`, which the models in the folders `peers` and `teachers` (a
+    run of `train-ensemble` and a name) label. Raises BuildError.
     """
     described = {"voted": [p.name for p in voted], "collected": collected.name if collected else None}
     with artifacts.open_run(artifacts_folder, "pack-faces", run_name, described) as run:
@@ -71,7 +76,8 @@ def pack_faces(
             if elsewhere is None:
                 raise DataError("collected faces need --elsewhere, where their labellers' answers are fitted")
             source = read_source(elsewhere, labels, CHOOSE, FaceFinder(detector))
-            models = [peer for folder in peers for peer in load_peers(folder)]
+            models: list[Labeller] = [peer for folder in peers for peer in load_peers(folder)]
+            models += [load_teacher(source_run, name) for source_run, name in teachers]
             labelled = read_labelled(collected, models, source)
             write_pack(run.folder / LABELLED, labelled, quality=LABELLED_QUALITY)
             figures["labelled"] = len(labelled)
@@ -132,41 +138,62 @@ def _tenth(samples: Sequence[Sample]) -> NDArray[np.bool_]:
     return np.array(drawn)
 
 
-def read_labelled(collected: Path, peers: Sequence[Peer], chosen_on: Source) -> Pack:
-    """Collected faces with what `peers` say of them. Raises DataError without faces or peers."""
+def read_labelled(collected: Path, models: Sequence[Labeller], chosen_on: Source) -> Pack:
+    """Collected faces with what `models` say of them together. Raises DataError without faces or models."""
     paths = sorted((collected / "faces").rglob("*.png"))
     pictures = [p for path in paths if (p := read_picture(path, "rgb")) is not None]
-    if not pictures or not peers:
+    if not pictures or not models:
         raise DataError(f"{collected} holds no collected faces, or no models are there to label them")
     seen = np.array([perceptual_hash(square_of(face)) for face in chosen_on.faces], np.uint64)
     pictures = [p for p in pictures if _bits_apart(_inner(p), seen) > COPY_BITS]
-    said = np.stack([_votes_by(peer, pictures, chosen_on) for peer in peers])
-    agreed = said.min(axis=0).sum(axis=1)
+    known, said = zip(*(_votes_by(model, pictures, chosen_on) for model in models), strict=True)
+    agreed = np.min(said, axis=0).sum(axis=1)
     weight = TRUST[0] + (TRUST[1] - TRUST[0]) * agreed
     canvas = np.stack([_on_canvas(p) for p in pictures])
     nothing_held_out = np.zeros(len(pictures), np.bool_)
-    return Pack(canvas, said.mean(axis=0), weight.astype(np.float32), nothing_held_out)
+    return Pack(canvas, _together(known, said, chosen_on), weight.astype(np.float32), nothing_held_out)
 
 
-def _votes_by(peer: Peer, pictures: Sequence[Pixels], chosen_on: Source) -> NDArray[np.float32]:
-    """(pictures, VOTES): tight and wide crop together, at temperature and offsets fitted on `chosen_on`."""
-    tight = _log_answers(peer, [square_of(face) for face in chosen_on.faces])
-    wide = _log_answers(peer, [square_of(face, WIDER) for face in chosen_on.faces])
-    asked = _log_answers(peer, [_inner(p) for p in pictures]) + _log_answers(peer, pictures)
-    own = [peer.labels.index(label) for label in chosen_on.labels]
-    truth = np.eye(len(own))[[face.label for face in chosen_on.faces]]
-    temperature, offsets = fit_operating_point([Evidence((tight + wide)[:, own], truth, balanced=1.0)])
-    all_offsets = np.zeros(len(peer.labels))
+def _votes_by(model: Labeller, pictures: Sequence[Pixels], chosen_on: Source) -> tuple[Votes, Votes]:
+    """Of the faces of `chosen_on` and of pictures, at the temperature and offsets that suit the former."""
+    faces = chosen_on.faces
+    there = _log_answers(model, [square_of(f) for f in faces], [square_of(f, WIDER) for f in faces])
+    asked = _log_answers(model, [_inner(p) for p in pictures], pictures)
+    own = [model.labels.index(label) for label in chosen_on.labels]
+    truth = np.eye(len(own))[[face.label for face in faces]]
+    temperature, offsets = fit_operating_point([Evidence(there[:, own], truth, balanced=1.0)])
+    all_offsets = np.zeros(len(model.labels))
     all_offsets[own] = offsets
-    shares = softmax(asked / temperature + all_offsets)
-    votes = np.zeros((len(pictures), len(VOTES)), np.float32)
-    for column, label in enumerate(peer.labels):  # one that nobody voted for, as ahegao, is unknown
-        votes[:, VOTES.index(label if label in VOTES else "unknown")] += shares[:, column]
-    return votes
+    column = np.zeros((len(model.labels), len(VOTES)), np.float32)
+    for row, label in enumerate(model.labels):  # one that nobody voted for, as ahegao, is unknown
+        column[row, VOTES.index(label if label in VOTES else "unknown")] = 1
+    known, said = (softmax(each / temperature + all_offsets) @ column for each in (there, asked))
+    return known.astype(np.float32), said.astype(np.float32)
 
 
-def _log_answers(peer: Peer, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
-    return np.asarray(np.log(np.maximum(peer.probabilities(pictures, Framing()), 1e-6)), np.float64)
+def _together(known: Sequence[Votes], said: Sequence[Votes], chosen_on: Source) -> Votes:
+    """The models' votes as a product of powers, which are fitted on `chosen_on`, where they gave `known`.
+
+    What they give to other votes than its labels is their mean, weighted with the powers.
+    """
+    own = [VOTES.index(label) for label in chosen_on.labels]
+    truth = np.array([face.label for face in chosen_on.faces])
+    powers, offsets = fit_powers([_logs(votes[:, own]) for votes in known], truth)
+    others = np.average(said, axis=0, weights=powers + 1e-6)
+    logs = sum(power * _logs(votes[:, own]) for power, votes in zip(powers, said, strict=True))
+    others[:, own] = softmax(logs + offsets) * others[:, own].sum(axis=1, keepdims=True)
+    return np.asarray(others, np.float32)
+
+
+def _logs(shares: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(np.log(np.maximum(shares, 1e-6)), np.float64)
+
+
+def _log_answers(model: Labeller, tight: Sequence[Pixels], wide: Sequence[Pixels]) -> NDArray[np.float64]:
+    """Two looks at each face, added: at the device's crop, and at a wider one or at its mirror image."""
+    second = [np.ascontiguousarray(p[:, ::-1]) for p in tight] if isinstance(model, Teacher) else wide
+    first, other = (_logs(model.probabilities(each, Framing())) for each in (tight, second))
+    return first + other
 
 
 def _inner(picture: Pixels) -> Pixels:

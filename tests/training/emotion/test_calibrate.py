@@ -9,6 +9,7 @@ from oahega_build.emotion.calibrate import (
     Evidence,
     expected_calibration_error,
     fit_operating_point,
+    fit_powers,
     fit_prior,
     fit_temperature,
     negative_log_likelihood,
@@ -185,3 +186,23 @@ def test_where_every_label_counts_alike_a_rare_one_is_answered_more_readily() ->
     _, alike = fit_operating_point([Evidence(logits, targets, balanced=1.0)])
 
     assert alike[1] - alike[0] > as_they_come[1] - as_they_come[0] + 1
+
+
+def test_powers_find_how_two_models_answers_have_to_be_multiplied() -> None:
+    rng = np.random.default_rng(7)
+    one, two = rng.normal(0, 2, (2, 20_000, 4))
+    shares = softmax(0.8 * one + 0.3 * two)
+    truth = (shares.cumsum(axis=1) > rng.random((len(shares), 1))).argmax(axis=1)
+
+    powers, offsets = fit_powers([one, two, rng.normal(0, 2, one.shape)], truth, ridge=0)
+
+    assert np.allclose(powers, (0.8, 0.3, 0.0), atol=0.04)
+    assert np.allclose(offsets - offsets.mean(), 0, atol=0.05)
+
+
+def test_an_answer_that_misleads_is_left_out_and_not_turned_round() -> None:
+    logits, truth = drawn(4000, 1.0)
+
+    powers, _ = fit_powers([logits, -logits], truth)
+
+    assert powers[1] == 0

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from oahega_build.ensemble.answers import Teacher
 from oahega_build.ensemble.faces import read_labelled
 from oahega_build.ensemble.pack import VOTES
 from oahega_build.pictures.framing import Framing
@@ -75,3 +77,37 @@ def test_faces_on_which_models_disagree_are_trusted_less(tmp_path: Path) -> None
 
     assert (different.weight < alike.weight).any()
     assert (different.weight <= alike.weight + 1e-6).all()
+
+
+@dataclass(frozen=True)
+class Guess(Brightness):
+    """One that tells nothing."""
+
+    def probabilities(self, pictures: Sequence[NDArray[np.uint8]], framing: Framing) -> NDArray[np.float64]:
+        drawn = np.random.default_rng(len(pictures)).integers(len(self.labels), size=len(pictures))
+        return np.eye(len(self.labels))[drawn] * 0.9 + 0.1 / len(self.labels)
+
+
+def test_whoever_is_right_elsewhere_is_heard_and_whoever_guesses_is_not(tmp_path: Path) -> None:
+    folder = collected(tmp_path, range(25, 240, 4))
+
+    alone = read_labelled(folder, [Brightness(LABELS)], source())
+    among = read_labelled(folder, [Guess(LABELS), Brightness(LABELS), Guess(LABELS)], source())
+
+    assert len(set(alone.votes.argmax(axis=1))) == len(LABELS)
+    assert (among.votes.argmax(axis=1) == alone.votes.argmax(axis=1)).mean() > 0.9
+
+
+def test_a_teacher_of_our_own_labels_beside_other_peoples_models(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    pixels = keras.Input((48, 48, 1))
+    level = keras.layers.GlobalAveragePooling2D()(pixels)
+    teacher = Teacher("level", keras.Model(pixels, keras.layers.Dense(len(VOTES))(level)))
+    folder = collected(tmp_path, (60, 110, 240))
+
+    alone = read_labelled(folder, [Brightness(LABELS)], source())
+    both = read_labelled(folder, [Brightness(LABELS), teacher], source())
+
+    assert teacher.probabilities([picture(60, 30), picture(200, 200)], Framing()).shape == (2, len(VOTES))
+    assert np.allclose(both.votes.sum(axis=1), 1, atol=1e-5)
+    assert not np.allclose(both.votes, alone.votes, atol=1e-3)
