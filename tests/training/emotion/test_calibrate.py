@@ -205,4 +205,4 @@ def test_an_answer_that_misleads_is_left_out_and_not_turned_round() -> None:
 
     powers, _ = fit_powers([logits, -logits], truth)
 
-    assert powers[1] == 0
+    assert powers[1] < 0.05 * powers[0]
