@@ -111,7 +111,8 @@ def fit_powers(
 
     start = np.r_[np.full(len(given), 1 / len(given)), np.zeros(labels)]
     bounds = [(0.0, None)] * len(given) + [(None, None)] * labels
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    exactly = {"ftol": 1e-12, "gtol": 1e-8}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=exactly).x
     return found[: len(given)], found[len(given) :]
 
 

@@ -203,6 +203,8 @@ def test_powers_find_how_two_models_answers_have_to_be_multiplied() -> None:
 def test_an_answer_that_misleads_is_left_out_and_not_turned_round() -> None:
     logits, truth = drawn(4000, 1.0)
 
-    powers, _ = fit_powers([logits, -logits], truth)
+    noise = np.random.default_rng(8).normal(0, 1, logits.shape)
+
+    powers, _ = fit_powers([logits, noise - 0.5 * logits], truth)
 
     assert powers[1] < 0.05 * powers[0]
