@@ -127,8 +127,16 @@ def export_checkpoint(
 
 
 def averaged_model(recipe: DetectorRecipe, decoder: SsdDecoder, checkpoint: Path) -> tuple[keras.Model, int]:
-    """The network with the averaged weights of a checkpoint, and the step of the checkpoint."""
-    model = build_ssd(recipe.net, decoder.levels)
+    """The network with the averaged weights of a checkpoint, and the step of the checkpoint.
+
+    It is built in float32, whatever the training's precision is: TFLite has no bfloat16.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        model = build_ssd(recipe.net, decoder.levels)
+    finally:
+        keras.config.set_dtype_policy(before)
     step = fill_averaged(model, checkpoint)
     if recipe.earlier_share:
         _blend_earlier(model, recipe)

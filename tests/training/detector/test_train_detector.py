@@ -211,6 +211,24 @@ def test_a_share_of_the_earlier_weights_lies_between_both(trained: Path, tiny, t
 
 
 @pytest.mark.lengthy
+def test_what_is_exported_computes_in_real_numbers_whatever_the_trainings_precision(trained: Path, tiny) -> None:  # type: ignore[no-untyped-def]
+    """TFLite has no bfloat16, and its converter fails on it."""
+    import keras
+
+    from oahega_build.detector.checkpoint import read_decoder
+    from oahega_build.detector.export import averaged_model
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model, _ = averaged_model(tiny, read_decoder(trained), trained / "weights.npz")
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+@pytest.mark.lengthy
 def test_an_earlier_run_of_another_net_is_refused(trained: Path, tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     from oahega_build.detector.train import train
 
