@@ -211,7 +211,9 @@ def test_a_share_of_the_earlier_weights_lies_between_both(trained: Path, tiny, t
 
 
 @pytest.mark.lengthy
-def test_what_is_exported_computes_in_real_numbers_whatever_the_trainings_precision(trained: Path, tiny) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_exported_computes_in_real_numbers_whatever_the_trainings_precision(
+    trained: Path, tiny
+) -> None:  # type: ignore[no-untyped-def]
     """TFLite has no bfloat16, and its converter fails on it."""
     import keras
 
