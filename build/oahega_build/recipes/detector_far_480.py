@@ -10,6 +10,6 @@ cheaper: the detector sees that part alone, and a face in half of the picture's 
 
 import dataclasses
 
-from oahega_build.recipes.detector_far_finish import RECIPE as FINISH
+from oahega_build.recipes.detector_far_narrow_finish import RECIPE as FINISH
 
 RECIPE = dataclasses.replace(FINISH, net=dataclasses.replace(FINISH.net, width=480, height=360), epochs=0)

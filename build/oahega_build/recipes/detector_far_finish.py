@@ -1,4 +1,4 @@
-"""The embedded detector: `detector_far` trained on with scenes as the device sees them.
+"""The detector of bundles 0.4.0 and 0.4.1: `detector_far` trained on with scenes as the device sees them.
 
 Command: python -m oahega_build train-detector --data DATA --recipe detector_far_finish --run far-finish \
     --set earlier=artifacts/train-detector/far
@@ -10,7 +10,6 @@ animals, and a loss that weighs the score as much as the box. The embedded weigh
 phases. The first one, of 11 epochs at a rate of 4e-4, had fewer animals (12 %) and labels of persons by the
 detector of 0.3.0 alone; the second one is this recipe (19 epochs), the third one the same at a rate of 3e-4
 with seed 4 (16 epochs). The weights are the mean of those after the second and third (`earlier_share=0.5`).
-They are `build/weights/detector`, from which `--set earlier=build/weights/detector` goes on.
 """
 
 import dataclasses

@@ -1,11 +1,12 @@
-"""`detector_far_finish` with two more narrow layers, trained on with hands. It is not embedded yet.
+"""`detector_far_finish` with two more narrow layers, trained on with hands.
 
 Command: python -m oahega_build train-detector --data DATA --recipe detector_far_narrow --run far-narrow \
-    --set earlier=build/weights/detector
+    --set earlier=artifacts/train-detector/far-finish
 Cost: 18 epochs in 34 minutes (--seconds 2100) on two cores with AMX and other work beside it.
 Expected: 270 million multiply-adds int8 instead of 293; faces: AP50 .967 on `valid` and .651 on `crowds`;
 persons .864. A raised fist in a clip falls from a score of .68 to .49. At the score that `suggest-scores`
-takes, .56, a face is seen on 3 of the 60 animals of `valid`, where 1 is allowed: more of them are needed.
+takes, .56, a face is seen on 3 of the 60 animals of `valid`, where 1 is allowed: `detector_far_narrow_finish`
+has more of them.
 
 The pointwise layers of blocks 3 and 4 go through 32 and 40 channels, which start as principal components of
 what the earlier layers answer. Two fifths of the decoys are drawn hands: from hands over faces alone the

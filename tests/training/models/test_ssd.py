@@ -212,6 +212,7 @@ def test_a_ladder_with_too_few_strides_or_unknown_ones_is_refused() -> None:
         "detector_far_finish",
         "detector_far_480",
         "detector_far_narrow",
+        "detector_far_narrow_finish",
     ],
 )
 def test_packaged_recipes_have_anchors_on_all_their_maps(name: str) -> None:

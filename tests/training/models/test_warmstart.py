@@ -144,7 +144,7 @@ def test_the_embedded_detector_answers_in_real_numbers_as_its_file_does() -> Non
     from oahega_build.models.operators import read_operators
     from oahega_build.models.ssd import build_ssd
     from oahega_build.models.warmstart import start_from_detector
-    from oahega_build.recipes.detector_far_finish import RECIPE
+    from oahega_build.recipes.detector_far_narrow_finish import RECIPE
     from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
     from oahega_edge.chain.detection import dequantize
     from oahega_edge.chain.preprocess import Quantizer
@@ -169,7 +169,7 @@ def test_the_committed_weights_answer_as_the_embedded_detector_does() -> None:
     from oahega_build.detector.checkpoint import fill_averaged, read_decoder
     from oahega_build.models.exported import Exported
     from oahega_build.models.ssd import build_ssd
-    from oahega_build.recipes.detector_far_finish import RECIPE
+    from oahega_build.recipes.detector_far_narrow_finish import RECIPE
     from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
     from oahega_edge.chain.detection import dequantize
     from oahega_edge.chain.preprocess import Quantizer
