@@ -93,10 +93,14 @@ def _content(file: BufferedReader) -> bytes:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file of ours anew: a power cut leaves the old one or the new one."""
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("w") as new:  # ours alone: the state folder
-        new.write(text)
+    """Write a file of ours anew: a power cut leaves the old one or the new one.
+
+    Bytes and names of `os`: paths and texts of Python take a third of the time of the whole.
+    """
+    folder, name = os.path.split(path)
+    beside = os.path.join(folder, f".{name}.new")
+    with open(beside, "wb") as new:  # ours alone: the state folder
+        new.write(text.encode())
         new.flush()
         os.fsync(new.fileno())
-    beside.replace(path)
+    os.replace(beside, path)

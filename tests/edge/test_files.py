@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from oahega_edge.errors import SettingsError
-from oahega_edge.files import read_file
+from oahega_edge.files import read_file, replace_file
 from oahega_edge.publishers.broker import BrokerOptions, tls_context
 from oahega_edge.service.settings import read_layers, read_password
+from waiting import wait_until
 
 
 def refusal(path: Path, most: int = 100, folder: Path | None = None) -> str:
@@ -150,3 +154,47 @@ def test_certificates_of_strange_kinds_are_one_sentence(
         with pytest.raises(SettingsError, match="name readable PEM files") as caught:
             tls_context(BrokerOptions(host="broker", tls="on", **names))  # type: ignore[arg-type]
         assert said in str(caught.value)
+
+
+def test_a_file_is_replaced_whole_and_nothing_stays_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+
+    for text in ("a longer text, with \u00e9", "short"):
+        replace_file(path, text)
+
+        assert path.read_bytes() == text.encode()
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    replace_file(path, "old")
+    (tmp_path / ".file.json.new").mkdir()
+
+    with pytest.raises(OSError, match="directory"):
+        replace_file(path, "new")
+
+    assert path.read_text() == "old"
+
+
+REPLACES = """
+import sys
+from pathlib import Path
+from oahega_edge.files import replace_file
+while True:
+    for letter, size in (("a", 20_000), ("b", 60_000)):
+        replace_file(Path(sys.argv[1]), letter * size)
+"""
+
+
+def test_a_process_that_is_killed_meanwhile_leaves_the_old_text_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+
+    for pause in (0.0, 0.005, 0.02):
+        path.unlink(missing_ok=True)
+        with subprocess.Popen([sys.executable, "-c", REPLACES, path]) as replacing:
+            wait_until(path.exists)
+            time.sleep(pause)
+            replacing.kill()
+
+        assert path.read_text() in ("a" * 20_000, "b" * 60_000)
