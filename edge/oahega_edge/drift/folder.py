@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from _thread import start_new_thread
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,9 @@ MOST_RECORDS = 3
 class RecordFolder:
     """Files by a key, replaced whole or not at all. A thread writes them while there is one to write: a card
     takes milliseconds, sometimes seconds. Any thread may call.
+
+    The thread is a bare one: `threading.Thread` waits until it runs, which takes longer than to count a
+    hundred faces.
     """
 
     def __init__(self, folder: Path | None, replace: Callable[[Path, str], None] = replace_file) -> None:
@@ -30,8 +34,11 @@ class RecordFolder:
         self._lock = threading.Lock()
         self._due: dict[Path, str] = {}
         """The newest text of each file that is not written yet."""
-        self._thread: threading.Thread | None = None
+        self._written = threading.Event()
+        """Set while no thread writes."""
+        self._written.set()
         self._is_tidy = False
+        """The folder is there, and old records are gone."""
         self._refused: str | None = None
 
     def file(self, key: str) -> Path | None:
@@ -53,16 +60,13 @@ class RecordFolder:
             return
         with self._lock:
             self._due[file] = text
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
-                self._thread.start()
+            if self._written.is_set():
+                start_new_thread(self._run, ())
+                self._written.clear()
 
     def settle(self, seconds: float) -> bool:
         """Wait until everything is written, at most so long; whether it is."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(seconds)
-        return thread is None or not thread.is_alive()
+        return self._written.wait(seconds)
 
     def _run(self) -> None:
         while (due := self._next()) is not None:
@@ -72,17 +76,19 @@ class RecordFolder:
         with self._lock:
             if self._due:
                 return self._due.popitem()
-            self._thread = None
+            self._written.set()
             return None
 
     def _write(self, file: Path, text: str) -> None:
         try:
-            file.parent.mkdir(exist_ok=True)
+            if not self._is_tidy:
+                file.parent.mkdir(exist_ok=True)
             self._replace_file(file, text)
             if not self._is_tidy:
                 _keep_newest(file.parent)
-                self._is_tidy = True
+            self._is_tidy = True
         except OSError as error:
+            self._is_tidy = False
             if self._refused != error.strerror:
                 _log.warning(
                     "%s cannot be written (%s); what is counted is lost at a restart", file, error.strerror

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from pathlib import Path
 
 from oahega_edge.drift.folder import MOST_RECORDS, RecordFolder
 from oahega_edge.files import replace_file
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 KEY = "a" * 64
 
@@ -56,12 +58,31 @@ def test_a_disk_that_does_not_answer_holds_up_nobody_and_the_newest_text_is_writ
 
 def test_its_thread_ends_with_the_last_text(tmp_path: Path) -> None:
     folder = RecordFolder(tmp_path / "drift")
+    before = threads()
 
     for number in range(20):
         folder.write(KEY, str(number))
 
     assert folder.settle(PATIENCE)
-    assert [thread.name for thread in threading.enumerate() if thread.name == "drift"] == []
+    wait_until(lambda: threads() <= before)
+
+
+def threads() -> set[str]:
+    """Of this process, as the kernel sees them."""
+    return set(os.listdir("/proc/self/task"))
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    folder = RecordFolder(tmp_path / "drift")
+    folder.write(KEY, "one")
+    assert folder.settle(PATIENCE)
+    shutil.rmtree(tmp_path / "drift")
+
+    for text in ("two", "three"):
+        folder.write(KEY, text)
+        assert folder.settle(PATIENCE)
+
+    assert folder.read(KEY) == b"three"
 
 
 def test_many_records_at_once_are_all_written_and_the_newest_stay(tmp_path: Path) -> None:
