@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -30,7 +30,6 @@ def days_to_text(drift: Drift, key: str) -> str:
     kept = {
         "format": FORMAT,
         "key": key,
-        "base": _tally_out(drift.base),
         "blocks": drift.blocks,
         "quiet": _rows_out(drift.quiet),
         "late": _rows_out(drift.late),
@@ -39,17 +38,18 @@ def days_to_text(drift: Drift, key: str) -> str:
         "last": None if drift.last is None else _rows_out(drift.last),
         "middles": list(drift.middles),
     }
-    return _json(kept)
+    return f'{_json(kept)[:-1]},"base":{_tally_text(drift.base)}}}'
 
 
 def with_today(days: str, drift: Drift) -> str:
     """The whole record of a drift of which `days_to_text` was this."""
-    today = {"block": _tally_out(drift.block), "began": _day_out(drift.began), "day": _day_out(drift.day)}
-    return f"{days[:-1]},{_json(today)[1:]}\n"
+    today = _json({"began": _day_out(drift.began), "day": _day_out(drift.day)})
+    return f'{days[:-1]},{today[1:-1]},"block":{_tally_text(drift.block)}}}\n'
 
 
-def _json(kept: Mapping[str, Any]) -> str:
-    return json.dumps(kept, separators=(",", ":"), allow_nan=False)
+_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_EMPTY = _json(np.zeros((len(QUANTITIES), BINS), int).tolist())
+"""A part of the day without a face, such as the night."""
 
 
 def from_text(text: bytes, key: str, labels: int) -> Drift:
@@ -82,8 +82,10 @@ def from_text(text: bytes, key: str, labels: int) -> Drift:
     return drift
 
 
-def _tally_out(tally: Tally) -> dict[str, Any]:
-    return {"bins": tally.bins.tolist(), "shown": tally.shown.tolist()}
+def _tally_text(tally: Tally) -> str:
+    shown = tally.shown.tolist()
+    bins = [_json(of.tolist()) if any(faces) else _EMPTY for of, faces in zip(tally.bins, shown, strict=True)]
+    return f'{{"bins":[{",".join(bins)}],"shown":{_json(shown)}}}'
 
 
 def _rows_out(rows: Sequence[Floats] | Floats) -> Any:

@@ -36,6 +36,18 @@ def test_it_comes_back_as_it_was(text: str) -> None:
     assert drift.alarms
 
 
+def test_every_part_of_the_day_is_written_also_one_without_a_face(text: str) -> None:
+    """As all releases with this format read it."""
+    drift = from_text(text.encode(), "k", 3)
+
+    kept = json.loads(text)
+
+    for name, tally in (("base", drift.base), ("block", drift.block)):
+        assert kept[name] == {"bins": tally.bins.tolist(), "shown": tally.shown.tolist()}
+        assert 0 in tally.shown.sum(axis=1)
+        assert tally.faces
+
+
 def test_it_fits_into_64_kilobytes_after_a_year_of_full_days() -> None:
     drift = Drift(MOST_LABELS)
     rng = np.random.default_rng(1)
