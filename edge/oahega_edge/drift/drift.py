@@ -229,8 +229,8 @@ def t_quantile(chance: float, freedom: int) -> float:
 
     With t = sqrt(freedom) tan(angle) its density is a power of the cosine (Abramowitz and Stegun 26.7.3).
     """
-    angles = np.linspace(np.pi / 2, 0, 20001)
+    angles = np.linspace(np.pi / 2, 0, 501)
     density = np.cos(angles) ** (freedom - 1)
     tail = np.cumsum(density) - density / 2
-    angle = angles[np.searchsorted(tail / tail[-1], chance)]
+    angle = np.interp(chance, tail / tail[-1], angles)
     return float(np.sqrt(freedom) * np.tan(angle))
