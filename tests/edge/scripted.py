@@ -15,7 +15,7 @@ from oahega_edge.chain.pipeline import FaceRules, Pipeline
 from oahega_edge.chain.smoothing import Window
 from oahega_edge.chain.tracking import Tracker
 from oahega_edge.chain.trigger import TriggerRules
-from oahega_edge.drift.look import Light, Measured
+from oahega_edge.drift.look import Measured
 from oahega_edge.stopwatch import Stopwatch
 
 LABELS = ("happy", "neutral", "sad")
@@ -38,7 +38,7 @@ class Mood:
 
     def measured(self, pixels: np.ndarray, box: Box) -> Measured:
         """A picture has as many rows as the face has pixels."""
-        return self(pixels, box), Light(box.height * len(pixels), 100.0, 0.5)
+        return self(pixels, box), (box.height * len(pixels), 100.0, 0.5, False)
 
 
 def pipeline(

@@ -11,7 +11,7 @@ from oahega_edge.chain.classification import probabilities
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import Quantizer, crop_face
-from oahega_edge.drift.look import Light, Measured, light_of
+from oahega_edge.drift.look import Measured, light_of
 from oahega_edge.manifest import EmotionEntry
 from oahega_edge.runtimes.port import Model
 from oahega_edge.stopwatch import Stopwatch
@@ -50,6 +50,7 @@ class EmotionClassifier:
         self._entry = entry
         self._model = model
         self._quantize = Quantizer(entry.input)
+        self._height = entry.input.height
         self._watch = watch or Stopwatch()
 
     @property
@@ -70,7 +71,7 @@ class EmotionClassifier:
             picture = self._crop(pixels, box)
             brightness, sharpness = light_of(picture)  # now: a model leaves nothing of it in the caches
             tensor = self._quantize(picture)
-        return self._read(tensor), Light(height, brightness, sharpness, height < self._entry.input.height)
+        return self._read(tensor), (height, brightness, sharpness, height < self._height)
 
     def _crop(self, pixels: Pixels, box: Box) -> NDArray[np.uint8]:
         return crop_face(pixels, box, self._entry.input, self._entry.crop)

@@ -29,6 +29,8 @@ NEARER = 1.05
 """Growth of a face's height from which it is looked at anew."""
 DOUBLED = 2**0.5
 """The same for the light of a face that was enlarged to be read: its area has doubled."""
+UNREAD: NDArray[np.float64] = np.zeros(0)
+"""Probabilities of a face that was never read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,43 +48,35 @@ class TrackedFace:
 
 
 @dataclass(slots=True)
-class Nearest:
-    """A face as it was read when it was nearest. A `Look` is made of it once, when it ends."""
+class Nearest(Look):
+    """The look at a face that is followed, so that nothing is left to do when it ends."""
 
     height: float = 0.0
-    """As a share of the picture's."""
-    scores: NDArray[np.float64] | None = None
+    brightness: float = 0.0
+    sharpness: float = 0.0
     score: float = 0.0
-    beside: NDArray[np.float64] | None = None
-    light: Light | None = None
-    lit: float = 0.0
-    """Its height when its light was measured."""
+    wait: float = 0.0
+    frame: float = 0.0
+    """Height of the frame in pixels; 0 while the face was never read."""
     anew: float = 0.0
-    """Height beyond which it is looked at anew."""
+    """Share of the frame's height beyond which the face is looked at anew."""
     lit_anew: float = 0.0
-    """Height beyond which its light is measured anew."""
+    """The same for its light."""
 
     def read(self, box: Box, score: float, read: Read, beside: Beside | None) -> Reading | None:
         """What `read` gives of the face of this frame, which is remembered: it is nearer than before."""
         height = box.height
         found = read(box, height > self.lit_anew)
         if found is not None:
-            self.height, self.anew, self.score = height, NEARER * height, score
             self.scores, light = found
             if light is not None:
-                self.light, self.lit = light, height
-                self.lit_anew = DOUBLED * height if light.is_enlarged else math.inf
+                pixels, self.brightness, self.sharpness, is_enlarged = light
+                self.frame = pixels / height
+                self.lit_anew = DOUBLED * height if is_enlarged else math.inf
+            self.height, self.anew, self.score = height * self.frame, NEARER * height, score
             if beside is not None:
                 self.beside = beside(box)
         return found
-
-    def look(self, wait: float) -> Look | None:
-        """What counts of it; None for a face that was never read. `wait`: see `Look`."""
-        light = self.light
-        if self.scores is None or light is None:
-            return None
-        pixels = light.height * self.height / self.lit
-        return Look(self.scores, pixels, light.brightness, light.sharpness, self.score, wait, self.beside)
 
 
 @dataclass(slots=True)
@@ -91,11 +85,9 @@ class _Memory:
 
     smoothing: Smoothing
     trigger: Trigger
+    nearest: Nearest
     average: Average | None = None
     read_at: float | None = None
-    wait: float = 0.0
-    """Seconds from the first detection to the first reading."""
-    nearest: Nearest = field(default_factory=Nearest)
     tally: VisitTally = field(default_factory=VisitTally)
 
 
@@ -226,7 +218,8 @@ class Decider:
 
     def _remember(self, track: Track, captured_at: float) -> _Memory:
         trigger = Trigger(str(track.id), self._labels, self.rules)
-        memory = _Memory(self._new_smoothing(self._frames), trigger, wait=captured_at - track.first_seen)
+        nearest = Nearest(UNREAD, wait=captured_at - track.first_seen)
+        memory = _Memory(self._new_smoothing(self._frames), trigger, nearest)
         return self._memories.setdefault(track.id, memory)
 
     def _forget(self, tracks: Sequence[int]) -> Seen:
@@ -236,8 +229,8 @@ class Decider:
         visits = [memory.tally.visit() for memory in memories]
         ends = [memory.trigger.end() for memory in memories]
         decisions = [replace(end, visit=of) for end, of in zip(ends, visits, strict=True) if end is not None]
-        looks = [memory.nearest.look(memory.wait) for memory in memories]
-        return Seen((), decisions, visits, [look for look in looks if look is not None], ended)
+        looks = [memory.nearest for memory in memories if memory.nearest.frame]
+        return Seen((), decisions, visits, looks, ended)
 
     def _face(self, track: Track, now: float) -> TrackedFace:
         memory = self._memories[track.id]

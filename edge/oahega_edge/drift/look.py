@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from operator import attrgetter
 
 import cv2
 import numpy as np
@@ -30,30 +31,25 @@ _LOW, _HIGH = (np.array(ends) for ends in zip(*SCALES.values(), strict=True))
 _BINS_A_UNIT = BINS / (_HIGH - _LOW)
 _LOGARITHMIC = [QUANTITIES.index(name) for name in ("height", "sharpness", "wait")]
 _LEASTS = np.array([1.0, LEAST, LEAST])
+_MEASURED = attrgetter("height", "brightness", "sharpness", "score", "wait")
 _APART = np.minimum(np.arange(256), 256 - np.arange(256)).astype(np.uint8)
 """How far two bytes lie apart, by their difference modulo 256; too little where that is more than 128."""
 
 Bins = NDArray[np.int64]
 
 
-class Light(NamedTuple):
-    """What a face looks like in one frame."""
-
-    height: float
-    """Pixels of the frame."""
-    brightness: float
-    """Mean of the classifier's picture, 0 to 255."""
-    sharpness: float
-    """Of the classifier's picture, see `light_of`."""
-    is_enlarged: bool = False
-    """Whether the face is smaller than that picture, which is then less sharp than that of a nearer face."""
-
+Light = tuple[float, float, float, bool]
+"""What a face looks like in one frame: its height in pixels of the frame, brightness and sharpness of the
+classifier's picture (see `Look`), and whether the face is smaller than that picture, which is then less sharp
+than that of a nearer face. A plain tuple: to make a named one takes 3 us where code is cold.
+"""
 
 Measured = tuple[NDArray[np.float64], Light]
 """Probabilities (labels,) of a face, and its light."""
 
 
-class Look(NamedTuple):
+@dataclass(slots=True)
+class Look:
     """A face at its nearest. Nothing tells whose it is."""
 
     scores: NDArray[np.float64]
@@ -84,12 +80,9 @@ def light_of(picture: NDArray[np.uint8]) -> tuple[float, float]:
     rows = picture.reshape(len(picture), -1)
     channels = rows.shape[1] // picture.shape[1]
     mean, deviation = cv2.meanStdDev(rows)
-    step = _mean_apart(rows[1:] - rows[:-1]) + _mean_apart(rows[:, channels:] - rows[:, :-channels])
-    return mean.item(), step / (deviation.item() + 1.0)
-
-
-def _mean_apart(differences: NDArray[np.uint8]) -> float:
-    return cv2.meanStdDev(cv2.LUT(differences, _APART))[0].item()
+    down, _ = cv2.meanStdDev(cv2.LUT(rows[1:] - rows[:-1], _APART))
+    across, _ = cv2.meanStdDev(cv2.LUT(rows[:, channels:] - rows[:, :-channels], _APART))
+    return mean.item(), (down.item() + across.item()) / (deviation.item() + 1.0)
 
 
 def bins_of(looks: Sequence[Look]) -> Bins:
@@ -99,7 +92,7 @@ def bins_of(looks: Sequence[Look]) -> Bins:
 
 def values_of(looks: Sequence[Look]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Probabilities (faces, labels) and the next five fields (faces, 5)."""
-    return np.array([look.scores for look in looks]), np.array([look[1:6] for look in looks])
+    return np.array([look.scores for look in looks]), np.array([*map(_MEASURED, looks)])
 
 
 def binned(scores: NDArray[np.float64], measured: NDArray[np.float64]) -> Bins:

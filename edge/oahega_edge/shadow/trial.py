@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -81,7 +81,7 @@ class ShadowTrial:
         both = [look for look in looks if look.beside is not None]
         if not both:
             return
-        beside = [look._replace(scores=look.beside) for look in both]  # type: ignore[arg-type]
+        beside = [replace(look, scores=look.beside) for look in both]  # type: ignore[arg-type]
         hour = self.wall().hour
         self.old.add(both, hour)
         self.new.add(beside, hour)

@@ -10,7 +10,7 @@ from oahega_edge.chain.disclosure import Group, SelectedLabels, published_labels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.pipeline import Step, dominant
 from oahega_edge.chain.trigger import UNCERTAIN, TriggerRules
-from oahega_edge.drift.look import Light, Measured
+from oahega_edge.drift.look import Measured
 from oahega_edge.errors import SettingsError
 from scripted import LABELS, LEFT, RIGHT, Mood, face, pipeline
 
@@ -28,7 +28,7 @@ class Sad:
         return self.scores
 
     def measured(self, pixels: np.ndarray, box: Box) -> Measured:
-        return self.scores, Light(30.0, 100.0, 0.5)
+        return self.scores, (30.0, 100.0, 0.5, False)
 
 
 def test_a_hidden_emotion_reads_as_undecided() -> None:
@@ -46,7 +46,7 @@ def test_a_hidden_emotion_is_hidden_where_a_face_is_measured_too() -> None:
     scores, light = selected.measured(PICTURE, LEFT)
 
     assert scores == pytest.approx([0.49, 0.51])
-    assert light == Light(30.0, 100.0, 0.5)
+    assert light == (30.0, 100.0, 0.5, False)
 
 
 def test_what_the_model_takes_for_granted_follows_its_scores_when_an_emotion_is_hidden() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from oahega_edge.chain.decider import DOUBLED, NEARER, Nearest
+from oahega_edge.chain.decider import DOUBLED, NEARER, UNREAD, Nearest
 from oahega_edge.chain.geometry import Box
 from oahega_edge.drift.look import Light
 
@@ -26,7 +26,7 @@ class Gauge:
     def read(self, box: Box, lit: bool) -> tuple[NDArray[np.float64], Light | None]:
         self.lit += lit
         height = box.height * PIXELS
-        light = Light(height, height, 0.5, is_enlarged=height < INPUT)
+        light: Light = (height, height, 0.5, height < INPUT)
         return np.array([box.height, 1 - box.height]), light if lit else None
 
     def beside(self, box: Box) -> NDArray[np.float64]:
@@ -35,7 +35,7 @@ class Gauge:
 
 
 def followed(heights: Sequence[float]) -> tuple[Nearest, Gauge]:
-    nearest, gauge = Nearest(), Gauge()
+    nearest, gauge = Nearest(UNREAD, wait=0.5), Gauge()
     for height in heights:
         if height > nearest.anew:
             box = Box(0.1, 0.0, 0.1 + height, height)
@@ -46,11 +46,8 @@ def followed(heights: Sequence[float]) -> tuple[Nearest, Gauge]:
 
 
 def test_it_counts_as_it_was_when_it_was_nearest() -> None:
-    nearest, _ = followed([0.1, 0.2, 0.25, 0.15, 0.24])
+    look, _ = followed([0.1, 0.2, 0.25, 0.15, 0.24])
 
-    look = nearest.look(0.5)
-
-    assert look is not None
     assert (look.scores[0], look.score, look.wait) == (0.25, 0.25, 0.5)
     assert look.height == pytest.approx(0.25 * PIXELS)
     assert look.beside == pytest.approx(0.25 * PIXELS)
@@ -68,10 +65,8 @@ def test_a_face_that_stays_is_measured_once() -> None:
 def test_a_face_that_needs_no_enlargement_is_measured_once_however_near_it_comes() -> None:
     heights = np.geomspace(0.11, 0.9, 60)
 
-    nearest, gauge = followed(heights.tolist())
+    look, gauge = followed(heights.tolist())
 
-    look = nearest.look(0.0)
-    assert look is not None
     assert gauge.lit == 1
     assert look.brightness == pytest.approx(0.11 * PIXELS)
     assert look.height >= 0.9 * PIXELS / NEARER
@@ -80,18 +75,16 @@ def test_a_face_that_needs_no_enlargement_is_measured_once_however_near_it_comes
 def test_a_face_from_afar_is_measured_again_until_it_needs_no_enlargement() -> None:
     heights = np.geomspace(0.06, 0.9, 100)
 
-    nearest, gauge = followed(heights.tolist())
+    look, gauge = followed(heights.tolist())
 
-    look = nearest.look(0.0)
-    assert look is not None
     assert INPUT <= look.brightness <= DOUBLED * NEARER * INPUT
     assert gauge.lit <= np.log(INPUT / PIXELS / 0.06) / np.log(DOUBLED) + 2
 
 
 def test_a_face_that_was_never_read_counts_nothing() -> None:
-    nearest = Nearest()
+    nearest = Nearest(UNREAD)
 
     found = nearest.read(Box(0.1, 0.0, 0.2, 0.1), 0.9, lambda box, lit: None, None)
 
     assert found is None
-    assert nearest.look(0.0) is None
+    assert not nearest.frame

@@ -16,7 +16,6 @@ from oahega_edge.contract.events import EventStamp, StampClocks
 from oahega_edge.contract.messages import System
 from oahega_edge.contract.summary import SummaryStamp
 from oahega_edge.drift.keeper import DriftWatch
-from oahega_edge.drift.look import Light
 from oahega_edge.errors import CameraError, CameraStalled, NoFrameYet
 from oahega_edge.feed.showing import Screen
 from oahega_edge.publishers.port import Command
@@ -488,7 +487,7 @@ def test_a_mute_ends_the_visits_in_view_and_they_are_summed_up(tmp_path: Path) -
 def test_every_face_that_ended_is_counted_once_and_health_says_how_many(tmp_path: Path) -> None:
     bench = Bench(film(), tmp_path)
     engine = bench.daemon.engines.current
-    light = Light(30.0, 100.0, 0.5)
+    light = (30.0, 100.0, 0.5, False)
     engine.pipeline.gauge = lambda pixels, box: (engine.pipeline.classifier(pixels, box), light)
     watch = DriftWatch(tmp_path, lambda: NOON, lambda: 0.0)
     watch.use(engine.seen_with, len(engine.labels), None)
