@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -127,8 +128,10 @@ class DriftWatch:
         self._key = ""
         self._drift = Drift(1)
         self._reference: Reference | None = None
-        self._waiting: list[tuple[float, Look]] = []
-        """Faces that are not counted yet, with the time at which they ended; oldest first."""
+        self._waiting: deque[tuple[float, Look]] = deque()
+        """Faces that are not counted yet, with the time at which they ended; oldest first. A deque: they
+        are appended without the lock.
+        """
         self._unwritten = 0
         self._said: tuple[dict[int, date], bool] = {}, False
         self._reported: tuple[Tally, Report] | None = None
@@ -149,14 +152,14 @@ class DriftWatch:
 
     def saw(self, looks: Sequence[Look]) -> None:
         """Count faces that ended. It never waits for the disk."""
-        if not looks:
-            return
-        with self._lock:
-            now = self._clock()
-            self._waiting += [(now, look) for look in looks]
-            if self._unwritten + len(self._waiting) >= FACES_AT_ONCE:
+        now = self._clock()
+        for look in looks:
+            self._waiting.append((now, look))
+        if self._unwritten + len(self._waiting) >= FACES_AT_ONCE:
+            with self._lock:
                 self._count(self._wall())
-                self._write()
+                if self._unwritten >= FACES_AT_ONCE:  # unless another thread has just written
+                    self._write()
 
     def asked(self, label: str, *, right: bool) -> None:
         """Count a face that showed an expression on request."""
@@ -170,12 +173,16 @@ class DriftWatch:
             self._judge(now)
             if self._unwritten >= FACES_A_WRITE:
                 self._write()
-        if not self._records.settle(WRITE_S):
+        if not self.settle(WRITE_S):
             _log.warning(
                 "%s is not written after %g seconds; faces since it was written last are lost",
                 self._records.file(self._key),
                 WRITE_S,
             )
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until the disk has what was written, at most so long; whether it has."""
+        return self._records.settle(seconds)
 
     def reset(self) -> None:
         """Learn the first days anew, from the next face on."""
@@ -212,7 +219,8 @@ class DriftWatch:
         """Each face counts for the hour in which it ended, by the clock as it stands `now`: a board that has
         found the time meanwhile is believed.
         """
-        began, waiting, self._waiting = self._hour_began(now), self._waiting, []
+        began = self._hour_began(now)
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
         for hours, faces in groupby(waiting, lambda face: floor((face[0] - began) / HOUR_S)):
             self._drift.saw([look for _, look in faces], now + timedelta(hours=hours))
         self._unwritten += len(waiting)

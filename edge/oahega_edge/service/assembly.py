@@ -261,7 +261,7 @@ def make_daemon(
 def _drift_watch(settings: Settings, folder: Path | None, engine: Engine) -> Watch:
     if not settings.drift.watch:
         return NoWatch()
-    watch = DriftWatch(folder, _local_now, monotonic)
+    watch = DriftWatch(folder, datetime.now, monotonic)
     watch.use(engine.seen_with, len(engine.labels), engine.reference)
     return watch
 

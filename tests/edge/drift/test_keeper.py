@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from oahega_edge.drift.folder import MOST_RECORDS
 from oahega_edge.drift.keeper import FACES_A_WRITE, FACES_AT_ONCE, DriftWatch, NoWatch
 from oahega_edge.drift.look import BINS, QUANTITIES
 from oahega_edge.drift.words import LIKELY, problem
-from waiting import wait_until
+from waiting import await_end, beside, wait_until
 
 KEY, OTHER = "a" * 64, "b" * 64
 
@@ -254,6 +255,22 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_ends_nothing(
 
     assert caplog.text.count("cannot be written") == 1
     assert watch.report().is_learning
+
+
+def test_faces_that_end_while_another_thread_asks_are_all_counted(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator
+) -> None:
+    watch = watch_of(tmp_path, calendar)
+    looks, ended = faces(rng, 1000), threading.Event()
+    asking = beside(lambda: [watch.keep() for _ in iter(ended.is_set, True)])
+
+    for look in looks:
+        watch.saw((look,))
+    ended.set()
+    await_end(asking)
+    watch.keep()
+
+    assert watch_of(tmp_path, calendar).counted == len(looks)
 
 
 def test_without_a_state_folder_it_is_kept_in_memory(calendar: Calendar, rng: np.random.Generator) -> None:
