@@ -5,6 +5,7 @@ machine's noise is. All ask the same classifier, so that caches are as cold as o
 drift adds to its frames and to its end: it is measured and counted, days are judged, the file is written, and
 it is asked what it says as often as for health messages. Times are of the processor, over all threads. The
 classifier's own invocations are taken off: they are the same, and their noise is as large as what is sought.
+The device is a month old, so days are judged, and its faces come between 8 and 20 o'clock.
 Aims: at most 0.05 ms of drift per face and 64 kB; a shadow costs no more than the second classifier's
 invocation.
 """
@@ -16,11 +17,10 @@ import itertools
 import os
 import sys
 import tempfile
-import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,10 @@ sys.path[:0] = [str(ROOT / "tests")]
 from edge.drift.faces import faces  # noqa: E402
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle  # noqa: E402
 from oahega_edge.chain.detection import FACE, Detection  # noqa: E402
-from oahega_edge.chain.frame import Frame, Pixels  # noqa: E402
+from oahega_edge.chain.frame import Frame  # noqa: E402
 from oahega_edge.chain.geometry import Box  # noqa: E402
 from oahega_edge.chain.pipeline import FaceRules, Pipeline, Step  # noqa: E402
 from oahega_edge.drift.keeper import DriftWatch, NoWatch, Watch  # noqa: E402
-from oahega_edge.drift.look import Measured  # noqa: E402
 from oahega_edge.runtimes import open_model  # noqa: E402
 from oahega_edge.runtimes.port import Model  # noqa: E402
 from oahega_edge.service.chains import make_classifier, make_decider, make_shadow_reader  # noqa: E402
@@ -59,20 +58,29 @@ REPORT_S = 30.0
 PARTS = 10
 """Of the faces, whose figures are compared."""
 DAYS, FACES_A_DAY, LABELS = 30, 200, 5
+OPENS, CLOSES = 8, 20
+"""Hours between which faces come."""
+WRITE_S = 60.0
 APPROACHES = 20
 WIDTH, HEIGHT = 640, 480
 KEY = "a" * 64
-NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+NOON = datetime(2026, 1, 5, 12)
 
 
 class Calendar:
-    """The device's clock, which can be put forward."""
+    """The device's clock, which can be put forward; it is read as the device reads it."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
 
     def __call__(self) -> datetime:
-        return datetime.now().astimezone() + self.ahead
+        return datetime.now() + self.ahead
+
+    def go_to(self, face: int) -> None:
+        """The hour in which this face comes."""
+        day, of_the_day = divmod(face, FACES_A_DAY)
+        hours = OPENS + (CLOSES - OPENS) * of_the_day / FACES_A_DAY
+        self.ahead = NOON.replace(hour=0) + timedelta(days=day, hours=hours) - datetime.now()
 
 
 class Timed:
@@ -92,11 +100,16 @@ class Timed:
 class Device:
     """What a daemon does with a frame, as far as drift has a part in it."""
 
-    def __init__(self, pipeline: Pipeline, watch: Watch, model: Timed, clock: Callable[[], float]) -> None:
-        self._pipeline, self._watch, self._model, self._clock = pipeline, watch, model, clock
+    def __init__(
+        self, pipeline: Pipeline, watch: Watch, model: Timed, clock: Callable[[], float], wall: Calendar
+    ) -> None:
+        self._pipeline, self._watch, self._model = pipeline, watch, model
+        self._clock, self._wall = clock, wall
         self._report_at = 0.0
-        self._gauge = pipeline.gauge
-        pipeline.gauge = self._measured
+        self._day = wall().date()
+        self._is_read = False
+        """The face in view, which is measured when it is first read: no face of this benchmark is enlarged.
+        """
         self.did: tuple[str, ...] = ()
         """With the last frame, as far as drift is concerned."""
 
@@ -109,7 +122,7 @@ class Device:
 
     def _timed(self, chain: Callable[[], Step]) -> float:
         """Microseconds without those of the classifier's model."""
-        before, self.did = self._model.spent, ()
+        before = self._model.spent
         started = time.process_time_ns()
         looks = chain().looks
         if looks:
@@ -118,24 +131,22 @@ class Device:
             self._report_at = self._clock() + REPORT_S
             self._watch.report()
         took = time.process_time_ns() - started - (self._model.spent - before)
-        took += (written := writing())
+        took += (written := self._writing())
+        is_first = self._model.spent > before and not self._is_read
+        self._is_read = (self._is_read or is_first) and not looks
+        self.did = ("lit",) * is_first
         self.did += ("ends",) * bool(looks) + ("asked",) * is_asked + ("written",) * bool(written)
+        if is_asked and self._day != (today := self._wall().date()):
+            self._day, self.did = today, (*self.did, "a day is over")
         return took / 1000
 
-    def _measured(self, pixels: Pixels, box: Box) -> Measured:
-        assert self._gauge is not None
-        self.did = ("lit",)
-        return self._gauge(pixels, box)
-
-
-def writing() -> int:
-    """Nanoseconds until the file that is being written is written."""
-    started = time.process_time_ns()
-    writers = [thread for thread in threading.enumerate() if thread.name == "drift"]
-    if not writers:
-        return 0
-    writers[0].join()
-    return time.process_time_ns() - started
+    def _writing(self) -> int:
+        """Nanoseconds until the file that is being written is written."""
+        if not isinstance(self._watch, DriftWatch) or self._watch.settle(0):
+            return 0
+        started = time.process_time_ns()
+        assert self._watch.settle(WRITE_S)
+        return time.process_time_ns() - started
 
 
 class Scene:
@@ -153,7 +164,7 @@ class Scene:
     def frame(self, height: float) -> Frame:
         self.height, self._count = height, self._count + 1
         at = self.clock()
-        return Frame(self._noise.copy(), at, NOON + timedelta(seconds=at), self._count)
+        return Frame(self._noise.copy(), at, NOON.replace(tzinfo=UTC) + timedelta(seconds=at), self._count)
 
     def found(self, _: Frame) -> list[Detection]:
         """In the middle of the picture, as wide as high."""
@@ -208,15 +219,16 @@ def drift_costs(settings: Settings, folder: Path, count: int) -> dict[str, list[
     """Of the faces of each way."""
     rng, scene, model, calendar = np.random.default_rng(0), Scene(), Timed(opened()), Calendar()
     watch = watch_of(folder, calendar, scene.clock)
-    devices = [Device(chain(settings, scene, model, watched=True), watch, model, scene.clock)]
-    devices += [
-        Device(chain(settings, scene, model, watched=False), NoWatch(), model, scene.clock) for _ in range(2)
+    live(watch, calendar, rng)
+    devices = [
+        Device(chain(settings, scene, model, watched), of, model, scene.clock, calendar)
+        for watched, of in ((True, watch), (False, NoWatch()), (False, NoWatch()))
     ]
     found: dict[str, list[list[Cost]]] = {way: [] for way in WAYS}
     gc.disable()  # a collection costs as much as many faces, and falls on any of them
     for number in range(WARM_UP + count):
         gc.collect(0)
-        calendar.ahead = timedelta(days=number * len(WAYS) // FACES_A_DAY)
+        calendar.go_to(DAYS * FACES_A_DAY + number * len(WAYS))
         for way, growth in WAYS.items():
             heights = LOWEST * growth ** np.linspace(0, 1, FRAMES) * np.exp(rng.normal(0, TREMBLE, FRAMES))
             face = []
@@ -267,9 +279,10 @@ def shadow_costs(settings: Settings) -> tuple[list[float], list[float]]:
     """
     bundle, scene, model = load_bundle(DEFAULT_BUNDLE), Scene(), Timed(opened())
     shadow, alone = (make_shadow_reader(bundle, settings, Stopwatch()) for _ in range(2))
-    plain = Device(chain(settings, scene, model, watched=True), NoWatch(), model, scene.clock)
+    calendar = Calendar()
+    plain = Device(chain(settings, scene, model, watched=True), NoWatch(), model, scene.clock, calendar)
     both = chain(settings, scene, model, watched=True, beside=shadow)
-    shadowed = Device(both, NoWatch(), model, scene.clock)
+    shadowed = Device(both, NoWatch(), model, scene.clock, calendar)
     added, calls = [], []
     for _ in range(APPROACHES):
         for step in range(FRAMES):
@@ -292,15 +305,23 @@ def watch_of(folder: Path, wall: Callable[[], datetime], clock: Callable[[], flo
     return watch
 
 
+def live(watch: DriftWatch, calendar: Calendar, rng: np.random.Generator) -> None:
+    """A month."""
+    for day in range(DAYS):
+        for part in range(CLOSES - OPENS):
+            count = FACES_A_DAY * (part + 1) // (CLOSES - OPENS) - FACES_A_DAY * part // (CLOSES - OPENS)
+            calendar.go_to(day * FACES_A_DAY + FACES_A_DAY * part // (CLOSES - OPENS))
+            looks = faces(rng, count)
+            watch.saw([replace(look, scores=rng.dirichlet(np.ones(LABELS))) for look in looks])
+            watch.report()
+    watch.keep()
+
+
 def kept_after_a_month(folder: Path) -> tuple[int, int]:
     """Bytes of the file, and of what a daemon that reads it has in memory."""
     calendar, rng = Calendar(), np.random.default_rng(0)
     watch = watch_of(folder, calendar, lambda: calendar.ahead.total_seconds())
-    for day in range(DAYS):
-        calendar.ahead = timedelta(days=day)
-        watch.saw([look._replace(scores=rng.dirichlet(np.ones(LABELS))) for look in faces(rng, FACES_A_DAY)])
-        watch.report()
-    watch.keep()
+    live(watch, calendar, rng)
     (file,) = (folder / "drift").iterdir()
     tracemalloc.start()
     again = watch_of(folder, calendar, time.monotonic)
