@@ -141,7 +141,7 @@ def draws(known: Known, drawn: Faces, asked: Faces | None, samples: int, count: 
         rest = np.setdiff1d(np.arange(len(drawn.told)), taken)
         others = asked or Faces(drawn.plain[rest], drawn.truth[rest], drawn.seen[rest], drawn.told[rest])
         features, told = drawn.seen[taken], drawn.told[taken]
-        head = refit(known, features, told, np.arange(len(taken)))
+        head = refit(known, features, told)
         before, after = (
             [
                 balanced_accuracy(layer(faces).argmax(axis=1), truth)

@@ -62,7 +62,7 @@ class Retaught:
     def write(self, folder: Path) -> None:
         """`emotion.tflite` and `entry.json`, as `make_bundle` takes them."""
         before = self.base.manifest.emotion
-        head = refit(self.known, self.features, self.truth, self.faces.groups)
+        head = refit(self.known, self.features, self.truth)
         content = self.classifier.with_head(head, np.concatenate([self.features, self.known.drawn]))
         file = folder / before.cpu.file
         file.write_bytes(content)

@@ -48,7 +48,7 @@ def faces(count: int, habit: bool) -> Faces:
 
 @pytest.mark.lengthy
 def test_a_site_with_a_habit_gains_and_home_hardly_loses() -> None:
-    row = summed(60, list(draws(known(), faces(600, habit=True), None, 120, 2)))
+    row = summed(180, list(draws(known(), faces(600, habit=True), None, 180, 2)))
 
     assert row.gain > 7
     assert row.home > -3
