@@ -106,7 +106,10 @@ def suggest_scores(
         float, typer.Option(help="Take the lowest score at which this share of the detections is right.")
     ] = 0.0,
 ) -> None:
-    """Choose the suggested score of a label: the one whose misses and false tracks cost the least."""
+    """Choose the suggested score of a label by the cost of its misses and false tracks.
+
+    It takes the middle one of the scores that cost the least within one standard error over pictures.
+    """
     with held_back():
         from oahega_build.detector.costs import Cost
         from oahega_build.detector.suggest import suggest

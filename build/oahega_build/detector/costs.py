@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from oahega_build.detector.metrics import MatchCollector
 from oahega_build.pictures.readers import LabelledBox
@@ -58,6 +59,8 @@ class Choice:
     """Share of the pictures without people that have a track."""
     cost: float
     """Per thing that is there."""
+    error: float
+    """Standard error of the difference between this cost and the lowest one, over pictures."""
 
 
 def views_of(pixels: Pixels, rng: np.random.Generator) -> Iterator[Pixels]:
@@ -109,39 +112,62 @@ def choose(
     """Every score with its cost, the cheapest first; a tie goes to the higher score."""
     judged = [_judged_all(people, nobody, score, cost) for score in scores]
     there = max(1, sum(len(picture.there) for picture in people))
+    cheapest = min(judged, key=lambda of: float(of.costs.sum()))
     choices = [
         Choice(
             score,
             of.right / there,
             of.right / max(1, of.right + of.false),
             of.alone / max(1, len(nobody)),
-            of.cost / there,
+            float(of.costs.sum()) / there,
+            _error_of_sum(of.costs - cheapest.costs, len(people)) / there,
         )
         for score, of in zip(scores, judged, strict=True)
     ]
     return sorted(choices, key=lambda choice: (choice.cost, -choice.score))
 
 
-@dataclass(frozen=True, slots=True)
+def as_cheap(choices: Sequence[Choice]) -> Choice:
+    """The middle one of the scores that cost the least within one standard error; of two, the lower one.
+
+    The cheapest itself is a matter of luck where the cost is flat, and the lowest of them would trust that
+    pictures without people, which the detector may have learned from, show all its false tracks.
+    """
+    least = min(choice.cost for choice in choices)
+    cheap = sorted(choice.score for choice in choices if choice.cost - least <= choice.error)
+    middle = cheap[(len(cheap) - 1) // 2]
+    return next(choice for choice in choices if choice.score == middle)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Judged:
     right: int
     false: int
     alone: int
     """Pictures without people that have a track."""
-    cost: float
+    costs: NDArray[np.float64]
+    """Of each picture: those with people, then those without."""
 
 
 def _judged_all(people: Sequence[Looked], nobody: Sequence[Looked], score: float, cost: Cost) -> _Judged:
     hits = [_judged(picture, score) for picture in people]
     alone = [len(tracks(picture.views, score)) for picture in nobody]
-    right, false = sum(right for right, _ in hits), sum(false for _, false in hits)
-    missed = sum(len(picture.there) for picture in people) - right
+    costs = [
+        len(picture.there) - right + cost.false * false
+        for picture, (right, false) in zip(people, hits, strict=True)
+    ]
     return _Judged(
-        right,
-        false,
+        sum(right for right, _ in hits),
+        sum(false for _, false in hits),
         sum(count > 0 for count in alone),
-        missed + cost.false * false + cost.false_alone * sum(alone),
+        np.array([*costs, *(cost.false_alone * count for count in alone)], np.float64),
     )
+
+
+def _error_of_sum(values: NDArray[np.float64], first: int) -> float:
+    """Standard error of the sum of two samples: the first so many values, and the others."""
+    samples = values[:first], values[first:]
+    return float(np.sqrt(sum(len(sample) * sample.var() for sample in samples if len(sample))))
 
 
 def _judged(picture: Looked, score: float) -> tuple[int, int]:

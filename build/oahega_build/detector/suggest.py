@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oahega_build.detector.costs import Choice, Cost, choose, look, share_right
+from oahega_build.detector.costs import Choice, Cost, as_cheap, choose, look, share_right
 from oahega_build.detector.kinds import KINDS
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import read_picture
@@ -44,8 +44,9 @@ def suggest(
 ) -> tuple[float, list[Choice]]:
     """Write the suggested score of `label` into `<folder>/entry.json`; returns it and all, cheapest first.
 
-    It is the cheapest. With `least_right` it is, whatever it costs, the lowest one from which on this share
-    of the detections in `boxed` are right.
+    It is the middle one of those whose cost is the lowest within one standard error over pictures. With
+    `least_right` it is, whatever it costs, the lowest one from which on this share of the detections in
+    `boxed` are right.
 
     Scores with a smaller precision of tracks than `least_precision` are not taken. `boxed` holds pictures
     with boxes, `nobody` pictures without people. Raises DataError if no score is left.
@@ -67,7 +68,7 @@ def suggest(
         raise DataError(
             f"no score of {label} reaches a precision of {least_precision}; the highest is {best:.3f}"
         )
-    chosen = allowed[0].score
+    chosen = as_cheap(allowed).score
     if least_right:
         right = [
             choice.score for choice in allowed if share_right(people, label, choice.score) >= least_right
