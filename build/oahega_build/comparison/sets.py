@@ -29,6 +29,7 @@ from oahega_edge.files import read_file
 
 BALANCED = "balanced accuracy"
 Answers = NDArray[np.int64]
+Crop = NDArray[np.uint8]
 MISSED = -1
 """The answer to a face that was not found."""
 OTHER = -2
@@ -134,20 +135,55 @@ def elsewhere(both: Both, root: Path) -> Row:
 def _through(
     one: Contestant, samples: Sequence[Sample], boxes: Sequence[Box | None], labels: Sequence[str]
 ) -> Answers:
-    found = [i for i, box in enumerate(boxes) if box is not None]
-    answers = np.full(len(samples), MISSED, np.int64)
-    crops = [one.cropped(samples[i].pixels, box) for i, box in enumerate(boxes) if box is not None]
-    if crops:
-        answers[found] = one.answers(crops, labels)
+    crops = [
+        one.cropped(sample.pixels, box) if box else None for sample, box in zip(samples, boxes, strict=True)
+    ]
+    return _answered(one, crops, labels)
+
+
+def _answered(one: Contestant, crops: Sequence[Crop | None], labels: Sequence[str]) -> Answers:
+    """MISSED for a face that was not found."""
+    answers = np.full(len(crops), MISSED, np.int64)
+    found = [i for i, crop in enumerate(crops) if crop is not None]
+    if found:
+        answers[found] = one.answers([crop for crop in crops if crop is not None], labels)
     return answers
 
 
 def site(both: Both, root: Path) -> Row:
-    """On labelled samples of a site, of which neither bundle has learned."""
+    """On labelled samples of a site, of which neither bundle has learned, each through its own detector."""
     finder = remembered(FaceFinder(both.old.bundle.path).faces)
-    read = [read_faces(root, one.model.entry, finder) for one in both.each]
-    old, new = (one.answers(faces.crops, faces.labels) for one, faces in zip(both.each, read, strict=True))
-    return balanced_row(f"site {root.name}", old, new, read[0].truth, read[0].groups)
+    other = finder if both.share_detector else remembered(FaceFinder(both.new.bundle.path).faces)
+    return found_at_site(both, root, (finder, other))
+
+
+def found_at_site(both: Both, root: Path, finders: tuple[Finder, Finder]) -> Row:
+    """The same, with what finds the faces for the old one and for the new one.
+
+    A picture counts in which one of them finds a single face; the other errs if it finds none. Of several
+    faces it takes the surest.
+    """
+    crops: list[list[Crop | None]] = []
+
+    def find(pixels: Pixels) -> Sequence[Detection]:
+        old, new = (finder(pixels) for finder in finders)
+        return old if len(old) == 1 else new if len(new) == 1 else [*old, *new]
+
+    def cut(pixels: Pixels, box: Box) -> Crop:
+        is_cut = box == Framing().box
+        own = [box if is_cut else _surest(finder(pixels)) for finder in finders]
+        crops.append(
+            [one.cropped(pixels, at) if at else None for one, at in zip(both.each, own, strict=True)]
+        )
+        return both.old.cropped(pixels, box)
+
+    faces = read_faces(root, both.old.model.entry, find, cut=cut)
+    old, new = (_answered(one, [pair[i] for pair in crops], faces.labels) for i, one in enumerate(both.each))
+    return balanced_row(f"site {root.name}", old, new, faces.truth, faces.groups)
+
+
+def _surest(found: Sequence[Detection]) -> Box | None:
+    return found[0].box if found else None
 
 
 def remembered(find: Finder) -> Finder:

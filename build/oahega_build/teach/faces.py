@@ -35,6 +35,8 @@ CROP_RATIO = 1.3
 
 Finder = Callable[[Pixels], Sequence[Detection]]
 """The faces of a picture, the surest first."""
+Cut = Callable[[Pixels, Box], NDArray[np.uint8]]
+"""The crop of the one face of a picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +67,15 @@ def read_faces(
     least_classes: int = 2,
     most_files: int = MOST_FILES,
     group_pattern: str = "",
+    cut: Cut | None = None,
 ) -> Faces:
     """Every picture and video below `root/<class>/`. Raises DataError where nothing can be learnt from it.
 
     Without `find` every picture is a face already cut out. The first group of `group_pattern`, searched in a
-    picture's name, names what belongs together.
+    picture's name, names what belongs together. `cut` is called once for each face, in their order; without
+    it they are cut for the classifier of `entry`.
     """
+    cut = cut or (lambda pixels, box: crop_face(pixels, box, entry.input, entry.crop))
     problems = Problems()
     folders = class_folders(root, problems)
     count_loose(root, problems)
@@ -84,7 +89,7 @@ def read_faces(
     truth, names, sources = [], [], []
     for number, label in enumerate(labels):
         before = len(crops)
-        for name, source, crop in _faces_of(folders[label], root, entry, find, problems, most_files):
+        for name, source, crop in _faces_of(folders[label], root, cut, find, problems, most_files):
             crops.append(crop)
             truth.append(number)
             names.append(name)
@@ -105,7 +110,7 @@ def _require_some(count: int, folder: Path, problems: Problems) -> None:
 
 
 def _faces_of(
-    folder: Path, root: Path, entry: EmotionEntry, find: Finder | None, problems: Problems, most: int
+    folder: Path, root: Path, cut: Cut, find: Finder | None, problems: Problems, most: int
 ) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
     """(name, what it belongs to, crop) of each face of a class."""
     for path in _thinned(list(files_in(folder, problems, videos=True)), folder, problems, most):
@@ -121,7 +126,7 @@ def _faces_of(
                 problems.add(f"video of which only the first {MOST_PER_VIDEO} faces are read", name)
                 break
             shown = f"{name}#{number}" if is_video(path) else name
-            yield shown, source, crop_face(pixels, box, entry.input, entry.crop)
+            yield shown, source, cut(pixels, box)
             taken += 1
 
 

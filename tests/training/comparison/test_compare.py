@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from drawn_faces import LOOKS, draw_face
 from oahega_build.comparison.compare import Sets, compare
 from oahega_build.comparison.moving import looked, playing
 from oahega_build.comparison.paired import Row, Verdict
-from oahega_build.comparison.sets import Both, Contestant, remembered
+from oahega_build.comparison.sets import Both, Contestant, found_at_site, remembered
 from oahega_build.emotion.metrics import Interval
 from oahega_build.errors import BuildError
 from oahega_build.scenes.chain import Chain, device_of, device_settings
@@ -200,6 +202,51 @@ def test_a_picture_that_is_read_twice_is_looked_at_once() -> None:
 
     assert [len(each) for each in found] == [1, 1, 1, 1]
     assert find.count == 3
+
+
+@pytest.fixture
+def visitors(tmp_path: Path) -> Path:
+    """Pictures of a site, each with a drawn face in its middle."""
+    rng = np.random.default_rng(0)
+    for label in LABELS[:2]:
+        (tmp_path / "site" / label).mkdir(parents=True)
+        for number in range(4):
+            picture = rng.integers(0, 255, (240, 320, 3), np.uint8)
+            picture[72:168, 112:208] = draw_face(LOOKS[label], 96, rng)
+            cv2.imwrite(str(tmp_path / f"site/{label}/{number}.png"), picture)
+    return tmp_path / "site"
+
+
+def finds(*boxes: Box) -> Callable[[Pixels], Sequence[Detection]]:
+    return lambda pixels: [Detection(FACE, box, 0.9) for box in boxes]
+
+
+FACE_THERE = Box(0.35, 0.3, 0.65, 0.7)
+
+
+def test_at_a_site_each_bundle_reads_what_its_own_detector_finds(visitors: Path) -> None:
+    one = Contestant.at(DEFAULT_BUNDLE)
+
+    def row(old: tuple[Box, ...], new: tuple[Box, ...]) -> Row:
+        return found_at_site(Both(one, one), visitors, (finds(*old), finds(*new)))
+
+    alike, missed, other = row((FACE_THERE,), (FACE_THERE,)), row((FACE_THERE,), ()), row((), (FACE_THERE,))
+    several = row((FACE_THERE,), (FACE_THERE, Box(0, 0, 0.2, 0.2)))
+
+    assert alike.old == alike.new == missed.old == other.new > 0
+    assert (missed.new, other.old) == (0, 0)
+    assert several.new == alike.new
+    assert {each.items for each in (alike, missed, other, several)} == {8}
+
+
+def test_a_face_of_a_site_that_is_cut_out_already_needs_no_detector(visitors: Path) -> None:
+    one = Contestant.at(DEFAULT_BUNDLE)
+    for file in visitors.glob("*/*.png"):
+        cv2.imwrite(str(file), cv2.imread(str(file))[72:168, 112:208])
+
+    row = found_at_site(Both(one, one), visitors, (finds(), finds()))
+
+    assert row.old == row.new > 0
 
 
 @pytest.mark.parametrize("missing", ["home", "elsewhere", "scenes", "site"])
