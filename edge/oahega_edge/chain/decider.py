@@ -183,6 +183,11 @@ class Decider:
             memory.smoothing.resize(frames)
             memory.trigger.rules = self.rules
 
+    def forget_beside(self) -> None:
+        """What was said of faces in view by a classifier that is not beside this one any more."""
+        for memory in self._memories.values():
+            memory.nearest.beside = None
+
     def _follow(self, found: Sequence[Detection] | None, now: float) -> tuple[list[Track], list[Track]]:
         if found is None:
             return self._tracker.between(), []

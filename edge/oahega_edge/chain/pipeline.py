@@ -100,7 +100,7 @@ class Pipeline:
     watched: bool = True
     """For the watch on drift."""
     beside: Beside | None = None
-    """Reads measured faces, too, and decides nothing."""
+    """Reads measured faces, too, and decides nothing. Exchanged by `read_beside`."""
     _unlooked: int | None = None
     """Frames since the detector's last look; None before the first."""
     _people: int = 0
@@ -123,6 +123,11 @@ class Pipeline:
         """Change the paper's two settings while running."""
         self.decider.adjust(frames=frames, threshold=threshold)
         self.disclosure.adjust(self.decider.rules)
+
+    def read_beside(self, beside: Beside | None) -> None:
+        """From now on; what another one has said of faces in view is forgotten."""
+        self.beside = beside
+        self.decider.forget_beside()
 
     def _seen(self, frame: Frame) -> Step:
         if self._is_idle(frame):

@@ -218,7 +218,7 @@ class Engines:
             return
         self.problem = self._refused = None
         self._shadow_of = target, now
-        self.current.pipeline.beside = self.shadow.reader
+        self.current.pipeline.read_beside(self.shadow.reader)
         _log.info("bundle %s runs in the shadow for %g min", target, self._shadowing.seconds / 60)
 
     def _watch_shadow(self, target: Path, now: float) -> bool:
@@ -241,7 +241,7 @@ class Engines:
 
     def _leave_shadow(self, state: State) -> None:
         assert self.shadow is not None
-        self.current.pipeline.beside = None
+        self.current.pipeline.read_beside(None)
         self.shadow.end(state)
         self._shadow_of = None
 

@@ -230,6 +230,22 @@ def test_a_link_that_moves_on_ends_the_shadow(house: House) -> None:
     assert engines.current.pipeline.beside is None
 
 
+def test_what_one_shadow_said_of_a_face_in_view_does_not_count_for_the_next(house: House) -> None:
+    """They may tell different expressions."""
+    engines = in_shadow(house)
+    chain, mood = engines.current.pipeline, Mood()
+    chain.gauge = mood.measured
+    for frame in frames_of([np.zeros((100, 100, 3), np.uint8)] * 30):
+        assert not chain.process(frame).looks
+    house.point("three")
+    house.look(engines)
+
+    engines.saw(chain.finish().looks)
+
+    assert engines.shadow is not None
+    assert (engines.shadow.reader.bundle.name, engines.shadow.faces) == ("three", 0)
+
+
 def test_the_way_back_to_a_bundle_that_worked_needs_no_shadow(house: House) -> None:
     engines = in_shadow(house)
     house.look(engines, SHADOW_S + 1)
