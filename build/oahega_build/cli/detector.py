@@ -105,17 +105,21 @@ def suggest_scores(
     least_right: Annotated[
         float, typer.Option(help="Take the lowest score at which this share of the detections is right.")
     ] = 0.0,
+    before: Annotated[
+        float | None, typer.Option(help="The score that devices have had so far: keep near to it.")
+    ] = None,
 ) -> None:
     """Choose the suggested score of a label by the cost of its misses and false tracks.
 
-    It takes the middle one of the scores that cost the least within one standard error over pictures.
+    Of the scores that cost the least within one standard error over pictures it takes the one nearest to
+    --before, or the middle one.
     """
     with held_back():
         from oahega_build.detector.costs import Cost
         from oahega_build.detector.suggest import suggest
 
     cost = Cost(false, false_alone)
-    chosen, choices = suggest(detector, label, boxed, nobody, cost, least_precision, least_right)
+    chosen, choices = suggest(detector, label, boxed, nobody, cost, least_precision, least_right, before)
     for choice in choices:
         print(
             f"{choice.score:.2f}: cost {choice.cost:.3f}, recall {choice.recall:.3f}, "

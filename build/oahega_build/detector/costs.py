@@ -127,16 +127,19 @@ def choose(
     return sorted(choices, key=lambda choice: (choice.cost, -choice.score))
 
 
-def as_cheap(choices: Sequence[Choice]) -> Choice:
-    """The middle one of the scores that cost the least within one standard error; of two, the lower one.
+def as_cheap(choices: Sequence[Choice], before: float | None = None) -> Choice:
+    """Of the scores that cost the least within one standard error, the one nearest to `before`, or the middle.
 
     The cheapest itself is a matter of luck where the cost is flat, and the lowest of them would trust that
     pictures without people, which the detector may have learned from, show all its false tracks.
     """
     least = min(choice.cost for choice in choices)
-    cheap = sorted(choice.score for choice in choices if choice.cost - least <= choice.error)
-    middle = cheap[(len(cheap) - 1) // 2]
-    return next(choice for choice in choices if choice.score == middle)
+    cheap = sorted(
+        (choice for choice in choices if choice.cost - least <= choice.error), key=lambda choice: choice.score
+    )
+    if before is None:
+        return cheap[(len(cheap) - 1) // 2]
+    return min(cheap, key=lambda choice: abs(choice.score - before))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,12 +41,13 @@ def suggest(
     cost: Cost,
     least_precision: float,
     least_right: float = 0.0,
+    before: float | None = None,
 ) -> tuple[float, list[Choice]]:
     """Write the suggested score of `label` into `<folder>/entry.json`; returns it and all, cheapest first.
 
-    It is the middle one of those whose cost is the lowest within one standard error over pictures. With
-    `least_right` it is, whatever it costs, the lowest one from which on this share of the detections in
-    `boxed` are right.
+    Of those whose cost is the lowest within one standard error over pictures, it is the one nearest to
+    `before`, what devices have had so far, or the middle one. With `least_right` it is, whatever it costs, the
+    lowest one from which on this share of the detections in `boxed` are right.
 
     Scores with a smaller precision of tracks than `least_precision` are not taken. `boxed` holds pictures
     with boxes, `nobody` pictures without people. Raises DataError if no score is left.
@@ -68,7 +69,7 @@ def suggest(
         raise DataError(
             f"no score of {label} reaches a precision of {least_precision}; the highest is {best:.3f}"
         )
-    chosen = as_cheap(allowed).score
+    chosen = as_cheap(allowed, before).score
     if least_right:
         right = [
             choice.score for choice in allowed if share_right(people, label, choice.score) >= least_right

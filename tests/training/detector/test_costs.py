@@ -92,6 +92,8 @@ def test_of_scores_that_cost_the_same_within_their_error_the_middle_one_is_taken
     assert choices[1].error == pytest.approx(np.sqrt(20 * np.var([0] * 17 + [-1, -1, 3])) / 20)
     assert as_cheap(choices).score == 0.4
     assert as_cheap(more).score == 0.42
+    assert as_cheap(more, before=0.5).score == 0.44
+    assert as_cheap(more, before=0.1).score == 0.4
     assert as_cheap(choices[:1]).score == 0.6
 
 
