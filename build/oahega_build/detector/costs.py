@@ -128,7 +128,7 @@ def choose(
 
 
 def as_cheap(choices: Sequence[Choice], before: float | None = None) -> Choice:
-    """Of the scores that cost the least within one standard error, the one nearest to `before`, or the middle.
+    """Of the scores that cost the least within a standard error: the one nearest to `before`, or the middle.
 
     The cheapest itself is a matter of luck where the cost is flat, and the lowest of them would trust that
     pictures without people, which the detector may have learned from, show all its false tracks.

@@ -46,8 +46,8 @@ def suggest(
     """Write the suggested score of `label` into `<folder>/entry.json`; returns it and all, cheapest first.
 
     Of those whose cost is the lowest within one standard error over pictures, it is the one nearest to
-    `before`, what devices have had so far, or the middle one. With `least_right` it is, whatever it costs, the
-    lowest one from which on this share of the detections in `boxed` are right.
+    `before`, what devices have had so far, or the middle one. With `least_right` it is, whatever it costs,
+    the lowest one from which on this share of the detections in `boxed` are right.
 
     Scores with a smaller precision of tracks than `least_precision` are not taken. `boxed` holds pictures
     with boxes, `nobody` pictures without people. Raises DataError if no score is left.
