@@ -91,8 +91,11 @@ class _Boot:
         self.arrived += 1
 
 
-def boots_of(records: Iterable[KeptEvent | KeptSummary], healths: Iterable[KeptHealth]) -> list[Row]:
-    """(device, boot, kind, first moment, lowest number, highest, how many, place, how many were made)."""
+def boots_of(records: Iterable[KeptEvent | KeptSummary | KeptHealth]) -> list[Row]:
+    """(device, boot, kind, first moment, lowest number, highest, how many, place, how many were made).
+
+    `records` in the order in which they came.
+    """
     places: dict[str, dict[str, int]] = {}
     found: dict[tuple[str, str, str], _Boot] = {}
 
@@ -101,12 +104,12 @@ def boots_of(records: Iterable[KeptEvent | KeptSummary], healths: Iterable[KeptH
         return found.setdefault((device, boot, kind), _Boot(place, moment))
 
     for each in records:
-        kind = "event" if isinstance(each, KeptEvent) else "summary"
-        of(each.device, each.boot_id, kind, each.time).has(each)
-    for said in healths:
-        if said.boot_id is not None:
-            for kind, made in (("event", said.events), ("summary", said.summaries)):
-                boot = of(said.device, said.boot_id, kind, said.time)
+        if not isinstance(each, KeptHealth):
+            kind = "event" if isinstance(each, KeptEvent) else "summary"
+            of(each.device, each.boot_id, kind, each.time).has(each)
+        elif each.boot_id is not None:
+            for kind, made in (("event", each.events), ("summary", each.summaries)):
+                boot = of(each.device, each.boot_id, kind, each.time)
                 boot.made = max(boot.made, made)
     return sorted(
         (*key, utc(each.since), each.lowest, each.highest, each.arrived, each.place, each.made)

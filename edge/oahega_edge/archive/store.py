@@ -53,6 +53,7 @@ OF_A_DEVICE = (
     "devices",
 )
 MINUTES_KEPT = timedelta(days=2)
+Heard = KeptEvent | KeptSummary | KeptHealth
 _BYTES = {"duckdb": "BLOB", "postgresql": "BYTEA"}
 
 
@@ -97,23 +98,23 @@ class Store:
 
     def write(self, batch: Batch) -> Written:
         """All of it or nothing. Raises StoreAway, or BadRow for a value that the database refuses."""
-        reports = _once([each for each in batch.records if isinstance(each, KeptEvent | KeptSummary)])
-        events = [each for each in reports if isinstance(each, KeptEvent)]
-        summaries = [each for each in reports if isinstance(each, KeptSummary)]
-        healths = [each for each in batch.records if isinstance(each, KeptHealth)]
+        heard = _once([each for each in batch.records if not isinstance(each, KeptAvailability)])
+        events = [each for each in heard if isinstance(each, KeptEvent)]
+        summaries = [each for each in heard if isinstance(each, KeptSummary)]
         self._database.prepare(sorted({utc(each.time)[:10] for each in events}))
         with self._database.transaction():
             new_events = self._insert("events", [rollup.event_row(each) for each in events])
             new_summaries = self._insert("summaries", [rollup.summary_row(each) for each in summaries])
-            new = [each for each in reports if str(each.id) in new_events | new_summaries]
-            self._count(new, healths)
+            there = new_events | new_summaries
+            new = [each for each in heard if isinstance(each, KeptHealth) or str(each.id) in there]
+            self._count(new)
             self._grow(rollup.event_hours(each for each in new if isinstance(each, KeptEvent)))
             self._grow(rollup.visit_hours(each for each in new if isinstance(each, KeptSummary)))
-            self._insert_health(healths)
+            self._insert_health([each for each in new if isinstance(each, KeptHealth)])
             self._insert_availability([each for each in batch.records if isinstance(each, KeptAvailability)])
             self._insert_misfits(batch.misfits)
         came = sum(isinstance(each, KeptEvent | KeptSummary) for each in batch.records)
-        return Written(len(new_events), len(new_summaries), came - len(new), len(batch.misfits))
+        return Written(len(new_events), len(new_summaries), came - len(there), len(batch.misfits))
 
     def forget(self, device: str) -> int | None:
         """Delete all of a device, with its share in the hours; the number of events, None: it is unknown."""
@@ -194,13 +195,13 @@ class Store:
         )
         return {row[0] for row in done}
 
-    def _count(self, new: Sequence[KeptEvent | KeptSummary], healths: Sequence[KeptHealth]) -> None:
+    def _count(self, heard: Sequence[Heard]) -> None:
         """How many of each boot have arrived and how many it has made; and that its device is known.
 
         One statement, so that two workers never wait for each other. Of the first boot that is known of a
         device, only what has arrived is counted: nobody knows how much was sent before.
         """
-        rows = rollup.boots_of(new, healths)
+        rows = rollup.boots_of(heard)
         if not rows:
             return
         boots = self._database.load("boots", rows)
@@ -303,9 +304,9 @@ def _file(number: int) -> str:
     return resources.files("oahega_edge.archive").joinpath(f"sql/{number:04}.sql").read_text("utf-8")
 
 
-def _once(records: list[KeptEvent | KeptSummary]) -> list[KeptEvent | KeptSummary]:
-    """Without second copies."""
-    return list({each.id: each for each in records}.values())
+def _once(records: list[Heard]) -> list[Heard]:
+    """Without second copies of events and summaries."""
+    return list({id(each) if isinstance(each, KeptHealth) else each.id: each for each in records}.values())
 
 
 def _growth(table: str, column: str) -> str:

@@ -140,6 +140,16 @@ def test_a_boot_of_which_nothing_came_but_its_health_is_a_gap_once_a_later_one_i
     assert rows(store, "SELECT missing FROM device_care") == [(9,)]
 
 
+def test_of_a_boot_of_which_only_health_came_before_the_first_event_nothing_is_missing(
+    store: Store,
+) -> None:
+    store.write(Batch([said("zero", 900, 9), *records(events(2, boot_id="a"))]))
+
+    store.write(Batch(records(events(1, boot_id="b"))))
+
+    assert gaps(store) == []
+
+
 def test_the_largest_numbers_spoil_no_view(store: Store) -> None:
     largest = (1 << 63) - 1
     strange = event().model_copy(update={"seq": largest})
