@@ -37,8 +37,8 @@ class RecordFolder:
         self._written = threading.Event()
         """Set while no thread writes."""
         self._written.set()
-        self._is_tidy = False
-        """The folder is there, and old records are gone."""
+        self._tidy_for: Path | None = None
+        """The file after which the folder was tidied: it is there, and old records are gone."""
         self._refused: str | None = None
 
     def file(self, key: str) -> Path | None:
@@ -60,17 +60,26 @@ class RecordFolder:
             return
         with self._lock:
             self._due[file] = text
-            if self._written.is_set():
+            if not self._written.is_set():
+                return
+            try:
                 start_new_thread(self._run, ())
                 self._written.clear()
+            except RuntimeError as error:  # no thread is free; the next write tries again
+                self._refuse(file, str(error))
 
     def settle(self, seconds: float) -> bool:
         """Wait until everything is written, at most so long; whether it is."""
         return self._written.wait(seconds)
 
     def _run(self) -> None:
-        while (due := self._next()) is not None:
-            self._write(*due)
+        try:
+            while (due := self._next()) is not None:
+                self._write(*due)
+        except BaseException:
+            with self._lock:
+                self._written.set()  # the next write starts another thread
+            raise
 
     def _next(self) -> tuple[Path, str] | None:
         with self._lock:
@@ -80,22 +89,23 @@ class RecordFolder:
             return None
 
     def _write(self, file: Path, text: str) -> None:
+        is_tidy = self._tidy_for == file
         try:
-            if not self._is_tidy:
+            if not is_tidy:
                 file.parent.mkdir(exist_ok=True)
             self._replace_file(file, text)
-            if not self._is_tidy:
+            if not is_tidy:
                 _keep_newest(file.parent)
-            self._is_tidy = True
+            self._tidy_for, self._refused = file, None
         except OSError as error:
-            self._is_tidy = False
-            if self._refused != error.strerror:
-                _log.warning(
-                    "%s cannot be written (%s); what is counted is lost at a restart", file, error.strerror
-                )
-            self._refused = error.strerror
-        else:
-            self._refused = None
+            self._tidy_for = None
+            self._refuse(file, error.strerror or str(error))
+
+    def _refuse(self, file: Path, why: str) -> None:
+        """Say once that a file cannot be written."""
+        if self._refused != why:
+            _log.warning("%s cannot be written (%s); what is counted is lost at a restart", file, why)
+        self._refused = why
 
 
 def _keep_newest(folder: Path) -> None:

@@ -7,6 +7,8 @@ import shutil
 import threading
 from pathlib import Path
 
+import pytest
+
 from oahega_edge.drift.folder import MOST_RECORDS, RecordFolder
 from oahega_edge.files import replace_file
 from waiting import PATIENCE, wait_until
@@ -93,6 +95,56 @@ def test_many_records_at_once_are_all_written_and_the_newest_stay(tmp_path: Path
 
     assert folder.settle(PATIENCE)
     assert len(list((tmp_path / "drift").iterdir())) == MOST_RECORDS
+
+
+def test_old_records_go_whenever_another_bundle_comes(tmp_path: Path) -> None:
+    folder = RecordFolder(tmp_path / "drift")
+
+    for number in range(MOST_RECORDS + 2):
+        folder.write(f"{number}" * 16, "text")
+        assert folder.settle(PATIENCE)
+
+    assert len(list((tmp_path / "drift").iterdir())) == MOST_RECORDS
+
+
+def test_where_no_thread_is_free_it_is_said_and_the_next_write_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none_free(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    folder = RecordFolder(tmp_path / "drift")
+    with monkeypatch.context() as patched:
+        patched.setattr("oahega_edge.drift.folder.start_new_thread", none_free)
+        folder.write(KEY, "one")
+        folder.write(KEY, "two")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+    folder.write(KEY, "three")
+
+    assert folder.settle(PATIENCE)
+    assert folder.read(KEY) == b"three"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_fault_in_its_thread_stops_neither_a_stop_nor_the_next_write(tmp_path: Path) -> None:
+    texts: list[str] = []
+
+    def faulty(file: Path, text: str) -> None:
+        texts.append(text)
+        if text == "one":
+            raise ValueError(text)
+        replace_file(file, text)
+
+    folder = RecordFolder(tmp_path / "drift", faulty)
+    folder.write(KEY, "one")
+    assert folder.settle(PATIENCE)
+
+    folder.write(KEY, "two")
+
+    assert folder.settle(PATIENCE)
+    assert folder.read(KEY) == b"two"
+    assert texts == ["one", "two"]
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
