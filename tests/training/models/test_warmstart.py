@@ -133,9 +133,7 @@ def test_a_shallower_detector_starts_from_the_layers_of_the_embedded_one() -> No
     filled = start_from_detector(model, path)
 
     begun = [name for name in filled if name.startswith(("stem", "block"))]
-    assert (
-        begun == filled[:11]
-    )  # stem, four blocks of two layers, two of which are narrow
+    assert begun == filled[:11]  # stem, four blocks of two layers, two of which are narrow
     assert "head8_scores" not in filled  # one anchor instead of several
     for name, expected in zip(begun, read_convolutions(path), strict=False):
         kernel, bias = model.get_layer(name).get_weights()
