@@ -105,11 +105,12 @@ class StillReader:
 
 
 def _described(face: TrackedFace, labels: tuple[str, ...]) -> Face:
-    scores = {} if face.average is None else dict(zip(labels, map(float, face.average.scores), strict=True))
+    average = {} if face.average is None else dict(zip(labels, map(float, face.average.scores), strict=True))
+    scores = rounded_shares(average)
     return Face(
         expression=face.emotion,
-        confidence=round(max(scores.values(), default=0.0), 4),
-        scores=rounded_shares(scores),
+        confidence=max(scores.values(), default=0.0),
+        scores=scores,
         box=unit_xywh(face.box),
         detection=round(face.score, 4),
     )
