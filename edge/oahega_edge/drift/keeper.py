@@ -27,8 +27,9 @@ _log = logging.getLogger(__name__)
 FOLDER = "drift"
 FACES_A_WRITE = 10
 """The file changes by so many faces at once at least: two copies of it do not show what one face was like."""
-FACES_AT_ONCE = 100
-"""So many are counted together and written: one by one, between frames, each takes many times as long."""
+FACES_AT_FIRST, FACES_AT_ONCE = 50, 150
+"""So many are counted together and written: one by one, between frames, each takes many times as long. A
+device that somebody unplugs every evening keeps what it saw, if it saw as many as are written first."""
 HOUR_S = 3600.0
 WRITE_S = 10.0
 """Seconds for which a stop waits for the disk."""
@@ -132,7 +133,8 @@ class DriftWatch:
         """Faces that are not counted yet, with the time at which they ended; oldest first. A deque: they
         are appended without the lock.
         """
-        self._unwritten = 0
+        self._unwritten, self._enough = 0, FACES_AT_FIRST
+        """Faces that were counted since the last write, and how many make the next one."""
         self._said: tuple[dict[int, date], bool] = {}, False
         self._reported: tuple[Tally, Report] | None = None
         """The report, and the block at that time: a day that is closed leaves another block."""
@@ -146,7 +148,8 @@ class DriftWatch:
         if self._key:
             self.keep()
         with self._lock:
-            self._key, self._reference, self._unwritten = key, reference, 0
+            self._key, self._reference = key, reference
+            self._unwritten, self._enough = 0, FACES_AT_FIRST
             self._drift = self._read(key, labels)
             self._said = self._alarms(self._wall())
 
@@ -155,10 +158,10 @@ class DriftWatch:
         now = self._clock()
         for look in looks:
             self._waiting.append((now, look))
-        if self._unwritten + len(self._waiting) >= FACES_AT_ONCE:
+        if self._unwritten + len(self._waiting) >= self._enough:
             with self._lock:
                 self._count(self._wall())
-                if self._unwritten >= FACES_AT_ONCE:  # unless another thread has just written
+                if self._unwritten >= self._enough:  # unless another thread has just written
                     self._write()
 
     def asked(self, label: str, *, right: bool) -> None:
@@ -268,7 +271,8 @@ class DriftWatch:
             return Drift(labels)
 
     def _write(self) -> None:
-        drift, known, self._unwritten = self._drift, self._days, 0
+        drift, known = self._drift, self._days
+        self._unwritten, self._enough = 0, FACES_AT_ONCE
         if known is None or known[0] is not drift.block:
             known = self._days = drift.block, days_to_text(drift, self._key)
         self._records.write(self._key, with_today(known[1], drift))

@@ -14,10 +14,10 @@ import pytest
 from edge.drift.faces import MONDAY, faces
 from oahega_edge.drift.drift import LEARNED_BLOCKS, Drifted
 from oahega_edge.drift.folder import MOST_RECORDS
-from oahega_edge.drift.keeper import FACES_A_WRITE, FACES_AT_ONCE, DriftWatch, NoWatch
+from oahega_edge.drift.keeper import FACES_A_WRITE, FACES_AT_FIRST, FACES_AT_ONCE, DriftWatch, NoWatch
 from oahega_edge.drift.look import BINS, QUANTITIES
 from oahega_edge.drift.words import LIKELY, problem
-from waiting import await_end, beside, wait_until
+from waiting import PATIENCE, await_end, beside, wait_until
 
 KEY, OTHER = "a" * 64, "b" * 64
 
@@ -203,31 +203,46 @@ def test_faces_that_end_do_not_read_the_calendar(calendar: Calendar, rng: np.ran
     watch.use(KEY, 3, None)
     before = len(read)
 
-    for look in faces(rng, FACES_AT_ONCE - 1):
-        calendar.now += timedelta(seconds=100)
-        watch.saw((look,))
-    assert len(read) == before
+    for enough in (FACES_AT_FIRST, FACES_AT_ONCE):
+        for look in faces(rng, enough - 1):
+            calendar.now += timedelta(seconds=20)
+            watch.saw((look,))
+        assert len(read) == before
 
-    watch.saw(faces(rng, 1))
-    assert len(read) == before + 1
+        watch.saw(faces(rng, 1))
+        assert len(read) == before + 1
+        before += 1
 
 
 def test_a_power_cut_loses_fewer_faces_than_are_written_at_once(
     tmp_path: Path, calendar: Calendar, rng: np.random.Generator
 ) -> None:
     watch = watch_of(tmp_path, calendar)
+    every = FACES_AT_FIRST + 2 * FACES_AT_ONCE + FACES_A_WRITE
 
-    for seen in range(1, 2 * FACES_AT_ONCE + FACES_A_WRITE):
+    for seen in range(1, every):
         watch.saw(faces(rng, 1))
         calendar.now += timedelta(seconds=40)
         watch.report()
-        if seen % 33 == 0 or seen % FACES_AT_ONCE == 0:
-            wait_until(lambda seen=seen: seen - watch_of(tmp_path, calendar).counted < FACES_AT_ONCE)
-            assert watch_of(tmp_path, calendar).counted % FACES_AT_ONCE == 0
+        written = 0 if seen < FACES_AT_FIRST else seen - (seen - FACES_AT_FIRST) % FACES_AT_ONCE
+        if seen % 33 == 0 or seen == written:
+            wait_until(lambda written=written: watch_of(tmp_path, calendar).counted == written)
 
     watch.saw(faces(rng, 1))
     watch.keep()
-    assert watch_of(tmp_path, calendar).counted == 2 * FACES_AT_ONCE + FACES_A_WRITE
+    assert watch_of(tmp_path, calendar).counted == every
+
+
+def test_a_device_that_is_unplugged_every_evening_keeps_what_it_saw(
+    tmp_path: Path, calendar: Calendar, rng: np.random.Generator
+) -> None:
+    for evening in range(1, 4):
+        watch = watch_of(tmp_path, calendar)
+        for _ in range(FACES_AT_FIRST + FACES_A_WRITE):
+            watch.saw(faces(rng, 1))
+        assert watch.settle(PATIENCE)
+        del watch
+        assert watch_of(tmp_path, calendar).counted == evening * FACES_AT_FIRST
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": 1}'])
