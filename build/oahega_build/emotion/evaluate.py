@@ -223,10 +223,20 @@ def evaluate_run(
         require_labels(model.labels, dataset)
         figures = evaluate(model, part_of(dataset, part, folder), Framing())
         run.write_metrics(artifacts.as_plain(figures))
-        if part == "valid":
+        if part == VALID:
             log_valid(model, figures.summary, data.name, log)
             write_on_card(folder, model.entry, figures.on_card(part))
     return figures
+
+
+HELD, VALID = "held-out", "valid"
+"""Parts of a dataset that nothing was trained on; every use of the second one is logged."""
+
+
+def require_unseen(part: str) -> None:
+    """Raises DataError for a part that is neither HELD nor VALID."""
+    if part not in (HELD, VALID):
+        raise DataError(f"there is no part {part!r} to answer; give {HELD} or {VALID}")
 
 
 def part_of(dataset: Dataset, part: str, run: Path | None = None) -> Sequence[Sample]:
@@ -237,8 +247,8 @@ def part_of(dataset: Dataset, part: str, run: Path | None = None) -> Sequence[Sa
     """
     parts: Mapping[str, Callable[[], Sequence[Sample]]] = {
         "train": lambda: dataset.train,
-        "valid": lambda: dataset.valid,
-        "held-out": lambda: held_out(dataset, *_split_of(run)),
+        VALID: lambda: dataset.valid,
+        HELD: lambda: held_out(dataset, *_split_of(run)),
     }
     if part not in parts:
         raise DataError(f"there is no part {part!r}; give one of {', '.join(parts)}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from oahega_build.comparison.paired import Row
 from oahega_build.comparison.sets import balanced_row
-from oahega_build.emotion.evaluate import VALID_LOG, part_of, require_labels
+from oahega_build.emotion.evaluate import HELD, VALID, VALID_LOG, part_of, require_labels, require_unseen
 from oahega_build.emotion.metrics import balanced_accuracy
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample, read_dataset
@@ -33,7 +33,6 @@ from oahega_edge.chain.preprocess import Quantizer, crop_face
 from oahega_edge.files import read_file
 from oahega_edge.manifest import EmotionEntry
 
-HELD, VALID = "held-out", "valid"
 LIGHT, FALL = 0.45, 0.5
 """Share of the light that is left in the middle, and by which share of that it differs at the sides."""
 FOCUS = 1 / 40
@@ -215,8 +214,7 @@ def measure(
     log: Path = VALID_LOG,
 ) -> list[Gain]:
     """Stage `measure-retraining`. Samples are always held-out faces; with `valid` its faces are answered."""
-    if part not in (HELD, VALID):
-        raise DataError(f"there is no part {part!r} to answer; give {HELD} or {VALID}")
+    require_unseen(part)
     base = load_bundle(bundle)
     entry = base.manifest.emotion
     described = {"data": data.name, "bundle": base.sha256, "samples": samples, "draws": count, "part": part}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from oahega_build.emotion.evaluate import VALID_LOG, part_of, require_labels
+from oahega_build.emotion.evaluate import VALID, VALID_LOG, part_of, require_labels, require_unseen
 from oahega_build.emotion.metrics import balanced_accuracy
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import VOTES, read_dataset, read_picture
@@ -32,8 +32,6 @@ from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.preprocess import Quantizer, crop_face
 from oahega_edge.files import read_file
 from oahega_edge.manifest import EmotionEntry
-
-HELD, VALID = "held-out", "valid"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,8 +226,7 @@ def measure(
     log: Path = VALID_LOG,
 ) -> Iterator[Row]:
     """Stage `measure-teaching`; a look at `valid` is logged."""
-    if question.part not in (HELD, VALID):
-        raise DataError(f"there is no part {question.part!r} to answer; give {HELD} or {VALID}")
+    require_unseen(question.part)
     loaded = load_bundle(bundle)
     entry = loaded.manifest.emotion
     described = {"data": data.name, "voted": voted.name, "bundle": loaded.sha256, "question": question}
