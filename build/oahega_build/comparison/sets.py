@@ -15,7 +15,7 @@ from oahega_build.emotion.evaluate import EmotionModel, file_logits
 from oahega_build.emotion.metrics import balanced_accuracy
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample, read_dataset
-from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.framing import Framing, box_of_crop
 from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, names_of_part
 from oahega_build.teach.faces import Finder, read_faces
@@ -170,8 +170,11 @@ def found_at_site(both: Both, root: Path, finders: tuple[Finder, Finder]) -> Row
         return old if len(old) == 1 else new if len(new) == 1 else [*old, *new]
 
     def cut(pixels: Pixels, box: Box) -> Crop:
-        is_cut = box == Framing().box
-        own = [box if is_cut else _surest(finder(pixels)) for finder in finders]
+        is_cut = box == box_of_crop(both.old.model.entry.crop)
+        own = [
+            box_of_crop(one.model.entry.crop) if is_cut else _surest(finder(pixels))
+            for one, finder in zip(both.each, finders, strict=True)
+        ]
         crops.append(
             [one.cropped(pixels, at) if at else None for one, at in zip(both.each, own, strict=True)]
         )

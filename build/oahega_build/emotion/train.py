@@ -254,7 +254,7 @@ def _heads(recipe: EmotionRecipe) -> list[NDArray[np.uint8]]:
     if recipe.heads is None:
         raise RecipeError("the recipe draws faces over heads; give a labelling run with --set heads=RUN")
     records = read_records(shards_of(recipe.heads, "train"))
-    return as_pictures(portraits_of(records), recipe.framing, recipe.colour)
+    return as_pictures(portraits_of(records), recipe.colour)
 
 
 def _trackable(variables: Sequence[keras.Variable]) -> list[tf.Variable]:

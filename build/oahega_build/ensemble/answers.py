@@ -20,7 +20,7 @@ from oahega_build.ensemble.lesson import load_weights
 from oahega_build.ensemble.pack import VOTES, Pack, joined, read_pack, write_pack
 from oahega_build.ensemble.recipe import recipe_of
 from oahega_build.ensemble.train import build_net, weights_of
-from oahega_build.ensemble.variation import CROP, as_real, crop
+from oahega_build.ensemble.variation import CROP, View, as_real, crop
 from oahega_build.errors import RunError
 from oahega_build.pictures.framing import Framing
 from oahega_build.runs.artifacts import open_run
@@ -66,23 +66,24 @@ def answer_pack(
     Held-out faces keep their votes. What teachers answer is trusted wholly. Raises BuildError.
     """
     nets = [load_teacher(source, name).net for name in teachers]
+    view = recipe_of(source).view
     described = {"source": source.name, "teachers": teachers, "packs": packs, "share": share}
     with open_run(artifacts, "answer-pack", run_name, described) as run:
         pack = joined([read_pack(path) for path in packs])
         asked = np.flatnonzero(~pack.held_out)
         votes, weight = pack.votes.copy(), pack.weight.copy()
-        votes[asked] = (1 - share) * votes[asked] + share * _answers(nets, pack.canvas[asked])
+        votes[asked] = (1 - share) * votes[asked] + share * _answers(nets, pack.canvas[asked], view)
         weight[asked] = 1.0
         write_pack(run.folder / ANSWERED, Pack(pack.canvas, votes, weight, pack.held_out))
         run.write_metrics({"faces": len(pack), "answered": len(asked)})
     return run.finished
 
 
-def _answers(nets: Sequence[keras.Model], canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _answers(nets: Sequence[keras.Model], canvas: NDArray[np.uint8], view: View) -> NDArray[np.float32]:
     """(n, VOTES): the mean of the teachers on each face, every second one mirrored."""
     answers = []
     for start in range(0, len(canvas), BATCH):
-        faces = ops.convert_to_numpy(crop(canvas[start : start + BATCH]))
+        faces = ops.convert_to_numpy(crop(canvas[start : start + BATCH], view))
         faces[1::2] = faces[1::2, :, ::-1]
         answers.append(_said(nets, faces))
     return np.concatenate(answers)

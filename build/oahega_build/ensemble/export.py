@@ -23,21 +23,24 @@ from oahega_build.ensemble.variation import CANVAS, CROP
 from oahega_build.errors import RunError
 from oahega_build.models.exported import golden, input_tensor, output_tensors
 from oahega_build.models.quantize import to_int8
-from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.framing import Framing, crop_sample, framing_of
 from oahega_build.runs import artifacts
 from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source
 from oahega_edge.chain.classification import calibrated
-from oahega_edge.chain.preprocess import crop_face, resize_pixels
+from oahega_edge.chain.preprocess import crop_face
 from oahega_edge.files import read_file
-from oahega_edge.manifest import EmotionEntry, InputTensor, ModelCard, ModelFile
+from oahega_edge.manifest import Crop, EmotionEntry, InputTensor, ModelCard, ModelFile
 
 MODEL_NAME, WEIGHTS_NAME = "emotion.tflite", "weights.npz"
 REPRESENTATIVE = 512
 """Training pictures that fix the ranges of the int8 activations."""
-ELSEWHERE_WEIGHT = 0.5
+ELSEWHERE_WEIGHT = 1.0
 """Of all sources elsewhere against the faces at home. Unclear faces are left out: at any weight they made the
 answers on clear ones less sure than those are right."""
+CAUTION = 1.1
+"""How much higher the temperature is than the fit says: places that nobody has seen are harder than those of
+the fit. More would make the answers at home too unsure."""
 CLEAR = 0.55
 """Share of the votes for one label above which a face counts as showing it."""
 
@@ -78,10 +81,11 @@ def export_ensemble(
             width=net.side, height=net.side, colour="grey", dtype="float32",
             pixel_scale=PIXEL_SCALE, pixel_offset=PIXEL_OFFSET,
         )  # fmt: skip
-        data = to_int8(without_resizing(model), _spread(pack.where(~pack.held_out), net.side), asked)
+        framing = framing_of(recipe.view.side, recipe.view.lower)
+        data = to_int8(without_resizing(model), _spread(pack.where(~pack.held_out), framing, asked), asked)
         artifacts.write_bytes(run.folder / MODEL_NAME, data)
         artifacts.write_bytes(run.folder / WEIGHTS_NAME, read_file(weights, LARGEST_MODEL))
-        entry = _entry(run.folder, data, recipe, source.name, name, terms)
+        entry = _entry(run.folder, data, recipe, framing.crop, source.name, name, terms)
         entry, metrics = _at_its_operating_point(entry, data, pack.where(pack.held_out), sources)
         artifacts.write_json(run.folder / "metrics.json", metrics)
         artifacts.write_json(run.folder / "entry.json", entry.model_dump(mode="json"))
@@ -124,27 +128,32 @@ def _load_labels(weights: Path, name: str, net: Net, labels: Sequence[str], mode
         mine.assign(value if mine.shape == value.shape else value[..., chosen])
 
 
-def _spread(pack: Pack, side: int) -> list[NDArray[np.uint8]]:
+def _spread(pack: Pack, framing: Framing, input_: InputTensor) -> list[NDArray[np.uint8]]:
     """About REPRESENTATIVE crops, evenly over the pack."""
-    return _crops(pack.canvas[:: max(1, len(pack) // REPRESENTATIVE)], side)
+    return _crops(pack.canvas[:: max(1, len(pack) // REPRESENTATIVE)], framing, input_)
 
 
-def _crops(canvas: NDArray[np.uint8], side: int) -> list[NDArray[np.uint8]]:
+def _crops(canvas: NDArray[np.uint8], framing: Framing, input_: InputTensor) -> list[NDArray[np.uint8]]:
     """As the device crops the faces, at the size of its input."""
     edge = (CANVAS - CROP) // 2
-    faces = canvas[:, edge : edge + CROP, edge : edge + CROP]
-    return [resize_pixels(face, (side, side), Framing().kernel) for face in faces]
+    return [crop_sample(face[edge : edge + CROP, edge : edge + CROP], framing, input_) for face in canvas]
 
 
 def _entry(
-    folder: Path, data: bytes, recipe: EnsembleRecipe, source: str, name: str, terms: Sequence[str]
+    folder: Path,
+    data: bytes,
+    recipe: EnsembleRecipe,
+    crop: Crop,
+    source: str,
+    name: str,
+    terms: Sequence[str],
 ) -> EmotionEntry:
     outputs = output_tensors(data, {"logits": "logits"})
     exported = input_tensor(data, "grey", PIXEL_SCALE, PIXEL_OFFSET)
     return EmotionEntry(
         cpu=ModelFile(file=MODEL_NAME, sha256=artifacts.sha256_of(folder / MODEL_NAME)),
         input=exported,
-        crop=Framing().crop,
+        crop=crop,
         outputs=outputs,
         labels=recipe.labels,
         temperature=1.0,
@@ -165,7 +174,8 @@ def _at_its_operating_point(
     entry: EmotionEntry, data: bytes, held_out: Pack, sources: Sequence[Source]
 ) -> tuple[EmotionEntry, dict[str, float | int | str]]:
     """Temperature, offsets and prior, and the figures that chose them."""
-    logits = file_logits(data, entry, _crops(held_out.canvas, entry.input.width))
+    framing = dataclasses.replace(Framing(), scale=entry.crop.scale, shift=entry.crop.shift)
+    logits = file_logits(data, entry, _crops(held_out.canvas, framing, entry.input))
     own = held_out.votes @ (fold(entry.labels) == 1)
     clear = own.max(axis=1) > CLEAR
     labels = own.argmax(axis=1)
@@ -178,6 +188,7 @@ def _at_its_operating_point(
             Evidence(file_logits(data, entry, found), targets, ELSEWHERE_WEIGHT / len(sources), balanced=1.0)
         )
     temperature, offsets = fit_operating_point(evidence)
+    temperature, offsets = temperature * CAUTION, tuple(offset / CAUTION for offset in offsets)
     prior = fit_prior(logits[clear], labels[clear], temperature, offsets)
     entry = entry.model_copy(update={"temperature": temperature, "offsets": offsets, "prior": prior})
     figures = {"held_out": summary(calibrated(logits[clear], entry), labels[clear])}

@@ -40,7 +40,7 @@ from oahega_edge.chain.preprocess import resize_pixels
 
 VOTED, LABELLED = "voted.npz", "labelled.npz"
 LABELLED_QUALITY = 82
-TRUST = (0.2, 0.8)
+TRUST = (0.5, 1.0)
 """Weight of a face on which the models disagree wholly, and on which they agree."""
 WIDER = CANVAS / CROP
 """A canvas against the device's crop."""

@@ -12,12 +12,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, random
 from numpy.typing import NDArray
 
 from oahega_build.ensemble.pack import VOTES, Pack, fold
 from oahega_build.ensemble.recipe import Course
-from oahega_build.ensemble.variation import Ranges, Variation, as_real, crop
+from oahega_build.ensemble.variation import STORED, Ranges, Variation, View, as_real, crop
 from oahega_build.runs.artifacts import write_bytes
 from oahega_build.runs.output import say
 from oahega_build.runs.reading import open_arrays
@@ -27,7 +27,8 @@ class Lesson(keras.Model):
     """`nets` (name -> pixels to logits) on stored faces; every net has the loss of its own.
 
     A net with as many logits as there are votes learns the votes; one with as many as there are labels
-    learns the votes folded. Teachers, all over the votes, see what the nets see.
+    learns the votes folded. Teachers, all over the votes, see what the nets see; nets that are taught are
+    over the labels.
     """
 
     def __init__(
@@ -37,15 +38,19 @@ class Lesson(keras.Model):
         ranges: Ranges,
         course: Course,
         teachers: Sequence[keras.Model] = (),
+        view: View = STORED,
     ) -> None:
         super().__init__(dtype="float32")
         self.nets = dict(nets)
         self.teachers = list(teachers)
         for teacher in self.teachers:
             teacher.trainable = False
-        self.variation = Variation(ranges, course.seed, dtype="float32")
+        self.variation = Variation(ranges, course.seed, view, dtype="float32")
+        self._view = view
         self._fold = fold(labels)
         self._share = course.taught_share if teachers else 0.0
+        self._blended = course.blended
+        self._dice = random.SeedGenerator(course.seed)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """PyTorch only: forget the gradients of every weight.
@@ -57,41 +62,51 @@ class Lesson(keras.Model):
             variable.value.grad = None
 
     def call(self, canvas: keras.KerasTensor, training: bool | None = None) -> dict[str, keras.KerasTensor]:
-        """Logits by net; while training, what is hidden and what the teachers say as well."""
+        """Logits by net; while training, also what is hidden, how much each face is its own, and what the
+        teachers say.
+        """
         if not training:
-            real = as_real(crop(canvas))[..., None]
+            real = as_real(crop(canvas, self._view))[..., None]
             return {name: net(real, training=False) for name, net in self.nets.items()}
         real, hidden = self.variation(canvas)
+        own = ops.ones_like(hidden)
+        if self._blended:
+            dice = random.uniform((2, ops.shape(real)[0]), seed=self._dice)
+            own = ops.where(dice[0] < self._blended, 0.5 + dice[1] / 2, own)
+            real = _blended(real, own[:, None, None, None])
         answers = {name: net(real, training=True) for name, net in self.nets.items()}
-        answers["hidden"] = hidden
+        answers["hidden"], answers["own"] = hidden, own
         if self.teachers:
-            said = [ops.softmax(ops.cast(t(real, training=False), "float32")) for t in self.teachers]
+            fold_ = ops.convert_to_tensor(self._fold)
+            logits = [ops.cast(teacher(real, training=False), "float32") for teacher in self.teachers]
+            said = [ops.matmul(ops.softmax(each), fold_) for each in logits]
             answers["taught"] = ops.stop_gradient(sum(said) / len(said))
         return answers
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):  # type: ignore[no-untyped-def]
         """The sum over the nets of their mean loss."""
-        hidden = y_pred["hidden"][:, None]
+        hidden, own = y_pred["hidden"][:, None], y_pred["own"]
         total = 0.0
         for name in self.nets:
             logits = ops.cast(y_pred[name], "float32")
-            votes = self._as_asked(y, logits)
+            votes = y if logits.shape[-1] == len(VOTES) else ops.matmul(y, ops.convert_to_tensor(self._fold))
             votes = votes * (1 - hidden) + hidden / votes.shape[-1]
-            loss = _cross_entropy(votes, logits) * sample_weight
+            votes = _blended(votes, own[:, None])
+            loss = _cross_entropy(votes, logits) * _blended(sample_weight, own)
             if self._share:
-                taught = _cross_entropy(self._as_asked(y_pred["taught"], logits), logits)
+                taught = _cross_entropy(y_pred["taught"], logits)
                 loss = (1 - self._share) * loss + self._share * taught
             total = total + ops.mean(loss)
         return total
 
-    def _as_asked(self, votes: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
-        return (
-            votes if logits.shape[-1] == len(VOTES) else ops.matmul(votes, ops.convert_to_tensor(self._fold))
-        )
-
 
 def _cross_entropy(shares: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
     return -ops.sum(shares * ops.log_softmax(logits), axis=-1)
+
+
+def _blended(values: keras.KerasTensor, own: keras.KerasTensor) -> keras.KerasTensor:
+    """Each with the one before it in the batch, `own` of itself."""
+    return values * own + ops.roll(values, 1, axis=0) * (1 - own)
 
 
 class Batches(keras.utils.PyDataset):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oahega_build.ensemble.variation import CROP, Ranges
+from oahega_build.ensemble.variation import CROP, Ranges, View
 from oahega_build.errors import RunError
 from oahega_build.models.trunk import Trunk
 from oahega_build.runs.reading import LARGEST_DOCUMENT
@@ -27,6 +27,9 @@ class Course:
     """How much rarer expressions are drawn more often: 0 as they come, 1 all alike."""
     taught_share: float = 0.7
     """Share of the teachers' answers in the loss, where there are teachers."""
+    blended: float = 0.0
+    """Share of faces that another of the batch shines through, so that teachers are asked what no picture
+    shows (mixup of Zhang et al. 2018, for distillation as in Beyer et al. 2022)."""
     seed: int = 1
 
 
@@ -49,6 +52,8 @@ class EnsembleRecipe:
     side_by_side: int = 2
     """Students that learn from the same batches, so that the teachers are asked once for all of them."""
     labels: tuple[str, ...] = ("angry", "happy", "neutral", "sad", "surprise")
+    view: View = field(default_factory=View)
+    """What the device crops, on the stored pictures."""
     ranges: Ranges = field(default_factory=Ranges)
     teacher_course: Course = field(default_factory=lambda: Course(epochs=60, learning_rate=1e-3))
     course: Course = field(default_factory=lambda: Course(epochs=150))

@@ -135,7 +135,7 @@ def _teach(
         if name in start:
             _begin(name, net, kinds[name], start[name], pack)
     teachers = [] if are_teachers else load_teachers(recipe, run.folder)
-    lesson = Lesson(nets, recipe.labels, recipe.ranges, course, teachers)
+    lesson = Lesson(nets, recipe.labels, recipe.ranges, course, teachers, recipe.view)
     backup = run.checkpoints / "-".join(names)
     train_lesson(
         lesson, pack, course, run.folder / LOG, run.checkpoints, seconds, backup=None if seconds else backup

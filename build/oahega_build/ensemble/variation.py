@@ -41,6 +41,19 @@ _MIDDLES = (np.arange(CROP, dtype=np.float32) + 0.5) / CROP * 2 - 1
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """The square that the device crops, on a stored picture; as it stands, what is stored as its crop."""
+
+    side: float = 1.0
+    """In sides of what is stored; less is nearer."""
+    lower: float = 0.0
+    """Its middle lies below the stored one's by this share of the latter's side."""
+
+
+STORED = View()
+
+
+@dataclass(frozen=True, slots=True)
 class Ranges:
     """How far faces are varied; shares of pictures are probabilities."""
 
@@ -89,18 +102,24 @@ def as_real(pixels: keras.KerasTensor) -> keras.KerasTensor:
     return pixels / 128.0 - 1.0
 
 
-def crop(canvas: keras.KerasTensor) -> keras.KerasTensor:
+def crop(canvas: keras.KerasTensor, view: View = STORED) -> keras.KerasTensor:
     """What the device crops of stored pictures (n, CANVAS, CANVAS), as grey levels (n, CROP, CROP)."""
-    edge = (CANVAS - CROP) // 2
-    return ops.cast(canvas[:, edge : edge + CROP, edge : edge + CROP], "float32")
+    if view == STORED:
+        edge = (CANVAS - CROP) // 2
+        return ops.cast(canvas[:, edge : edge + CROP, edge : edge + CROP], "float32")
+    pixels = ops.cast(canvas, "float32")
+    everywhere = ops.zeros_like(pixels[:, :CROP, :CROP])
+    across, down = everywhere + _x() * view.side, everywhere + _y() * view.side + 2 * view.lower
+    place = CANVAS / 2 - 0.5
+    return _looked_up(pixels, across * CROP / 2 + place, down * CROP / 2 + place)
 
 
 class Variation(keras.layers.Layer):
     """(n, CANVAS, CANVAS) grey levels -> ((n, CROP, CROP, 1) real pixels, (n,) share that is hidden)."""
 
-    def __init__(self, ranges: Ranges, seed: int, **kwargs: object) -> None:
+    def __init__(self, ranges: Ranges, seed: int, view: View = STORED, **kwargs: object) -> None:
         super().__init__(trainable=False, **kwargs)
-        self._ranges = ranges
+        self._ranges, self._view = ranges, view
         self.seed_generator = random.SeedGenerator(seed)
 
     def call(self, canvas: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -121,7 +140,7 @@ class Variation(keras.layers.Layer):
         """Flipped, turned, scaled, sheared, shifted, seen from the side: one bilinear look-up."""
         r = self._ranges
         turn = dice.uniform() * math.radians(r.rotation)
-        grow = ops.exp(dice.uniform() * math.log1p(r.scale))
+        grow = ops.exp(dice.uniform() * math.log1p(r.scale)) / self._view.side
         wide = ops.exp(dice.uniform() * math.log1p(r.stretch))
         shear = dice.uniform() * r.stretch
         flip = ops.where(dice.uniform() < 0, -1.0, 1.0)
@@ -131,7 +150,7 @@ class Variation(keras.layers.Layer):
         x = x + _each(shear) * y
         sine, cosine = _each(ops.sin(turn) / grow), _each(ops.cos(turn) / grow)
         across = (cosine * x - sine * y) / away + _each(dice.uniform() * 2 * r.shift)
-        down = (sine * x + cosine * y) / away + _each(dice.uniform() * 2 * r.shift)
+        down = (sine * x + cosine * y) / away + _each(dice.uniform() * 2 * r.shift) + 2 * self._view.lower
         place = CANVAS / 2 - 0.5
         return _looked_up(pixels, across * CROP / 2 + place, down * CROP / 2 + place)
 

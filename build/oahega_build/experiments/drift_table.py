@@ -28,14 +28,15 @@ from numpy.typing import NDArray
 
 from oahega_build.emotion.evaluate import file_logits
 from oahega_build.pictures.dataset import held_out, read_dataset, read_picture
+from oahega_build.pictures.framing import Framing
 from oahega_build.pictures.tables import read_table
 from oahega_build.runs.artifacts import write_bytes
 from oahega_build.runs.output import say
 from oahega_build.runs.reading import open_arrays
-from oahega_build.scenes.elsewhere import CHOOSE, CLEAR_VOTES, UNCLEAR, FaceFinder, read_source, square_of
+from oahega_build.scenes.elsewhere import CHOOSE, CLEAR_VOTES, UNCLEAR, FaceFinder, read_source
 from oahega_edge.bundles.load import DEFAULT_BUNDLE, Bundle, load_bundle
 from oahega_edge.chain.classification import calibrated
-from oahega_edge.chain.preprocess import as_classifier_input
+from oahega_edge.chain.preprocess import crop_face
 from oahega_edge.drift.drift import LEARNED_BLOCKS, LEAST_FACES, RULE, Drift, Rule
 from oahega_edge.drift.look import binned, light_of
 from oahega_edge.drift.tally import SLOTS
@@ -102,15 +103,15 @@ def read_pools(data: Path, bundle: Bundle) -> dict[str, Pool]:
     """Every face in every light through the bundle's classifier."""
     entry = bundle.manifest.emotion
     home = held_out(read_dataset(data / "ferplus"))
-    faces = [as_classifier_input(sample.pixels, entry.input, entry.crop.kernel) for sample in home]
+    faces = [crop_face(sample.pixels, Framing().box, entry.input, entry.crop) for sample in home]
     labels = [sample.label for sample in home]
     source = read_source(data / "other_cameras", entry.labels, CHOOSE, FaceFinder(DEFAULT_BUNDLE))
-    others = [as_classifier_input(square_of(f), entry.input, entry.crop.kernel) for f in source.faces]
+    others = [crop_face(f.pixels, f.box, entry.input, entry.crop) for f in source.faces]
     pictures: dict[str, tuple[Sequence[NDArray[np.uint8]], Sequence[int]]] = {
         "home": (faces, labels),
         "blurred": ([_blurred(face) for face in faces], labels),
         "small": ([_small(face) for face in faces], labels),
-        "unknown": ([as_classifier_input(p, entry.input, entry.crop.kernel) for p in _unknown(data)], ()),
+        "unknown": ([crop_face(p, Framing().box, entry.input, entry.crop) for p in _unknown(data)], ()),
         "elsewhere": (others, [face.label for face in source.faces]),
     }
     return {name: _pool(faces, labels, bundle) for name, (faces, labels) in pictures.items()}

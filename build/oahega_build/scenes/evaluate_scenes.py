@@ -43,7 +43,7 @@ from oahega_build.scenes.sequences import (
     make_scenery,
     stills_of,
 )
-from oahega_build.scenes.video.methods import Device, Sights
+from oahega_build.scenes.video.methods import Device, Sight, Sights
 from oahega_build.scenes.video.records import Recording, recorded_by
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.files import read_file
@@ -85,6 +85,9 @@ class Seen:
     """Best label in the last frame alone, or MISSED."""
     height: float
     """Pixels."""
+    place: tuple[float, float, float] | None = None
+    """Of the box that was found in the last frame: width and height in units of the labelled one, and how
+    much lower its middle lies, in units of the latter's height."""
 
     @property
     def right(self) -> bool:
@@ -112,6 +115,8 @@ class SceneFigures:
     missed_at_once: int
     by_height: dict[str, float]
     """Accuracy in scenes by height in pixels."""
+    place: tuple[float, float, float]
+    """The medians of `Seen.place`: `Framing` knows them."""
 
     def as_text(self) -> str:
         """For a terminal."""
@@ -120,7 +125,10 @@ class SceneFigures:
         return (
             f"{self.faces} faces: accuracy in scenes {self.in_scenes}, as crops {self.as_crops} "
             f"({lost:.1f} points less in scenes), {self.missed} not found\n"
-            f"from one frame {self.at_once}, {self.missed_at_once} not found in it\n{bands}"
+            f"from one frame {self.at_once}, {self.missed_at_once} not found in it\n{bands}\n"
+            "boxes found: {:.3f} as wide and {:.3f} as high as labelled, {:.3f} of a height lower".format(
+                *self.place
+            )
         )
 
 
@@ -212,6 +220,7 @@ def _seen(shown: Shown, record: Recording, device: Device) -> list[Seen]:
             answered=_answer(truth, sights),
             at_once=_answer(truth, [[sight for sight in sights[-1] if sight.face is not None]]),
             height=shown.heights[truth.person],
+            place=_place(truth, sights[-1]),
         )
         for truth in record.moments[-1].truths
     ]
@@ -219,11 +228,26 @@ def _seen(shown: Shown, record: Recording, device: Device) -> list[Seen]:
 
 def _answer(truth: Truth, frames: Sights) -> int:
     """Of the track that is on the face in the last frame; the mean of its scores in all of `frames`."""
-    there = max(frames[-1], key=lambda sight: sight.tracked.box.iou(truth.box), default=None)
-    if there is None or there.tracked.box.iou(truth.box) < SAME_FACE:
+    there = _on(truth, frames[-1])
+    if there is None:
         return MISSED
     seen = [sight.face for frame in frames for sight in frame if sight.tracked.track == there.tracked.track]
     return int(np.mean([face.scores for face in seen if face is not None], axis=0).argmax())
+
+
+def _on(truth: Truth, frame: Sequence[Sight]) -> Sight | None:
+    """The sight of that face."""
+    there = max(frame, key=lambda sight: sight.tracked.box.iou(truth.box), default=None)
+    return None if there is None or there.tracked.box.iou(truth.box) < SAME_FACE else there
+
+
+def _place(truth: Truth, frame: Sequence[Sight]) -> tuple[float, float, float] | None:
+    there = _on(truth, frame)
+    if there is None:
+        return None
+    found, labelled = there.tracked.box, truth.box
+    lower = (found.center[1] - labelled.center[1]) / labelled.height
+    return found.width / labelled.width, found.height / labelled.height, lower
 
 
 def figures_of(seen: Sequence[Seen], crops_right: Sequence[bool]) -> SceneFigures:
@@ -240,7 +264,15 @@ def figures_of(seen: Sequence[Seen], crops_right: Sequence[bool]) -> SceneFigure
         missed=Counter(s.answered for s in seen)[MISSED],
         missed_at_once=Counter(s.at_once for s in seen)[MISSED],
         by_height={name: round(float(np.mean(right)), 4) for name, right in by_height.items() if right},
+        place=_medians([s.place for s in seen if s.place]),
     )
+
+
+def _medians(places: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    if not places:
+        return math.nan, math.nan, math.nan
+    width, height, lower = np.median(places, axis=0).tolist()
+    return round(width, 3), round(height, 3), round(lower, 3)
 
 
 def evaluate_run(

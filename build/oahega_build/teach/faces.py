@@ -13,14 +13,14 @@ from oahega_build.errors import DataError
 from oahega_build.labelling.collect import frames_of
 from oahega_build.pictures.dataset import named_groups, near_duplicates_of, united
 from oahega_build.pictures.folders import class_folders, count_loose, files_in
-from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.framing import box_of_crop
 from oahega_build.pictures.problems import Problems
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
 from oahega_edge.chain.preprocess import crop_face
 from oahega_edge.endings import is_video
-from oahega_edge.manifest import EmotionEntry
+from oahega_edge.manifest import Crop, EmotionEntry
 
 LEAST_FACES = 3
 """Of a class: with fewer nothing can be said about it."""
@@ -89,7 +89,9 @@ def read_faces(
     truth, names, sources = [], [], []
     for number, label in enumerate(labels):
         before = len(crops)
-        for name, source, crop in _faces_of(folders[label], root, cut, find, problems, most_files):
+        for name, source, crop in _faces_of(
+            folders[label], root, cut, find, entry.crop, problems, most_files
+        ):
             crops.append(crop)
             truth.append(number)
             names.append(name)
@@ -110,7 +112,13 @@ def _require_some(count: int, folder: Path, problems: Problems) -> None:
 
 
 def _faces_of(
-    folder: Path, root: Path, cut: Cut, find: Finder | None, problems: Problems, most: int
+    folder: Path,
+    root: Path,
+    cut: Cut,
+    find: Finder | None,
+    crop: Crop,
+    problems: Problems,
+    most: int,
 ) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
     """(name, what it belongs to, crop) of each face of a class."""
     for path in _thinned(list(files_in(folder, problems, videos=True)), folder, problems, most):
@@ -119,7 +127,7 @@ def _faces_of(
         source = name if is_video(path) or path.parent == folder else inner
         taken = 0
         for number, pixels in frames_of(path, EVERY, problems):
-            box = face_in(pixels, find, problems, name)
+            box = face_in(pixels, find, crop, problems, name)
             if box is None:
                 continue
             if taken == MOST_PER_VIDEO:
@@ -137,11 +145,14 @@ def _thinned(files: list[Path], folder: Path, problems: Problems, most: int) -> 
     return [files[i] for i in np.linspace(0, len(files) - 1, most).astype(int)]
 
 
-def face_in(pixels: Pixels, find: Finder | None, problems: Problems, name: str) -> Box | None:
-    """Where the one face is: all of a small square picture; None, counted, without a face or with several."""
+def face_in(pixels: Pixels, find: Finder | None, crop: Crop, problems: Problems, name: str) -> Box | None:
+    """Where the one face is: a small square picture was cropped by `crop` before.
+
+    None, counted, without a face or with several.
+    """
     height, width = pixels.shape[:2]
     if find is None or max(height, width) <= min(CROP_SIDE, CROP_RATIO * min(height, width)):
-        return Framing().box
+        return box_of_crop(crop)
     found = find(pixels)
     if len(found) == 1:
         return found[0].box

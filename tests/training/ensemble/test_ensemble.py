@@ -131,6 +131,47 @@ def test_without_ranges_a_face_is_the_devices_crop_or_its_mirror_image(recipe) -
     assert apart.max() <= 1
 
 
+def test_a_nearer_view_is_a_part_of_what_is_stored() -> None:
+    import cv2
+    import keras
+
+    from oahega_build.ensemble.variation import View, crop
+
+    canvas = np.stack([cv2.GaussianBlur(face, (0, 0), 3) for face in faces().canvas])
+    seen = keras.ops.convert_to_numpy(crop(canvas, View(side=0.5, lower=0.125)))
+
+    middle = 32 + 0.125 * 48
+    part = canvas[:, round(middle) - 12 : round(middle) + 12, 20:44]
+    wanted = np.stack([cv2.resize(face, (48, 48), interpolation=cv2.INTER_LINEAR) for face in part])
+    assert np.abs(seen - wanted)[:, 1:-1, 1:-1].max() <= 1.5
+
+
+def test_blended_faces_are_asked_for_both_answers(recipe) -> None:
+    import keras
+
+    from oahega_build.ensemble.lesson import Lesson
+    from oahega_build.ensemble.recipe import Course
+    from oahega_build.ensemble.train import build_net
+
+    net = build_net(recipe.students["one"], len(LABELS))
+    lesson = Lesson({"one": net}, LABELS, recipe.ranges, Course(1, blended=1.0))
+    answers = lesson(faces().canvas[:2], training=True)
+    own = keras.ops.convert_to_numpy(answers["own"])
+    answers |= {"one": keras.ops.log(keras.ops.convert_to_tensor(np.eye(5, dtype=np.float32)[:2] + 1e-6))}
+
+    def loss(votes: np.ndarray) -> float:
+        weight = keras.ops.ones((2,))
+        return float(
+            lesson.compute_loss(y=keras.ops.convert_to_tensor(votes), y_pred=answers, sample_weight=weight)
+        )
+
+    votes = faces().votes[1:3]
+    first = loss(votes)
+    assert ((own >= 0.5) & (own < 1)).all()
+    assert loss(votes[::-1]) != pytest.approx(first)
+    assert loss(votes * 0 + votes.mean(axis=0)) > 0
+
+
 @pytest.mark.lengthy
 def test_students_learn_what_the_faces_show(run: Path) -> None:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
