@@ -1,5 +1,7 @@
 """Accuracy in scenes: every face is shown once, a missed one is an error, a right answer counts."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,7 @@ from oahega_build.scenes.evaluate_scenes import (
 from oahega_build.scenes.render import face_box, render
 from oahega_build.scenes.sequences import Scenario, Scenery, make_scenery
 from oahega_build.scenes.video.methods import Device
+from oahega_edge.bundles.load import DEFAULT_BUNDLE, seal
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Frame
 from oahega_edge.chain.geometry import Box
@@ -221,3 +224,18 @@ def test_only_whole_faces_that_are_high_enough_lend_their_place() -> None:
 def test_pictures_of_people_too_far_away_are_named(scenery: Scenery) -> None:
     with pytest.raises(DataError, match="none of 1 pictures shows a face that can be 200 pixels high"):
         on_people(scenery, [portrait(60)])
+
+
+def test_measurements_decide_as_the_bundle_suggests(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(DEFAULT_BUNDLE, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["emotion"]["suggested"] |= {"lapse": 0.07, "frames": 5}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    seal(folder)
+
+    settings = device_settings(folder, ("smoothing.lasting_s=30",))
+
+    assert settings.smoothing.lapse == 0.07
+    assert settings.smoothing.frames == 5
+    assert settings.smoothing.lasting_s == 30
