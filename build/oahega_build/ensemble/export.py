@@ -188,7 +188,8 @@ def _at_its_operating_point(
             Evidence(file_logits(data, entry, found), targets, ELSEWHERE_WEIGHT / len(sources), balanced=1.0)
         )
     temperature, offsets = fit_operating_point(evidence)
-    temperature, offsets = temperature * CAUTION, tuple(offset / CAUTION for offset in offsets)
+    temperature = round(temperature * CAUTION, 4)
+    offsets = tuple(round(offset / CAUTION, 4) for offset in offsets)
     prior = fit_prior(logits[clear], labels[clear], temperature, offsets)
     entry = entry.model_copy(update={"temperature": temperature, "offsets": offsets, "prior": prior})
     figures = {"held_out": summary(calibrated(logits[clear], entry), labels[clear])}
