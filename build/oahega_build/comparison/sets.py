@@ -170,11 +170,9 @@ def found_at_site(both: Both, root: Path, finders: tuple[Finder, Finder]) -> Row
         return old if len(old) == 1 else new if len(new) == 1 else [*old, *new]
 
     def cut(pixels: Pixels, box: Box) -> Crop:
-        is_cut = box == box_of_crop(both.old.model.entry.crop)
-        own = [
-            box_of_crop(one.model.entry.crop) if is_cut else _surest(finder(pixels))
-            for one, finder in zip(both.each, finders, strict=True)
-        ]
+        height, width = pixels.shape[:2]
+        is_cut = box == box_of_crop(both.old.model.entry.crop, width, height)
+        own = [box if is_cut else _surest(finder(pixels)) for finder in finders]
         crops.append(
             [one.cropped(pixels, at) if at else None for one, at in zip(both.each, own, strict=True)]
         )

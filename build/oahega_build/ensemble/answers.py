@@ -7,10 +7,9 @@ as the student itself (offline distillation).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
 from keras import ops
@@ -20,15 +19,16 @@ from oahega_build.ensemble.lesson import load_weights
 from oahega_build.ensemble.pack import VOTES, Pack, joined, read_pack, write_pack
 from oahega_build.ensemble.recipe import recipe_of
 from oahega_build.ensemble.train import build_net, weights_of
-from oahega_build.ensemble.variation import CROP, View, as_real, crop
+from oahega_build.ensemble.variation import CROP, STORED, View, as_real, crop
 from oahega_build.errors import RunError
-from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.framing import Framing, crop_sample, square_framing
 from oahega_build.runs.artifacts import open_run
 from oahega_edge.chain.frame import Pixels
-from oahega_edge.chain.preprocess import resize_pixels
+from oahega_edge.manifest import InputTensor
 
 ANSWERED = "faces.npz"
 BATCH = 64
+SEEN = InputTensor(width=CROP, height=CROP, colour="grey", dtype="float32", pixel_scale=1.0, pixel_offset=0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,12 +37,13 @@ class Teacher:
 
     name: str
     net: keras.Model
+    view: View = STORED
     labels: tuple[str, ...] = VOTES
 
     def probabilities(self, pictures: Sequence[Pixels], framing: Framing) -> NDArray[np.float64]:
         """(pictures, VOTES) for the device's crops, grey or RGB, of any size."""
-        grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) if p.ndim == 3 else p for p in pictures]
-        faces = np.stack([resize_pixels(np.asarray(p, np.uint8), (CROP, CROP), framing.kernel) for p in grey])
+        framing = replace(square_framing(self.view.side, self.view.lower), kernel=framing.kernel)
+        faces = np.stack([crop_sample(p, framing, SEEN) for p in pictures])
         said = [_said((self.net,), faces[i : i + BATCH]) for i in range(0, len(faces), BATCH)]
         return np.concatenate(said).astype(np.float64)
 
@@ -55,7 +56,7 @@ def load_teacher(source: Path, name: str) -> Teacher:
         raise RunError(f"{source} holds no teacher {name!r}; it has {', '.join(recipe.teachers)}")
     net = build_net(recipe.teachers[name], len(VOTES))
     load_weights(path, name, net)
-    return Teacher(name, net)
+    return Teacher(name, net, recipe.view)
 
 
 def answer_pack(

@@ -23,7 +23,7 @@ from oahega_build.ensemble.variation import CANVAS, CROP
 from oahega_build.errors import RunError
 from oahega_build.models.exported import golden, input_tensor, output_tensors
 from oahega_build.models.quantize import to_int8
-from oahega_build.pictures.framing import Framing, crop_sample, framing_of
+from oahega_build.pictures.framing import Framing, crop_sample, square_framing
 from oahega_build.runs import artifacts
 from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source
@@ -81,7 +81,7 @@ def export_ensemble(
             width=net.side, height=net.side, colour="grey", dtype="float32",
             pixel_scale=PIXEL_SCALE, pixel_offset=PIXEL_OFFSET,
         )  # fmt: skip
-        framing = framing_of(recipe.view.side, recipe.view.lower)
+        framing = square_framing(recipe.view.side, recipe.view.lower)
         data = to_int8(without_resizing(model), _spread(pack.where(~pack.held_out), framing, asked), asked)
         artifacts.write_bytes(run.folder / MODEL_NAME, data)
         artifacts.write_bytes(run.folder / WEIGHTS_NAME, read_file(weights, LARGEST_MODEL))
@@ -174,7 +174,8 @@ def _at_its_operating_point(
     entry: EmotionEntry, data: bytes, held_out: Pack, sources: Sequence[Source]
 ) -> tuple[EmotionEntry, dict[str, float | int | str]]:
     """Temperature, offsets and prior, and the figures that chose them."""
-    framing = dataclasses.replace(Framing(), scale=entry.crop.scale, shift=entry.crop.shift)
+    crop = entry.crop
+    framing = dataclasses.replace(Framing(), scale=crop.scale, shift=crop.shift, kernel=crop.kernel)
     logits = file_logits(data, entry, _crops(held_out.canvas, framing, entry.input))
     own = held_out.votes @ (fold(entry.labels) == 1)
     clear = own.max(axis=1) > CLEAR

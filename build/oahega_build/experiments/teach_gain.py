@@ -17,7 +17,7 @@ from oahega_build.emotion.evaluate import VALID, VALID_LOG, part_of, require_lab
 from oahega_build.emotion.metrics import balanced_accuracy
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import VOTES, read_dataset, read_picture
-from oahega_build.pictures.framing import box_of_crop
+from oahega_build.pictures.framing import Framing
 from oahega_build.pictures.tables import read_table
 from oahega_build.runs import artifacts
 from oahega_build.runs.output import held_back
@@ -184,7 +184,7 @@ def _features(files: Sequence[Path], entry: EmotionEntry, classifier: Classifier
 def _features_of(faces: Sequence[Pixels], entry: EmotionEntry, classifier: Classifier) -> Features:
     quantize = Quantizer(entry.input)
     return classifier.features(
-        [quantize(crop_face(face, box_of_crop(entry.crop), entry.input, entry.crop)) for face in faces]
+        [quantize(crop_face(face, Framing().box, entry.input, entry.crop)) for face in faces]
     )
 
 

@@ -18,7 +18,7 @@ class Framing:
     """Where the face is on a training picture, and how the device crops it; as it stands, the whole picture.
 
     The box is what the embedded detector finds: by its median in scenes (`evaluate-scenes` prints it) it is
-    2 % wider and 4 % higher than the labelled one and lies 1 % lower.
+    2 % wider and 3 to 4 % higher than the labelled one and lies 1 % lower.
     """
 
     box_width: float = 0.785
@@ -53,22 +53,27 @@ class Framing:
         return Crop(scale=self.scale, shift=self.shift, kernel=self.kernel)
 
 
-LABELLED = Framing(box_width=0.77, box_height=0.99, middle_y=0.49, scale=1.01, shift=0.01)
+LABELLED_FRAMING = Framing(box_width=0.77, box_height=0.99, middle_y=0.49, scale=1.01, shift=0.01)
 """The same with the box of the teacher that labels faces for the detector: the median of what YuNet finds on
 FER+ (see build/README.md). Pasted faces have it."""
 
 
-def framing_of(side: float, lower: float) -> Framing:
+def square_framing(side: float, lower: float) -> Framing:
     """The framing that crops a square of `side` of the picture's, its middle `lower` below the picture's."""
     whole = Framing()
     shift = (0.5 + lower - whole.middle_y) / whole.box_height
     return replace(whole, scale=side / whole.box_height, shift=shift)
 
 
-def box_of_crop(crop: Crop) -> Box:
-    """Where the face is on a picture of which `crop` cuts out everything: one that was cropped before."""
-    height, middle = 1 / crop.scale, 0.5 - crop.shift / crop.scale
-    return Box(0.5 - height / 2, middle - height / 2, 0.5 + height / 2, middle + height / 2)
+def box_of_crop(crop: Crop, width: int = 1, height: int = 1) -> Box:
+    """Where the face is on a picture that was cropped before: `crop` cuts out its middle square.
+
+    `width`, `height`: of the picture, pixels.
+    """
+    side = min(width, height)
+    across, down = side / crop.scale / width, side / crop.scale / height
+    middle = 0.5 - crop.shift * down
+    return Box(0.5 - across / 2, middle - down / 2, 0.5 + across / 2, middle + down / 2)
 
 
 def crop_sample(pixels: NDArray[np.uint8], framing: Framing, input_: InputTensor) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.pictures.framing import LABELLED
+from oahega_build.pictures.framing import LABELLED_FRAMING
 from oahega_build.pictures.record import Record
 from oahega_edge.chain.detection import FACE
 from oahega_edge.chain.frame import Pixels
@@ -48,12 +48,14 @@ def portraits_of(records: Iterable[Record]) -> list[Portrait]:
 
 
 def as_pictures(portraits: Iterable[Portrait], colour: Literal["grey", "rgb"]) -> list[NDArray[np.uint8]]:
-    """Squares of PICTURE px in which each person's face lies where `LABELLED` has it."""
+    """Squares of PICTURE px in which each person's face lies where `LABELLED_FRAMING` has it."""
     square = InputTensor(
         width=PICTURE, height=PICTURE, colour=colour, dtype="float32", pixel_scale=1.0, pixel_offset=0.0
     )
     return [
-        crop_face(portrait.pixels, _in_units(portrait.face, portrait.pixels.shape), square, LABELLED.crop)
+        crop_face(
+            portrait.pixels, _in_units(portrait.face, portrait.pixels.shape), square, LABELLED_FRAMING.crop
+        )
         for portrait in portraits
     ]
 

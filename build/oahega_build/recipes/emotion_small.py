@@ -1,19 +1,20 @@
 """Students of 20 million multiply-adds that learn with their teacher, `identity`, on a GPU.
 
 Command:
-    P=artifacts/pack-faces/world
+    P=artifacts/pack-faces/small
     KERAS_BACKEND=jax python -m oahega_build train-ensemble --recipe emotion_small --pack $P/voted.npz \
         --pack $P/labelled.npz --pack $P/labelled.npz --pack $P/labelled.npz \
         --start identity=build/weights/identity.npz --start default=build/weights/small.npz \
         --only identity --seconds 150 --run small
 and again with `--only default --only px48 --only px40 --seconds 440`. `P` is made as `emotion_world` says,
-with `--teacher identity=RUN`. The faces that were cut from photographs are there three times.
+with `--teacher identity=artifacts/train-ensemble/world --run small`. The first call ends by saying that other
+nets are missing. The faces that were cut from photographs are there three times.
 The teacher answers on the very variations, and on faces that shine through each other, for hundreds of epochs
 (Beyer et al. 2022, "a good teacher is patient and consistent").
 The embedded student is `default`; what this run made of both nets is `build/weights/small.npz` and
 `build/weights/identity.npz`, so that the next run goes on from there.
-Cost: on one H200 with JAX 1.1 seconds for an epoch of `identity` (151) and .7 for one of the three students
-together (599); a minute to compile each.
+Cost: on one H200 with JAX .85 seconds for an epoch of `identity` (151) and .65 for one of the three students
+together (599), and up to a minute to compile them.
 Expected: int8 held-out accuracy and balanced accuracy of `default` .907 and .916, of `px48` .901 and .908, of
 `px40` .908 and .915; on the part `choose` of other_cameras .822 and .792, .822 and .792, .802 and .783, at an
 operating point fitted to both.

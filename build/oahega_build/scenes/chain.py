@@ -60,7 +60,7 @@ def device_settings(bundle: Path | None, assignments: Iterable[str]) -> Settings
         f"trigger.threshold={DECISION.threshold}",
     ]
     chosen = [*(without if bundle is None else ()), "deployment.context=development", *assignments]
-    layers = read_layers(None, {}, chosen, folder=PACKAGED.parent)  # where no device's file is
+    layers = read_layers(None, {}, chosen, folder=PACKAGED.parent)  # without a device's edge.toml
     if bundle is not None:
         layers = layers.with_suggestions(load_bundle(bundle).manifest)
     return layers.resolve()

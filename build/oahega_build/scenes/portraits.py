@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from oahega_build.pictures.drawing import View, show, skin
-from oahega_build.pictures.framing import LABELLED
+from oahega_build.pictures.framing import LABELLED_FRAMING
 from oahega_build.pictures.people import Portrait
 from oahega_build.scenes.render import Spoiler, face_box, paste
 from oahega_build.scenes.sequences import (
@@ -38,7 +38,7 @@ OUT_OF_FOCUS = (8, 6)
 
 def wanted_face(height: float) -> float:
     """The height of the face on a still of the given height, pixels."""
-    return LABELLED.box.height * height
+    return LABELLED_FRAMING.box.height * height
 
 
 def fits(portrait: Portrait, height: float) -> bool:
@@ -65,7 +65,7 @@ def _tint(portrait: Portrait, still: Picture) -> tuple[float, float, float]:
     """The factors that give a still the colour and light of the skin in the portrait."""
     colour = np.median(skin(portrait.pixels, portrait.face).reshape(-1, 3), axis=0)
     side = still.shape[0]
-    grey = max(1.0, float(np.median(skin(still, LABELLED.box_in(side, side)))))
+    grey = max(1.0, float(np.median(skin(still, LABELLED_FRAMING.box_in(side, side)))))
     red, green, blue = (colour / grey).tolist()
     return red, green, blue
 
@@ -74,7 +74,7 @@ def _posed(portrait: Portrait, person: Person) -> Picture:
     """The photograph at 640x480 with its face at the person's place; a blurred copy fills the rest."""
     x, y, height = person.place(0.0)
     scale = wanted_face(height) / portrait.face.height
-    middle, part = portrait.face.center, LABELLED.box.center
+    middle, part = portrait.face.center, LABELLED_FRAMING.box.center
     left = x + (part[0] - 0.5) * height - middle[0] * scale
     top = y + (part[1] - 0.5) * height - middle[1] * scale
     kernel = "area" if scale < 1 else "linear"

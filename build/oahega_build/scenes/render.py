@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import read_picture
 from oahega_build.pictures.drawing import blend, jpeg
-from oahega_build.pictures.framing import LABELLED
+from oahega_build.pictures.framing import LABELLED_FRAMING
 from oahega_build.scenes.sequences import (
     EPOCH,
     FORMAT,
@@ -75,7 +75,7 @@ def truths_at(scenario: Scenario, t: float) -> tuple[Truth, ...]:
 def face_box(person: Person, t: float) -> Box:
     """The box that a detector should give for the face of the still, in unit coordinates."""
     x, y, height = person.place(t)
-    part = LABELLED.box
+    part = LABELLED_FRAMING.box
     return Box(
         (x + (part.left - 0.5) * height) / WIDTH,
         (y + (part.top - 0.5) * height) / HEIGHT,

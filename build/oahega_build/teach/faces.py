@@ -13,7 +13,7 @@ from oahega_build.errors import DataError
 from oahega_build.labelling.collect import frames_of
 from oahega_build.pictures.dataset import named_groups, near_duplicates_of, united
 from oahega_build.pictures.folders import class_folders, count_loose, files_in
-from oahega_build.pictures.framing import box_of_crop
+from oahega_build.pictures.framing import Framing, box_of_crop
 from oahega_build.pictures.problems import Problems
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Pixels
@@ -71,9 +71,9 @@ def read_faces(
 ) -> Faces:
     """Every picture and video below `root/<class>/`. Raises DataError where nothing can be learnt from it.
 
-    Without `find` every picture is a face already cut out. The first group of `group_pattern`, searched in a
-    picture's name, names what belongs together. `cut` is called once for each face, in their order; without
-    it they are cut for the classifier of `entry`.
+    Without `find` every picture is framed as a training picture. The first group of `group_pattern`, searched
+    in a picture's name, names what belongs together. `cut` is called once for each face, in their order;
+    without it they are cut for the classifier of `entry`.
     """
     cut = cut or (lambda pixels, box: crop_face(pixels, box, entry.input, entry.crop))
     problems = Problems()
@@ -148,11 +148,13 @@ def _thinned(files: list[Path], folder: Path, problems: Problems, most: int) -> 
 def face_in(pixels: Pixels, find: Finder | None, crop: Crop, problems: Problems, name: str) -> Box | None:
     """Where the one face is: a small square picture was cropped by `crop` before.
 
-    None, counted, without a face or with several.
+    Without `find` all are framed as training pictures. None, counted, without a face or with several.
     """
+    if find is None:
+        return Framing().box
     height, width = pixels.shape[:2]
-    if find is None or max(height, width) <= min(CROP_SIDE, CROP_RATIO * min(height, width)):
-        return box_of_crop(crop)
+    if max(height, width) <= min(CROP_SIDE, CROP_RATIO * min(height, width)):
+        return box_of_crop(crop, width, height)
     found = find(pixels)
     if len(found) == 1:
         return found[0].box

@@ -12,7 +12,7 @@ from data.make_golden_crop import BOX, CROP, GOLDEN, GREY, RGB, drawn_picture
 from oahega_build.emotion.inputs import NO_AUGMENTATION, Augmentation, Augmenter, Epochs
 from oahega_build.models.quantize import real_pixels
 from oahega_build.pictures.dataset import Sample
-from oahega_build.pictures.framing import Framing, box_of_crop, crop_sample, framing_of
+from oahega_build.pictures.framing import Framing, box_of_crop, crop_sample, square_framing
 from oahega_edge.chain.preprocess import Quantizer, as_classifier_input, crop_face
 from oahega_edge.manifest import InputTensor
 
@@ -92,7 +92,7 @@ def test_a_crop_moved_by_one_percent_is_seen_by_these_tests(golden: dict[str, ND
 def test_a_recipes_square_is_what_the_device_crops_of_the_detectors_box() -> None:
     picture = np.arange(200 * 200, dtype=np.uint8).reshape(200, 200)
 
-    whole, nearer = framing_of(1.0, 0.0), framing_of(0.8, 0.05)
+    whole, nearer = square_framing(1.0, 0.0), square_framing(0.8, 0.05)
 
     assert whole.crop.scale == pytest.approx(Framing().scale)
     assert whole.crop.shift == pytest.approx(Framing().shift)
@@ -104,10 +104,14 @@ def test_a_recipes_square_is_what_the_device_crops_of_the_detectors_box() -> Non
 def test_what_was_cropped_before_is_taken_whole() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (160, 160), np.uint8)
 
-    for crop in (CROP, framing_of(0.8, 0.05).crop, Framing().crop):
+    for crop in (CROP, square_framing(0.8, 0.05).crop, Framing().crop):
         face = crop_face(picture, box_of_crop(crop), GREY, crop)
 
         assert np.array_equal(face, as_classifier_input(picture, GREY, crop.kernel))
+
+    wide = np.pad(picture, ((0, 0), (20, 20)))
+    face = crop_face(wide, box_of_crop(CROP, 200, 160), GREY, CROP)
+    assert np.array_equal(face, as_classifier_input(picture, GREY, CROP.kernel))
 
 
 def test_augmentation_keeps_size_and_type_and_is_the_same_for_one_seed() -> None:

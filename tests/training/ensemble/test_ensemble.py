@@ -146,30 +146,55 @@ def test_a_nearer_view_is_a_part_of_what_is_stored() -> None:
     assert np.abs(seen - wanted)[:, 1:-1, 1:-1].max() <= 1.5
 
 
-def test_blended_faces_are_asked_for_both_answers(recipe) -> None:
+def test_a_face_that_shines_through_is_answered_as_well(recipe) -> None:
+    import keras
+
+    from oahega_build.ensemble.lesson import Lesson
+    from oahega_build.ensemble.pack import fold
+    from oahega_build.ensemble.recipe import Course
+    from oahega_build.ensemble.train import build_net
+
+    canvas, votes = faces().canvas[1:3], faces().votes[1:3]
+    net = build_net(recipe.students["one"], len(LABELS))
+    lesson = Lesson({"one": net}, LABELS, recipe.ranges, Course(1, blended=1.0))
+    own = keras.ops.convert_to_numpy(lesson(canvas, training=True)["own"])
+    said = np.log([[0.6, 0.1, 0.1, 0.1, 0.1], [0.2, 0.2, 0.2, 0.2, 0.2]]).astype(np.float32)
+    answers = {"one": said, "hidden": np.zeros(2, np.float32), "own": own}
+
+    loss = lesson.compute_loss(
+        y=keras.ops.convert_to_tensor(votes),
+        y_pred={name: keras.ops.convert_to_tensor(each) for name, each in answers.items()},
+        sample_weight=keras.ops.convert_to_tensor(np.array([1.0, 0.5], np.float32)),
+    )
+
+    asked = votes @ fold(LABELS)
+    asked = asked * own[:, None] + asked[::-1] * (1 - own[:, None])
+    weight = np.array([1.0, 0.5]) * own + np.array([0.5, 1.0]) * (1 - own)
+    assert ((own >= 0.5) & (own < 1)).all()
+    assert float(loss) == pytest.approx((-(asked * said).sum(axis=1) * weight).mean(), rel=1e-4)
+
+
+def test_one_face_shines_through_another(recipe) -> None:
     import keras
 
     from oahega_build.ensemble.lesson import Lesson
     from oahega_build.ensemble.recipe import Course
-    from oahega_build.ensemble.train import build_net
 
-    net = build_net(recipe.students["one"], len(LABELS))
-    lesson = Lesson({"one": net}, LABELS, recipe.ranges, Course(1, blended=1.0))
-    answers = lesson(faces().canvas[:2], training=True)
-    own = keras.ops.convert_to_numpy(answers["own"])
-    answers |= {"one": keras.ops.log(keras.ops.convert_to_tensor(np.eye(5, dtype=np.float32)[:2] + 1e-6))}
+    class Mean(keras.layers.Layer):
+        def call(self, real: object) -> object:
+            return keras.ops.mean(real, axis=(1, 2))
 
-    def loss(votes: np.ndarray) -> float:
-        weight = keras.ops.ones((2,))
-        return float(
-            lesson.compute_loss(y=keras.ops.convert_to_tensor(votes), y_pred=answers, sample_weight=weight)
-        )
+    canvas = np.stack([np.full((64, 64), level, np.uint8) for level in (0, 200)])
+    pixels = keras.Input((48, 48, 1))
+    lesson = Lesson(
+        {"one": keras.Model(pixels, Mean()(pixels))}, LABELS, recipe.ranges, Course(1, blended=1.0)
+    )
 
-    votes = faces().votes[1:3]
-    first = loss(votes)
-    assert ((own >= 0.5) & (own < 1)).all()
-    assert loss(votes[::-1]) != pytest.approx(first)
-    assert loss(votes * 0 + votes.mean(axis=0)) > 0
+    answers = lesson(canvas, training=True)
+    own, seen = (keras.ops.convert_to_numpy(answers[name]) for name in ("own", "one"))
+
+    levels = np.array([0, 200]) * own + np.array([200, 0]) * (1 - own)
+    assert (seen[:, 0] + 1) * 128 == pytest.approx(levels, abs=1)
 
 
 @pytest.mark.lengthy

@@ -12,7 +12,7 @@ import pytest
 
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample
-from oahega_build.pictures.framing import LABELLED
+from oahega_build.pictures.framing import LABELLED_FRAMING
 from oahega_build.pictures.people import Portrait, as_pictures, portraits_of
 from oahega_build.pictures.readers import LabelledBox
 from oahega_build.pictures.record import Record
@@ -151,7 +151,7 @@ def test_a_head_becomes_a_picture_that_is_framed_as_the_training_pictures_are() 
 
     skin = np.abs(picture.astype(int) - (150, 100, 60)).max(axis=2) < 10
     rows, columns = (np.flatnonzero(skin.any(axis=axis)) / 96 for axis in (1, 0))
-    box = LABELLED.box
+    box = LABELLED_FRAMING.box
     assert (rows[0], rows[-1]) == pytest.approx((max(0, box.top), min(1, box.bottom)), abs=0.03)
     assert columns[-1] - columns[0] == pytest.approx(0.8 * box.height, abs=0.04)  # as wide as the portrait's
     assert (columns[0] + columns[-1]) / 2 == pytest.approx(box.center[0], abs=0.03)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from oahega_build.detector.examples.hands import SIDE as HAND_SIDE
 from oahega_build.detector.examples.hands import draw_hand
 from oahega_build.pictures.drawing import blend, outline
-from oahega_build.pictures.framing import LABELLED
+from oahega_build.pictures.framing import LABELLED_FRAMING
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box, edges_of, shared_areas
 from oahega_edge.chain.preprocess import resize_pixels
@@ -39,10 +39,10 @@ SMALLEST_DECOY = 16
 
 
 def still_of(pixels: Pixels, face: NDArray[np.float64]) -> Still | None:
-    """Cut a face of a scene as `LABELLED` says. None if it is too small or cut off."""
+    """Cut a face of a scene as `LABELLED_FRAMING` says. None if it is too small or cut off."""
     left, top, right, bottom = face
-    side = (bottom - top) / LABELLED.box.height
-    x, y = (left + right) / 2 - side / 2, (top + bottom) / 2 - LABELLED.middle_y * side
+    side = (bottom - top) / LABELLED_FRAMING.box.height
+    x, y = (left + right) / 2 - side / 2, (top + bottom) / 2 - LABELLED_FRAMING.middle_y * side
     rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
     height, width = pixels.shape[:2]
     if bottom - top < SMALLEST_HEAD or x < 0 or y < 0 or rows.stop > height or columns.stop > width:
@@ -92,7 +92,10 @@ class Pasting:
 
 
 class FacePaster:
-    """Pastes stills into pictures: grey (height, width) or RGB (height, width, 3), cut as `LABELLED` says."""
+    """Pastes stills into pictures: grey (height, width) or RGB (height, width, 3).
+
+    Stills are cut as `LABELLED_FRAMING` says.
+    """
 
     def __init__(
         self,
@@ -202,7 +205,7 @@ class FacePaster:
     def _place(
         self, height: float, size: tuple[int, ...], taken: NDArray[np.float64], rng: np.random.Generator
     ) -> Box | None:
-        part = LABELLED.box
+        part = LABELLED_FRAMING.box
         width = part.width * height
         for _ in range(TRIES):
             left = rng.uniform(0, max(1e-6, size[1] - width))
@@ -237,8 +240,8 @@ class FacePaster:
 
 
 def _middle_of_still(box: Box, height: float) -> tuple[float, float]:
-    """The centre of a still whose face, as given by `LABELLED`, has this `box`."""
-    part = LABELLED.box
+    """The centre of a still whose face, as given by `LABELLED_FRAMING`, has this `box`."""
+    part = LABELLED_FRAMING.box
     return box.left - (part.left - 0.5) * height, box.top - (part.top - 0.5) * height
 
 
