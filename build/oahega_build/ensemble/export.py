@@ -23,7 +23,7 @@ from oahega_build.ensemble.variation import CANVAS, CROP
 from oahega_build.errors import RunError
 from oahega_build.models.exported import golden, input_tensor, output_tensors
 from oahega_build.models.quantize import to_int8
-from oahega_build.pictures.framing import Framing, crop_sample, square_framing
+from oahega_build.pictures.framing import device_crop, square_framing
 from oahega_build.runs import artifacts
 from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source
@@ -81,11 +81,11 @@ def export_ensemble(
             width=net.side, height=net.side, colour="grey", dtype="float32",
             pixel_scale=PIXEL_SCALE, pixel_offset=PIXEL_OFFSET,
         )  # fmt: skip
-        framing = square_framing(recipe.view.side, recipe.view.lower)
-        data = to_int8(without_resizing(model), _spread(pack.where(~pack.held_out), framing, asked), asked)
+        crop = square_framing(recipe.view.side, recipe.view.lower).crop
+        data = to_int8(without_resizing(model), _spread(pack.where(~pack.held_out), crop, asked), asked)
         artifacts.write_bytes(run.folder / MODEL_NAME, data)
         artifacts.write_bytes(run.folder / WEIGHTS_NAME, read_file(weights, LARGEST_MODEL))
-        entry = _entry(run.folder, data, recipe, framing.crop, source.name, name, terms)
+        entry = _entry(run.folder, data, recipe, crop, source.name, name, terms)
         entry, metrics = _at_its_operating_point(entry, data, pack.where(pack.held_out), sources)
         artifacts.write_json(run.folder / "metrics.json", metrics)
         artifacts.write_json(run.folder / "entry.json", entry.model_dump(mode="json"))
@@ -128,15 +128,15 @@ def _load_labels(weights: Path, name: str, net: Net, labels: Sequence[str], mode
         mine.assign(value if mine.shape == value.shape else value[..., chosen])
 
 
-def _spread(pack: Pack, framing: Framing, input_: InputTensor) -> list[NDArray[np.uint8]]:
+def _spread(pack: Pack, crop: Crop, input_: InputTensor) -> list[NDArray[np.uint8]]:
     """About REPRESENTATIVE crops, evenly over the pack."""
-    return _crops(pack.canvas[:: max(1, len(pack) // REPRESENTATIVE)], framing, input_)
+    return _crops(pack.canvas[:: max(1, len(pack) // REPRESENTATIVE)], crop, input_)
 
 
-def _crops(canvas: NDArray[np.uint8], framing: Framing, input_: InputTensor) -> list[NDArray[np.uint8]]:
+def _crops(canvas: NDArray[np.uint8], crop: Crop, input_: InputTensor) -> list[NDArray[np.uint8]]:
     """As the device crops the faces, at the size of its input."""
     edge = (CANVAS - CROP) // 2
-    return [crop_sample(face[edge : edge + CROP, edge : edge + CROP], framing, input_) for face in canvas]
+    return [device_crop(face[edge : edge + CROP, edge : edge + CROP], input_, crop) for face in canvas]
 
 
 def _entry(
@@ -174,9 +174,7 @@ def _at_its_operating_point(
     entry: EmotionEntry, data: bytes, held_out: Pack, sources: Sequence[Source]
 ) -> tuple[EmotionEntry, dict[str, float | int | str]]:
     """Temperature, offsets and prior, and the figures that chose them."""
-    crop = entry.crop
-    framing = dataclasses.replace(Framing(), scale=crop.scale, shift=crop.shift, kernel=crop.kernel)
-    logits = file_logits(data, entry, _crops(held_out.canvas, framing, entry.input))
+    logits = file_logits(data, entry, _crops(held_out.canvas, entry.crop, entry.input))
     own = held_out.votes @ (fold(entry.labels) == 1)
     clear = own.max(axis=1) > CLEAR
     labels = own.argmax(axis=1)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from oahega_build.emotion.evaluate import file_logits
 from oahega_build.pictures.dataset import held_out, read_dataset, read_picture
-from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.framing import device_crop
 from oahega_build.pictures.tables import read_table
 from oahega_build.runs.artifacts import write_bytes
 from oahega_build.runs.output import say
@@ -103,7 +103,7 @@ def read_pools(data: Path, bundle: Bundle) -> dict[str, Pool]:
     """Every face in every light through the bundle's classifier."""
     entry = bundle.manifest.emotion
     home = held_out(read_dataset(data / "ferplus"))
-    faces = [crop_face(sample.pixels, Framing().box, entry.input, entry.crop) for sample in home]
+    faces = [device_crop(sample.pixels, entry.input, entry.crop) for sample in home]
     labels = [sample.label for sample in home]
     source = read_source(data / "other_cameras", entry.labels, CHOOSE, FaceFinder(DEFAULT_BUNDLE))
     others = [crop_face(f.pixels, f.box, entry.input, entry.crop) for f in source.faces]
@@ -111,7 +111,7 @@ def read_pools(data: Path, bundle: Bundle) -> dict[str, Pool]:
         "home": (faces, labels),
         "blurred": ([_blurred(face) for face in faces], labels),
         "small": ([_small(face) for face in faces], labels),
-        "unknown": ([crop_face(p, Framing().box, entry.input, entry.crop) for p in _unknown(data)], ()),
+        "unknown": ([device_crop(p, entry.input, entry.crop) for p in _unknown(data)], ()),
         "elsewhere": (others, [face.label for face in source.faces]),
     }
     return {name: _pool(faces, labels, bundle) for name, (faces, labels) in pictures.items()}

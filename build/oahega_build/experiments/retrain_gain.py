@@ -21,7 +21,7 @@ from oahega_build.emotion.evaluate import HELD, VALID, VALID_LOG, part_of, requi
 from oahega_build.emotion.metrics import balanced_accuracy
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample, read_dataset
-from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.framing import device_crop
 from oahega_build.runs import artifacts
 from oahega_build.runs.output import held_back
 from oahega_build.runs.reading import LARGEST_MODEL
@@ -29,7 +29,7 @@ from oahega_build.teach.last_layer import Classifier
 from oahega_build.teach.memory import read_memory
 from oahega_build.teach.site import Known, known_by, prove, refit
 from oahega_edge.bundles.load import load_bundle
-from oahega_edge.chain.preprocess import Quantizer, crop_face
+from oahega_edge.chain.preprocess import Quantizer
 from oahega_edge.files import read_file
 from oahega_edge.manifest import EmotionEntry
 
@@ -121,7 +121,7 @@ def read_faces(samples: Sequence[Sample], entry: EmotionEntry, classifier: Class
     quantize = Quantizer(entry.input)
 
     def features(change: Callable[[Picture], Picture]) -> NDArray[np.float64]:
-        crops = (crop_face(change(s.pixels), Framing().box, entry.input, entry.crop) for s in samples)
+        crops = (device_crop(change(s.pixels), entry.input, entry.crop) for s in samples)
         return classifier.features([quantize(crop) for crop in crops])
 
     return Faces(

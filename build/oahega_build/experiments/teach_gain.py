@@ -17,7 +17,7 @@ from oahega_build.emotion.evaluate import VALID, VALID_LOG, part_of, require_lab
 from oahega_build.emotion.metrics import balanced_accuracy
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import VOTES, read_dataset, read_picture
-from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.framing import device_crop
 from oahega_build.pictures.tables import read_table
 from oahega_build.runs import artifacts
 from oahega_build.runs.output import held_back
@@ -29,7 +29,7 @@ from oahega_build.teach.memory import Memory, read_memory
 from oahega_build.teach.site import Known, known_by
 from oahega_edge.bundles.load import load_bundle
 from oahega_edge.chain.frame import Pixels
-from oahega_edge.chain.preprocess import Quantizer, crop_face
+from oahega_edge.chain.preprocess import Quantizer
 from oahega_edge.files import read_file
 from oahega_edge.manifest import EmotionEntry
 
@@ -183,9 +183,7 @@ def _features(files: Sequence[Path], entry: EmotionEntry, classifier: Classifier
 
 def _features_of(faces: Sequence[Pixels], entry: EmotionEntry, classifier: Classifier) -> Features:
     quantize = Quantizer(entry.input)
-    return classifier.features(
-        [quantize(crop_face(face, Framing().box, entry.input, entry.crop)) for face in faces]
-    )
+    return classifier.features([quantize(device_crop(face, entry.input, entry.crop)) for face in faces])
 
 
 def _require_enough(found: Mapping[str, int], needed: int, where: Path) -> None:

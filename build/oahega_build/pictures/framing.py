@@ -76,6 +76,11 @@ def box_of_crop(crop: Crop, width: int = 1, height: int = 1) -> Box:
     return Box(0.5 - across / 2, middle - down / 2, 0.5 + across / 2, middle + down / 2)
 
 
+def device_crop(pixels: NDArray[np.uint8], input_: InputTensor, crop: Crop) -> NDArray[np.uint8]:
+    """What a device with this crop makes of a picture that is framed as training pictures are."""
+    return crop_face(pixels, Framing().box, input_, crop)
+
+
 def crop_sample(pixels: NDArray[np.uint8], framing: Framing, input_: InputTensor) -> NDArray[np.uint8]:
     """The face as the device crops it when its detector finds `framing.box`."""
     return crop_face(pixels, framing.box, input_, framing.crop)

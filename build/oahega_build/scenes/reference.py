@@ -17,7 +17,7 @@ from oahega_build.emotion.evaluate import file_logits
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import held_out, read_dataset, read_picture
 from oahega_build.pictures.folders import files_in
-from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.framing import device_crop
 from oahega_build.pictures.problems import Problems
 from oahega_build.runs.artifacts import write_json
 from oahega_build.runs.output import held_back
@@ -25,7 +25,6 @@ from oahega_edge.bundles.load import MANIFEST, Bundle, load_bundle, seal
 from oahega_edge.chain.classification import calibrated
 from oahega_edge.chain.detection import FACE
 from oahega_edge.chain.detector import Detector
-from oahega_edge.chain.preprocess import crop_face
 from oahega_edge.drift.look import BINS, QUANTITIES, Look, bins_of, light_of
 from oahega_edge.runtimes import open_model
 
@@ -76,7 +75,7 @@ def _faces(bundle: Bundle, data: Path) -> Iterator[Look]:
     """The crops as the classifier gets them."""
     entry = bundle.manifest.emotion
     dataset = read_dataset(data, entry.input.colour)
-    crops = [crop_face(s.pixels, Framing().box, entry.input, entry.crop) for s in held_out(dataset)]
+    crops = [device_crop(s.pixels, entry.input, entry.crop) for s in held_out(dataset)]
     answers = calibrated(file_logits(bundle.content(entry.cpu), entry, crops), entry)
     for crop, scores in zip(crops, answers, strict=True):
         brightness, sharpness = light_of(crop)

@@ -17,13 +17,13 @@ from sklearn.covariance import LedoitWolf
 
 from oahega_build.errors import BuildError, DataError
 from oahega_build.pictures.dataset import Sample, read_dataset
-from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.framing import device_crop
 from oahega_build.runs.artifacts import write_bytes
 from oahega_build.runs.output import held_back
 from oahega_build.runs.reading import LARGEST_MODEL, open_arrays
 from oahega_build.teach.last_layer import Classifier
 from oahega_edge.bundles.load import load_bundle, seal
-from oahega_edge.chain.preprocess import Quantizer, crop_face
+from oahega_edge.chain.preprocess import Quantizer
 from oahega_edge.files import read_file
 
 MEMORY = "features.npz"
@@ -73,9 +73,7 @@ def remember(bundle: Path, data: Path) -> Path:
     with held_back():  # the runtime speaks of its kernels
         classifier = Classifier(read_file(loaded.file(entry.cpu), LARGEST_MODEL))
         features = [
-            classifier.features(
-                [quantize(crop_face(s.pixels, Framing().box, entry.input, entry.crop)) for s in samples]
-            )
+            classifier.features([quantize(device_crop(s.pixels, entry.input, entry.crop)) for s in samples])
             for samples in _by_label(dataset.train, entry.labels)
         ]
     write_bytes(bundle / MEMORY, _packed(summarized(dict(zip(entry.labels, features, strict=True)))))

@@ -21,7 +21,7 @@ from oahega_build.emotion.train import Trainer
 from oahega_build.errors import DataError, RecipeError
 from oahega_build.models.interpreter import open_interpreter
 from oahega_build.pictures.dataset import Sample, read_dataset
-from oahega_build.pictures.framing import Framing
+from oahega_build.pictures.framing import device_crop
 from oahega_build.runs import artifacts
 from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.runs.recipes import load_recipe
@@ -30,7 +30,7 @@ from oahega_build.teach.head import Features, Numbers, fit, told_by
 from oahega_build.teach.last_layer import Classifier, Head
 from oahega_build.whole.recipe import EverythingRecipe
 from oahega_edge.bundles.load import load_bundle
-from oahega_edge.chain.preprocess import Quantizer, crop_face, resize_pixels
+from oahega_edge.chain.preprocess import Quantizer, resize_pixels
 from oahega_edge.files import read_file
 
 TESTED = 190
@@ -77,7 +77,7 @@ class Ways:
         bundle = load_bundle(self.base)
         entry, file = bundle.manifest.emotion, bundle.file(bundle.manifest.emotion.cpu)
         quantize = Quantizer(entry.input)
-        crops = [crop_face(s.pixels, Framing().box, entry.input, entry.crop) for s in self.samples]
+        crops = [device_crop(s.pixels, entry.input, entry.crop) for s in self.samples]
         classifier = Classifier(read_file(file, LARGEST_MODEL))
         features, told = classifier.features([quantize(crop) for crop in crops]), told_by(classifier.head())
         yield "our trunk, last layer", self._by_last_layer(features, told)
