@@ -12,7 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FORMAT_VERSIONS = (1, 2)
-"""Of manifests. 2: the detector has the label COVERED_FACE, which releases before 0.4.0 cannot follow."""
+"""Of manifests. 2: the detector has the label COVERED_FACE, or faces get a second crop. Releases before 0.4.0
+cannot follow."""
 COVERED_FACE = "covered_face"
 """What some detectors answer beside a face where something hides its mouth."""
 MOST_LABELS = 64
@@ -160,6 +161,20 @@ class Crop(Value):
     """What lies outside the frame repeats its edge pixels."""
 
 
+class SecondCrop(Value):
+    """How every second frame of a face is cropped: unlike the others, so that two frames tell more than one.
+
+    Kernel and border are those of the first crop, `EmotionEntry.crop`.
+    """
+
+    scale: Annotated[float, Field(ge=0.1, le=10, allow_inf_nan=False)]
+    """As in `Crop`."""
+    shift: Annotated[float, Field(ge=-5, le=5, allow_inf_nan=False)] = 0.0
+    """As in `Crop`."""
+    mirrored: bool = False
+    """The face is turned left to right."""
+
+
 class Anchor(Value):
     """One anchor shape of a level; it answers for one label only."""
 
@@ -275,6 +290,8 @@ class EmotionEntry(Value):
     edgetpu: ModelFile | None = None
     input: InputTensor
     crop: Crop
+    second_crop: SecondCrop | None = None
+    """None, as in bundles before 0.4.0: every frame of a face is cropped like the first."""
     outputs: Annotated[tuple[OutputTensor, ...], Field(max_length=16)]
     labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MOST_LABELS)]
     temperature: Temperature
@@ -321,8 +338,9 @@ class Manifest(Value):
 
     @model_validator(mode="after")
     def _is_for_releases_that_know_its_labels(self) -> Self:
-        if self.format_version < format_version_of(self.detector):
-            raise ValueError(f"format_version is {self.format_version}, label {COVERED_FACE!r} needs 2")
+        if self.format_version < format_version_of(self.detector, self.emotion):
+            needs = f"label {COVERED_FACE!r}" if COVERED_FACE in self.detector.labels else "a second crop"
+            raise ValueError(f"format_version is {self.format_version}, {needs} needs 2")
         return self
 
     @property
@@ -333,9 +351,9 @@ class Manifest(Value):
         return tuple(model for model in models if model is not None)
 
 
-def format_version_of(detector: DetectorEntry) -> Literal[1, 2]:
-    """Of a manifest with this detector: the oldest one, so that older releases take what they can read."""
-    return 2 if COVERED_FACE in detector.labels else 1
+def format_version_of(detector: DetectorEntry, emotion: EmotionEntry) -> Literal[1, 2]:
+    """Of a manifest with these models: the oldest one, so that older releases take what they can read."""
+    return 2 if COVERED_FACE in detector.labels or emotion.second_crop is not None else 1
 
 
 def _role(outputs: tuple[OutputTensor, ...], role: str) -> OutputTensor:

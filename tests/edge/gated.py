@@ -24,7 +24,7 @@ Detect = Callable[[Frame], list[Detection]]
 class Unread:
     labels = ("happy", "sad")
 
-    def __call__(self, pixels: Pixels, box: Box) -> np.ndarray:
+    def __call__(self, pixels: Pixels, box: Box, second: bool = False) -> np.ndarray:
         return np.array([0.5, 0.5])
 
 

@@ -32,7 +32,7 @@ class Mood:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, pixels: np.ndarray, box: Box) -> np.ndarray:
+    def __call__(self, pixels: np.ndarray, box: Box, second: bool = False) -> np.ndarray:
         self.calls += 1
         return np.array([0.8, 0.1, 0.1]) if box.center[0] < 0.5 else np.array([0.1, 0.1, 0.8])
 

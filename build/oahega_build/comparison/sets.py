@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.comparison.paired import Row, paired
-from oahega_build.emotion.evaluate import EmotionModel, file_logits
+from oahega_build.emotion.evaluate import EmotionModel, crops_by_turn, logits_by_turn
 from oahega_build.emotion.metrics import balanced_accuracy
 from oahega_build.errors import DataError
 from oahega_build.pictures.dataset import Sample, read_dataset
@@ -24,12 +24,13 @@ from oahega_edge.chain.classification import calibrated
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
-from oahega_edge.chain.preprocess import crop_face
 from oahega_edge.files import read_file
 
 BALANCED = "balanced accuracy"
 Answers = NDArray[np.int64]
 Crop = NDArray[np.uint8]
+Crops = Sequence[Crop]
+"""What a classifier sees of one face, by turn."""
 MISSED = -1
 """The answer to a face that was not found."""
 OTHER = -2
@@ -51,18 +52,19 @@ class Contestant:
         data = read_file(bundle.file(entry.cpu), LARGEST_MODEL)
         return cls(bundle, EmotionModel(bundle.identity, entry, data))
 
-    def answers(self, crops: Sequence[NDArray[np.uint8]], labels: Sequence[str]) -> Answers:
-        """Its choice, by index into `labels` or OTHER, for crops of its own input's size."""
-        shares = calibrated(file_logits(self.model.data, self.model.entry, crops), self.model.entry)
+    def answers(self, faces: Sequence[Crops], labels: Sequence[str]) -> Answers:
+        """Its choice, by index into `labels` or OTHER, for what it sees of faces."""
+        turns = list(zip(*faces, strict=True))
+        shares = calibrated(logits_by_turn(self.model.data, self.model.entry, turns), self.model.entry)
         return among(shares, self.model.labels, labels)
 
     def of_pictures(self, pictures: Sequence[Pixels], labels: Sequence[str]) -> Answers:
         """The same for pictures that are framed as training pictures are."""
         return among(self.model.probabilities(pictures, Framing()), self.model.labels, labels)
 
-    def cropped(self, pixels: Pixels, box: Box) -> NDArray[np.uint8]:
+    def cropped(self, pixels: Pixels, box: Box) -> Crops:
         """What its classifier sees of a face."""
-        return crop_face(pixels, box, self.model.entry.input, self.model.entry.crop)
+        return [crops[0] for crops in crops_by_turn([(pixels, box)], self.model.entry)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +143,7 @@ def _through(
     return _answered(one, crops, labels)
 
 
-def _answered(one: Contestant, crops: Sequence[Crop | None], labels: Sequence[str]) -> Answers:
+def _answered(one: Contestant, crops: Sequence[Crops | None], labels: Sequence[str]) -> Answers:
     """MISSED for a face that was not found."""
     answers = np.full(len(crops), MISSED, np.int64)
     found = [i for i, crop in enumerate(crops) if crop is not None]
@@ -163,7 +165,7 @@ def found_at_site(both: Both, root: Path, finders: tuple[Finder, Finder]) -> Row
     A picture counts in which one of them finds a single face; the other errs if it finds none. Of several
     faces it takes the surest.
     """
-    crops: list[list[Crop | None]] = []
+    crops: list[list[Crops | None]] = []
 
     def find(pixels: Pixels) -> Sequence[Detection]:
         old, new = (finder(pixels) for finder in finders)
@@ -176,7 +178,7 @@ def found_at_site(both: Both, root: Path, finders: tuple[Finder, Finder]) -> Row
         crops.append(
             [one.cropped(pixels, at) if at else None for one, at in zip(both.each, own, strict=True)]
         )
-        return both.old.cropped(pixels, box)
+        return both.old.cropped(pixels, box)[0]
 
     faces = read_faces(root, both.old.model.entry, find, cut=cut)
     old, new = (_answered(one, [pair[i] for pair in crops], faces.labels) for i, one in enumerate(both.each))

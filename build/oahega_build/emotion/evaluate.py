@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -28,13 +28,14 @@ from oahega_build.errors import DataError, RunError
 from oahega_build.models.exported import Exported
 from oahega_build.pictures.dataset import HELD_OUT, Dataset, Sample, held_out, read_dataset
 from oahega_build.pictures.drawing import jpeg
-from oahega_build.pictures.framing import Framing, crop_sample
+from oahega_build.pictures.framing import Framing
 from oahega_build.runs import artifacts
 from oahega_build.runs.entries import ENTRY, write_on_card
 from oahega_build.runs.reading import LARGEST_DOCUMENT, LARGEST_MODEL
 from oahega_edge.chain.classification import calibrated
 from oahega_edge.chain.detection import dequantize
-from oahega_edge.chain.preprocess import Quantizer, resize_pixels
+from oahega_edge.chain.geometry import Box
+from oahega_edge.chain.preprocess import Quantizer, cut_face, cuts_of, resize_pixels
 from oahega_edge.files import read_file
 from oahega_edge.manifest import EmotionEntry, output_of
 
@@ -62,11 +63,9 @@ class EmotionModel:
         return self.entry.labels
 
     def probabilities(self, pictures: Sequence[Picture], framing: Framing) -> NDArray[np.float64]:
-        """Calibrated probabilities (n, labels) of pictures with faces at `framing.box`."""
-        crop = self.entry.crop
-        framing = replace(framing, scale=crop.scale, shift=crop.shift, kernel=crop.kernel)
-        faces = [crop_sample(pixels, framing, self.entry.input) for pixels in pictures]
-        return calibrated(file_logits(self.data, self.entry, faces), self.entry)
+        """Calibrated probabilities (n, labels) of pictures with faces at `framing.box`, by all crops."""
+        turns = crops_by_turn([(pixels, framing.box) for pixels in pictures], self.entry)
+        return calibrated(logits_by_turn(self.data, self.entry, turns), self.entry)
 
 
 def load_emotion(folder: Path) -> EmotionModel:
@@ -90,6 +89,21 @@ def file_logits(data: bytes, entry: EmotionEntry, faces: Sequence[Picture]) -> N
     output = output_of(entry, "logits")
     answers = Exported(data, entry.outputs).run_all(quantizer(face) for face in faces)
     return np.stack([dequantize(answer["logits"].reshape(-1), output) for answer in answers])
+
+
+def crops_by_turn(faces: Sequence[tuple[Picture, Box]], entry: EmotionEntry) -> list[list[Picture]]:
+    """What a device sees of faces, each a picture and a box: the first crops of all, then the second ones."""
+    return [[cut_face(pixels, box, entry.input, cut) for pixels, box in faces] for cut in cuts_of(entry)]
+
+
+def logits_by_turn(
+    data: bytes, entry: EmotionEntry, turns: Iterable[Sequence[Picture]]
+) -> NDArray[np.float64]:
+    """Logits (n, labels) of faces, each cropped by every turn: their mean.
+
+    It makes of a single picture what a device makes of two frames that are alike (`both_crops`).
+    """
+    return np.asarray(np.mean([file_logits(data, entry, crops) for crops in turns], axis=0), np.float64)
 
 
 def smaller(pixels: Picture, height: int) -> Picture:

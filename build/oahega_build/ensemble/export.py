@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from oahega_build.emotion.calibrate import Evidence, fit_operating_point, fit_prior
 from oahega_build.emotion.decision import DECISION
-from oahega_build.emotion.evaluate import file_logits, load_emotion
+from oahega_build.emotion.evaluate import crops_by_turn, load_emotion, logits_by_turn
 from oahega_build.emotion.metrics import summary
 from oahega_build.emotion.recipe import PIXEL_OFFSET, PIXEL_SCALE
 from oahega_build.ensemble.lesson import load_weights
@@ -23,19 +23,19 @@ from oahega_build.ensemble.variation import CANVAS, CROP
 from oahega_build.errors import RunError
 from oahega_build.models.exported import golden, input_tensor, output_tensors
 from oahega_build.models.quantize import to_int8
-from oahega_build.pictures.framing import device_crop, square_framing
+from oahega_build.pictures.framing import Framing, device_crop, square_framing
 from oahega_build.runs import artifacts
 from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source
 from oahega_edge.chain.classification import calibrated
-from oahega_edge.chain.preprocess import crop_face
+from oahega_edge.chain.geometry import Box
 from oahega_edge.files import read_file
-from oahega_edge.manifest import Crop, EmotionEntry, InputTensor, ModelCard, ModelFile
+from oahega_edge.manifest import Crop, EmotionEntry, InputTensor, ModelCard, ModelFile, SecondCrop
 
 MODEL_NAME, WEIGHTS_NAME = "emotion.tflite", "weights.npz"
 REPRESENTATIVE = 512
 """Training pictures that fix the ranges of the int8 activations."""
-ELSEWHERE_WEIGHT = 1.0
+ELSEWHERE_WEIGHT = 1.5
 """Of all sources elsewhere against the faces at home. Unclear faces are left out: at any weight they made the
 answers on clear ones less sure than those are right."""
 CAUTION = 1.1
@@ -81,11 +81,11 @@ def export_ensemble(
             width=net.side, height=net.side, colour="grey", dtype="float32",
             pixel_scale=PIXEL_SCALE, pixel_offset=PIXEL_OFFSET,
         )  # fmt: skip
-        crop = square_framing(recipe.view.side, recipe.view.lower).crop
+        crop, second_crop = _crops_of(recipe)
         data = to_int8(without_resizing(model), _spread(pack.where(~pack.held_out), crop, asked), asked)
         artifacts.write_bytes(run.folder / MODEL_NAME, data)
         artifacts.write_bytes(run.folder / WEIGHTS_NAME, read_file(weights, LARGEST_MODEL))
-        entry = _entry(run.folder, data, recipe, crop, source.name, name, terms)
+        entry = _entry(run.folder, data, recipe, crop, second_crop, source.name, name, terms)
         entry, metrics = _at_its_operating_point(entry, data, pack.where(pack.held_out), sources)
         artifacts.write_json(run.folder / "metrics.json", metrics)
         artifacts.write_json(run.folder / "entry.json", entry.model_dump(mode="json"))
@@ -135,8 +135,27 @@ def _spread(pack: Pack, crop: Crop, input_: InputTensor) -> list[NDArray[np.uint
 
 def _crops(canvas: NDArray[np.uint8], crop: Crop, input_: InputTensor) -> list[NDArray[np.uint8]]:
     """As the device crops the faces, at the size of its input."""
+    return [device_crop(face, input_, crop) for face in _stored_crops(canvas)]
+
+
+def _stored_crops(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(n, CROP, CROP): the canvas without its edge, framed as training pictures are."""
     edge = (CANVAS - CROP) // 2
-    return [device_crop(face[edge : edge + CROP, edge : edge + CROP], input_, crop) for face in canvas]
+    return canvas[:, edge : edge + CROP, edge : edge + CROP]
+
+
+def _logits(
+    data: bytes, entry: EmotionEntry, faces: Sequence[tuple[NDArray[np.uint8], Box]]
+) -> NDArray[np.float64]:
+    return logits_by_turn(data, entry, crops_by_turn(faces, entry))
+
+
+def _crops_of(recipe: EnsembleRecipe) -> tuple[Crop, SecondCrop | None]:
+    """How a device crops faces for a net of this recipe."""
+    crop, *others = (square_framing(view.side, view.lower).crop for view in recipe.turns or (recipe.view,))
+    if not others:
+        return crop, None
+    return crop, SecondCrop(scale=others[0].scale, shift=others[0].shift, mirrored=True)
 
 
 def _entry(
@@ -144,6 +163,7 @@ def _entry(
     data: bytes,
     recipe: EnsembleRecipe,
     crop: Crop,
+    second_crop: SecondCrop | None,
     source: str,
     name: str,
     terms: Sequence[str],
@@ -154,6 +174,7 @@ def _entry(
         cpu=ModelFile(file=MODEL_NAME, sha256=artifacts.sha256_of(folder / MODEL_NAME)),
         input=exported,
         crop=crop,
+        second_crop=second_crop,
         outputs=outputs,
         labels=recipe.labels,
         temperature=1.0,
@@ -174,18 +195,17 @@ def _at_its_operating_point(
     entry: EmotionEntry, data: bytes, held_out: Pack, sources: Sequence[Source]
 ) -> tuple[EmotionEntry, dict[str, float | int | str]]:
     """Temperature, offsets and prior, and the figures that chose them."""
-    logits = file_logits(data, entry, _crops(held_out.canvas, entry.crop, entry.input))
+    box = Framing().box
+    logits = _logits(data, entry, [(face, box) for face in _stored_crops(held_out.canvas)])
     own = held_out.votes @ (fold(entry.labels) == 1)
     clear = own.max(axis=1) > CLEAR
     labels = own.argmax(axis=1)
     certain = np.eye(len(entry.labels))[labels]
     evidence = [Evidence(logits[clear], certain[clear])]
     for source in sources:
-        found = [crop_face(f.pixels, f.box, entry.input, entry.crop) for f in source.faces]
+        found = _logits(data, entry, [(face.pixels, face.box) for face in source.faces])
         targets = np.eye(len(entry.labels))[[f.label for f in source.faces]]
-        evidence.append(
-            Evidence(file_logits(data, entry, found), targets, ELSEWHERE_WEIGHT / len(sources), balanced=1.0)
-        )
+        evidence.append(Evidence(found, targets, ELSEWHERE_WEIGHT / len(sources), balanced=1.0))
     temperature, offsets = fit_operating_point(evidence)
     temperature = round(temperature * CAUTION, 4)
     offsets = tuple(round(offset / CAUTION, 4) for offset in offsets)

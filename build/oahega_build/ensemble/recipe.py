@@ -53,7 +53,10 @@ class EnsembleRecipe:
     """Students that learn from the same batches, so that the teachers are asked once for all of them."""
     labels: tuple[str, ...] = ("angry", "happy", "neutral", "sad", "surprise")
     view: View = field(default_factory=View)
-    """What the device crops, on the stored pictures."""
+    """What nets are trained on, on the stored pictures, before it is varied."""
+    turns: tuple[View, ...] = ()
+    """What the device crops of a face in turn, frame by frame: first one view, then another, mirrored.
+    Empty: all frames are cropped as `view` says."""
     ranges: Ranges = field(default_factory=Ranges)
     teacher_course: Course = field(default_factory=lambda: Course(epochs=60, learning_rate=1e-3))
     course: Course = field(default_factory=lambda: Course(epochs=150))

@@ -63,6 +63,8 @@ MIDDLE = Trunk(
 """19.4 million at 40 px."""
 VIEW = View(side=0.94, lower=0.02)
 """A little nearer than the training pictures are framed: chosen on held-out faces and `choose`."""
+TURNS = View(side=0.893, lower=0.02), View(side=0.986, lower=0.02)
+"""What a device sees in turn, the second mirrored: chosen on the same faces (docs/decisions 0075)."""
 RANGES = Ranges(
     scale=0.18,
     surroundings=0.2,
@@ -87,5 +89,6 @@ RECIPE = EnsembleRecipe(
     course=Course(epochs=3000, batch=1024, learning_rate=3e-3, blended=0.4),
     precision="mixed_bfloat16",
     view=VIEW,
+    turns=TURNS,
     ranges=RANGES,
 )

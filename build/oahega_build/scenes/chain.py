@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from oahega_edge.bundles.load import load_bundle
 from oahega_edge.chain.classifier import Classifier, EmotionClassifier
 from oahega_edge.chain.detection import HEAD_ODDS
 from oahega_edge.chain.detector import Detector
+from oahega_edge.manifest import EmotionEntry
 from oahega_edge.runtimes import open_model
 from oahega_edge.service.chains import UNSURE
 from oahega_edge.service.settings import PACKAGED, Settings, read_layers
@@ -85,7 +87,7 @@ def bundle_chain(folder: Path) -> Iterator[Chain]:
                 "detector": detector.cpu.sha256,
                 "score": str(score["face"]),
                 "head_odds": str(HEAD_ODDS),
-                "emotion": emotion.cpu.sha256,
+                **_key_of(emotion),
             },
             emotion.prior,
         )
@@ -106,12 +108,19 @@ def yunet_chain(path: Path, emotion_folder: Path) -> Iterator[Chain]:
             YUNET_SCORE,
             {
                 "detector": f"{artifacts.sha256_of(path)} at {YUNET_SIDE}",
-                "emotion": emotion.entry.cpu.sha256,
+                **_key_of(emotion.entry),
             },
             emotion.entry.prior,
         )
     finally:
         reads.close()
+
+
+def _key_of(entry: EmotionEntry) -> dict[str, str]:
+    """The file, and how its pictures are cropped and its answers calibrated."""
+    decides = {"crop", "second_crop", "temperature", "offsets"}
+    read = hashlib.sha256(entry.model_dump_json(include=decides).encode()).hexdigest()
+    return {"emotion": entry.cpu.sha256, "read": read[:16]}
 
 
 def device_of(settings: Settings, chain: Chain) -> Device:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.emotion.evaluate import VALID_LOG, EmotionModel, file_logits, load_emotion
+from oahega_build.emotion.evaluate import VALID_LOG, EmotionModel, crops_by_turn, load_emotion, logits_by_turn
 from oahega_build.emotion.metrics import (
     Coverage,
     Interval,
@@ -40,7 +40,7 @@ from oahega_edge.chain.detection import FACE, PERSON, Detection
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
-from oahega_edge.chain.preprocess import crop_face, crop_square
+from oahega_edge.chain.preprocess import crop_square
 from oahega_edge.runtimes import open_model
 
 PEOPLE = "people.csv"
@@ -189,10 +189,10 @@ def names_of_part(root: Path, part: str) -> set[str] | None:
 
 
 def answers(model: EmotionModel | Classifier, source: Source) -> NDArray[np.float64]:
-    """(faces, labels): our models through the device's crop, others on the square that it cuts."""
+    """(faces, labels): our models through the device's crops, others on the square that it cuts."""
     if isinstance(model, EmotionModel):
-        crops = [crop_face(f.pixels, f.box, model.entry.input, model.entry.crop) for f in source.faces]
-        own = calibrated(file_logits(model.data, model.entry, crops), model.entry)
+        turns = crops_by_turn([(face.pixels, face.box) for face in source.faces], model.entry)
+        own = calibrated(logits_by_turn(model.data, model.entry, turns), model.entry)
     else:
         own = model.probabilities([square_of(face) for face in source.faces], Framing())
     return on_shared_classes(own, model.labels, source.labels)

@@ -18,7 +18,7 @@ from oahega_build.emotion.evaluate import load_emotion
 from oahega_build.runs.artifacts import open_run
 from oahega_build.runs.entries import COVERED, ENTRY, write_on_card
 from oahega_edge.bundles.load import Bundle, load_bundle
-from oahega_edge.chain.classifier import Classifier, EmotionClassifier
+from oahega_edge.chain.classifier import Classifier, EmotionClassifier, both_crops
 from oahega_edge.chain.detection import Detection
 from oahega_edge.chain.detector import Detector
 from oahega_edge.chain.frame import Pixels
@@ -126,7 +126,7 @@ def answered(
         for kind, box in picture.faces:
             if box.height * scale < LEAST_HEIGHT:
                 continue
-            shares = classifier(picture.pixels, box)
+            shares = both_crops(classifier, picture.pixels, box)
             is_covered = any(box.iou(cover) >= SAME for cover in covers)
             covered[kind] += is_covered
             sure = bool(shares.max() >= threshold) and not is_covered

@@ -227,12 +227,14 @@ def _seen(shown: Shown, record: Recording, device: Device) -> list[Seen]:
 
 
 def _answer(truth: Truth, frames: Sights) -> int:
-    """Of the track that is on the face in the last frame; the mean of its scores in all of `frames`."""
+    """Of the track that is on the face in the last frame: the mean of its scores in all of `frames`, read by
+    both crops in turn."""
     there = _on(truth, frames[-1])
     if there is None:
         return MISSED
     seen = [sight.face for frame in frames for sight in frame if sight.tracked.track == there.tracked.track]
-    return int(np.mean([face.scores for face in seen if face is not None], axis=0).argmax())
+    faces = [face for face in seen if face is not None]
+    return int(np.mean([face.read(turn % 2 == 1) for turn, face in enumerate(faces)], axis=0).argmax())
 
 
 def _on(truth: Truth, frame: Sequence[Sight]) -> Sight | None:

@@ -70,6 +70,7 @@ class Taught:
             cpu=ModelFile(file=file.name, sha256=artifacts.sha256_of(file)),
             input=input_,
             crop=before.crop,
+            second_crop=before.second_crop,
             outputs=outputs,
             labels=self.verdict.lesson.labels,
             temperature=self.verdict.temperature,

@@ -48,7 +48,7 @@ def make_bundle(
         _counted(emotion, _read_entry(emotion, EmotionEntry)),
     )
     manifest = Manifest(
-        format_version=format_version_of(entries[0]),
+        format_version=format_version_of(*entries),
         name=name,
         version=version,
         created=artifacts.now(),

@@ -21,8 +21,9 @@ from oahega_edge.visits.visit import Visit, VisitTally
 
 Reading = tuple[NDArray[np.float64], Light | None]
 """Probabilities (labels,) of a face, and its light where that was asked for."""
-Read = Callable[[Box, bool], Reading | None]
-"""Of the face in a box of this frame, with its light or without; None for a face that is not to be read."""
+Read = Callable[[Box, bool, bool], Reading | None]
+"""Of the face in a box of this frame, with its light or without, by the second crop or the first.
+None for a face that is not to be read."""
 Beside = Callable[[Box], NDArray[np.float64] | None]
 """What another classifier reads there."""
 NEARER = 1.05
@@ -66,7 +67,7 @@ class Nearest(Look):
     def read(self, box: Box, score: float, read: Read, beside: Beside | None) -> Reading | None:
         """What `read` gives of the face of this frame, which is remembered: it is nearer than before."""
         height = box.height
-        found = read(box, height > self.lit_anew)
+        found = read(box, height > self.lit_anew, False)
         if found is not None:
             self.scores, light = found
             if light is not None:
@@ -88,6 +89,8 @@ class _Memory:
     nearest: Nearest
     average: Average | None = None
     read_at: float | None = None
+    second: bool = False
+    """It is the turn of the second crop."""
     tally: VisitTally = field(default_factory=VisitTally)
 
 
@@ -208,8 +211,10 @@ class Decider:
         height = box.height
         if measured and height > memory.nearest.anew:
             found = memory.nearest.read(box, track.score, read, beside)
+            memory.second = found is not None
         else:
-            found = read(box, False)
+            found = read(box, False, memory.second)
+            memory.second ^= found is not None
         with self._watch.stage("decide"):
             decision = None
             if found is not None:

@@ -62,9 +62,9 @@ class SelectedLabels:
         """The selected ones, in the order of the probabilities."""
         return self._labels
 
-    def __call__(self, pixels: Pixels, box: Box) -> NDArray[np.float64]:
+    def __call__(self, pixels: Pixels, box: Box, second: bool = False) -> NDArray[np.float64]:
         """Probabilities (selected labels,) of the face at `box`."""
-        return self._selected(self._classifier(pixels, box))
+        return self._selected(self._classifier(pixels, box, second))
 
     def measured(self, pixels: Pixels, box: Box) -> Measured:
         """The same, and the face's light."""

@@ -135,7 +135,7 @@ class Pipeline:
         found = self._look(frame) if self._is_due() else None
         seen = self.decider.see(
             found,
-            lambda box, lit: self._read(box, frame, lit),
+            lambda box, lit, second: self._read(box, frame, lit, second),
             frame.taken_at,
             frame.captured_at,
             measured=self.gauge is not None and (self.watched or self.beside is not None),
@@ -174,7 +174,7 @@ class Pipeline:
         x, y = box.center
         return any(m.left <= x < m.right and m.top <= y < m.bottom for m in self.face_rules.masks)
 
-    def _read(self, box: Box, frame: Frame, lit: bool) -> Reading | None:
+    def _read(self, box: Box, frame: Frame, lit: bool, second: bool) -> Reading | None:
         """Classify one face, if it is large enough, inside the picture and not covered."""
         if box.height * frame.height < self.face_rules.min_height_px or box.clipped() is None:
             return None
@@ -182,7 +182,7 @@ class Pipeline:
             return None
         if lit and self.gauge is not None:
             return self.gauge(frame.pixels, box)
-        return self.classifier(frame.pixels, box), None
+        return self.classifier(frame.pixels, box, second), None
 
 
 def dominant(faces: Sequence[TrackedFace]) -> TrackedFace | None:

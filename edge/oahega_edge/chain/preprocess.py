@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from oahega_edge.chain.frame import Pixels
 from oahega_edge.chain.geometry import Box
-from oahega_edge.manifest import Crop, InputTensor, Resize
+from oahega_edge.manifest import Crop, EmotionEntry, InputTensor, Resize
 
 _KERNELS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 _DTYPES: dict[str, type[np.generic]] = {"int8": np.int8, "uint8": np.uint8, "float32": np.float32}
@@ -91,6 +91,29 @@ def crop_face(pixels: Pixels, box: Box, input_: InputTensor, crop: Crop) -> NDAr
         )
         inside = np.asarray(padded, np.uint8)
     return as_classifier_input(inside, input_, crop.kernel)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a face is cut out of one frame."""
+
+    crop: Crop
+    is_mirrored: bool = False
+
+
+def cuts_of(entry: EmotionEntry) -> tuple[Cut, ...]:
+    """How a face is cut out of its frames in turn: its first crop, and the second if there is one."""
+    first, second = entry.crop, entry.second_crop
+    if second is None:
+        return (Cut(first),)
+    other = first.model_copy(update={"scale": second.scale, "shift": second.shift})
+    return Cut(first), Cut(other, second.mirrored)
+
+
+def cut_face(pixels: Pixels, box: Box, input_: InputTensor, cut: Cut) -> NDArray[np.uint8]:
+    """The same as `crop_face`, turned left to right where the cut says so."""
+    face = crop_face(pixels, box, input_, cut.crop)
+    return np.asarray(cv2.flip(face, 1), np.uint8) if cut.is_mirrored else face
 
 
 def as_classifier_input(square: NDArray[np.uint8], input_: InputTensor, kernel: str) -> NDArray[np.uint8]:

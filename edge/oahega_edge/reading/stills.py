@@ -1,4 +1,4 @@
-"""Faces of one picture by itself: no second frame confirms a face, and nothing is averaged."""
+"""Faces of one picture by itself: no second frame confirms a face, and one frame is read by both crops."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 
+from oahega_edge.chain.classifier import both_crops
 from oahega_edge.chain.decider import TrackedFace
 from oahega_edge.chain.detection import FACE, PERSON, Detection, without_nested
 from oahega_edge.chain.frame import Frame, Pixels
@@ -97,7 +98,7 @@ class StillReader:
         box, pipeline = detection.box, self._engine.pipeline
         if detection.covered or box.height * frame.height < pipeline.face_rules.min_height_px:
             return TrackedFace(number, box, detection.score, None, UNCERTAIN)
-        scores = tilted(pipeline.classifier(frame.pixels, box), self._tilt)
+        scores = tilted(both_crops(pipeline.classifier, frame.pixels, box), self._tilt)
         best = int(scores.argmax())
         is_sure = float(scores[best]) >= self._settings.trigger.threshold
         emotion = self.labels[best] if is_sure else UNCERTAIN

@@ -41,7 +41,8 @@ REQUESTS = ("tune", "tune-face", "tune-stop", "tune-fit", "tune-undo", "tune-for
 SHOW_S = 3.0
 """Seconds for which a person shows an expression."""
 
-Read = Callable[[Pixels, Box], NDArray[np.float64]]
+Read = Callable[[Pixels, Box, bool], NDArray[np.float64]]
+"""Of the face in a box of a full frame, by the second crop or the first."""
 """Probabilities (labels,) of the face at a box of a full frame, all labels, not tuned."""
 
 
@@ -161,7 +162,8 @@ class TuningSession:
             turn.obstacle = found
             return
         try:
-            turn.looks.append(turn.reading.read(frame.pixels, step.faces[0].box))
+            second = len(turn.looks) % 2 == 1  # as the chain reads its frames
+            turn.looks.append(turn.reading.read(frame.pixels, step.faces[0].box, second))
         except (EdgeError, ValueError) as error:  # the chain itself finds out what to do about it
             _log.debug("a face was not read: %s", error)
 

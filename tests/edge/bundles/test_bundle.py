@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from mini_bundle import change, detector_entry, golden, make_bundle
+from mini_bundle import change, detector_entry, emotion_entry, golden, make_bundle
 from oahega_edge.bundles.load import (
     DEFAULT_BUNDLE,
     EMBEDDED,
@@ -24,7 +24,7 @@ from oahega_edge.bundles.load import (
 )
 from oahega_edge.bundles.models import Models, RuntimeOptions
 from oahega_edge.errors import BundleError
-from oahega_edge.manifest import DetectorEntry
+from oahega_edge.manifest import DetectorEntry, SecondCrop
 from oahega_edge.runtimes import open_model
 from oahega_edge.service.settings import read_layers
 from oahega_edge.service.setup import read_setup
@@ -135,6 +135,18 @@ def test_a_label_that_older_releases_cannot_follow_needs_a_format_that_they_refu
 
     assert "format_version is 1, label 'covered_face' needs 2" in refusal(old)
     assert load_bundle(new).manifest.detector.labels == ("face", "covered_face")
+
+
+def test_a_second_crop_needs_a_format_that_older_releases_refuse(tmp_path: Path) -> None:
+    """They would refuse the key as one that they do not know, without saying what is missing."""
+    emotion = emotion_entry() | {"second_crop": {"scale": 1.1, "mirrored": True}}
+    emotion["golden"] = golden("emotion", emotion)
+
+    old = make_bundle(tmp_path / "old", emotion=emotion)
+    new = make_bundle(tmp_path / "new", emotion=emotion, format_version=2)
+
+    assert "format_version is 1, a second crop needs 2" in refusal(old)
+    assert load_bundle(new).manifest.emotion.second_crop == SecondCrop(scale=1.1, mirrored=True)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, '{"format_version": 1}'])

@@ -23,7 +23,7 @@ class Gauge:
     def __init__(self) -> None:
         self.lit = self.compared = 0
 
-    def read(self, box: Box, lit: bool) -> tuple[NDArray[np.float64], Light | None]:
+    def read(self, box: Box, lit: bool, second: bool) -> tuple[NDArray[np.float64], Light | None]:
         self.lit += lit
         height = box.height * PIXELS
         light: Light = (height, height, 0.5, height < INPUT)
@@ -84,7 +84,7 @@ def test_a_face_from_afar_is_measured_again_until_it_needs_no_enlargement() -> N
 def test_a_face_that_was_never_read_counts_nothing() -> None:
     nearest = Nearest(UNREAD)
 
-    found = nearest.read(Box(0.1, 0.0, 0.2, 0.1), 0.9, lambda box, lit: None, None)
+    found = nearest.read(Box(0.1, 0.0, 0.2, 0.1), 0.9, lambda box, lit, second: None, None)
 
     assert found is None
     assert not nearest.frame

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,43 @@ def test_two_faces_get_decisions_of_their_own() -> None:
         ("new", "sad", RIGHT.left),
     }
     assert len({d.track for d in decisions}) == 2
+
+
+class Turns(Mood):
+    """It remembers by which crop each face was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: dict[float, list[bool]] = {}
+
+    def __call__(self, pixels: np.ndarray, box: Box, second: bool = False) -> np.ndarray:
+        self.seconds.setdefault(box.left, []).append(second)
+        return super().__call__(pixels, box)
+
+
+def test_each_face_is_read_by_both_crops_in_turn() -> None:
+    """Its own turns, however many faces there are and whenever each came."""
+    mood = Turns()
+
+    play(pipeline(lambda i: [face(LEFT), face(RIGHT)] if i > 2 else [face(LEFT)], mood=mood), 8)
+
+    assert mood.seconds == {
+        LEFT.left: [False, True, False, True, False, True, False],
+        RIGHT.left: [False, True, False, True],
+    }
+
+
+def test_a_face_that_comes_nearer_is_measured_by_the_first_look() -> None:
+    mood = Turns()
+    near = Box(LEFT.left, 0.15, 0.32, 0.6)
+    chain = pipeline(lambda i: [face(near if i > 3 else LEFT)], mood=mood)
+    chain.gauge = mood.measured
+
+    play(chain, 8)
+
+    assert mood.seconds[LEFT.left][:2] == [False, True]
+    assert mood.seconds[LEFT.left].count(False) > mood.seconds[LEFT.left].count(True)
+    assert all(not (a and b) for a, b in itertools.pairwise(mood.seconds[LEFT.left]))
 
 
 def test_a_young_face_says_in_how_few_frames_it_was_seen() -> None:

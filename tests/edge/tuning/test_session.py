@@ -56,7 +56,7 @@ class Room:
             retune=self.retune,
             seconds=self.seconds,
         )
-        self.session.use(BUNDLE, None, lambda pixels, box: SHARES)
+        self.session.use(BUNDLE, None, lambda pixels, box, second: SHARES)
 
     def asked(self, label: str, *, right: bool) -> None:
         self.judged.append((label, right))
@@ -123,7 +123,7 @@ def test_what_counts_as_read_is_the_tuned_answer(room: Room) -> None:
     room.session.answer("tune-fit", None)
     overlay = read_overlay(room.folder, BUNDLE)
     shares = np.array([0.3, 0.4, 0.1, 0.1, 0.1])
-    room.session.use(BUNDLE, overlay, lambda pixels, box: shares)
+    room.session.use(BUNDLE, overlay, lambda pixels, box, second: shares)
 
     with room.looking():
         wait_until(lambda: "kept" in room.ask(LABELS[0]))
@@ -178,7 +178,7 @@ def test_what_ends_a_turn_keeps_nothing_of_it(tmp_path: Path, word: str) -> None
         "muted": room.mute.mute,
         "stopped": lambda: room.session.answer("tune-stop", None),
         "replaced": lambda: threading.Thread(target=room.ask).start(),
-        "another bundle": lambda: room.session.use(BUNDLE, None, lambda pixels, box: SHARES),
+        "another bundle": lambda: room.session.use(BUNDLE, None, lambda pixels, box, second: SHARES),
     }
 
     with room.looking():
@@ -203,7 +203,7 @@ def test_a_mute_that_is_over_before_anybody_looked_ends_a_turn_too(tmp_path: Pat
 
 
 def test_frames_that_a_model_cannot_read_disturb_nobody(room: Room) -> None:
-    def fails(pixels: object, box: object) -> Any:
+    def fails(pixels: object, box: object, second: bool) -> Any:
         raise AcceleratorError("gone")
 
     room.session.use(BUNDLE, None, fails)
@@ -234,7 +234,7 @@ def test_what_was_fitted_is_undone_and_what_was_kept_forgotten(room: Room) -> No
     keep_faces(room.folder, place(BUNDLE))
     room.session.answer("tune-fit", None)
     overlay = read_overlay(room.folder, BUNDLE)
-    room.session.use(BUNDLE, overlay, lambda pixels, box: SHARES)
+    room.session.use(BUNDLE, overlay, lambda pixels, box, second: SHARES)
     assert room.session.answer("tune", None)["tuned"] == {"faces": 60, "created": overlay.created}
 
     assert room.session.answer("tune-undo", None) == {"undone": True}

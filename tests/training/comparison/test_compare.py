@@ -126,7 +126,7 @@ class Reads:
     def __init__(self, labels: tuple[str, ...]) -> None:
         self.labels = labels
 
-    def __call__(self, pixels: Pixels, box: Box) -> NDArray[np.float64]:
+    def __call__(self, pixels: Pixels, box: Box, second: bool = False) -> NDArray[np.float64]:
         shown = LABELS[pixels[0, 0, 0]]
         return np.array([0.9 if label == shown else 0.1 / len(self.labels) for label in self.labels])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -9,12 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from data.make_golden_crop import BOX, CROP, GOLDEN, GREY, RGB, drawn_picture
+from oahega_build.emotion.evaluate import EmotionModel
 from oahega_build.emotion.inputs import NO_AUGMENTATION, Augmentation, Augmenter, Epochs
 from oahega_build.models.quantize import real_pixels
 from oahega_build.pictures.dataset import Sample
 from oahega_build.pictures.framing import Framing, box_of_crop, crop_sample, square_framing
+from oahega_edge.bundles.load import DEFAULT_BUNDLE, load_bundle
+from oahega_edge.chain.classifier import EmotionClassifier, both_crops
 from oahega_edge.chain.preprocess import Quantizer, as_classifier_input, crop_face
-from oahega_edge.manifest import InputTensor
+from oahega_edge.manifest import InputTensor, SecondCrop
+from oahega_edge.runtimes import open_model
 
 pytestmark = pytest.mark.training
 
@@ -58,6 +63,23 @@ def test_the_training_pipeline_makes_the_committed_tensor(
     (batch,) = Epochs([sample], augmenter, batch=1, seed=1).batches(epoch=0)
 
     assert np.array_equal(Quantizer(input_)(np.squeeze(batch.pixels)), golden[colour])
+
+
+def test_evaluation_reads_a_picture_as_the_device_does_by_both_crops() -> None:
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    second = SecondCrop(scale=1.3, shift=0.05, mirrored=True)
+    entry = bundle.manifest.emotion.model_copy(update={"second_crop": second})
+    model = EmotionModel("default", entry, bundle.content(entry.cpu))
+    file = bundle.file(entry.cpu)
+
+    (evaluated,) = model.probabilities([drawn_picture()], FRAMING)
+
+    with contextlib.closing(open_model(file, entry.outputs, entry.input)) as opened:
+        classifier = EmotionClassifier(entry, opened)
+        read = both_crops(classifier, drawn_picture(), FRAMING.box)
+        first = classifier(drawn_picture(), FRAMING.box)
+    assert evaluated == pytest.approx(read, abs=1e-6)
+    assert not np.allclose(read, first, atol=1e-3)
 
 
 @pytest.mark.parametrize("colour", INPUTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,29 @@ def test_a_net_becomes_a_file_at_its_operating_point(net: str, run: Path, pack: 
     assert entry.offsets is not None
     assert sum(entry.offsets) == pytest.approx(0, abs=1e-3)
     assert entry.card.weights is not None
+    assert entry.card.metrics["held_out_accuracy"] > 0.9
+
+
+@pytest.mark.lengthy
+def test_a_net_is_exported_with_the_crops_of_its_recipe(run: Path, pack: Path, tmp_path: Path) -> None:
+    """The net is the same; its operating point is fitted on both crops."""
+    from oahega_build.emotion.evaluate import load_emotion
+    from oahega_build.ensemble.export import export_ensemble
+    from oahega_build.pictures.framing import square_framing
+    from oahega_edge.bundles.load import DEFAULT_BUNDLE
+
+    twofold = shutil.copytree(run, tmp_path / "twofold")
+    described = json.loads((twofold / "recipe.json").read_text())
+    described["turns"] = [{"side": 0.9, "lower": 0.0}, {"side": 1.0, "lower": 0.02}]
+    (twofold / "recipe.json").write_text(json.dumps(described))
+
+    folder = export_ensemble(twofold, "one", [pack], (), DEFAULT_BUNDLE, ["squares: free"], tmp_path, "one")
+
+    entry, second = load_emotion(folder).entry, square_framing(1.0, 0.02)
+    assert entry.crop == square_framing(0.9, 0.0).crop
+    assert entry.second_crop is not None
+    assert (entry.second_crop.scale, entry.second_crop.shift) == (second.scale, second.shift)
+    assert entry.second_crop.mirrored
     assert entry.card.metrics["held_out_accuracy"] > 0.9
 
 

@@ -33,7 +33,7 @@ class SureOfBright:
 
     labels = ("happy", "sad")
 
-    def __call__(self, pixels: Pixels, box: Box) -> NDArray[np.float64]:
+    def __call__(self, pixels: Pixels, box: Box, second: bool = False) -> NDArray[np.float64]:
         return np.array([0.9, 0.1]) if pixels.mean() > 100 else np.array([0.55, 0.45])
 
 

@@ -63,7 +63,7 @@ class ByBrightness:
 
     labels = LABELS
 
-    def __call__(self, pixels: np.ndarray, box: Box) -> np.ndarray:
+    def __call__(self, pixels: np.ndarray, box: Box, second: bool = False) -> np.ndarray:
         x, y = box.center
         bright = pixels[int(y * pixels.shape[0]), int(x * pixels.shape[1]), 0] > 120
         return np.array([0.9, 0.1] if bright else [0.1, 0.9])
@@ -195,7 +195,7 @@ class ByLight:
 
     labels = LABELS
 
-    def __call__(self, pixels: np.ndarray, box: Box) -> np.ndarray:
+    def __call__(self, pixels: np.ndarray, box: Box, second: bool = False) -> np.ndarray:
         return np.array([0.2, 0.8])
 
 

@@ -1,6 +1,7 @@
 """Figures of decisions on records whose answer is known."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def decider() -> Decider:
 
 
 def moment(i: int, faces: Sequence[tuple[Box, np.ndarray]], truths: Sequence[Truth]) -> Moment:
-    found = tuple(Face(Detection("face", box, 0.9), 100.0, 50.0, scores) for box, scores in faces)
+    found = tuple(Face(Detection("face", box, 0.9), 100.0, 50.0, (scores, scores)) for box, scores in faces)
     return Moment(i / FPS, found, tuple(truths))
 
 
@@ -168,6 +169,21 @@ def test_ours_waits_for_more_than_one_odd_frame() -> None:
     assert words == {"happy"}
 
 
+def test_frames_are_played_by_both_crops_in_turn() -> None:
+    """The first crop says happy and the second sad, each surely: neither outweighs the other."""
+    face = Face(Detection("face", LEFT, 0.9), 100.0, 50.0, (HAPPY, SAD))
+    record = Recording("film", "low", LABELS, tuple(Moment(i / FPS, (face,), ()) for i in range(30)))
+
+    (sight,) = followed(record, decider())[-1]
+
+    average = sight.tracked.average
+    assert average is not None
+    assert average.scores[0] == pytest.approx(average.scores[1], abs=0.3)
+    assert {f.emotion for frame in single_frame(record, followed(record, decider())) for f in frame} == {
+        "happy"
+    }
+
+
 def test_always_one_label_never_flips() -> None:
     record = film([HAPPY, SAD] * 10, [0, 1] * 10)
 
@@ -188,6 +204,9 @@ def test_flips_of_a_clip_are_counted_per_track() -> None:
 
 def test_a_record_is_read_back_as_it_was_made_and_made_once(tmp_path: Path) -> None:
     record = film([HAPPY, None, SAD], [0, 1, 1])
+    (face,) = record.moments[2].faces
+    last = replace(record.moments[2], faces=(replace(face, by_crop=(SAD, HAPPY)),))
+    record = replace(record, moments=(*record.moments[:2], last))
     made: list[int] = []
 
     def make() -> Recording:
@@ -203,7 +222,7 @@ def test_a_record_is_read_back_as_it_was_made_and_made_once(tmp_path: Path) -> N
         f.detection for m in record.moments for f in m.faces
     ]
     assert (second.name, second.level, second.labels) == ("film", "low", LABELS)
-    assert np.array_equal(second.moments[2].faces[0].scores, SAD)
+    assert np.array_equal(second.moments[2].faces[0].by_crop, (SAD, HAPPY))
 
 
 def test_a_clip_without_truth_and_without_a_face_is_kept_as_well(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def _moment(time: float, spells: Sequence[Spell]) -> Moment:
             Detection("face", spell.box, 0.9),
             100.0,
             50.0,
-            SCORES[spell.label] if spell.scores is None else spell.scores,
+            (SCORES[spell.label] if spell.scores is None else spell.scores,) * 2,
         )
         for spell in now
         if spell.found

@@ -62,9 +62,9 @@ def played(record: Recording, decider: Decider, min_height_px: float = 0.0) -> I
     for moment in record.moments:
         faces = {face.detection.box: face for face in moment.faces}
 
-        def read(box: Box, lit: bool, faces: Mapping[Box, Face] = faces) -> Reading | None:
+        def read(box: Box, lit: bool, second: bool, faces: Mapping[Box, Face] = faces) -> Reading | None:
             face = faces[box]
-            return (face.scores, None) if face.height >= min_height_px else None
+            return (face.read(second), None) if face.height >= min_height_px else None
 
         found = [face.detection for face in moment.faces]
         yield moment, decider.see(found, read, EPOCH, moment.time)

@@ -27,6 +27,8 @@ from oahega_edge.errors import EndOfSource
 from oahega_edge.manifest import Crop
 
 READ_TIMEOUT = 30.0
+CROPS = 2
+"""Of each face in each frame, because only the decision knows which one's turn it is."""
 FACE_SIZE = (48, 48)
 """Pixels to which a face is brought before its sharpness is measured."""
 YUNET_SIDE = 320
@@ -44,8 +46,17 @@ class Face:
     """Pixels."""
     sharpness: float
     """Variance of the Laplacian of the face at 48x48."""
-    scores: Floats
-    """Probabilities (labels,)."""
+    by_crop: tuple[Floats, ...]
+    """Probabilities (labels,) by the first crop and by the second."""
+
+    @property
+    def scores(self) -> Floats:
+        """By the first crop."""
+        return self.by_crop[0]
+
+    def read(self, second: bool) -> Floats:
+        """By the second crop or the first."""
+        return self.by_crop[-1 if second else 0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,9 +136,9 @@ def clip_frames(camera: Camera) -> Iterator[LabelledFrame]:
 def _faces(frame: Frame, found: Iterable[Detection], classifier: Classifier) -> Iterator[Face]:
     for detection in found:
         if detection.label == FACE and detection.box.clipped() is not None:
-            scores = classifier(frame.pixels, detection.box)
+            by_crop = tuple(classifier(frame.pixels, detection.box, second) for second in (False, True))
             height = detection.box.height * frame.height
-            yield Face(detection, height, _sharpness(frame, detection.box), scores)
+            yield Face(detection, height, _sharpness(frame, detection.box), by_crop)
 
 
 def _sharpness(frame: Frame, box: Box) -> float:
@@ -159,10 +170,17 @@ def _arrays(record: Recording) -> dict[str, Any]:
         "times": np.array([moment.time for moment in record.moments]),
         "faces": np.array(
             [
-                (i, *f.detection.box.edges, f.detection.score, f.height, f.sharpness, *f.scores.tolist())
+                (
+                    i,
+                    *f.detection.box.edges,
+                    f.detection.score,
+                    f.height,
+                    f.sharpness,
+                    *np.concatenate(f.by_crop),
+                )
                 for i, f in faces
             ],
-        ).reshape(-1, 8 + len(record.labels)),
+        ).reshape(-1, 8 + CROPS * len(record.labels)),
         "truths": np.array(
             [(i, *t.box.edges, t.person, t.label, t.visible) for i, t in truths], float
         ).reshape(-1, 8),
@@ -176,7 +194,8 @@ def _load(path: Path) -> Recording:
     per_frame: list[tuple[list[Face], list[Truth]]] = [([], []) for _ in times]
     for row in faces:
         detection = Detection(FACE, Box(*row[1:5].tolist()), float(row[5]))
-        per_frame[int(row[0])][0].append(Face(detection, float(row[6]), float(row[7]), row[8:]))
+        by_crop = tuple(np.split(row[8:], CROPS))
+        per_frame[int(row[0])][0].append(Face(detection, float(row[6]), float(row[7]), by_crop))
     for row in truths:
         truth = Truth(int(row[5]), Box(*row[1:5].tolist()), int(row[6]), bool(row[7]))
         per_frame[int(row[0])][1].append(truth)
