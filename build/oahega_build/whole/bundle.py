@@ -40,9 +40,9 @@ def make_bundle(
 ) -> Path:
     """Write `out` (made anew) from two run folders and check it as the device will.
 
-    Each run folder holds `entry.json` and the files that it names. `decision`: what the bundle suggests;
-    without it, what suits the emotion model (`decision_for`). Raises RunError if a folder is not a finished
-    run, BundleError if the result does not pass the device's own checks.
+    Each run folder holds `entry.json` and the files that it names. `decision`: what the bundle suggests; None:
+    what suits the emotion model (`decision_for`). Raises RunError if a folder is not a
+    finished run, BundleError if the result does not pass the device's own checks.
     """
     entries: tuple[DetectorEntry, EmotionEntry] = (
         _counted(detector, _read_entry(detector, DetectorEntry)),
