@@ -219,11 +219,6 @@ class SuggestedDecision(Value):
     frames: Annotated[int, Field(ge=1, le=1000)]
     lapse: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Share of faces that are misread however many frames are averaged."""
-    looks: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False)] = 1.0
-    """How many single frames tell as much as `frames` in a row: 1 where neighbouring frames repeat each other,
-    more where they are cropped differently."""
-    lasting: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)] = 90.0
-    """Seconds that an expression is taken to last."""
 
 
 class ModelCard(Value):

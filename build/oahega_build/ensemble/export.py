@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oahega_build.emotion.calibrate import Evidence, fit_operating_point, fit_prior
-from oahega_build.emotion.decision import DECISION, TWO_CROPS
+from oahega_build.emotion.decision import DECISION
 from oahega_build.emotion.evaluate import crops_by_turn, load_emotion, logits_by_turn
 from oahega_build.emotion.metrics import summary
 from oahega_build.emotion.recipe import PIXEL_OFFSET, PIXEL_SCALE
@@ -178,7 +178,7 @@ def _entry(
         outputs=outputs,
         labels=recipe.labels,
         temperature=1.0,
-        suggested=DECISION if second_crop is None else TWO_CROPS,
+        suggested=DECISION,
         golden=golden(data, exported, outputs),
         card=ModelCard(
             recipe=f"{source}: {name}",

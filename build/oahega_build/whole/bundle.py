@@ -9,7 +9,7 @@ from typing import TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ValidationError
 
-from oahega_build.emotion.decision import decision_for
+from oahega_build.emotion.decision import DECISION
 from oahega_build.errors import RunError
 from oahega_build.models.operators import multiply_adds
 from oahega_build.runs import artifacts
@@ -36,12 +36,11 @@ def make_bundle(
     out: Path,
     name: str,
     version: str,
-    decision: SuggestedDecision | None = None,
+    decision: SuggestedDecision = DECISION,
 ) -> Path:
     """Write `out` (made anew) from two run folders and check it as the device will.
 
-    Each run folder holds `entry.json` and the files that it names. `decision`: what the bundle suggests; None:
-    what suits the emotion model (`decision_for`). Raises RunError if a folder is not a
+    Each run folder holds `entry.json` and the files that it names. Raises RunError if a folder is not a
     finished run, BundleError if the result does not pass the device's own checks.
     """
     entries: tuple[DetectorEntry, EmotionEntry] = (
@@ -55,7 +54,7 @@ def make_bundle(
         created=artifacts.now(),
         terms=tuple(dict.fromkeys(term for entry in entries for term in entry.card.data)),
         detector=entries[0],
-        emotion=entries[1].model_copy(update={"suggested": decision or decision_for(entries[1])}),
+        emotion=entries[1].model_copy(update={"suggested": decision}),
     )
     making = out.with_name(out.name + artifacts.UNFINISHED)
     shutil.rmtree(making, ignore_errors=True)

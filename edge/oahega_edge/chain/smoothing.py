@@ -4,8 +4,7 @@ The paper (section 4) averages the probabilities of the last N frames. A mean we
 is either unsteady or late. The belief is the forward filter of a hidden Markov model with one state per
 emotion (Rabiner 1989, section III.A): the belief fades slowly, because expressions last; each frame
 multiplies its probabilities in, to the power 1/N, because neighbouring frames repeat each other. N frames
-thus count as much as their geometric mean, and a sure frame counts more than an unsure one. Where frames are
-cropped in turns they repeat each other less, and N of them count as several looks. The class prior
+thus count as much as their geometric mean, and a sure frame counts more than an unsure one. The class prior
 of the training set (more people smile than scowl in it) is divided out of every frame, because it would
 otherwise be counted again with each (scaled likelihoods: Bourlard and Morgan 1994, chapter 7).
 
@@ -123,17 +122,16 @@ class Belief:
         frames: int,
         max_age: float,
         lasting: float,
-        looks: float = 1.0,
         prior: Sequence[float] | None = None,
         lapse: float = 0.0,
     ) -> None:
-        """`frames`: N, neighbouring frames that together count as `looks`; `max_age`: seconds unseen after
-        which the belief is reset; `lasting`: seconds that an expression is taken to last; `prior`: class
-        prior of the training set; None: uniform; `lapse`: share of faces about which all frames tell nothing.
+        """`frames`: N, neighbouring frames that together count as one look; `max_age`: seconds unseen after
+        which the belief is reset; `lasting`: seconds that an expression lasts on average; `prior`:
+        class prior of the training set; None: uniform; `lapse`: share of faces about which all frames tell
+        nothing.
         """
         self._log_prior = 0.0 if prior is None else np.log(np.maximum(prior, _LEAST_EVIDENCE))
-        self._looks = looks
-        self._share = _share(looks, frames)
+        self._frames = frames
         self._max_age = max_age
         self._lasting = lasting
         self._lapse = lapse
@@ -144,7 +142,7 @@ class Belief:
 
     def resize(self, frames: int) -> None:
         """Change N while running; the belief stays."""
-        self._share = _share(self._looks, frames)
+        self._frames = frames
         self._times = deque(self._times, maxlen=frames)
 
     def add(
@@ -153,8 +151,8 @@ class Belief:
         """Take in one frame's probabilities (labels,)."""
         before = self._faded(len(scores), now, in_sight)
         said = np.log(np.maximum(scores, _LEAST_EVIDENCE)) - self._log_prior
-        evidence = said * (weight * self._share)
-        self._look = min(1.0, self._look + weight * self._share)
+        evidence = said * (weight / self._frames)
+        self._look = min(1.0, self._look + weight / self._frames)
         powers = before * np.exp(evidence - evidence.max())
         self._belief = powers / powers.sum()
         self._times.append(now)
@@ -174,11 +172,6 @@ class Belief:
         stayed = math.exp(-(now - self._times[-1]) / self._lasting)
         changed = (1 - self._belief) / (labels - 1)
         return np.asarray(stayed * self._belief + (1 - stayed) * changed, np.float64)
-
-
-def _share(looks: float, frames: int) -> float:
-    """Of a look that one frame is; a frame is one at most."""
-    return min(1.0, looks / frames)
 
 
 class Tilted:
@@ -210,16 +203,9 @@ def tilted(scores: NDArray[np.float64], log_odds: Sequence[float]) -> NDArray[np
 
 
 def new_smoothing(
-    mean: Mean,
-    *,
-    frames: int,
-    max_age: float,
-    looks: float,
-    lasting: float,
-    prior: Sequence[float] | None,
-    lapse: float,
+    mean: Mean, *, frames: int, max_age: float, lasting: float, prior: Sequence[float] | None, lapse: float
 ) -> Smoothing:
-    """The memory of a new face; `looks`, `lasting`, `prior` and `lapse` matter for the belief only."""
+    """The memory of a new face; `lasting`, `prior` and `lapse` matter for the belief only."""
     if mean == "belief":
-        return Belief(frames=frames, max_age=max_age, lasting=lasting, looks=looks, prior=prior, lapse=lapse)
+        return Belief(frames=frames, max_age=max_age, lasting=lasting, prior=prior, lapse=lapse)
     return Window(frames=frames, max_age=max_age, mean=mean)

@@ -122,7 +122,6 @@ def make_decider(
                 smoothing.mean,
                 frames=frames,
                 max_age=smoothing.max_age_ms / 1000,
-                looks=smoothing.looks,
                 lasting=smoothing.lasting_s,
                 prior=prior,
                 lapse=smoothing.lapse,

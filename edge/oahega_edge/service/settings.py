@@ -188,7 +188,6 @@ class Smoothing(Section):
 
     frames: Annotated[int, Field(ge=1, le=1000)]
     mean: Literal["belief", "geometric", "arithmetic"]
-    looks: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False)]
     lasting_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)]
     lapse: Annotated[float, Field(ge=0, le=0.5)]
     max_age_ms: Annotated[int, Field(ge=1)]
@@ -440,12 +439,7 @@ def suggestions(manifest: Manifest) -> Tree:
     }
     return {
         "detection": {**scores, "nms_iou": detection.nms_iou},
-        "smoothing": {
-            "frames": decision.frames,
-            "looks": decision.looks,
-            "lasting_s": decision.lasting,
-            "lapse": decision.lapse,
-        },
+        "smoothing": {"frames": decision.frames, "lapse": decision.lapse},
         "trigger": {"threshold": decision.threshold},
     }
 

@@ -128,26 +128,6 @@ def test_the_first_frames_are_worth_as_much_as_all_of_a_look() -> None:
     assert told[4][0] > told[3][0] + 0.02
 
 
-def test_frames_that_are_looks_of_their_own_count_fully() -> None:
-    """Two looks in two frames: as N = 1, but for the number of frames that is told."""
-    said = [p(0.7, 0.2, 0.1), p(0.5, 0.4, 0.1), p(0.2, 0.7, 0.1)] * 3
-    own = Belief(frames=2, looks=2.0, max_age=2.0, lasting=5.0)
-    single = Belief(frames=1, max_age=2.0, lasting=5.0)
-    repeated = Belief(frames=2, max_age=2.0, lasting=5.0)
-
-    told = [[memory.add(s, i / 15) for i, s in enumerate(said)] for memory in (own, single, repeated)]
-
-    assert [a.scores.tolist() for a in told[0]] == [a.scores.tolist() for a in told[1]]
-    assert not np.allclose(told[0][-1].scores, told[2][-1].scores, atol=0.01)
-    assert [a.frames for a in told[0]] == [1, *[2] * 8]
-
-
-def test_no_frame_is_more_than_one_look() -> None:
-    many, single = (Belief(frames=1, looks=looks, max_age=2.0, lasting=5.0) for looks in (4.0, 1.0))
-
-    assert many.add(p(0.7, 0.2, 0.1), 0.0).scores == pytest.approx(single.add(p(0.7, 0.2, 0.1), 0.0).scores)
-
-
 def test_no_face_is_believed_beyond_the_lapse() -> None:
     filter_ = Belief(frames=1, max_age=2.0, lasting=60.0, lapse=0.12)
     for i in range(100):

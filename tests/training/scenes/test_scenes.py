@@ -230,7 +230,7 @@ def test_measurements_decide_as_the_bundle_suggests(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(DEFAULT_BUNDLE, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["emotion"]["suggested"] |= {"lapse": 0.07, "frames": 5, "looks": 3.0, "lasting": 60.0}
+    manifest["emotion"]["suggested"] |= {"lapse": 0.07, "frames": 5}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     seal(folder)
 
@@ -238,5 +238,4 @@ def test_measurements_decide_as_the_bundle_suggests(tmp_path: Path) -> None:
 
     assert settings.smoothing.lapse == 0.07
     assert settings.smoothing.frames == 5
-    assert settings.smoothing.looks == 3
     assert settings.smoothing.lasting_s == 30
