@@ -62,9 +62,10 @@ class Contestant:
         """The same for pictures that are framed as training pictures are."""
         return among(self.model.probabilities(pictures, Framing()), self.model.labels, labels)
 
-    def cropped(self, pixels: Pixels, box: Box) -> Crops:
-        """What its classifier sees of a face."""
-        return [crops[0] for crops in crops_by_turn([(pixels, box)], self.model.entry)]
+    def cropped(self, pixels: Pixels, box: Box, is_cut: bool = False) -> Crops:
+        """What its classifier sees of a face; of one that was cut out before, always the first crop."""
+        turns = [crops[0] for crops in crops_by_turn([(pixels, box)], self.model.entry)]
+        return turns[:1] * len(turns) if is_cut else turns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,7 +164,7 @@ def found_at_site(both: Both, root: Path, finders: tuple[Finder, Finder]) -> Row
     """The same, with what finds the faces for the old one and for the new one.
 
     A picture counts in which one of them finds a single face; the other errs if it finds none. Of several
-    faces it takes the surest.
+    faces it takes the surest. What was cut out on a device ends at the first crop.
     """
     crops: list[list[Crops | None]] = []
 
@@ -176,7 +177,7 @@ def found_at_site(both: Both, root: Path, finders: tuple[Finder, Finder]) -> Row
         is_cut = box == box_of_crop(both.old.model.entry.crop, width, height)
         own = [box if is_cut else _surest(finder(pixels)) for finder in finders]
         crops.append(
-            [one.cropped(pixels, at) if at else None for one, at in zip(both.each, own, strict=True)]
+            [one.cropped(pixels, at, is_cut) if at else None for one, at in zip(both.each, own, strict=True)]
         )
         return both.old.cropped(pixels, box)[0]
 

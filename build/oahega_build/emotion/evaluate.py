@@ -101,7 +101,7 @@ def logits_by_turn(
 ) -> NDArray[np.float64]:
     """Logits (n, labels) of faces, each cropped by every turn: their mean.
 
-    It makes of a single picture what a device makes of two frames that are alike (`both_crops`).
+    Calibrated, it is what a device makes of a single picture (`both_crops`).
     """
     return np.asarray(np.mean([file_logits(data, entry, crops) for crops in turns], axis=0), np.float64)
 

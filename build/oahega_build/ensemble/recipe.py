@@ -54,7 +54,7 @@ class EnsembleRecipe:
     labels: tuple[str, ...] = ("angry", "happy", "neutral", "sad", "surprise")
     view: View = field(default_factory=View)
     """What nets are trained on, on the stored pictures, before it is varied."""
-    turns: tuple[View, ...] = ()
+    turns: tuple[()] | tuple[View, View] = ()
     """What the device crops of a face in turn, frame by frame: first one view, then another, mirrored.
     Empty: all frames are cropped as `view` says."""
     ranges: Ranges = field(default_factory=Ranges)

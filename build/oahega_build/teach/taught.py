@@ -56,7 +56,10 @@ class Taught:
         return self.base.manifest.emotion.suggested.model_copy(update={"threshold": threshold})
 
     def write(self, folder: Path) -> None:
-        """`emotion.tflite` and `entry.json`, as `make_bundle` takes them."""
+        """`emotion.tflite` and `entry.json`, as `make_bundle` takes them.
+
+        Without a second crop, which is mirrored: expressions of one's own may differ by side, as a wink does.
+        """
         before = self.base.manifest.emotion
         content = self.comparison.chosen.make()
         file = folder / before.cpu.file
@@ -70,7 +73,6 @@ class Taught:
             cpu=ModelFile(file=file.name, sha256=artifacts.sha256_of(file)),
             input=input_,
             crop=before.crop,
-            second_crop=before.second_crop,
             outputs=outputs,
             labels=self.verdict.lesson.labels,
             temperature=self.verdict.temperature,

@@ -2,7 +2,7 @@
 
 A model may have a second crop: every second frame of a face is then cropped otherwise, and mirrored. What the
 network gets wrong in one it often gets right in the other, and frames are averaged anyway. It costs no time:
-each frame is read once.
+each frame of a video is read once.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class MeasuringClassifier(Classifier, Protocol):
 def both_crops(classifier: Classifier, pixels: Pixels, box: Box) -> NDArray[np.float64]:
     """Probabilities (labels,) of the face at `box` of a single picture.
 
-    The geometric mean of both crops, which is what the belief makes of two frames that are alike.
+    The geometric mean of both crops: what a belief without prior and lapse makes of two frames.
     """
     first, second = (np.maximum(classifier(pixels, box, turn), LEAST) for turn in (False, True))
     both = np.sqrt(first * second)

@@ -42,8 +42,7 @@ SHOW_S = 3.0
 """Seconds for which a person shows an expression."""
 
 Read = Callable[[Pixels, Box, bool], NDArray[np.float64]]
-"""Of the face in a box of a full frame, by the second crop or the first."""
-"""Probabilities (labels,) of the face at a box of a full frame, all labels, not tuned."""
+"""Probabilities (labels,) of the face at a box of a full frame by the second crop or the first, not tuned."""
 
 
 class Judge(Protocol):

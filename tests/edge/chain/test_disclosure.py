@@ -57,6 +57,17 @@ def test_what_the_model_takes_for_granted_follows_its_scores_when_an_emotion_is_
     assert published_prior(None, LABELS, ("happy", "neutral")) is None
 
 
+def test_the_second_crop_is_asked_for_behind_a_choice_of_labels() -> None:
+    class Sided(Mood):
+        def __call__(self, pixels: np.ndarray, box: Box, second: bool = False) -> np.ndarray:
+            return np.array([0.1, 0.8, 0.1]) if second else np.array([0.8, 0.1, 0.1])
+
+    selected = SelectedLabels(Sided(), ("happy", "neutral"))
+
+    assert selected(PICTURE, LEFT).argmax() == 0
+    assert selected(PICTURE, LEFT, True).argmax() == 1
+
+
 def test_a_hidden_emotion_is_in_no_event_of_the_chain() -> None:
     selected = SelectedLabels(Mood(), ("happy", "neutral"))
     chain = pipeline(lambda i: [face(LEFT), face(RIGHT)], mood=selected)

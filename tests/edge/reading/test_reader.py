@@ -16,7 +16,11 @@ import oahega_edge
 from mini_bundle import make_bundle
 from noise_clip import make_clip
 from oahega_edge import EdgeError, Event, Face, Reader
+from oahega_edge.chain.classifier import both_crops
 from oahega_edge.errors import SettingsError
+from oahega_edge.reading.stills import StillReader
+from oahega_edge.service.settings import read_layers
+from oahega_edge.service.setup import read_setup
 
 LIBRARIES = (
     "numpy",
@@ -60,6 +64,20 @@ def test_a_smile_is_read_from_an_array_a_file_and_bytes(reader: Reader, tmp_path
     assert face.confidence == face.scores["happy"] > 0.5
     assert sum(face.scores.values()) == pytest.approx(1, abs=1e-3)
     assert face.box == pytest.approx((0.35, 0.12, 0.18, 0.22), abs=0.05)
+
+
+def test_a_picture_is_read_by_both_crops_of_the_bundle() -> None:
+    setup = read_setup(read_layers(None, {}, ["deployment.context=development"]), {})
+    with StillReader(setup) as stills:
+        frame, step = stills.look(astronaut())
+        (face,) = step.faces
+        classifier = stills.engine.pipeline.classifier
+        read = both_crops(classifier, frame.pixels, face.box)
+        first = classifier(frame.pixels, face.box)
+
+    assert face.average is not None
+    assert face.average.scores == pytest.approx(read)
+    assert not np.allclose(read, first, atol=1e-6)
 
 
 def test_pictures_are_read_one_by_one_without_memory(reader: Reader) -> None:

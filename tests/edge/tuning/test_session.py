@@ -202,6 +202,22 @@ def test_a_mute_that_is_over_before_anybody_looked_ends_a_turn_too(tmp_path: Pat
     assert told["reason"] == "muted"
 
 
+def test_frames_are_read_by_both_crops_in_turn(room: Room) -> None:
+    turns: list[bool] = []
+
+    def read(pixels: object, box: object, second: bool) -> Any:
+        turns.append(second)
+        return SHARES
+
+    room.session.use(BUNDLE, None, read)
+
+    with room.looking():
+        room.ask()
+
+    assert turns == [i % 2 == 1 for i in range(len(turns))]
+    assert len(turns) > 1
+
+
 def test_frames_that_a_model_cannot_read_disturb_nobody(room: Room) -> None:
     def fails(pixels: object, box: object, second: bool) -> Any:
         raise AcceleratorError("gone")

@@ -20,6 +20,7 @@ from oahega_build.comparison.paired import Row, Verdict
 from oahega_build.comparison.sets import Both, Contestant, found_at_site, remembered
 from oahega_build.emotion.metrics import Interval
 from oahega_build.errors import BuildError
+from oahega_build.pictures.framing import box_of_crop
 from oahega_build.scenes.chain import Chain, device_of, device_settings
 from oahega_build.scenes.evaluate_scenes import Shown
 from oahega_build.scenes.sequences import EPOCH, LabelledFrame, Truth
@@ -247,6 +248,22 @@ def test_a_face_of_a_site_that_is_cut_out_already_needs_no_detector(visitors: Pa
     row = found_at_site(Both(one, one), visitors, (finds(), finds()))
 
     assert row.old == row.new > 0
+
+
+def test_what_was_cut_out_on_a_device_is_seen_as_far_as_it_goes() -> None:
+    """A second crop that is wider would show its edges repeated."""
+    one = Contestant.at(DEFAULT_BUNDLE)
+    entry = one.model.entry
+    assert entry.second_crop is not None
+    picture = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    box = box_of_crop(entry.crop, 96, 96)
+
+    whole, again = one.cropped(picture, box, is_cut=True)
+    first, second = one.cropped(picture, box)
+
+    assert np.array_equal(whole, again)
+    assert np.array_equal(whole, first)
+    assert not np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("missing", ["home", "elsewhere", "scenes", "site"])

@@ -75,6 +75,7 @@ def bundle(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_device_loads_the_bundle_and_reads_the_new_classes(bundle: Path) -> None:
     loaded = load_bundle(bundle)
     entry = loaded.manifest.emotion
+    assert entry.second_crop is None  # it is mirrored, and a wink has a side
     model = open_model(loaded.file(entry.cpu), entry.outputs, entry.input)
     rng = np.random.default_rng(99)
     looks = dict(zip(LABELS, ("neutral", "ahegao", "surprise"), strict=True))
