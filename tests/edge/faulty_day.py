@@ -44,7 +44,8 @@ class Stage:
                 return self._still
         picture = np.ascontiguousarray(self._noise[:, number % 320 : number % 320 + 320])
         if self.looks == "torn":
-            picture[120:] = 128  # as a JPEG decoder leaves what it did not get
+            # As a JPEG decoder leaves what it did not get, at other places each time: else it were a surface.
+            picture[80 + number % 3 * 40 :] = 128
         return picture
 
 
