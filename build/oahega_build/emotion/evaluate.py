@@ -64,8 +64,8 @@ class EmotionModel:
 
     def probabilities(self, pictures: Sequence[Picture], framing: Framing) -> NDArray[np.float64]:
         """Calibrated probabilities (n, labels) of pictures with faces at `framing.box`, by all crops."""
-        turns = crops_by_turn([(pixels, framing.box) for pixels in pictures], self.entry)
-        return calibrated(logits_by_turn(self.data, self.entry, turns), self.entry)
+        faces = [(pixels, framing.box) for pixels in pictures]
+        return calibrated(face_logits(self.data, self.entry, faces), self.entry)
 
 
 def load_emotion(folder: Path) -> EmotionModel:
@@ -104,6 +104,13 @@ def logits_by_turn(
     Calibrated, it is what a device makes of a single picture (`both_crops`).
     """
     return np.asarray(np.mean([file_logits(data, entry, crops) for crops in turns], axis=0), np.float64)
+
+
+def face_logits(
+    data: bytes, entry: EmotionEntry, faces: Sequence[tuple[Picture, Box]]
+) -> NDArray[np.float64]:
+    """The same of faces, each a picture and a box."""
+    return logits_by_turn(data, entry, crops_by_turn(faces, entry))
 
 
 def smaller(pixels: Picture, height: int) -> Picture:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from oahega_build.emotion.calibrate import Evidence, fit_operating_point, fit_prior
 from oahega_build.emotion.decision import DECISION
-from oahega_build.emotion.evaluate import crops_by_turn, load_emotion, logits_by_turn
+from oahega_build.emotion.evaluate import face_logits, load_emotion
 from oahega_build.emotion.metrics import summary
 from oahega_build.emotion.recipe import PIXEL_OFFSET, PIXEL_SCALE
 from oahega_build.ensemble.lesson import load_weights
@@ -28,7 +28,6 @@ from oahega_build.runs import artifacts
 from oahega_build.runs.reading import LARGEST_MODEL
 from oahega_build.scenes.elsewhere import CHOOSE, FaceFinder, Source, read_source
 from oahega_edge.chain.classification import calibrated
-from oahega_edge.chain.geometry import Box
 from oahega_edge.files import read_file
 from oahega_edge.manifest import Crop, EmotionEntry, InputTensor, ModelCard, ModelFile, SecondCrop
 
@@ -144,12 +143,6 @@ def _stored_crops(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return canvas[:, edge : edge + CROP, edge : edge + CROP]
 
 
-def _logits(
-    data: bytes, entry: EmotionEntry, faces: Sequence[tuple[NDArray[np.uint8], Box]]
-) -> NDArray[np.float64]:
-    return logits_by_turn(data, entry, crops_by_turn(faces, entry))
-
-
 def _crops_of(recipe: EnsembleRecipe) -> tuple[Crop, SecondCrop | None]:
     """How a device crops faces for a net of this recipe."""
     crop, *others = (square_framing(view.side, view.lower).crop for view in recipe.turns or (recipe.view,))
@@ -196,14 +189,14 @@ def _at_its_operating_point(
 ) -> tuple[EmotionEntry, dict[str, float | int | str]]:
     """Temperature, offsets and prior, and the figures that chose them."""
     box = Framing().box
-    logits = _logits(data, entry, [(face, box) for face in _stored_crops(held_out.canvas)])
+    logits = face_logits(data, entry, [(face, box) for face in _stored_crops(held_out.canvas)])
     own = held_out.votes @ (fold(entry.labels) == 1)
     clear = own.max(axis=1) > CLEAR
     labels = own.argmax(axis=1)
     certain = np.eye(len(entry.labels))[labels]
     evidence = [Evidence(logits[clear], certain[clear])]
     for source in sources:
-        found = _logits(data, entry, [(face.pixels, face.box) for face in source.faces])
+        found = face_logits(data, entry, [(face.pixels, face.box) for face in source.faces])
         targets = np.eye(len(entry.labels))[[f.label for f in source.faces]]
         evidence.append(Evidence(found, targets, ELSEWHERE_WEIGHT / len(sources), balanced=1.0))
     temperature, offsets = fit_operating_point(evidence)

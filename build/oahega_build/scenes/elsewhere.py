@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from oahega_build.emotion.evaluate import VALID_LOG, EmotionModel, crops_by_turn, load_emotion, logits_by_turn
+from oahega_build.emotion.evaluate import VALID_LOG, EmotionModel, face_logits, load_emotion
 from oahega_build.emotion.metrics import (
     Coverage,
     Interval,
@@ -191,8 +191,8 @@ def names_of_part(root: Path, part: str) -> set[str] | None:
 def answers(model: EmotionModel | Classifier, source: Source) -> NDArray[np.float64]:
     """(faces, labels): our models through the device's crops, others on the square that it cuts."""
     if isinstance(model, EmotionModel):
-        turns = crops_by_turn([(face.pixels, face.box) for face in source.faces], model.entry)
-        own = calibrated(logits_by_turn(model.data, model.entry, turns), model.entry)
+        faces = [(face.pixels, face.box) for face in source.faces]
+        own = calibrated(face_logits(model.data, model.entry, faces), model.entry)
     else:
         own = model.probabilities([square_of(face) for face in source.faces], Framing())
     return on_shared_classes(own, model.labels, source.labels)

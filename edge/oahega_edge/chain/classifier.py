@@ -69,8 +69,7 @@ class EmotionClassifier:
         watch: Stopwatch | None = None,
     ) -> None:
         self._entry = entry
-        self._first, *others = cuts_of(entry)
-        self._second = others[0] if others else self._first
+        self._cuts = cuts_of(entry)
         self._model = model
         self._quantize = Quantizer(entry.input)
         self._height = entry.input.height
@@ -84,7 +83,7 @@ class EmotionClassifier:
     def __call__(self, pixels: Pixels, box: Box, second: bool = False) -> NDArray[np.float64]:
         """Probabilities (labels,) of the face at `box`."""
         with self._watch.stage("emotion_input"):
-            cut = self._second if second else self._first
+            cut = self._cuts[-1 if second else 0]
             tensor = self._quantize(cut_face(pixels, box, self._entry.input, cut))
         return self._read(tensor)
 
@@ -92,7 +91,7 @@ class EmotionClassifier:
         """Probabilities and light of the face at `box`."""
         height = box.height * pixels.shape[0]
         with self._watch.stage("emotion_input"):
-            picture = cut_face(pixels, box, self._entry.input, self._first)
+            picture = cut_face(pixels, box, self._entry.input, self._cuts[0])
             brightness, sharpness = light_of(picture)  # now: a model leaves nothing of it in the caches
             tensor = self._quantize(picture)
         return self._read(tensor), (height, brightness, sharpness, height < self._height)
